@@ -1,0 +1,96 @@
+"""DuckDB, opened our way: in memory, no extension installs, the session's zone, Flink's helpers as macros.
+
+DuckDB evaluates scalar expressions in both modes and whole queries in batch. A connection has one pending result
+at a time, so whoever streams takes a cursor of its own. Integers overflow with an error, as in both modes.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import duckdb
+
+from sqlstream.errors import DataError, RunError, SqlStreamError
+from sqlstream.functions import user
+
+# Flink's answers where DuckDB's differ; used by functions/scalar.py. Arguments appear once, so nothing is
+# evaluated twice. Macros have no lambdas over rows: they inline.
+MACROS = (
+    "flink_div(a, b) AS CASE WHEN b = 0 THEN error('division by zero') ELSE a // b END",
+    "flink_mod(a, b) AS CASE WHEN b = 0 THEN error('division by zero') ELSE a % b END",
+    "flink_regexp_extract(s, p, g) AS CASE WHEN regexp_matches(s, p) THEN regexp_extract(s, p, g) END",
+    "flink_split_index(s, sep, i) AS CASE WHEN i >= 0 THEN str_split(s, sep)[i + 1] END",
+)
+
+_lock = threading.Lock()
+
+
+def connect(threads: int = 1, time_zone: str = "UTC") -> duckdb.DuckDBPyConnection:
+    """A fresh in-memory database."""
+    con = duckdb.connect(
+        ":memory:",
+        config={
+            "threads": threads,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "preserve_insertion_order": True,
+        },
+    )
+    con.execute(f"SET TimeZone = '{time_zone.replace(chr(39), chr(39) * 2)}'")
+    for m in MACROS:
+        con.execute(f"CREATE MACRO {m}")
+    return con
+
+
+_shared: duckdb.DuckDBPyConnection | None = None
+
+
+def shared(time_zone: str = "UTC") -> duckdb.DuckDBPyConnection:
+    """A cursor of this process's database for scalar expressions: one thread, the caller's."""
+    global _shared
+    with _lock:
+        if _shared is None:
+            _shared = connect(1)
+    return cursor(_shared, time_zone)
+
+
+def cursor(con: duckdb.DuckDBPyConnection, time_zone: str = "UTC") -> duckdb.DuckDBPyConnection:
+    """A second connection to the same database; the zone is set anew (it is per connection)."""
+    cur = con.cursor()
+    cur.execute(f"SET TimeZone = '{time_zone.replace(chr(39), chr(39) * 2)}'")
+    return cur
+
+
+def prepare_functions(con: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Registers the Python functions that `sql` calls on the database of `con`, once each."""
+    for name in sorted(set(re.findall(r"\bpy_udf_\w+", sql))):
+        f = user.REGISTERED[name]
+        with _lock:
+            if con.execute("SELECT 1 FROM duckdb_functions() WHERE function_name = ? LIMIT 1", [name]).fetchall():
+                continue
+            con.create_function(
+                name,
+                f.guarded(),
+                [duckdb.sqltype(t.duckdb()) for t in f.arguments],
+                duckdb.sqltype(f.result.duckdb()),
+                null_handling="special",
+                side_effects=not f.deterministic,
+            )
+
+
+def translate(e: Exception, what: str = "") -> SqlStreamError:
+    """DuckDB's error as ours: the first line, without DuckDB's own hints and SQL."""
+    if isinstance(e, SqlStreamError):
+        return e
+    text = str(e).strip()
+    first = text.splitlines()[0] if text else type(e).__name__
+    first = re.sub(r"^(Invalid Input|Conversion|Out of Range|Invalid|Constraint|Binder|Not implemented) Error: ", "", first)
+    first = re.sub(r"^\w* ?Python exception occurred while executing the UDF: ", "", first)
+    # Our names for columns mean nothing to users.
+    first = re.sub(r'\s*when casting from source column "?c\d+"?', "", first)
+    prefix = f"{what}: " if what else ""
+    if isinstance(e, (duckdb.IOException, duckdb.OutOfMemoryException)):
+        return RunError(prefix + first)
+    return DataError(prefix + first)
+

@@ -1,0 +1,131 @@
+"""Every error that sqlstream raises on purpose.
+
+    SqlStreamError
+    ├── UserError                   the SQL, an option or an input is wrong (exit status 1)
+    │   ├── ParseError              the text is not SQL; carries line, column and a caret
+    │   ├── BindError               a name, type or argument is wrong
+    │   ├── NotSupported            correct SQL that cannot be run so; always with a hint
+    │   ├── OptionError             unknown option or bad value
+    │   └── DataError               a record, file or value is malformed
+    ├── RunError                    the run failed: I/O, a full disk, a lost file (may be transient)
+    │   ├── CheckpointError         a checkpoint cannot be written or read
+    │   └── JobLocked               another process runs this job
+    └── InternalError               a bug in sqlstream
+
+`sqlstream.dbapi` maps these to PEP 249's classes. A message says what is wrong; `hint` says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in SQL text; `line` and `column` count from 1."""
+
+    line: int
+    column: int
+
+
+class SqlStreamError(Exception):
+    """Base of all errors here. `str()` gives message, place and hint, ready to print."""
+
+    transient = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        position: Position | None = None,
+        sql: str | None = None,
+        source: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.position = position
+        self.sql = sql
+        self.source = source
+
+    def located(self, sql: str, source: str | None = None) -> SqlStreamError:
+        """Add the SQL text (and file name) that `position` refers to, unless already known."""
+        self.sql = self.sql if self.sql is not None else sql
+        self.source = self.source if self.source is not None else source
+        return self
+
+    def __str__(self) -> str:
+        lines = []
+        place = ""
+        if self.position is not None and self.sql is not None:
+            place = f"{self.source or 'line'}{':' if self.source else ' '}{self.position.line}:{self.position.column}: "
+        elif self.source is not None:
+            place = f"{self.source}: "
+        lines.append(f"{place}{self.message}")
+        if self.position is not None and self.sql is not None:
+            text = self.sql.splitlines()
+            if 1 <= self.position.line <= len(text):
+                row = text[self.position.line - 1].replace("\t", " ")
+                start = max(0, self.position.column - 80)
+                lines.append("  " + row[start : start + 120])
+                lines.append("  " + " " * (self.position.column - 1 - start) + "^")
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class UserError(SqlStreamError):
+    pass
+
+
+class ParseError(UserError):
+    pass
+
+
+class BindError(UserError):
+    pass
+
+
+class NotSupported(UserError):
+    pass
+
+
+class OptionError(UserError):
+    pass
+
+
+class DataError(UserError):
+    pass
+
+
+class RunError(SqlStreamError):
+    pass
+
+
+class CheckpointError(RunError):
+    pass
+
+
+class JobLocked(RunError):
+    pass
+
+
+class InternalError(SqlStreamError):
+    pass
+
+
+def did_you_mean(name: str, known: Iterable[str], what: str = "known") -> str:
+    """A hint for a misspelt `name`: the nearest known names, else all of them when they are few."""
+    names = sorted(set(known))
+    by_fold = {n.casefold(): n for n in names}
+    near = difflib.get_close_matches(name.casefold(), list(by_fold), n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(by_fold[n] for n in near) + "?"
+    if not names:
+        return f"there are no {what} names"
+    if len(names) <= 20:
+        return f"{what}: " + ", ".join(names)
+    return f"{what}: " + ", ".join(names[:20]) + f", and {len(names) - 20} more"

@@ -1,0 +1,45 @@
+"""Scalar expressions over a batch: one DuckDB statement, prepared once, run on every batch."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from sqlstream import duck
+
+
+class Evaluator:
+    """`select` (alias, SQL) pairs over the batch's columns by name, of the rows where `where` is true, in order.
+
+    Runs on the calling thread; DuckDB releases Python's lock while it works. One thread at a time may use it.
+    """
+
+    def __init__(self, select: list[tuple[str, str]], where: str | None = None, time_zone: str = "UTC") -> None:
+        self._sql = f"SELECT {', '.join(f'{sql} AS {alias}' for alias, sql in select)} FROM input" + (
+            f" WHERE {where}" if where else ""
+        )
+        self._connection = duck.shared(time_zone)
+        duck.prepare_functions(self._connection, self._sql)
+
+    def run(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        con = self._connection
+        try:
+            con.register("input", batch)
+            table = con.sql(self._sql).to_arrow_table(max(batch.num_rows, 1))
+        except Exception as e:
+            raise duck.translate(e) from None
+        finally:
+            con.unregister("input")
+        return one_batch(table)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """A table as a single batch; copies only when it has several chunks."""
+    batches = table.to_batches()
+    if len(batches) == 1:
+        return batches[0]
+    if not batches:
+        return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in table.schema], schema=table.schema)
+    return table.combine_chunks().to_batches()[0]

@@ -1,0 +1,178 @@
+"""Typed statements: what the parser makes of SQL text, and all that later stages see of it.
+
+Queries stay sqlglot trees of our dialect (`sql/dialect.py` says which nodes it adds); everything around them is
+a frozen dataclass. Options (`WITH (...)`) keep their order. Names are tuples of their parts, outermost first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from sqlstream.errors import Position
+from sqlstream.types import Type
+
+Name = tuple[str, ...]
+Options = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement. `text` is its source without the `;`; `position` is where it starts in the script."""
+
+    text: str = field(kw_only=True, default="", compare=False)
+    position: Position = field(kw_only=True, default=Position(1, 1), compare=False)
+
+
+# ---- parts of CREATE TABLE
+
+
+@dataclass(frozen=True)
+class ColumnDef:
+    """`name TYPE [NOT NULL]`, `name TYPE METADATA [FROM 'key'] [VIRTUAL]` or `name AS expr`."""
+
+    name: str
+    type: Type | None = None
+    computed: exp.Expression | None = None
+    computed_text: str | None = None  # the expression as written, for SHOW CREATE
+    metadata: str | None = None  # metadata key (the column's name without FROM)
+    virtual: bool = False
+    comment: str | None = None
+    position: Position | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class WatermarkDef:
+    """`WATERMARK FOR column AS expr`."""
+
+    column: str
+    expression: exp.Expression
+    text: str
+    position: Position | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class LikeDef:
+    """`LIKE source (INCLUDING ALL EXCLUDING WATERMARKS …)`; `options` are (verb, feature) pairs in order."""
+
+    source: Name
+    options: tuple[tuple[str, str], ...] = ()
+
+
+# ---- DDL
+
+
+@dataclass(frozen=True)
+class CreateTable(Statement):
+    name: Name
+    columns: tuple[ColumnDef, ...] = ()
+    watermark: WatermarkDef | None = None
+    primary_key: tuple[str, ...] = ()
+    constraint: str | None = None
+    comment: str | None = None
+    partitioned_by: tuple[str, ...] = ()
+    options: Options = ()
+    like: LikeDef | None = None
+    query: exp.Expression | None = None  # CREATE TABLE … AS SELECT
+    temporary: bool = False
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True)
+class CreateView(Statement):
+    name: Name
+    query: exp.Expression
+    query_text: str
+    columns: tuple[str, ...] = ()
+    comment: str | None = None
+    temporary: bool = False
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True)
+class CreateFunction(Statement):
+    """`CREATE [TEMPORARY [SYSTEM]] FUNCTION [IF NOT EXISTS] f AS 'module.attribute' [LANGUAGE PYTHON]`."""
+
+    name: Name
+    path: str
+    language: str = "PYTHON"
+    temporary: bool = False
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True)
+class Drop(Statement):
+    """`kind` is TABLE, VIEW or FUNCTION."""
+
+    kind: str
+    name: Name
+    if_exists: bool = False
+    temporary: bool = False
+
+
+# ---- DML and queries
+
+
+@dataclass(frozen=True)
+class Select(Statement):
+    """A query on its own: its result goes to the caller."""
+
+    query: exp.Expression
+
+
+@dataclass(frozen=True)
+class Insert(Statement):
+    """`INSERT {INTO|OVERWRITE} table [PARTITION (k=v)] [(columns)] query`; VALUES is a query too."""
+
+    table: Name
+    query: exp.Expression
+    columns: tuple[str, ...] = ()
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class StatementSet(Statement):
+    """`EXECUTE STATEMENT SET BEGIN insert; … END`: one job."""
+
+    inserts: tuple[Insert, ...]
+
+
+# ---- the session
+
+
+@dataclass(frozen=True)
+class SetOption(Statement):
+    """`SET 'key' = 'value'`; without a key it lists."""
+
+    key: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class ResetOption(Statement):
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class Show(Statement):
+    """`kind`: TABLES, VIEWS, FUNCTIONS, COLUMNS, CREATE TABLE, CREATE VIEW; `like` is a LIKE pattern."""
+
+    kind: str
+    name: Name = ()
+    like: str | None = None
+    negated: bool = False
+    case_insensitive: bool = False
+
+
+@dataclass(frozen=True)
+class Describe(Statement):
+    name: Name
+
+
+@dataclass(frozen=True)
+class Explain(Statement):
+    """`EXPLAIN [PLAN FOR | kinds…] statement`; `statement` is a Select, Insert or StatementSet."""
+
+    statement: Statement
+    kinds: tuple[str, ...] = ()
