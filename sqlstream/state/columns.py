@@ -1,0 +1,186 @@
+"""Value columns addressed by slot. They grow with their table; `data` and `valid` are replaced when they do, so
+fetch them anew after every `upsert`.
+
+    FixedColumn   numbers, booleans, dates, times, decimals: `data` and `valid` may be read and written directly
+    BytesColumn   strings and binary, in an arena that is compacted when more than half of it is garbage
+    ChunkColumn   everything else (ROW, ARRAY, MAP): positions in Arrow chunks, compacted likewise
+
+All have `get(slots) -> pa.Array`, `set(slots, array)` (in order: of a repeated slot the last value holds),
+`clear(slots)` (NULL again) and `valid`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.state import kernels
+from sqlstream.state.arrays import (
+    Array,
+    as_slots,
+    byte_strings,
+    combined,
+    dtype_of,
+    fixed,
+    from_fixed,
+    gather,
+    grown,
+    is_bytes,
+    is_pair,
+    is_words,
+    plain,
+    validity,
+)
+
+SMALL_ARENA = 1 << 16
+
+
+class FixedColumn:
+    """`data` by slot (times as integers; decimals (n, 2) int64: low and high word), 0 where never set; `valid` by slot."""
+
+    def __init__(self, t: pa.DataType, capacity: int) -> None:
+        self.type = t
+        shape = (capacity, 2) if is_pair(t) else (capacity,)
+        self.data: Array = np.zeros(shape, np.int64 if is_pair(t) else dtype_of(t))
+        self.valid: Array = np.zeros(capacity, np.bool_)
+
+    def grow(self, capacity: int) -> None:
+        self.data, self.valid = grown(self.data, capacity), grown(self.valid, capacity)
+
+    def get(self, slots: Array) -> pa.Array:
+        return from_fixed(self.data[slots], self.valid[slots], self.type)
+
+    def set(self, slots: Array, array: pa.Array) -> None:
+        a = plain(array, self.type)
+        values, valid = fixed(a), validity(a)
+        if valid.size:
+            mask = valid[:, None] if values.ndim == 2 else valid
+            values = np.where(mask, values, np.zeros(1, values.dtype))
+        self.data[slots] = values
+        self.valid[slots] = valid if valid.size else True
+
+    def clear(self, slots: Array) -> None:
+        self.data[slots] = 0
+        self.valid[slots] = False
+
+    def bytes_of(self, slots: Array) -> int:
+        return len(slots) * self.data.itemsize
+
+
+class BytesColumn:
+    """Offset and length by slot into one arena; length -1 is NULL."""
+
+    def __init__(self, t: pa.DataType, capacity: int) -> None:
+        self.type = t
+        self.arena: Array = np.empty(SMALL_ARENA, np.uint8)
+        self.offs: Array = np.zeros(capacity, np.int64)
+        self.lens: Array = np.full(capacity, -1, np.int64)
+        self.meta: Array = np.zeros(6, np.int64)
+
+    @property
+    def valid(self) -> Array:
+        return self.lens >= 0
+
+    def grow(self, capacity: int) -> None:
+        self.offs, self.lens = grown(self.offs, capacity), grown(self.lens, capacity, -1)
+
+    def get(self, slots: Array) -> pa.Array:
+        return gather(self.arena, self.offs, self.lens, as_slots(slots), self.type)
+
+    def set(self, slots: Array, array: pa.Array) -> None:
+        a = plain(array, self.type)
+        slots, valid = as_slots(slots), validity(a)
+        data, offsets = byte_strings(a)
+        done = 0
+        while True:
+            done = kernels.scatter_bytes(
+                data, offsets, valid, slots, self.arena, self.offs, self.lens, self.meta, done
+            )
+            if done == len(slots):
+                break
+            self._make_room(int(self.meta[kernels.NEED]), len(self.lens))
+        if self.meta[kernels.GARBAGE] > len(self.arena) // 2:
+            self._make_room(0, len(self.lens))
+
+    def clear(self, slots: Array) -> None:
+        slots = np.unique(as_slots(slots))
+        self.meta[kernels.GARBAGE] += kernels.total_length(self.lens, slots)
+        self.lens[slots] = -1
+
+    def bytes_of(self, slots: Array) -> int:
+        return int(kernels.total_length(self.lens, as_slots(slots)))
+
+    def _make_room(self, need: int, n: int) -> None:
+        self.arena, used = compacted(self.arena, self.offs, self.lens, n, self.meta, need)
+        self.meta[kernels.USED], self.meta[kernels.GARBAGE] = used, 0
+
+
+def compacted(arena: Array, offs: Array, lens: Array, n: int, meta: Array, need: int) -> tuple[Array, int]:
+    """A new arena of the live values of slots below n, with room for `need` bytes and for as much again."""
+    live = int(meta[kernels.USED] - meta[kernels.GARBAGE])
+    new = np.empty(max(SMALL_ARENA, 2 * (live + need)), np.uint8)
+    return new, int(kernels.compact_bytes(arena, offs, lens, n, new))
+
+
+class ChunkColumn:
+    """Position by slot in the rows of `chunks` taken together; -1 is NULL. Chunks merge as in a binomial heap."""
+
+    def __init__(self, t: pa.DataType, capacity: int) -> None:
+        self.type = t
+        self.at: Array = np.full(capacity, -1, np.int64)
+        self.chunks: list[pa.Array] = []
+        self.rows = 0
+
+    @property
+    def valid(self) -> Array:
+        return self.at >= 0
+
+    def grow(self, capacity: int) -> None:
+        self.at = grown(self.at, capacity, -1)
+
+    def get(self, slots: Array) -> pa.Array:
+        at = self.at[slots]
+        if not self.chunks:
+            return pa.nulls(len(at), self.type)
+        indices = pa.array(at, mask=at < 0)
+        if len(self.chunks) == 1:
+            return self.chunks[0].take(indices)
+        return combined(pa.chunked_array(self.chunks).take(indices))
+
+    def set(self, slots: Array, array: pa.Array) -> None:
+        a = plain(array, self.type)
+        valid = validity(a)
+        at = np.arange(self.rows, self.rows + len(a))
+        self.at[slots] = np.where(valid, at, -1) if valid.size else at
+        self.chunks.append(a)
+        self.rows += len(a)
+        while len(self.chunks) > 1 and 2 * len(self.chunks[-1]) >= len(self.chunks[-2]):
+            self.chunks[-2:] = [pa.concat_arrays(self.chunks[-2:])]
+        if self.rows > 1024:
+            live = np.flatnonzero(self.at >= 0)
+            if len(live) < self.rows // 2:
+                kept = self.get(live)
+                self.chunks, self.rows = [kept], len(kept)
+                self.at[live] = np.arange(len(live))
+
+    def clear(self, slots: Array) -> None:
+        self.at[slots] = -1
+
+    def bytes_of(self, slots: Array) -> int:
+        size = sum(c.nbytes for c in self.chunks)
+        return int(size * len(slots) / max(1, self.rows))
+
+
+Column = FixedColumn | BytesColumn | ChunkColumn
+
+
+def column(t: pa.DataType, capacity: int) -> Column:
+    """The column for an Arrow type."""
+    if is_bytes(t):
+        return BytesColumn(t, capacity)
+    if is_words(t) or is_pair(t):
+        return FixedColumn(t, capacity)
+    return ChunkColumn(t, capacity)
+
+
+__all__ = ["BytesColumn", "ChunkColumn", "Column", "FixedColumn", "column", "compacted"]

@@ -1,0 +1,665 @@
+"""The compiled loops of keyed state: hashing, hash indexes, byte arenas, chains, row packing.
+
+Compiled ahead for the signatures given (so importing this module compiles, or loads from the cache), without
+Python's lock, never parallel. Everything is int64, uint64, uint8 or bool arrays; inputs that may be views of
+Arrow buffers are declared read-only.
+
+Hash tables are open addressing with linear probing. An entry is one uint64: the upper 32 bits of the key's hash
+(the tag, which also decides the home position) over slot + 1; 0 is empty. So growing and deleting (by backward
+shift) never look at keys, and a lookup looks at a key only when 32 bits agree; equality is always decided on
+the key itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from sqlstream.state import numba_cache
+
+F = TypeVar("F", bound=Callable[..., Any])
+CACHED = numba_cache.prepare()
+
+I64, U64, U8, I32, B = types.int64, types.uint64, types.uint8, types.int32, types.boolean
+
+
+def w(t: Any, ndim: int = 1) -> Any:
+    """A contiguous array that the kernel may write."""
+    return types.Array(t, ndim, "C")
+
+
+def r(t: Any, ndim: int = 1) -> Any:
+    """A contiguous array that the kernel only reads (accepts read-only ones)."""
+    return types.Array(t, ndim, "C", readonly=True)
+
+
+def kernel(result: Any, *args: Any) -> Callable[[F], F]:
+    def compile_(f: F) -> F:
+        compiled: F = numba.njit(result(*args), nogil=True, cache=CACHED, error_model="numpy")(f)
+        return compiled
+
+    return compile_
+
+
+def helper(f: F) -> F:
+    compiled: F = numba.njit(nogil=True, error_model="numpy")(f)
+    return compiled
+
+
+# --- loads and stores of unaligned words in byte arrays ------------------------------------------------------
+
+
+def _pointer(context: Any, builder: Any, signature: Any, args: Any, bits: int) -> Any:
+    array = context.make_array(signature.args[0])(context, builder, args[0])
+    return builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(bits).as_pointer())
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def load64(typingctx: Any, data: Any, at: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_pointer(context, builder, signature, args, 64), align=1)
+
+    return types.uint64(data, types.int64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def load32(typingctx: Any, data: Any, at: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        small = builder.load(_pointer(context, builder, signature, args, 32), align=1)
+        return builder.zext(small, ir.IntType(64))
+
+    return types.uint64(data, types.int64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def store64(typingctx: Any, data: Any, at: Any, value: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], _pointer(context, builder, signature, args, 64), align=1)
+        return context.get_dummy_value()
+
+    return types.void(data, types.int64, types.uint64), code
+
+
+@helper
+def short(data, at, n):  # type: ignore[no-untyped-def]
+    """The n < 8 bytes at `at` as one word; different bytes of one length give different words."""
+    if n >= 4:
+        return load32(data, at) | (load32(data, at + n - 4) << np.uint64(32))
+    if n == 0:
+        return np.uint64(0)
+    return (
+        np.uint64(data[at])
+        | (np.uint64(data[at + (n >> 1)]) << np.uint64(8))
+        | (np.uint64(data[at + n - 1]) << np.uint64(16))
+    )
+
+
+@helper
+def same(a, i, b, j, n):  # type: ignore[no-untyped-def]
+    """Whether the n bytes at a[i] and b[j] are equal."""
+    if n < 8:
+        return short(a, i, n) == short(b, j, n)
+    k = 0
+    while k + 8 <= n:
+        if load64(a, i + k) != load64(b, j + k):
+            return False
+        k += 8
+    return load64(a, i + n - 8) == load64(b, j + n - 8)
+
+
+@helper
+def copy(a, i, b, j, n):  # type: ignore[no-untyped-def]
+    """Copy n bytes from a[i] to b[j]; the ranges must not overlap."""
+    if n < 8:
+        for k in range(n):
+            b[j + k] = a[i + k]
+        return
+    k = 0
+    while k + 8 <= n:
+        store64(b, j + k, load64(a, i + k))
+        k += 8
+    store64(b, j + n - 8, load64(a, i + n - 8))
+
+
+# --- the stable hash -----------------------------------------------------------------------------------------
+# Part of the durable format (it decides key groups): never change the constants or the order of the steps.
+
+SEED = np.uint64(0x9E3779B97F4A7C15)
+NULL_HASH = np.uint64(0xA0761D6478BD642F)
+_C1, _C2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_S32, _S29, _LOW = np.uint64(32), np.uint64(29), np.uint64(0xFFFFFFFF)
+_ONE = np.uint64(1)
+
+
+@helper
+def mix(h, word):  # type: ignore[no-untyped-def]
+    """One step of the hash: splitmix64's finaliser over the running hash and a word."""
+    h = (h ^ word) * _C1
+    h ^= h >> _S32
+    h *= _C2
+    return h ^ (h >> _S29)
+
+
+@helper
+def hash_bytes(data, at, n):  # type: ignore[no-untyped-def]
+    h = mix(SEED, np.uint64(n))
+    if n < 8:
+        return mix(h, short(data, at, n))
+    k = 0
+    while k + 8 <= n:
+        h = mix(h, load64(data, at + k))
+        k += 8
+    return mix(h, load64(data, at + n - 8))
+
+
+@kernel(types.void, w(U64), r(I64), r(B))
+def combine_words(h, words, valid):  # type: ignore[no-untyped-def]
+    """h[i] = mix(h[i], word i), NULL where not valid (`valid` empty: all are)."""
+    for i in range(h.size):
+        if valid.size and not valid[i]:
+            h[i] = mix(h[i], NULL_HASH)
+        else:
+            h[i] = mix(h[i], np.uint64(words[i]))
+
+
+@kernel(types.void, w(U64), r(U8), r(I32), r(B))
+def combine_bytes(h, data, offsets, valid):  # type: ignore[no-untyped-def]
+    for i in range(h.size):
+        if valid.size and not valid[i]:
+            h[i] = mix(h[i], NULL_HASH)
+        else:
+            h[i] = mix(h[i], hash_bytes(data, np.int64(offsets[i]), np.int64(offsets[i + 1] - offsets[i])))
+
+
+# --- hash tables ---------------------------------------------------------------------------------------------
+# meta: what Python and kernels share of a table.
+SIZE, NEXT, FREE, USED, GARBAGE, NEED = 0, 1, 2, 3, 4, 5
+
+
+@helper
+def hash_row(words, i, width, nulls):  # type: ignore[no-untyped-def]
+    """Hash of a row of words. With `nulls` the last is the NULL bitmap, and counts only when it is not 0."""
+    h = SEED
+    for j in range(width - nulls):
+        h = mix(h, np.uint64(words[i, j]))
+    if nulls and words[i, width - 1] != 0:
+        h = mix(h, np.uint64(words[i, width - 1]))
+    return h
+
+
+@helper
+def take_slot(meta, free, live):  # type: ignore[no-untyped-def]
+    """A slot for a new key: a freed one, else the next; -1 when there is none left."""
+    if meta[FREE] > 0:
+        meta[FREE] -= 1
+        slot = free[meta[FREE]]
+    else:
+        slot = meta[NEXT]
+        if slot >= live.size:
+            return np.int64(-1)
+        meta[NEXT] += 1
+    meta[SIZE] += 1
+    live[slot] = True
+    return slot
+
+
+@helper
+def unlink(table, tag, slot):  # type: ignore[no-untyped-def]
+    """Remove the entry of `slot`, and shift back the entries behind it."""
+    mask = np.uint64(table.size - 1)
+    entry = (tag << _S32) | np.uint64(slot + 1)
+    at = tag & mask
+    while table[at] != entry:
+        at = (at + _ONE) & mask
+    hole = at
+    at = (at + _ONE) & mask
+    while table[at] != 0:
+        home = (table[at] >> _S32) & mask
+        if ((at - home) & mask) >= ((at - hole) & mask):
+            table[hole] = table[at]
+            hole = at
+        at = (at + _ONE) & mask
+    table[hole] = 0
+
+
+@kernel(types.void, r(U64), w(U64))
+def rehash(old, new):  # type: ignore[no-untyped-def]
+    mask = np.uint64(new.size - 1)
+    for i in range(old.size):
+        e = old[i]
+        if e != 0:
+            at = (e >> _S32) & mask
+            while new[at] != 0:
+                at = (at + _ONE) & mask
+            new[at] = e
+
+
+@kernel(I64, r(I64), w(U64), w(I64, 2), w(I64), w(I64), w(B), w(I64), w(B), I64)
+def upsert_word(words, table, keys, meta, free, live, out, fresh, start):  # type: ignore[no-untyped-def]
+    """Slots of rows start.. of one-word keys; returns the row at which table or slots were full, else n."""
+    mask, limit = np.uint64(table.size - 1), table.size // 8 * 5
+    for i in range(start, words.size):
+        word = words[i]
+        tag = mix(SEED, np.uint64(word)) >> _S32
+        at = tag & mask
+        while True:
+            e = table[at]
+            if e == 0:
+                if meta[SIZE] >= limit:
+                    return i
+                slot = take_slot(meta, free, live)
+                if slot < 0:
+                    return i
+                keys[slot, 0] = word
+                table[at] = (tag << _S32) | np.uint64(slot + 1)
+                out[i] = slot
+                fresh[i] = True
+                break
+            if e >> _S32 == tag:
+                slot = np.int64(e & _LOW) - 1
+                if keys[slot, 0] == word:
+                    out[i] = slot
+                    fresh[i] = False
+                    break
+            at = (at + _ONE) & mask
+    return words.size
+
+
+@kernel(I64, r(I64, 2), w(U64), w(I64, 2), w(I64), w(I64), w(B), w(I64), w(B), I64, I64)
+def upsert_row(words, table, keys, meta, free, live, out, fresh, start, nulls):  # type: ignore[no-untyped-def]
+    """`upsert_word` for keys of several words, the last of them the NULL bitmap if `nulls` is 1."""
+    mask, limit = np.uint64(table.size - 1), table.size // 8 * 5
+    n, width = words.shape
+    for i in range(start, n):
+        tag = hash_row(words, i, width, nulls) >> _S32
+        at = tag & mask
+        while True:
+            e = table[at]
+            if e == 0:
+                if meta[SIZE] >= limit:
+                    return i
+                slot = take_slot(meta, free, live)
+                if slot < 0:
+                    return i
+                for j in range(width):
+                    keys[slot, j] = words[i, j]
+                table[at] = (tag << _S32) | np.uint64(slot + 1)
+                out[i] = slot
+                fresh[i] = True
+                break
+            if e >> _S32 == tag:
+                slot = np.int64(e & _LOW) - 1
+                equal = True
+                for j in range(width):
+                    if keys[slot, j] != words[i, j]:
+                        equal = False
+                        break
+                if equal:
+                    out[i] = slot
+                    fresh[i] = False
+                    break
+            at = (at + _ONE) & mask
+    return n
+
+
+@kernel(types.void, r(I64, 2), r(U64), r(I64, 2), w(I64), I64)
+def find_row(words, table, keys, out, nulls):  # type: ignore[no-untyped-def]
+    mask = np.uint64(table.size - 1)
+    n, width = words.shape
+    for i in range(n):
+        tag = hash_row(words, i, width, nulls) >> _S32
+        at = tag & mask
+        out[i] = -1
+        while table[at] != 0:
+            e = table[at]
+            if e >> _S32 == tag:
+                slot = np.int64(e & _LOW) - 1
+                equal = True
+                for j in range(width):
+                    if keys[slot, j] != words[i, j]:
+                        equal = False
+                        break
+                if equal:
+                    out[i] = slot
+                    break
+            at = (at + _ONE) & mask
+
+
+@kernel(types.void, r(I64), w(U64), r(I64, 2), w(I64), w(I64), w(B), I64)
+def delete_rows(slots, table, keys, meta, free, live, nulls):  # type: ignore[no-untyped-def]
+    """Frees live slots; dead ones and repetitions are skipped."""
+    for slot in slots:
+        if live[slot]:
+            unlink(table, hash_row(keys, slot, keys.shape[1], nulls) >> _S32, slot)
+            live[slot] = False
+            free[meta[FREE]] = slot
+            meta[FREE] += 1
+            meta[SIZE] -= 1
+
+
+@helper
+def hash_value(data, offsets, valid, i):  # type: ignore[no-untyped-def]
+    if valid.size and not valid[i]:
+        return NULL_HASH
+    return hash_bytes(data, np.int64(offsets[i]), np.int64(offsets[i + 1] - offsets[i]))
+
+
+@helper
+def find_value(data, begin, n, h, table, hashes, offs, lens, arena):  # type: ignore[no-untyped-def]
+    """The slot that holds the value (n = -1: NULL), else -1 - the empty position."""
+    mask = np.uint64(table.size - 1)
+    tag = h >> _S32
+    at = tag & mask
+    while table[at] != 0:
+        e = table[at]
+        if e >> _S32 == tag:
+            slot = np.int64(e & _LOW) - 1
+            if lens[slot] == n and hashes[slot] == h and (n <= 0 or same(data, begin, arena, offs[slot], n)):
+                return slot
+        at = (at + _ONE) & mask
+    return -1 - np.int64(at)
+
+
+@kernel(I64, r(U8), r(I32), r(B), w(U64), w(U64), w(I64), w(I64), w(U8), w(I64), w(I64), w(B), w(I64), w(B), I64)
+def upsert_bytes(  # type: ignore[no-untyped-def]
+    data, offsets, valid, table, hashes, offs, lens, arena, meta, free, live, out, fresh, start
+):
+    """`upsert_word` for byte strings; also stops when the arena is full (meta[NEED]: bytes needed, else 0)."""
+    limit, n = table.size // 8 * 5, offsets.size - 1
+    meta[NEED] = 0
+    for i in range(start, n):
+        h = hash_value(data, offsets, valid, i)
+        size = np.int64(offsets[i + 1] - offsets[i])
+        if valid.size and not valid[i]:
+            size = np.int64(-1)
+        slot = find_value(data, np.int64(offsets[i]), size, h, table, hashes, offs, lens, arena)
+        fresh[i] = slot < 0
+        if slot < 0:
+            at = -1 - slot
+            if meta[SIZE] >= limit:
+                return i
+            if size > 0 and meta[USED] + size > arena.size:
+                meta[NEED] = size
+                return i
+            slot = take_slot(meta, free, live)
+            if slot < 0:
+                return i
+            hashes[slot] = h
+            lens[slot] = size
+            offs[slot] = meta[USED]
+            if size > 0:
+                copy(data, np.int64(offsets[i]), arena, meta[USED], size)
+                meta[USED] += size
+            table[at] = ((h >> _S32) << _S32) | np.uint64(slot + 1)
+        out[i] = slot
+    return n
+
+
+@kernel(types.void, r(U8), r(I32), r(B), r(U64), r(U64), r(I64), r(I64), r(U8), w(I64))
+def find_bytes(data, offsets, valid, table, hashes, offs, lens, arena, out):  # type: ignore[no-untyped-def]
+    for i in range(offsets.size - 1):
+        h = hash_value(data, offsets, valid, i)
+        size = np.int64(offsets[i + 1] - offsets[i])
+        if valid.size and not valid[i]:
+            size = np.int64(-1)
+        slot = find_value(data, np.int64(offsets[i]), size, h, table, hashes, offs, lens, arena)
+        out[i] = max(slot, np.int64(-1))
+
+
+@kernel(types.void, r(I64), w(U64), r(U64), r(I64), w(I64), w(I64), w(B))
+def delete_bytes(slots, table, hashes, lens, meta, free, live):  # type: ignore[no-untyped-def]
+    for slot in slots:
+        if live[slot]:
+            unlink(table, hashes[slot] >> _S32, slot)
+            live[slot] = False
+            free[meta[FREE]] = slot
+            meta[FREE] += 1
+            meta[SIZE] -= 1
+            meta[GARBAGE] += max(lens[slot], np.int64(0))
+
+
+@kernel(I64, w(I64), r(I64), w(I64))
+def release(refs, ids, dead):  # type: ignore[no-untyped-def]
+    """refs[id] -= 1 for each id; those that reach 0 are written to `dead`, whose number is returned."""
+    n = 0
+    for i in ids:
+        refs[i] -= 1
+        if refs[i] == 0:
+            dead[n] = i
+            n += 1
+    return n
+
+
+# --- byte arenas ---------------------------------------------------------------------------------------------
+
+
+@kernel(I64, r(I64), r(I64))
+def total_length(lens, slots):  # type: ignore[no-untyped-def]
+    n = np.int64(0)
+    for s in slots:
+        n += max(lens[s], np.int64(0))
+    return n
+
+
+@kernel(types.void, r(U8), r(I64), r(I64), r(I64), w(I32), w(U8))
+def gather_bytes(arena, offs, lens, slots, offsets, out):  # type: ignore[no-untyped-def]
+    """Arrow offsets and data of the values at `slots` (length -1 is NULL: no bytes)."""
+    at = np.int64(0)
+    offsets[0] = 0
+    for i in range(slots.size):
+        s = slots[i]
+        n = lens[s]
+        if n > 0:
+            copy(arena, offs[s], out, at, n)
+            at += n
+        offsets[i + 1] = at
+
+
+@kernel(I64, r(U8), r(I32), r(B), r(I64), w(U8), w(I64), w(I64), w(I64), I64)
+def scatter_bytes(data, offsets, valid, slots, arena, offs, lens, meta, start):  # type: ignore[no-untyped-def]
+    """Sets the values at `slots`, in order; in place when not longer than before. Returns as `upsert_bytes`."""
+    meta[NEED] = 0
+    for i in range(start, slots.size):
+        s = slots[i]
+        old = max(lens[s], np.int64(0))
+        n = np.int64(offsets[i + 1] - offsets[i])
+        if valid.size and not valid[i]:
+            lens[s] = -1
+            meta[GARBAGE] += old
+            continue
+        if n > old:
+            if meta[USED] + n > arena.size:
+                meta[NEED] = n
+                return i
+            offs[s] = meta[USED]
+            meta[USED] += n
+            meta[GARBAGE] += old
+        else:
+            meta[GARBAGE] += old - n
+        copy(data, np.int64(offsets[i]), arena, offs[s], n)
+        lens[s] = n
+    return slots.size
+
+
+@kernel(I64, r(U8), w(I64), r(I64), I64, w(U8))
+def compact_bytes(arena, offs, lens, n, out):  # type: ignore[no-untyped-def]
+    """Copies the values of slots below n together into `out`; returns the bytes used."""
+    used = np.int64(0)
+    for s in range(n):
+        if lens[s] > 0:
+            copy(arena, offs[s], out, used, lens[s])
+            offs[s] = used
+            used += lens[s]
+    return used
+
+
+# --- chains of rows by key (MultiMap) ------------------------------------------------------------------------
+
+
+@kernel(I64, r(I64), r(I64), w(I64), w(I64), w(I64), w(I64), w(I64), w(I64))
+def chain_add(keys, rows, head, tail, count, following, before, owner):  # type: ignore[no-untyped-def]
+    """Appends each row to its key's chain; a row that is in a chain is left where it is. Returns rows added."""
+    added = 0
+    for i in range(rows.size):
+        k, row = keys[i], rows[i]
+        if owner[row] >= 0:
+            continue
+        last = tail[k] if count[k] else np.int64(-1)
+        before[row] = last
+        following[row] = -1
+        owner[row] = k
+        if last < 0:
+            head[k] = row
+        else:
+            following[last] = row
+        tail[k] = row
+        count[k] += 1
+        added += 1
+    return added
+
+
+@kernel(I64, r(I64), w(I64), w(I64), w(I64), w(I64), w(I64), w(I64))
+def chain_remove(rows, head, tail, count, following, before, owner):  # type: ignore[no-untyped-def]
+    """Takes rows out of their chains; rows in none are skipped. Returns rows removed."""
+    removed = 0
+    for row in rows:
+        if row >= owner.size:
+            continue
+        k = owner[row]
+        if k < 0:
+            continue
+        p, f = before[row], following[row]
+        if p < 0:
+            head[k] = f
+        else:
+            following[p] = f
+        if f < 0:
+            tail[k] = p
+        else:
+            before[f] = p
+        owner[row] = -1
+        count[k] -= 1
+        removed += 1
+    return removed
+
+
+@kernel(I64, r(I64), r(I64))
+def chain_count(keys, count):  # type: ignore[no-untyped-def]
+    n = np.int64(0)
+    for k in keys:
+        if 0 <= k < count.size:
+            n += count[k]
+    return n
+
+
+@kernel(types.void, r(I64), r(I64), r(I64), r(I64), w(I64), w(I64))
+def chain_fill(keys, head, count, following, probe, rows):  # type: ignore[no-untyped-def]
+    at = 0
+    for i in range(keys.size):
+        k = keys[i]
+        if 0 <= k < count.size:
+            row = head[k]
+            for _ in range(count[k]):
+                probe[at] = i
+                rows[at] = row
+                row = following[row]
+                at += 1
+
+
+# --- packed rows (encoding.py) -------------------------------------------------------------------------------
+
+
+@kernel(types.void, w(U8), w(I64), r(U8, 2), r(B))
+def pack_fixed(out, at, values, valid):  # type: ignore[no-untyped-def]
+    """Appends values[i] to row i, whose end is at[i] and moves; nothing where NULL."""
+    n, width = values.shape
+    for i in range(n):
+        if valid.size == 0 or valid[i]:
+            for k in range(width):
+                out[at[i] + k] = values[i, k]
+            at[i] += width
+
+
+@kernel(types.void, w(U8), w(I64), r(U8), r(I64), r(B))
+def pack_bytes(out, at, data, offsets, valid):  # type: ignore[no-untyped-def]
+    """Appends the length (4 bytes, little-endian) and the bytes."""
+    for i in range(at.size):
+        if valid.size == 0 or valid[i]:
+            n = offsets[i + 1] - offsets[i]
+            for k in range(4):
+                out[at[i] + k] = (n >> (8 * k)) & 255
+            copy(data, offsets[i], out, at[i] + 4, n)
+            at[i] += 4 + n
+
+
+@kernel(types.void, w(U8), r(I64), r(I64), r(U8), r(I64))
+def pack_lists(out, at, first, data, offsets):  # type: ignore[no-untyped-def]
+    """List i, of elements first[i] to first[i + 1]: their number, their lengths (4 bytes each), their bytes."""
+    for i in range(at.size):
+        a, n = at[i], first[i + 1] - first[i]
+        for k in range(4):
+            out[a + k] = (n >> (8 * k)) & 255
+        a += 4
+        for e in range(first[i], first[i + 1]):
+            size = offsets[e + 1] - offsets[e]
+            for k in range(4):
+                out[a + k] = (size >> (8 * k)) & 255
+            a += 4
+        begin = offsets[first[i]]
+        copy(data, begin, out, a, offsets[first[i + 1]] - begin)
+
+
+@kernel(B, r(U8), w(I64), r(B), w(U8, 2))
+def unpack_fixed(data, at, valid, values):  # type: ignore[no-untyped-def]
+    """False when a row ends too early."""
+    n, width = values.shape
+    for i in range(n):
+        if valid.size == 0 or valid[i]:
+            if at[i] + width > data.size:
+                return False
+            for k in range(width):
+                values[i, k] = data[at[i] + k]
+            at[i] += width
+        else:
+            for k in range(width):
+                values[i, k] = 0
+    return True
+
+
+@kernel(B, r(U8), w(I64), r(B), w(I64), w(I64))
+def unpack_bytes(data, at, valid, begins, lens):  # type: ignore[no-untyped-def]
+    """Where the bytes of each row begin and how many they are; -1 where NULL."""
+    for i in range(at.size):
+        begins[i], lens[i] = 0, -1
+        if valid.size == 0 or valid[i]:
+            if at[i] + 4 > data.size:
+                return False
+            n = np.int64(load32(data, at[i]))
+            if at[i] + 4 + n > data.size:
+                return False
+            begins[i], lens[i] = at[i] + 4, n
+            at[i] += 4 + n
+    return True
+
+
+@kernel(B, r(U8), r(I64), r(I64), r(I64), w(I64), w(I64))
+def unpack_lists(data, at, lens, first, begins, sizes):  # type: ignore[no-untyped-def]
+    """Where the elements of each list begin, and their lengths; they must fill the list's bytes exactly."""
+    for i in range(at.size):
+        n = first[i + 1] - first[i]
+        if 4 + 4 * n > lens[i]:
+            return False
+        a, end = at[i] + 4 + 4 * n, at[i] + lens[i]
+        for k in range(n):
+            size = np.int64(load32(data, at[i] + 4 + 4 * k))
+            begins[first[i] + k], sizes[first[i] + k] = a, size
+            a += size
+        if a != end:
+            return False
+    return True

@@ -1,0 +1,244 @@
+"""Keyed state of an operator: one table, addressed by slot, that knows what changed since the last checkpoint.
+
+    slots, fresh = table.upsert([keys])        # int64 slot of each row, in order; fresh: this row made the slot
+    total = table.column("total")              # fetch after upsert: arrays are replaced when the table grows
+    np.add.at(total.data, slots, amounts)
+    total.valid[slots] = True
+    table.touch(slots)
+
+New slots are dirty, and their values are 0 and NULL. Slots are local to the process and are used again after
+`delete`; what is checkpointed is (key group, key, value), never slots. Not thread-safe; the `StateChanges` that
+`changes` returns is a copy and may be encoded on another thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.errors import InternalError
+from sqlstream.state.arrays import Array, as_slots, grown, is_bytes, is_pair, is_words, plain
+from sqlstream.state.columns import ChunkColumn, Column, FixedColumn, column
+from sqlstream.state.index import HashIndex
+
+ROWS_A_PIECE = 1 << 18
+BYTES_A_PIECE = 1 << 28
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """A keyed state, as in the manifest. `name` is unique within the operator."""
+
+    name: str
+    key: pa.Schema
+    value: pa.Schema
+    # How many leading key columns decide the key group; -1: all; 0: none, everything is in key group 0.
+    distribution: int = -1
+
+    def __post_init__(self) -> None:
+        if not -1 <= self.distribution <= len(self.key):
+            raise InternalError(f"state {self.name}: distribution {self.distribution} of {len(self.key)} key columns")
+        if len(self.key) > 62:
+            raise InternalError(f"state {self.name}: {len(self.key)} key columns, more than 62")
+        if len(set(self.value.names)) != len(self.value.names):
+            raise InternalError(f"state {self.name}: value columns {self.value.names} are not unique")
+
+    @cached_property
+    def leading(self) -> int:
+        return len(self.key) if self.distribution < 0 else self.distribution
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as they are stored. `values` is empty for deleted rows."""
+
+    key_groups: Array
+    keys: list[pa.Array]
+    values: list[pa.Array]
+
+    def __len__(self) -> int:
+        return len(self.key_groups)
+
+
+@dataclass(frozen=True)
+class StateChanges:
+    """A consistent copy of what changed: rows to write, keys to delete (never in both); in pieces of bounded size.
+
+    `full`: the upserts are the whole table, whatever was stored before.
+    """
+
+    spec: StateSpec
+    upserts: list[Rows] = field(default_factory=list)
+    deleted: list[Rows] = field(default_factory=list)
+    full: bool = False
+
+    @property
+    def num_rows(self) -> int:
+        return sum(map(len, self.upserts)) + sum(map(len, self.deleted))
+
+
+class StateTable:
+    def __init__(self, spec: StateSpec) -> None:
+        self.spec = spec
+        self._key_types: list[pa.DataType] = list(spec.key.types)
+        self._index = HashIndex(self._key_types)
+        n = self._index.index.capacity
+        self._columns: dict[str, Column] = {f.name: column(f.type, n) for f in spec.value}
+        # Canonical keys lose -0.0 and the order of maps: these key columns are kept as they first came.
+        self._originals = {j: column(t, n) for j, t in enumerate(self._key_types) if lossy(t)}
+        self._dirty: Array = np.zeros(n, np.bool_)
+        self._stored: Array = np.zeros(n, np.bool_)
+        self._deleted: list[Rows] = []
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def size(self) -> int:
+        """Live rows."""
+        return self._index.index.size
+
+    @property
+    def capacity(self) -> int:
+        """Length of the columns' arrays: greater than every slot."""
+        return len(self._dirty)
+
+    def upsert(self, keys: list[pa.Array], n: int | None = None) -> tuple[Array, Array]:
+        """The slot of each row (int64), and True where the row made it (the first with its key).
+
+        `n` is the number of rows; needed only for a key without columns.
+        """
+        n = _length(keys, n)
+        slots, fresh = self._index.upsert(keys, n)
+        if self._index.index.capacity > self.capacity:
+            self._grow(self._index.index.capacity)
+        if fresh.any():
+            new = slots[fresh]
+            self._dirty[new] = True
+            for j, c in self._originals.items():
+                c.set(new, plain(keys[j], self._key_types[j]).filter(pa.array(fresh)))
+        return slots, fresh
+
+    def find(self, keys: list[pa.Array], n: int | None = None) -> Array:
+        """The slot of each row, or -1."""
+        return self._index.find(keys, _length(keys, n))
+
+    def column(self, name: str) -> Column:
+        return self._columns[name]
+
+    def fixed(self, name: str) -> FixedColumn:
+        """`column(name)`, which must be of fixed width."""
+        c = self._columns[name]
+        if not isinstance(c, FixedColumn):
+            raise InternalError(f"state {self.spec.name}: {name} is a {type(c).__name__}")
+        return c
+
+    def keys(self, slots: Array) -> list[pa.Array]:
+        """The key columns of live slots."""
+        slots = as_slots(slots)
+        out = self._index.keys(slots)
+        for j, c in self._originals.items():
+            out[j] = c.get(slots)
+        return out
+
+    def values(self, slots: Array) -> pa.RecordBatch:
+        """All value columns; a copy."""
+        slots = as_slots(slots)
+        if not self._columns:
+            return pa.RecordBatch.from_struct_array(pa.array([{}] * len(slots), pa.struct([])))
+        return pa.RecordBatch.from_arrays([c.get(slots) for c in self._columns.values()], schema=self.spec.value)
+
+    def put(self, slots: Array, arrays: list[pa.Array]) -> None:
+        """Set all value columns, in order (of a repeated slot the last row holds), and touch."""
+        for c, a in zip(self._columns.values(), arrays, strict=True):
+            c.set(slots, a)
+        self.touch(slots)
+
+    def touch(self, slots: Array) -> None:
+        """These rows changed since the last checkpoint."""
+        self._dirty[slots] = True
+
+    def delete(self, slots: Array) -> None:
+        """Free live slots (repetitions are allowed); a row that was checkpointed gets a tombstone."""
+        slots = np.unique(as_slots(slots))
+        slots = slots[self._index.index.live[slots]]
+        if not len(slots):
+            return
+        stored = slots[self._stored[slots]]
+        if len(stored):
+            self._deleted.append(Rows(self.key_groups(stored), self.keys(stored), []))
+        for c in (*self._columns.values(), *self._originals.values()):
+            c.clear(slots)
+        self._dirty[slots] = False
+        self._stored[slots] = False
+        self._index.delete(slots)
+
+    def slots(self) -> Array:
+        """All live slots, ascending."""
+        return np.flatnonzero(self._index.index.live[: self._index.index.used])
+
+    def key_groups(self, slots: Array) -> Array:
+        """uint16 key group of each slot, by the distribution key."""
+        if self.spec.leading == 0:
+            return np.zeros(len(slots), np.uint16)
+        return self._index.key_groups(as_slots(slots), self.spec.leading)
+
+    def changes(self, full: bool = False) -> StateChanges:
+        """What changed since the last call (`full`: everything); from now on nothing has."""
+        slots = self.slots() if full else np.flatnonzero(self._dirty[: self._index.index.used])
+        upserts = [Rows(self.key_groups(s), self.keys(s), self.values(s).columns) for s in self._pieces(slots)]
+        deleted = [] if full else [r for r in map(self._still_gone, self._deleted) if len(r)]
+        self._deleted = []
+        self._dirty[:] = False
+        self._stored[slots] = True
+        return StateChanges(self.spec, upserts, deleted, full)
+
+    def load(self, keys: list[pa.Array], values: list[pa.Array]) -> None:
+        """Rows of a checkpoint: stored, not dirty."""
+        if not len(keys[0] if keys else values[0] if values else []) and keys:
+            return
+        n = len(keys[0]) if keys else max((len(v) for v in values), default=1)
+        slots, _ = self.upsert(keys, n)
+        for c, a in zip(self._columns.values(), values, strict=True):
+            c.set(slots, a)
+        self._dirty[slots] = False
+        self._stored[slots] = True
+
+    def _still_gone(self, rows: Rows) -> Rows:
+        """Without the keys that came back."""
+        gone = self.find(rows.keys, len(rows)) < 0
+        if gone.all():
+            return rows
+        mask = pa.array(gone)
+        return Rows(rows.key_groups[gone], [k.filter(mask) for k in rows.keys], [])
+
+    def _pieces(self, slots: Array) -> list[Array]:
+        if not len(slots):
+            return []
+        size = sum(c.bytes_of(slots) for c in self._columns.values())
+        count = max(-(-len(slots) // ROWS_A_PIECE), -(-size // BYTES_A_PIECE))
+        return np.array_split(slots, min(count, len(slots)))
+
+    def _grow(self, capacity: int) -> None:
+        for c in (*self._columns.values(), *self._originals.values()):
+            c.grow(capacity)
+        self._dirty, self._stored = grown(self._dirty, capacity), grown(self._stored, capacity)
+
+
+def lossy(t: pa.DataType) -> bool:
+    """Whether different values of a key type are the same key."""
+    return t in (pa.float32(), pa.float64()) or not (is_words(t) or is_pair(t) or is_bytes(t) or t == pa.null())
+
+
+def _length(keys: list[pa.Array], n: int | None) -> int:
+    if keys:
+        return len(keys[0])
+    if n is None:
+        raise InternalError("a key without columns needs the number of rows")
+    return n
+
+
+__all__ = ["ChunkColumn", "Column", "FixedColumn", "Rows", "StateChanges", "StateSpec", "StateTable", "lossy"]
