@@ -1,0 +1,10 @@
+WITH bid AS (
+  SELECT bid.auction, bid.bidder, bid.price, bid.dateTime
+  FROM read_json(getvariable('files'), format = 'newline_delimited', columns = {
+    event_type: 'INTEGER',
+    bid: 'STRUCT(auction BIGINT, bidder BIGINT, price BIGINT, dateTime TIMESTAMP)'
+  })
+  WHERE event_type = 2
+)
+SELECT auction, bidder, price, strftime(dateTime, '%Y-%m-%d') AS dt, strftime(dateTime, '%H:%M') AS hm
+FROM bid;

@@ -1,0 +1,21 @@
+WITH auction AS (
+  SELECT auction.id, auction.seller, auction.category, auction.dateTime, auction.expires
+  FROM read_json(getvariable('files'), format = 'newline_delimited', columns = {
+    event_type: 'INTEGER',
+    auction: 'STRUCT(id BIGINT, seller BIGINT, category BIGINT, dateTime TIMESTAMP, expires TIMESTAMP)'
+  })
+  WHERE event_type = 1
+), bid AS (
+  SELECT bid.auction, bid.bidder, bid.price, bid.dateTime
+  FROM read_json(getvariable('files'), format = 'newline_delimited', columns = {
+    event_type: 'INTEGER',
+    bid: 'STRUCT(auction BIGINT, bidder BIGINT, price BIGINT, dateTime TIMESTAMP)'
+  })
+  WHERE event_type = 2
+), winning AS (
+  SELECT a.id, a.seller, a.category, b.bidder, b.price, b.dateTime AS bid_time
+  FROM auction a JOIN bid b ON a.id = b.auction
+  WHERE b.dateTime BETWEEN a.dateTime AND a.expires
+  QUALIFY row_number() OVER (PARTITION BY a.id ORDER BY b.price DESC, b.dateTime, b.bidder) = 1
+)
+SELECT id, seller, category, bidder, price, bid_time FROM winning;
