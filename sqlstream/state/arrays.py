@@ -107,7 +107,8 @@ def dtype_of(t: pa.DataType) -> np.dtype[Any]:
         return np.dtype(np.bool_)
     if pt.is_temporal(t):
         return np.dtype(np.int32 if t.bit_width == 32 else np.int64)
-    return np.dtype(t.to_pandas_dtype())
+    dtype: np.dtype[Any] = np.dtype(t.to_pandas_dtype())
+    return dtype
 
 
 def fixed(a: pa.Array) -> Array:
@@ -158,17 +159,25 @@ def from_fixed(values: Array, valid: Array, t: pa.DataType) -> pa.Array:
 
 def from_bytes(data: Array, offsets: Array, valid: Array, t: pa.DataType) -> pa.Array:
     bits, nulls = _valid_buffer(valid)
-    return pa.Array.from_buffers(t, len(offsets) - 1, [bits, pa.py_buffer(offsets), pa.py_buffer(data)], nulls)
+    buffers = [bits, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(t, len(offsets) - 1, buffers, nulls)
 
 
-def gather(arena: Array, offs: Array, lens: Array, slots: Array, t: pa.DataType) -> pa.Array:
-    """The byte strings at `slots` of an arena (length -1 is NULL) as an Arrow array."""
-    total = kernels.total_length(lens, slots)
+def gather(arena: Array, spans: Array, slots: Array, t: pa.DataType) -> pa.Array:
+    """The byte strings at `slots` of an arena as an Arrow array. Spans are (offset, length), -1 for NULL."""
+    total = kernels.total_length(spans, slots)
     if total > INT32_MAX:
         raise DataError(f"{len(slots)} strings of {total} bytes do not fit in one Arrow array (2 GiB)")
     offsets, out = np.empty(len(slots) + 1, np.int32), np.empty(total, np.uint8)
-    kernels.gather_bytes(arena, offs, lens, slots, offsets, out)
-    return from_bytes(out, offsets, lens[slots] >= 0, t)
+    kernels.gather_bytes(arena, spans, slots, offsets, out)
+    return from_bytes(out, offsets, spans[slots, 1] >= 0, t)
+
+
+def no_spans(n: int) -> Array:
+    """Spans of n NULLs."""
+    spans = np.zeros((n, 2), np.int64)
+    spans[:, 1] = -1
+    return spans
 
 
 def grown(a: Array, n: int, fill: int = 0) -> Array:

@@ -1,7 +1,7 @@
-"""Value columns addressed by slot. They grow with their table; `data` and `valid` are replaced when they do, so
-fetch them anew after every `upsert`.
+"""Value columns addressed by slot. They grow with their table; `data` and `valid` are replaced when they do,
+so fetch them anew after every `upsert`.
 
-    FixedColumn   numbers, booleans, dates, times, decimals: `data` and `valid` may be read and written directly
+    FixedColumn   numbers, booleans, dates, times, decimals: `data` and `valid` may be read and written
     BytesColumn   strings and binary, in an arena that is compacted when more than half of it is garbage
     ChunkColumn   everything else (ROW, ARRAY, MAP): positions in Arrow chunks, compacted likewise
 
@@ -28,6 +28,7 @@ from sqlstream.state.arrays import (
     is_bytes,
     is_pair,
     is_words,
+    no_spans,
     plain,
     validity,
 )
@@ -36,7 +37,7 @@ SMALL_ARENA = 1 << 16
 
 
 class FixedColumn:
-    """`data` by slot (times as integers; decimals (n, 2) int64: low and high word), 0 where never set; `valid` by slot."""
+    """`data` by slot, 0 where never set (times as integers; decimals (n, 2): low and high word); `valid`."""
 
     def __init__(self, t: pa.DataType, capacity: int) -> None:
         self.type = t
@@ -73,19 +74,18 @@ class BytesColumn:
     def __init__(self, t: pa.DataType, capacity: int) -> None:
         self.type = t
         self.arena: Array = np.empty(SMALL_ARENA, np.uint8)
-        self.offs: Array = np.zeros(capacity, np.int64)
-        self.lens: Array = np.full(capacity, -1, np.int64)
+        self.spans = no_spans(capacity)
         self.meta: Array = np.zeros(6, np.int64)
 
     @property
     def valid(self) -> Array:
-        return self.lens >= 0
+        return self.spans[:, 1] >= 0
 
     def grow(self, capacity: int) -> None:
-        self.offs, self.lens = grown(self.offs, capacity), grown(self.lens, capacity, -1)
+        self.spans = np.concatenate([self.spans, no_spans(capacity - len(self.spans))])
 
     def get(self, slots: Array) -> pa.Array:
-        return gather(self.arena, self.offs, self.lens, as_slots(slots), self.type)
+        return gather(self.arena, self.spans, as_slots(slots), self.type)
 
     def set(self, slots: Array, array: pa.Array) -> None:
         a = plain(array, self.type)
@@ -93,37 +93,36 @@ class BytesColumn:
         data, offsets = byte_strings(a)
         done = 0
         while True:
-            done = kernels.scatter_bytes(
-                data, offsets, valid, slots, self.arena, self.offs, self.lens, self.meta, done
-            )
+            done = kernels.scatter_bytes(data, offsets, valid, slots, self.arena, self.spans, self.meta, done)
             if done == len(slots):
                 break
-            self._make_room(int(self.meta[kernels.NEED]), len(self.lens))
+            self._make_room(int(self.meta[kernels.NEED]))
         if self.meta[kernels.GARBAGE] > len(self.arena) // 2:
-            self._make_room(0, len(self.lens))
+            self._make_room(0)
 
     def clear(self, slots: Array) -> None:
         slots = np.unique(as_slots(slots))
-        self.meta[kernels.GARBAGE] += kernels.total_length(self.lens, slots)
-        self.lens[slots] = -1
+        self.meta[kernels.GARBAGE] += kernels.total_length(self.spans, slots)
+        self.spans[slots, 1] = -1
 
     def bytes_of(self, slots: Array) -> int:
-        return int(kernels.total_length(self.lens, as_slots(slots)))
+        return int(kernels.total_length(self.spans, as_slots(slots)))
 
-    def _make_room(self, need: int, n: int) -> None:
-        self.arena, used = compacted(self.arena, self.offs, self.lens, n, self.meta, need)
-        self.meta[kernels.USED], self.meta[kernels.GARBAGE] = used, 0
+    def _make_room(self, need: int) -> None:
+        self.arena = compacted(self.arena, self.spans, self.meta, need)
 
 
-def compacted(arena: Array, offs: Array, lens: Array, n: int, meta: Array, need: int) -> tuple[Array, int]:
-    """A new arena of the live values of slots below n, with room for `need` bytes and for as much again."""
+def compacted(arena: Array, spans: Array, meta: Array, need: int) -> Array:
+    """A new arena of the live values, with room for `need` bytes and for as much again."""
     live = int(meta[kernels.USED] - meta[kernels.GARBAGE])
     new = np.empty(max(SMALL_ARENA, 2 * (live + need)), np.uint8)
-    return new, int(kernels.compact_bytes(arena, offs, lens, n, new))
+    meta[kernels.USED] = kernels.compact_bytes(arena, spans, len(spans), new)
+    meta[kernels.GARBAGE] = 0
+    return new
 
 
 class ChunkColumn:
-    """Position by slot in the rows of `chunks` taken together; -1 is NULL. Chunks merge as in a binomial heap."""
+    """Position by slot in the rows of all `chunks`; -1 is NULL. Chunks merge as in a binomial heap."""
 
     def __init__(self, t: pa.DataType, capacity: int) -> None:
         self.type = t

@@ -4,7 +4,7 @@
               fixed width   the value, little-endian (booleans 1 byte, decimals 16)
               strings       length (4 bytes) and bytes
               ROW           length and a row of its fields
-              ARRAY         length and: number of elements, their lengths (4 bytes each), a row of one column each
+              ARRAY         length and: number of elements, their lengths (4 bytes each), each as a row
               MAP           as an ARRAY of ROWs of key and value
     key     key group (2 bytes, big-endian), state number (2 bytes, big-endian), row of the canonical key
     value   format (1 byte), row of the key columns that canonical form may change, then of the value columns
@@ -67,10 +67,12 @@ class Packed:
         return Packed(np.frombuffer(b"".join(strings), np.uint8), offsets)
 
 
-# --- encoding ------------------------------------------------------------------------------------------------
+# --- encoding ----------------------------------------------------------------------------------------------
 
 
-def encode_rows(arrays: list[pa.Array], n: int, *, prefix: Array | None = None, canonical: bool = False) -> Packed:
+def encode_rows(
+    arrays: list[pa.Array], n: int, *, prefix: Array | None = None, canonical: bool = False
+) -> Packed:
     """Rows of n values of each array, after the bytes of `prefix` (n, p)."""
     columns = [_fields(plain(a), canonical) for a in arrays]
     bitmap = np.zeros((n, -(-len(arrays) // 8)), np.uint8)
@@ -177,7 +179,7 @@ def as_binary(rows: Packed) -> pa.Array:
     )
 
 
-# --- decoding ------------------------------------------------------------------------------------------------
+# --- decoding ----------------------------------------------------------------------------------------------
 
 
 def decode_rows(data: Array, at: Array, types: list[pa.DataType]) -> list[pa.Array]:
@@ -205,37 +207,35 @@ def _decode(data: Array, at: Array, valid: Array, t: pa.DataType) -> pa.Array:
         _check(kernels.unpack_fixed(data, at, valid, raw))
         values = raw.view(dtype.newbyteorder("<"))
         return from_fixed(values if is_pair(t) else values.reshape(n), valid, t)
-    begins, lens = np.empty(n, np.int64), np.empty(n, np.int64)
-    _check(kernels.unpack_bytes(data, at, valid, begins, lens))
+    spans = np.empty((n, 2), np.int64)
+    _check(kernels.unpack_bytes(data, at, valid, spans))
     if is_bytes(t):
-        return gather(data, begins, lens, np.arange(n), t)
-    if valid.size:
-        begins, lens = begins[valid], lens[valid]
-    values = combined(_nested(data, begins, lens, t))
+        return gather(data, spans, np.arange(n), t)
+    values = combined(_nested(data, spans[valid] if valid.size else spans, t))
     if not valid.size:
         return values
     return values.take(pa.array(np.cumsum(valid) - 1, mask=~valid))
 
 
-def _nested(data: Array, begins: Array, lens: Array, t: pa.DataType) -> pa.Array:
-    """Nested values without NULLs, at these places."""
-    n = len(begins)
+def _nested(data: Array, spans: Array, t: pa.DataType) -> pa.Array:
+    """Nested values without NULLs, at these (offset, length)."""
+    n, begins = len(spans), spans[:, 0].copy()
     if pt.is_struct(t):
-        ends = begins + lens
+        ends = spans.sum(axis=1)
         fields = [t.field(i) for i in range(t.num_fields)]
         children = decode_rows(data, begins, [f.type for f in fields])
         _check(bool((begins == ends).all()))
         if not fields:
             return pa.array([{}] * n, t)
         return pa.StructArray.from_arrays(children, fields=fields)
-    counts, head = np.empty((n, 4), np.uint8), begins.copy()
-    _check(kernels.unpack_fixed(data, head, ALL, counts))
+    counts = np.empty((n, 4), np.uint8)
+    _check(kernels.unpack_fixed(data, begins, ALL, counts))
     first = np.zeros(n + 1, np.int64)
     np.cumsum(counts.view("<u4").reshape(n), out=first[1:])
     total = int(first[-1])
     _check(4 * total <= len(data))
-    starts, sizes = np.empty(total, np.int64), np.empty(total, np.int64)
-    _check(kernels.unpack_lists(data, begins, lens, first, starts, sizes))
+    starts = np.empty(total, np.int64)
+    _check(kernels.unpack_lists(data, spans, first, starts))
     offsets = pa.array(first, pa.int32())
     if pt.is_map(t):
         ((entries),) = decode_rows(data, starts, [pa.struct([("k", t.key_type), ("v", t.item_type)])])

@@ -2,8 +2,8 @@
 
     BytesIndex  one byte string (or NULL) to a slot
     WordIndex   rows of int64 words to a slot
-    HashIndex   keys of any columns: a BytesIndex when the key is one string, else a WordIndex over the columns'
-                words, in which a string is its number in a BytesIndex of its own (interned, counted by use)
+    HashIndex   keys of any columns: a BytesIndex when the key is one string, else a WordIndex over the
+                columns' words; there a string is its number in a BytesIndex of its own (interned, counted)
 
 Slots are dense from 0; freed ones are used again. Rows of a call are handled in order.
 """
@@ -14,7 +14,18 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.state import kernels
-from sqlstream.state.arrays import ALL, Array, as_slots, from_fixed, gather, grown, is_bytes, is_pair, plain
+from sqlstream.state.arrays import (
+    ALL,
+    Array,
+    from_fixed,
+    gather,
+    grown,
+    is_bytes,
+    is_pair,
+    is_words,
+    no_spans,
+    plain,
+)
 from sqlstream.state.columns import SMALL_ARENA, compacted
 from sqlstream.state.keys import Bytes, Words, canonical, groups_of, key_width
 
@@ -60,21 +71,20 @@ class BytesIndex(SlotTable):
     def __init__(self) -> None:
         super().__init__()
         self.hashes: Array = np.zeros(FIRST_SLOTS, np.uint64)
-        self.offs: Array = np.zeros(FIRST_SLOTS, np.int64)
-        self.lens: Array = np.full(FIRST_SLOTS, -1, np.int64)
+        self.spans = no_spans(FIRST_SLOTS)
         self.arena: Array = np.empty(SMALL_ARENA, np.uint8)
 
     def grow_slots(self, capacity: int) -> None:
         super().grow_slots(capacity)
-        self.hashes, self.offs = grown(self.hashes, capacity), grown(self.offs, capacity)
-        self.lens = grown(self.lens, capacity, -1)
+        self.hashes = grown(self.hashes, capacity)
+        self.spans = np.concatenate([self.spans, no_spans(capacity - len(self.spans))])
 
     def upsert(self, keys: Bytes) -> tuple[Array, Array]:
         n = len(keys.offsets) - 1
         out, fresh, done = np.empty(n, np.int64), np.empty(n, np.bool_), 0
         while True:
             done = kernels.upsert_bytes(
-                keys.data, keys.offsets, keys.valid, self.table, self.hashes, self.offs, self.lens, self.arena,
+                keys.data, keys.offsets, keys.valid, self.table, self.hashes, self.spans, self.arena,
                 self.meta, self.free, self.live, out, fresh, done,
             )  # fmt: skip
             if done == n:
@@ -86,23 +96,19 @@ class BytesIndex(SlotTable):
 
     def find(self, keys: Bytes) -> Array:
         out = np.empty(len(keys.offsets) - 1, np.int64)
-        kernels.find_bytes(
-            keys.data, keys.offsets, keys.valid, self.table, self.hashes, self.offs, self.lens, self.arena, out
-        )
+        kernels.find_bytes(keys.data, keys.offsets, keys.valid, self.table, self.spans, self.arena, out)
         return out
 
     def delete(self, slots: Array) -> None:
-        kernels.delete_bytes(slots, self.table, self.hashes, self.lens, self.meta, self.free, self.live)
-        self.lens[slots] = -1
+        kernels.delete_bytes(slots, self.table, self.hashes, self.spans, self.meta, self.free, self.live)
         if self.meta[kernels.GARBAGE] > len(self.arena) // 2:
             self.compact(0)
 
     def compact(self, need: int) -> None:
-        self.arena, used = compacted(self.arena, self.offs, self.lens, self.used, self.meta, need)
-        self.meta[kernels.USED], self.meta[kernels.GARBAGE] = used, 0
+        self.arena = compacted(self.arena, self.spans, self.meta, need)
 
     def get(self, slots: Array, t: pa.DataType) -> pa.Array:
-        return gather(self.arena, self.offs, self.lens, slots, t)
+        return gather(self.arena, self.spans, slots, t)
 
 
 class WordIndex(SlotTable):
@@ -118,7 +124,7 @@ class WordIndex(SlotTable):
         self.keys = grown(self.keys, capacity)
 
     def with_nulls(self) -> None:
-        """From the first NULL on there is a bitmap word; hashes of the rows without NULLs stay what they were."""
+        """From the first NULL on there is a bitmap word; hashes of rows without NULLs stay what they were."""
         if not self.nulls:
             self.keys = np.concatenate([self.keys, np.zeros((self.capacity, 1), np.int64)], axis=1)
             self.nulls = 1
@@ -271,10 +277,11 @@ class HashIndex:
         assert isinstance(self.index, WordIndex)
         if not self.index.nulls:
             return ALL
-        return (rows[:, -1] >> np.int64(j)) & 1 == 0
+        valid: Array = (rows[:, -1] >> np.int64(j)) & 1 == 0
+        return valid
 
     def _words(self, parts: list[Words | Bytes | Array], n: int, index: WordIndex, widen: bool) -> Array:
-        """The rows of words of a batch, with the NULL bitmap where the index has one or (`widen`) now gets it."""
+        """A batch's rows of words, with the NULL bitmap where there is one or (`widen`) now has to be."""
         bitmap: Array | None = None
         arrays: list[Array] = []
         for j, part in enumerate(parts):
@@ -296,8 +303,6 @@ class HashIndex:
 
 
 def _interned(t: pa.DataType) -> bool:
-    from sqlstream.state.arrays import is_words
-
     return not (is_words(t) or is_pair(t) or t == pa.null())
 
 
@@ -312,5 +317,5 @@ def _values(words: Array, t: pa.DataType) -> Array:
     if t == pa.float32():
         return np.ascontiguousarray(words).view(np.float64).astype(np.float32)
     if t == pa.bool_():
-        return words != 0
+        return np.not_equal(words, 0)
     return words

@@ -4,26 +4,27 @@ Compiled ahead for the signatures given (so importing this module compiles, or l
 Python's lock, never parallel. Everything is int64, uint64, uint8 or bool arrays; inputs that may be views of
 Arrow buffers are declared read-only.
 
-Hash tables are open addressing with linear probing. An entry is one uint64: the upper 32 bits of the key's hash
-(the tag, which also decides the home position) over slot + 1; 0 is empty. So growing and deleting (by backward
-shift) never look at keys, and a lookup looks at a key only when 32 bits agree; equality is always decided on
-the key itself.
+Hash tables are open addressing with linear probing. An entry is one uint64: the upper 32 bits of the key's
+hash (the tag, which also decides the home position) over slot + 1; 0 is empty. So growing and deleting (by
+backward shift) never look at keys, and a lookup looks at a key only when 32 bits agree; equality is always
+decided on the key itself. Lookups go in blocks, with prefetches first: cache misses overlap, and a table of
+a million keys is as fast as one of ten thousand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
 from numba.core import types
 from numba.extending import intrinsic
 
 from sqlstream.state import numba_cache
 
-F = TypeVar("F", bound=Callable[..., Any])
+Loop = Callable[..., Any]
 CACHED = numba_cache.prepare()
 
 I64, U64, U8, I32, B = types.int64, types.uint64, types.uint8, types.int32, types.boolean
@@ -39,20 +40,21 @@ def r(t: Any, ndim: int = 1) -> Any:
     return types.Array(t, ndim, "C", readonly=True)
 
 
-def kernel(result: Any, *args: Any) -> Callable[[F], F]:
-    def compile_(f: F) -> F:
-        compiled: F = numba.njit(result(*args), nogil=True, cache=CACHED, error_model="numpy")(f)
+def kernel(result: Any, *args: Any) -> Callable[[Loop], Loop]:
+    def compile_(f: Loop) -> Loop:
+        compiled: Loop = numba.njit(result(*args), nogil=True, cache=CACHED, error_model="numpy")(f)
         return compiled
 
     return compile_
 
 
-def helper(f: F) -> F:
-    compiled: F = numba.njit(nogil=True, error_model="numpy")(f)
+def helper(f: Loop) -> Loop:
+    """Compiled into the kernels that call it."""
+    compiled: Loop = numba.njit(nogil=True, error_model="numpy")(f)
     return compiled
 
 
-# --- loads and stores of unaligned words in byte arrays ------------------------------------------------------
+# --- loads and stores of unaligned words in byte arrays ----------------------------------------------------
 
 
 def _pointer(context: Any, builder: Any, signature: Any, args: Any, bits: int) -> Any:
@@ -84,6 +86,22 @@ def store64(typingctx: Any, data: Any, at: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(data, types.int64, types.uint64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def prefetch(typingctx: Any, data: Any, at: Any) -> Any:
+    """Ask for the cache line of element `at` (of the flat array), and go on."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        pointer = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(8).as_pointer())
+        i32 = ir.IntType(32)
+        signature_ = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], signature_)
+        builder.call(function, [pointer, i32(0), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(data, types.int64), code
 
 
 @helper
@@ -127,7 +145,7 @@ def copy(a, i, b, j, n):  # type: ignore[no-untyped-def]
     store64(b, j + n - 8, load64(a, i + n - 8))
 
 
-# --- the stable hash -----------------------------------------------------------------------------------------
+# --- the stable hash ---------------------------------------------------------------------------------------
 # Part of the durable format (it decides key groups): never change the constants or the order of the steps.
 
 SEED = np.uint64(0x9E3779B97F4A7C15)
@@ -177,9 +195,29 @@ def combine_bytes(h, data, offsets, valid):  # type: ignore[no-untyped-def]
             h[i] = mix(h[i], hash_bytes(data, np.int64(offsets[i]), np.int64(offsets[i + 1] - offsets[i])))
 
 
-# --- hash tables ---------------------------------------------------------------------------------------------
+# --- hash tables -------------------------------------------------------------------------------------------
 # meta: what Python and kernels share of a table.
 SIZE, NEXT, FREE, USED, GARBAGE, NEED = 0, 1, 2, 3, 4, 5
+
+
+# Keys looked up together: what they will touch is asked for before the first is compared.
+AHEAD = 64
+
+
+@helper
+def first_slot(entry):  # type: ignore[no-untyped-def]
+    """The slot of an entry, 0 if it is empty: an address that may be asked for."""
+    return max(np.int64(entry & _LOW) - 1, 0)
+
+
+@helper
+def ask(tags, n, table, rows):  # type: ignore[no-untyped-def]
+    """Prefetch the home positions of n tags, and the rows of the slots there."""
+    mask = np.uint64(table.size - 1)
+    for k in range(n):
+        prefetch(table, np.int64(tags[k] & mask))
+    for k in range(n):
+        prefetch(rows, first_slot(table[tags[k] & mask]) * rows.shape[1])
 
 
 @helper
@@ -244,9 +282,14 @@ def rehash(old, new):  # type: ignore[no-untyped-def]
 def upsert_word(words, table, keys, meta, free, live, out, fresh, start):  # type: ignore[no-untyped-def]
     """Slots of rows start.. of one-word keys; returns the row at which table or slots were full, else n."""
     mask, limit = np.uint64(table.size - 1), table.size // 8 * 5
+    tags = np.empty(AHEAD, np.uint64)
     for i in range(start, words.size):
+        if (i - start) % AHEAD == 0:
+            for k in range(min(words.size - i, AHEAD)):
+                tags[k] = mix(SEED, np.uint64(words[i + k])) >> _S32
+            ask(tags, min(words.size - i, AHEAD), table, keys)
         word = words[i]
-        tag = mix(SEED, np.uint64(word)) >> _S32
+        tag = tags[(i - start) % AHEAD]
         at = tag & mask
         while True:
             e = table[at]
@@ -276,8 +319,13 @@ def upsert_row(words, table, keys, meta, free, live, out, fresh, start, nulls): 
     """`upsert_word` for keys of several words, the last of them the NULL bitmap if `nulls` is 1."""
     mask, limit = np.uint64(table.size - 1), table.size // 8 * 5
     n, width = words.shape
+    tags = np.empty(AHEAD, np.uint64)
     for i in range(start, n):
-        tag = hash_row(words, i, width, nulls) >> _S32
+        if (i - start) % AHEAD == 0:
+            for k in range(min(n - i, AHEAD)):
+                tags[k] = hash_row(words, i + k, width, nulls) >> _S32
+            ask(tags, min(n - i, AHEAD), table, keys)
+        tag = tags[(i - start) % AHEAD]
         at = tag & mask
         while True:
             e = table[at]
@@ -312,8 +360,13 @@ def upsert_row(words, table, keys, meta, free, live, out, fresh, start, nulls): 
 def find_row(words, table, keys, out, nulls):  # type: ignore[no-untyped-def]
     mask = np.uint64(table.size - 1)
     n, width = words.shape
+    tags = np.empty(AHEAD, np.uint64)
     for i in range(n):
-        tag = hash_row(words, i, width, nulls) >> _S32
+        if i % AHEAD == 0:
+            for k in range(min(n - i, AHEAD)):
+                tags[k] = hash_row(words, i + k, width, nulls) >> _S32
+            ask(tags, min(n - i, AHEAD), table, keys)
+        tag = tags[i % AHEAD]
         at = tag & mask
         out[i] = -1
         while table[at] != 0:
@@ -351,7 +404,20 @@ def hash_value(data, offsets, valid, i):  # type: ignore[no-untyped-def]
 
 
 @helper
-def find_value(data, begin, n, h, table, hashes, offs, lens, arena):  # type: ignore[no-untyped-def]
+def hash_ahead(data, offsets, valid, i, hs, table, spans, arena):  # type: ignore[no-untyped-def]
+    """Hashes of the values from i on, and prefetches of all that comparing them will touch."""
+    n, mask = min(offsets.size - 1 - i, AHEAD), np.uint64(table.size - 1)
+    for k in range(n):
+        hs[k] = hash_value(data, offsets, valid, i + k)
+        prefetch(table, np.int64((hs[k] >> _S32) & mask))
+    for k in range(n):
+        prefetch(spans, first_slot(table[(hs[k] >> _S32) & mask]) * 2)
+    for k in range(n):
+        prefetch(arena, spans[first_slot(table[(hs[k] >> _S32) & mask]), 0])
+
+
+@helper
+def find_value(data, begin, n, h, table, spans, arena):  # type: ignore[no-untyped-def]
     """The slot that holds the value (n = -1: NULL), else -1 - the empty position."""
     mask = np.uint64(table.size - 1)
     tag = h >> _S32
@@ -360,25 +426,28 @@ def find_value(data, begin, n, h, table, hashes, offs, lens, arena):  # type: ig
         e = table[at]
         if e >> _S32 == tag:
             slot = np.int64(e & _LOW) - 1
-            if lens[slot] == n and hashes[slot] == h and (n <= 0 or same(data, begin, arena, offs[slot], n)):
+            if spans[slot, 1] == n and (n <= 0 or same(data, begin, arena, spans[slot, 0], n)):
                 return slot
         at = (at + _ONE) & mask
     return -1 - np.int64(at)
 
 
-@kernel(I64, r(U8), r(I32), r(B), w(U64), w(U64), w(I64), w(I64), w(U8), w(I64), w(I64), w(B), w(I64), w(B), I64)
+@kernel(I64, r(U8), r(I32), r(B), w(U64), w(U64), w(I64, 2), w(U8), w(I64), w(I64), w(B), w(I64), w(B), I64)
 def upsert_bytes(  # type: ignore[no-untyped-def]
-    data, offsets, valid, table, hashes, offs, lens, arena, meta, free, live, out, fresh, start
+    data, offsets, valid, table, hashes, spans, arena, meta, free, live, out, fresh, start
 ):
-    """`upsert_word` for byte strings; also stops when the arena is full (meta[NEED]: bytes needed, else 0)."""
+    """`upsert_word` for byte strings; stops also when the arena is full (meta[NEED]: bytes needed, or 0)."""
     limit, n = table.size // 8 * 5, offsets.size - 1
     meta[NEED] = 0
+    hs = np.empty(AHEAD, np.uint64)
     for i in range(start, n):
-        h = hash_value(data, offsets, valid, i)
+        if (i - start) % AHEAD == 0:
+            hash_ahead(data, offsets, valid, i, hs, table, spans, arena)
+        h = hs[(i - start) % AHEAD]
         size = np.int64(offsets[i + 1] - offsets[i])
         if valid.size and not valid[i]:
             size = np.int64(-1)
-        slot = find_value(data, np.int64(offsets[i]), size, h, table, hashes, offs, lens, arena)
+        slot = find_value(data, np.int64(offsets[i]), size, h, table, spans, arena)
         fresh[i] = slot < 0
         if slot < 0:
             at = -1 - slot
@@ -391,8 +460,8 @@ def upsert_bytes(  # type: ignore[no-untyped-def]
             if slot < 0:
                 return i
             hashes[slot] = h
-            lens[slot] = size
-            offs[slot] = meta[USED]
+            spans[slot, 0] = meta[USED]
+            spans[slot, 1] = size
             if size > 0:
                 copy(data, np.int64(offsets[i]), arena, meta[USED], size)
                 meta[USED] += size
@@ -401,19 +470,21 @@ def upsert_bytes(  # type: ignore[no-untyped-def]
     return n
 
 
-@kernel(types.void, r(U8), r(I32), r(B), r(U64), r(U64), r(I64), r(I64), r(U8), w(I64))
-def find_bytes(data, offsets, valid, table, hashes, offs, lens, arena, out):  # type: ignore[no-untyped-def]
+@kernel(types.void, r(U8), r(I32), r(B), r(U64), r(I64, 2), r(U8), w(I64))
+def find_bytes(data, offsets, valid, table, spans, arena, out):  # type: ignore[no-untyped-def]
+    hs = np.empty(AHEAD, np.uint64)
     for i in range(offsets.size - 1):
-        h = hash_value(data, offsets, valid, i)
+        if i % AHEAD == 0:
+            hash_ahead(data, offsets, valid, i, hs, table, spans, arena)
         size = np.int64(offsets[i + 1] - offsets[i])
         if valid.size and not valid[i]:
             size = np.int64(-1)
-        slot = find_value(data, np.int64(offsets[i]), size, h, table, hashes, offs, lens, arena)
+        slot = find_value(data, np.int64(offsets[i]), size, hs[i % AHEAD], table, spans, arena)
         out[i] = max(slot, np.int64(-1))
 
 
-@kernel(types.void, r(I64), w(U64), r(U64), r(I64), w(I64), w(I64), w(B))
-def delete_bytes(slots, table, hashes, lens, meta, free, live):  # type: ignore[no-untyped-def]
+@kernel(types.void, r(I64), w(U64), r(U64), w(I64, 2), w(I64), w(I64), w(B))
+def delete_bytes(slots, table, hashes, spans, meta, free, live):  # type: ignore[no-untyped-def]
     for slot in slots:
         if live[slot]:
             unlink(table, hashes[slot] >> _S32, slot)
@@ -421,7 +492,8 @@ def delete_bytes(slots, table, hashes, lens, meta, free, live):  # type: ignore[
             free[meta[FREE]] = slot
             meta[FREE] += 1
             meta[SIZE] -= 1
-            meta[GARBAGE] += max(lens[slot], np.int64(0))
+            meta[GARBAGE] += max(spans[slot, 1], np.int64(0))
+            spans[slot, 1] = -1
 
 
 @kernel(I64, w(I64), r(I64), w(I64))
@@ -436,75 +508,80 @@ def release(refs, ids, dead):  # type: ignore[no-untyped-def]
     return n
 
 
-# --- byte arenas ---------------------------------------------------------------------------------------------
+# --- byte arenas -------------------------------------------------------------------------------------------
 
 
-@kernel(I64, r(I64), r(I64))
-def total_length(lens, slots):  # type: ignore[no-untyped-def]
+# A span is a row (offset, length) of an array by slot; length -1 is NULL.
+
+
+@kernel(I64, r(I64, 2), r(I64))
+def total_length(spans, slots):  # type: ignore[no-untyped-def]
     n = np.int64(0)
     for s in slots:
-        n += max(lens[s], np.int64(0))
+        n += max(spans[s, 1], np.int64(0))
     return n
 
 
-@kernel(types.void, r(U8), r(I64), r(I64), r(I64), w(I32), w(U8))
-def gather_bytes(arena, offs, lens, slots, offsets, out):  # type: ignore[no-untyped-def]
-    """Arrow offsets and data of the values at `slots` (length -1 is NULL: no bytes)."""
+@kernel(types.void, r(U8), r(I64, 2), r(I64), w(I32), w(U8))
+def gather_bytes(arena, spans, slots, offsets, out):  # type: ignore[no-untyped-def]
+    """Arrow offsets and data of the values at `slots`."""
     at = np.int64(0)
     offsets[0] = 0
     for i in range(slots.size):
+        if i + 16 < slots.size:
+            prefetch(arena, spans[slots[i + 16], 0])
         s = slots[i]
-        n = lens[s]
+        n = spans[s, 1]
         if n > 0:
-            copy(arena, offs[s], out, at, n)
+            copy(arena, spans[s, 0], out, at, n)
             at += n
         offsets[i + 1] = at
 
 
-@kernel(I64, r(U8), r(I32), r(B), r(I64), w(U8), w(I64), w(I64), w(I64), I64)
-def scatter_bytes(data, offsets, valid, slots, arena, offs, lens, meta, start):  # type: ignore[no-untyped-def]
-    """Sets the values at `slots`, in order; in place when not longer than before. Returns as `upsert_bytes`."""
+@kernel(I64, r(U8), r(I32), r(B), r(I64), w(U8), w(I64, 2), w(I64), I64)
+def scatter_bytes(data, offsets, valid, slots, arena, spans, meta, start):  # type: ignore[no-untyped-def]
+    """Sets the values at `slots` in order; in place when not longer than before. Stops as `upsert_bytes`."""
     meta[NEED] = 0
     for i in range(start, slots.size):
         s = slots[i]
-        old = max(lens[s], np.int64(0))
+        old = max(spans[s, 1], np.int64(0))
         n = np.int64(offsets[i + 1] - offsets[i])
         if valid.size and not valid[i]:
-            lens[s] = -1
+            spans[s, 1] = -1
             meta[GARBAGE] += old
             continue
         if n > old:
             if meta[USED] + n > arena.size:
                 meta[NEED] = n
                 return i
-            offs[s] = meta[USED]
+            spans[s, 0] = meta[USED]
             meta[USED] += n
             meta[GARBAGE] += old
         else:
             meta[GARBAGE] += old - n
-        copy(data, np.int64(offsets[i]), arena, offs[s], n)
-        lens[s] = n
+        copy(data, np.int64(offsets[i]), arena, spans[s, 0], n)
+        spans[s, 1] = n
     return slots.size
 
 
-@kernel(I64, r(U8), w(I64), r(I64), I64, w(U8))
-def compact_bytes(arena, offs, lens, n, out):  # type: ignore[no-untyped-def]
+@kernel(I64, r(U8), w(I64, 2), I64, w(U8))
+def compact_bytes(arena, spans, n, out):  # type: ignore[no-untyped-def]
     """Copies the values of slots below n together into `out`; returns the bytes used."""
     used = np.int64(0)
     for s in range(n):
-        if lens[s] > 0:
-            copy(arena, offs[s], out, used, lens[s])
-            offs[s] = used
-            used += lens[s]
+        if spans[s, 1] > 0:
+            copy(arena, spans[s, 0], out, used, spans[s, 1])
+            spans[s, 0] = used
+            used += spans[s, 1]
     return used
 
 
-# --- chains of rows by key (MultiMap) ------------------------------------------------------------------------
+# --- chains of rows by key (MultiMap) ----------------------------------------------------------------------
 
 
 @kernel(I64, r(I64), r(I64), w(I64), w(I64), w(I64), w(I64), w(I64), w(I64))
 def chain_add(keys, rows, head, tail, count, following, before, owner):  # type: ignore[no-untyped-def]
-    """Appends each row to its key's chain; a row that is in a chain is left where it is. Returns rows added."""
+    """Appends each row to its key's chain; one that is in a chain is left there. Returns rows added."""
     added = 0
     for i in range(rows.size):
         k, row = keys[i], rows[i]
@@ -572,7 +649,7 @@ def chain_fill(keys, head, count, following, probe, rows):  # type: ignore[no-un
                 at += 1
 
 
-# --- packed rows (encoding.py) -------------------------------------------------------------------------------
+# --- packed rows (encoding.py) -----------------------------------------------------------------------------
 
 
 @kernel(types.void, w(U8), w(I64), r(U8, 2), r(B))
@@ -600,7 +677,7 @@ def pack_bytes(out, at, data, offsets, valid):  # type: ignore[no-untyped-def]
 
 @kernel(types.void, w(U8), r(I64), r(I64), r(U8), r(I64))
 def pack_lists(out, at, first, data, offsets):  # type: ignore[no-untyped-def]
-    """List i, of elements first[i] to first[i + 1]: their number, their lengths (4 bytes each), their bytes."""
+    """List i, of elements first[i] to first[i + 1]: their number, lengths (4 bytes each), and bytes."""
     for i in range(at.size):
         a, n = at[i], first[i + 1] - first[i]
         for k in range(4):
@@ -632,34 +709,33 @@ def unpack_fixed(data, at, valid, values):  # type: ignore[no-untyped-def]
     return True
 
 
-@kernel(B, r(U8), w(I64), r(B), w(I64), w(I64))
-def unpack_bytes(data, at, valid, begins, lens):  # type: ignore[no-untyped-def]
-    """Where the bytes of each row begin and how many they are; -1 where NULL."""
+@kernel(B, r(U8), w(I64), r(B), w(I64, 2))
+def unpack_bytes(data, at, valid, spans):  # type: ignore[no-untyped-def]
+    """The span of each row's bytes."""
     for i in range(at.size):
-        begins[i], lens[i] = 0, -1
+        spans[i, 0], spans[i, 1] = 0, -1
         if valid.size == 0 or valid[i]:
             if at[i] + 4 > data.size:
                 return False
             n = np.int64(load32(data, at[i]))
             if at[i] + 4 + n > data.size:
                 return False
-            begins[i], lens[i] = at[i] + 4, n
+            spans[i, 0], spans[i, 1] = at[i] + 4, n
             at[i] += 4 + n
     return True
 
 
-@kernel(B, r(U8), r(I64), r(I64), r(I64), w(I64), w(I64))
-def unpack_lists(data, at, lens, first, begins, sizes):  # type: ignore[no-untyped-def]
-    """Where the elements of each list begin, and their lengths; they must fill the list's bytes exactly."""
-    for i in range(at.size):
-        n = first[i + 1] - first[i]
-        if 4 + 4 * n > lens[i]:
+@kernel(B, r(U8), r(I64, 2), r(I64), w(I64))
+def unpack_lists(data, spans, first, begins):  # type: ignore[no-untyped-def]
+    """Where the elements of each list begin; they must fill the list's bytes exactly."""
+    for i in range(spans.shape[0]):
+        n, at = first[i + 1] - first[i], spans[i, 0]
+        if 4 + 4 * n > spans[i, 1]:
             return False
-        a, end = at[i] + 4 + 4 * n, at[i] + lens[i]
+        a, end = at + 4 + 4 * n, at + spans[i, 1]
         for k in range(n):
-            size = np.int64(load32(data, at[i] + 4 + 4 * k))
-            begins[first[i] + k], sizes[first[i] + k] = a, size
-            a += size
+            begins[first[i] + k] = a
+            a += np.int64(load32(data, at + 4 + 4 * k))
         if a != end:
             return False
     return True

@@ -1,11 +1,11 @@
 """Canonical keys: what makes two key values the same, and the hash that says which key group they are in.
 
 A key column is one of
-    words   int64 (n,) or, for decimals, (n, 2): integers, dates and times as they are, floats by their bits with
-            -0.0 as 0.0 and one NaN; 0 where NULL
+    words   int64 (n, 1), for decimals (n, 2): integers, dates and times as they are, floats by their bits
+            with -0.0 as 0.0 and one NaN; 0 where NULL
     bytes   strings and binary by their bytes; nested values (ROW, ARRAY, MAP) by their canonical encoding
-and a validity. The stable hash is a function of these alone: the same in every process, on every platform, for
-every way in which Arrow may lay the values out. It decides key groups, so it is part of the durable format.
+and a validity. The stable hash is a function of these alone: the same in every process, on every platform,
+for every way in which Arrow may lay the values out. It decides key groups: it is part of the durable format.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows by key, for joins: which row slots belong to a key slot. In memory only; rebuilt from the rows on restore.
+"""Rows by key, for joins: which row slots belong to a key slot. In memory only; rebuilt from rows on restore.
 
 Chains are doubly linked through arrays indexed by row slot, so adding and removing is O(1) a row, and a probe
 is expanded in bulk. Within a key rows keep the order in which they were added.

@@ -1,9 +1,9 @@
 """Where Numba keeps the machine code of `kernels.py` between runs.
 
 In order: NUMBA_CACHE_DIR when the user set it; XDG_CACHE_HOME/sqlstream/numba-<version> (XDG_CACHE_HOME
-defaults to ~/.cache); a directory of this user's under the system's temporary directory; none, with a warning,
-and then every start compiles (some seconds). The package's own directory is never written, so a read-only
-install works. Cache files are code that we load: a directory that others own or may write is not used.
+defaults to ~/.cache); a directory of this user's under the system's temporary directory; none, with a
+warning, and then every start compiles (some seconds). The package's own directory is never written, so a
+read-only install works. Cache files are code that we load: a directory that others may write is not used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def candidates(version: str) -> list[Path]:
 
 
 def usable(directory: Path) -> bool:
-    """True when `directory` exists (made if need be), is ours alone to write, and a file can be written in it."""
+    """True when `directory` exists (made if need be), only we may write in it, and we can."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for d in (directory, directory.parent):

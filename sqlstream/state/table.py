@@ -1,14 +1,14 @@
-"""Keyed state of an operator: one table, addressed by slot, that knows what changed since the last checkpoint.
+"""Keyed state of an operator: a table addressed by slot that knows what changed since the last checkpoint.
 
-    slots, fresh = table.upsert([keys])        # int64 slot of each row, in order; fresh: this row made the slot
+    slots, fresh = table.upsert([keys])        # int64 slot of each row; fresh: this row made the slot
     total = table.column("total")              # fetch after upsert: arrays are replaced when the table grows
     np.add.at(total.data, slots, amounts)
     total.valid[slots] = True
     table.touch(slots)
 
 New slots are dirty, and their values are 0 and NULL. Slots are local to the process and are used again after
-`delete`; what is checkpointed is (key group, key, value), never slots. Not thread-safe; the `StateChanges` that
-`changes` returns is a copy and may be encoded on another thread.
+`delete`; what is checkpointed is (key group, key, value), never slots. Not thread-safe; the `StateChanges`
+that `changes` returns is a copy and may be encoded on another thread.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class StateSpec:
 
     def __post_init__(self) -> None:
         if not -1 <= self.distribution <= len(self.key):
-            raise InternalError(f"state {self.name}: distribution {self.distribution} of {len(self.key)} key columns")
+            have = f"{len(self.key)} key columns"
+            raise InternalError(f"state {self.name}: distribution {self.distribution} of {have}")
         if len(self.key) > 62:
             raise InternalError(f"state {self.name}: {len(self.key)} key columns, more than 62")
         if len(set(self.value.names)) != len(self.value.names):
@@ -65,7 +66,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class StateChanges:
-    """A consistent copy of what changed: rows to write, keys to delete (never in both); in pieces of bounded size.
+    """A consistent copy of what changed: rows to write, keys to delete (never in both); in bounded pieces.
 
     `full`: the upserts are the whole table, whatever was stored before.
     """
@@ -149,7 +150,8 @@ class StateTable:
         slots = as_slots(slots)
         if not self._columns:
             return pa.RecordBatch.from_struct_array(pa.array([{}] * len(slots), pa.struct([])))
-        return pa.RecordBatch.from_arrays([c.get(slots) for c in self._columns.values()], schema=self.spec.value)
+        arrays = [c.get(slots) for c in self._columns.values()]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.spec.value)
 
     def put(self, slots: Array, arrays: list[pa.Array]) -> None:
         """Set all value columns, in order (of a repeated slot the last row holds), and touch."""
@@ -189,7 +191,8 @@ class StateTable:
     def changes(self, full: bool = False) -> StateChanges:
         """What changed since the last call (`full`: everything); from now on nothing has."""
         slots = self.slots() if full else np.flatnonzero(self._dirty[: self._index.index.used])
-        upserts = [Rows(self.key_groups(s), self.keys(s), self.values(s).columns) for s in self._pieces(slots)]
+        pieces = self._pieces(slots)
+        upserts = [Rows(self.key_groups(s), self.keys(s), self.values(s).columns) for s in pieces]
         deleted = [] if full else [r for r in map(self._still_gone, self._deleted) if len(r)]
         self._deleted = []
         self._dirty[:] = False
@@ -230,7 +233,8 @@ class StateTable:
 
 def lossy(t: pa.DataType) -> bool:
     """Whether different values of a key type are the same key."""
-    return t in (pa.float32(), pa.float64()) or not (is_words(t) or is_pair(t) or is_bytes(t) or t == pa.null())
+    exact = is_words(t) or is_pair(t) or is_bytes(t) or t == pa.null()
+    return not exact or t in (pa.float32(), pa.float64())
 
 
 def _length(keys: list[pa.Array], n: int | None) -> int:
