@@ -1,7 +1,7 @@
-"""The nodes of query trees: what the binder gets, and nothing else (`tests/unit/sql/test_contract.py` checks).
+"""The nodes of query trees: what the binder gets, and nothing else (`test_contract.py` checks).
 
-`exp` is sqlglot's; nobody else imports sqlglot. Trees come from our own grammar, so only what is listed here can
-occur, and functions keep their name and their arguments' order.
+`exp` is sqlglot's; nobody else imports sqlglot. Trees come from our own grammar, so only what is listed here
+can occur, and functions keep their name and their arguments' order.
 
 Queries (anything that may stand where a query may)
     Select          with_, hint, distinct, expressions, from_, joins, where, group, having, windows, qualify,
@@ -13,10 +13,10 @@ Queries (anything that may stand where a query may)
     With            expressions=[CTE(this=query, alias=TableAlias)]; never recursive
     Distinct        () on Select. Where(this), Having(this), Qualify(this); Limit(expression), absent for
                     LIMIT ALL; FETCH FIRST is a Limit; Offset(expression)
-    Group           expressions=[expression | GroupingSets | Rollup | Cube …] in the order as written; a set is a
-                    Tuple (possibly empty) or an expression; GroupingSets may hold Rollup and Cube
+    Group           expressions=[expression | GroupingSets | Rollup | Cube …] in the order as written; a set
+                    is a Tuple (possibly empty) or an expression; GroupingSets may hold Rollup and Cube
     Order           expressions=[Ordered(this, desc: bool, nulls_first: bool | None)]; None = not written
-    Hint            expressions=[Anonymous(NAME, [PropertyEQ(Literal, Literal) | Literal | Column])]: see `hints`
+    Hint            expressions=[Anonymous(NAME, […])]: see `hints`
 
 Relations (From.this and Join.this)
     From            this=relation. Select.joins holds the rest, left-deep.
@@ -32,8 +32,8 @@ Relations (From.this and Join.this)
     TableAlias      this=Identifier, columns=[Identifier]
 
 Expressions
-    Column          `a`, `a.b`, `a.b.c`, `a.b.c.d`: see `column_parts`. Which part is a table, a column or a field is
-                    the binder's to find out. Longer paths are Dots around a Column.
+    Column          `a`, `a.b`, `a.b.c`, `a.b.c.d`: see `column_parts`. Which part is a table, a column or a
+                    field is the binder's to find out. Longer paths are Dots around a Column.
     Dot             this=expression, expression=Identifier: field of any expression, `(x).f`, `a[1].f`
     Bracket         this, expressions=[index]: a[1] (from 1, as written), m['k']
     Literal         is_string or a number as written (`this` is its text); Null, Boolean(this: bool)
@@ -53,17 +53,18 @@ Expressions
                         POSITION(x IN y [FROM n])      POSITION [x, y, n]
                         OVERLAY(x PLACING y FROM a [FOR b])      OVERLAY [x, y, a, b]
                         JSON_VALUE, JSON_QUERY, JSON_EXISTS, JSON_OBJECT, JSON_ARRAY, JSON_OBJECTAGG,
-                        JSON_ARRAYAGG: their clauses are trailing Kwargs, this=Var RETURNING (a DataType), WRAPPER
-                        (Var), ON_EMPTY, ON_ERROR (Var NULL, ERROR, TRUE, FALSE, UNKNOWN, EMPTY_ARRAY,
-                        EMPTY_OBJECT or the DEFAULT's expression), ON_NULL (Var NULL, ABSENT); keys and values of
-                        an object alternate
+                        JSON_ARRAYAGG: their clauses are trailing Kwargs, this=Var RETURNING (a DataType),
+                        WRAPPER (Var), ON_EMPTY, ON_ERROR (Var NULL, ERROR, TRUE, FALSE, UNKNOWN, EMPTY_ARRAY,
+                        EMPTY_OBJECT or the DEFAULT's expression), ON_NULL (Var NULL, ABSENT); keys and
+                        values of an object alternate
     Filter          this=call, expression=Where(this)
     IgnoreNulls, RespectNulls   this=call
     Window          this=call, Filter or IgnoreNulls; partition_by=[…], order=Order, spec=WindowSpec; or
                     alias=Identifier for OVER w. In Select.windows: this=Identifier (its name), alias=the
                     window that it extends
-    WindowSpec      kind 'ROWS' or 'RANGE', start and end: 'UNBOUNDED', 'CURRENT ROW' or an expression, start_side and
-                    end_side: 'PRECEDING', 'FOLLOWING' (None for CURRENT ROW). Without BETWEEN, end is 'CURRENT ROW'.
+    WindowSpec      kind 'ROWS' or 'RANGE', start and end: 'UNBOUNDED', 'CURRENT ROW' or an expression;
+                    start_side and end_side: 'PRECEDING', 'FOLLOWING' or None for CURRENT ROW. Without
+                    BETWEEN, end is 'CURRENT ROW'.
     Cast, TryCast   this, to=DataType: only `sqlstream.sql.types.to_type` looks inside
     Case            this (operand) or None, ifs=[If(this=condition or value, true)], default
     Paren           this; it means nothing
@@ -72,14 +73,14 @@ Expressions
     Neg, Not, And, Or, Add, Sub, Mul, Div, Mod, DPipe, EQ, NEQ, LT, LTE, GT, GTE
                     AND and OR are associative, so long chains come as balanced trees
     NullSafeEQ, NullSafeNEQ     IS NOT DISTINCT FROM, IS DISTINCT FROM
-    Is              expression=Null (also IS UNKNOWN), Boolean, or Var 'JSON …'; the negated forms stand in a Not:
+    Is              expression=Null (also IS UNKNOWN), Boolean, or Var 'JSON …'; IS NOT is a Not around it
     Between         this, low, high, symmetric=True or None
     In              this and expressions=[…] or query=Subquery
     Like, SimilarTo this, expression; within Escape(this=Like, expression) where ESCAPE is written
     Exists          this=query. Any, All (this=Subquery): the right side of a comparison
 
-Places. Every leaf and every node that begins with a keyword or name has `meta` line and col (from 1), start and end
-(offsets into the script, half open); `position_of` finds the place of any node.
+Places. Every leaf and every node that begins with a keyword or name has `meta` line and col (from 1), start
+and end (offsets into the script, half open); `position_of` finds the place of any node.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class TableFunction(Node):
 
 
 class TableArgument(Node):
-    """`TABLE t [PARTITION BY …] [ORDER BY …]`: `this` is a Table or a Subquery, `partition_by` a list, `order` Order."""
+    """`TABLE t [PARTITION BY …] [ORDER BY …]`: `this` is a Table or Subquery, `order` an Order."""
 
     arg_types = {"this": True, "partition_by": False, "order": False}
 
@@ -135,7 +136,7 @@ class Descriptor(Node):
 
 
 class JoinGroup(Node):
-    """A join that stands for one relation: `this` is its first relation, `joins` the Joins after it. No alias."""
+    """A join that stands for one relation: `this`, its first one, and the `joins` after it. No alias."""
 
     arg_types = {"this": True, "joins": True}
 
@@ -194,7 +195,9 @@ def hints(node: exp.Expression) -> tuple[HintCall, ...]:
 
 
 def _hint(call: exp.Expression) -> HintCall:
-    options = tuple((o.this.name, o.expression.name) for o in call.expressions if isinstance(o, exp.PropertyEQ))
+    options = tuple(
+        (o.this.name, o.expression.name) for o in call.expressions if isinstance(o, exp.PropertyEQ)
+    )
     rest = tuple(a.name for a in call.expressions if not isinstance(a, exp.PropertyEQ))
     return HintCall(call.name.upper(), options, rest)
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from sqlglot import exp
 
 from sqlstream.sql.ast import Descriptor, TableArgument
+from sqlstream.sql.cursor import needs_quotes
 from sqlstream.sql.lexer import NUMBER, QUOTED, STRING, WORD, Token
 from sqlstream.sql.types import TypeGrammar
 from sqlstream.sql.words import UNITS
 
+_BEHIND_LISTED = (",", "ORDER", "ASC", "DESC", "NULLS")
 _TRIMS = ("BOTH", "LEADING", "TRAILING")
-_JSON = ("JSON_VALUE", "JSON_QUERY", "JSON_EXISTS", "JSON_OBJECT", "JSON_ARRAY", "JSON_OBJECTAGG", "JSON_ARRAYAGG")
+_JSON = (
+    "JSON_VALUE",
+    "JSON_QUERY",
+    "JSON_EXISTS",
+    "JSON_OBJECT",
+    "JSON_ARRAY",
+    "JSON_OBJECTAGG",
+    "JSON_ARRAYAGG",
+)
 _JSON_OBJECTS = ("JSON_OBJECT", "JSON_OBJECTAGG")
 
 
@@ -32,10 +43,13 @@ class CallGrammar(TypeGrammar, ABC):
     def table_name(self) -> exp.Expression: ...
 
     @abstractmethod
+    def ordering(self) -> exp.Expression: ...
+
+    @abstractmethod
     def order_by(self) -> exp.Expression | None: ...
 
     def call(self, name: Token, text: str) -> exp.Expression:
-        """The call of the function `text` behind its name, at the parenthesis, with all that may follow it."""
+        """The call of the function `text`, behind its name, with all that may follow it."""
         arguments = self._arguments(text.upper())
         node = self.mark(exp.Anonymous(this=text, expressions=arguments), name)
         return self._over(self._nulls(self._filter(node)))
@@ -69,7 +83,7 @@ class CallGrammar(TypeGrammar, ABC):
         if after.key == "=>" and token.kind in (WORD, QUOTED):
             self.advance()
             # any word may name an argument: Flink wants `OFFSET` quoted, and no one reads it wrongly without
-            name = self.mark(exp.Identifier(this=token.text, quoted=token.key == "OFFSET"), token)
+            name = self.mark(exp.Identifier(this=token.text, quoted=needs_quotes(token.text)), token)
             self.expect("=>")
             return self.mark(exp.Kwarg(this=name, expression=self.argument()), token)
         if token.key == "TABLE":
@@ -87,22 +101,23 @@ class CallGrammar(TypeGrammar, ABC):
         this = self.scalar_query() if self.at("(") else self.table_name()
         partition = None
         if self.accept("PARTITION", "BY"):
-            # parentheses are needed here where more than one column follows: commas separate arguments
             if self.at("("):
                 partition = self.parenthesised(lambda: self.csv(self.expression))
             else:
-                partition = [self.expression()]
-                while self.at(",") and self._more_partition_columns():
-                    self.advance()
-                    partition.append(self.expression())
-        order = self.order_by()
+                partition = self._listed(self.expression)
+        order = None
+        if first := self.accept("ORDER", "BY"):
+            order = self.mark(exp.Order(expressions=self._listed(self.ordering)), first)
         node = TableArgument(this=this, partition_by=partition, order=order)
         return self.mark(node, token, self.previous)
 
-    def _more_partition_columns(self) -> bool:
-        """Whether a column of PARTITION BY follows the comma, and not the next argument."""
-        name, after = self.ahead(1), self.ahead(2)
-        return name.kind in (WORD, QUOTED) and after.key in (",", "ORDER") and name.key != "DESCRIPTOR"
+    def _listed(self, rule: Callable[[], exp.Expression]) -> list[exp.Expression]:
+        """A list among arguments: a comma belongs to it where a bare name follows, else to the arguments."""
+        items = [rule()]
+        while self.at(",") and self.ahead(1).kind in (WORD, QUOTED) and self.ahead(2).key in _BEHIND_LISTED:
+            self.advance()
+            items.append(rule())
+        return items
 
     def scalar_query(self) -> exp.Expression:
         token = self.token
@@ -270,7 +285,16 @@ class CallGrammar(TypeGrammar, ABC):
             return self._clause(token, "WRAPPER", exp.Var(this=kind))
         if self.accept("DEFAULT"):
             return self._on_clause(token, self.expression())
-        for words in (("EMPTY", "ARRAY"), ("EMPTY", "OBJECT"), ("NULL",), ("ERROR",), ("ABSENT",), ("TRUE",), ("FALSE",), ("UNKNOWN",)):
+        for words in (
+            ("EMPTY", "ARRAY"),
+            ("EMPTY", "OBJECT"),
+            ("NULL",),
+            ("ERROR",),
+            ("ABSENT",),
+            ("TRUE",),
+            ("FALSE",),
+            ("UNKNOWN",),
+        ):
             if self.at_sequence(*words, "ON"):
                 self.accept(*words)
                 return self._on_clause(token, exp.Var(this="_".join(words)))

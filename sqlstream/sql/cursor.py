@@ -211,7 +211,9 @@ def needs_quotes(name: str) -> bool:
     """Whether a name has to be written in backticks."""
     if name.upper() in RESERVED:
         return True
-    return not (name.replace("_", "a").replace("$", "a").isalnum() and not name[0].isdigit() and name[0] != "$")
+    return not (
+        name.replace("_", "a").replace("$", "a").isalnum() and not name[0].isdigit() and name[0] != "$"
+    )
 
 
 def _or(keys: Sequence[str]) -> str:

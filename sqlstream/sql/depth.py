@@ -15,7 +15,7 @@ from sqlstream.sql.statements import ColumnDef, Statement, WatermarkDef
 MAX_DEPTH = 200
 
 
-def check_depth(statement: Statement, source: Source) -> None:
+def check_depth(statement: Statement | exp.Expression, source: Source) -> None:
     """ParseError where a tree of the statement is deeper than MAX_DEPTH: a chain of hundreds of operators."""
     stack = [(tree, 1) for tree in _trees(statement)]
     while stack:

@@ -34,7 +34,9 @@ _NEGATABLE = ("BETWEEN", "LIKE", "SIMILAR", "IN")
 _CONNECTORS = (exp.And, exp.Or)
 _QUANTIFIERS = {"ANY": exp.Any, "SOME": exp.Any, "ALL": exp.All}
 _TYPED = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ")
-_PLURALS = {f"{unit}S": unit for unit in ("YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND")}
+_PLURALS = {
+    f"{unit}S": unit for unit in ("YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND")
+}
 
 
 class ExpressionGrammar(CallGrammar):
@@ -318,5 +320,3 @@ def _balanced(node: type[exp.Expression], operands: list[exp.Expression]) -> exp
         pairs = [node(this=a, expression=b) for a, b in zip(operands[::2], operands[1::2], strict=False)]
         operands = pairs + ([operands[-1]] if len(operands) % 2 else [])
     return operands[0]
-
-

@@ -1,4 +1,4 @@
-"""Values of INTERVAL literals, as Flink reads them: a day-time one in microseconds, a year-month one in months."""
+"""Values of INTERVAL literals: a day-time one is microseconds, a year-month one months."""
 
 from __future__ import annotations
 

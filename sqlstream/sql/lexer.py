@@ -45,8 +45,8 @@ _UNICODE_ESCAPE = re.compile(r"\\(\\|[0-9a-fA-F]{4}|\+[0-9a-fA-F]{6})")
 class Token(NamedTuple):
     """One token. `text` is its value (unquoted, escapes undone); `start` and `end` are offsets, half open.
 
-    `key` is what grammars compare: the upper-cased word or the operator, and "" for everything quoted, so that
-    a quoted name is never taken for a keyword.
+    `key` is what grammars compare: the upper-cased word or the operator, and "" for everything quoted, so
+    that a quoted name is never taken for a keyword.
     """
 
     kind: str

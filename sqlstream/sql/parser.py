@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from sqlglot import exp
+
 from sqlstream.errors import did_you_mean
 from sqlstream.sql.depth import check_depth
-from sqlstream.sql.lexer import END, STRING, WORD, Token
+from sqlstream.sql.lexer import END, STRING, WORD, tokenize
 from sqlstream.sql.source import Source
 from sqlstream.sql.splitter import Piece, split, substitute
 from sqlstream.sql.statements import (
@@ -41,7 +43,10 @@ _QUERIES = ("SELECT", "WITH", "VALUES", "VALUE", "TABLE", "(")
 def parse_script(
     text: str, source: str | None = None, variables: Mapping[str, str] | None = None
 ) -> list[Statement]:
-    """The statements of a script. `source` is its file name, `variables` fill in `${name}` (None: leave them)."""
+    """The statements of a script. `source` is its file name.
+
+    `variables` fill in `${name}`, all of which must be known; None leaves the text alone.
+    """
     if variables is not None:
         text = substitute(text, variables, source)
     script = Source(text, source)
@@ -61,6 +66,38 @@ def parse_statement(
     if len(pieces) > 1:
         raise script.error("expected one statement, found another", pieces[1].tokens[0].start)
     return _parse(script, pieces[0])
+
+
+def parse_query(text: str, source: str | None = None) -> exp.Expression:
+    """The tree of one query, such as the `query_text` of a view."""
+    return _tree(text, source, lambda grammar: grammar.query())
+
+
+def parse_expression(text: str, source: str | None = None) -> exp.Expression:
+    """The tree of one expression, such as the text of a computed column or watermark."""
+    return _tree(text, source, lambda grammar: grammar.expression())
+
+
+def parse_trees(text: str, source: str | None = None) -> list[exp.Expression]:
+    """The trees of a script of queries and bare expressions: sqlglot's way in (`sql/dialect.py`)."""
+    script = Source(text, source)
+    found = []
+    for piece in split(script):
+        grammar = StatementGrammar(script, piece.tokens)
+        found.append(grammar.query() if grammar.at_query() else grammar.expression())
+        grammar.end()
+    return found
+
+
+def _tree(
+    text: str, source: str | None, rule: Callable[[StatementGrammar], exp.Expression]
+) -> exp.Expression:
+    script = Source(text, source)
+    grammar = StatementGrammar(script, tokenize(script))
+    tree = rule(grammar)
+    grammar.end()
+    check_depth(tree, script)
+    return tree
 
 
 def _parse(script: Source, piece: Piece) -> Statement:
@@ -88,8 +125,14 @@ class StatementGrammar(TableGrammar):
             self.fail("expected a statement")
         words = [*_RULES, *(w for w in _QUERIES if w != "("), *(words[0] for words in UNSUPPORTED)]
         self.fail_at(
-            token, f"{token.text} begins no statement", did_you_mean(token.key, words, "statements begin with")
+            token,
+            f"{token.text} begins no statement",
+            did_you_mean(token.key, words, "statements begin with"),
         )
+
+    def at_query(self) -> bool:
+        """Whether a query follows, and not an expression in parentheses."""
+        return self.at(*_QUERIES[:-1]) or (self.at("(") and self.query_follows(self.at_index))
 
     def end(self) -> None:
         """Nothing more may follow."""
@@ -177,7 +220,9 @@ class StatementGrammar(TableGrammar):
         table = self.name("a table's name")
         if self.at("/*+"):
             self.unsupported(
-                self.token, "hints on the target of INSERT are not supported", "put the options in its WITH (…)"
+                self.token,
+                "hints on the target of INSERT are not supported",
+                "put the options in its WITH (…)",
             )
         if self.at("PARTITION"):
             self.unsupported(
@@ -207,20 +252,13 @@ class StatementGrammar(TableGrammar):
         """`insert; … END`, behind BEGIN."""
         inserts: list[Insert] = []
         while not self.accept("END"):
-            token = self.token
-            if not self.at("INSERT"):
+            first = self.token
+            if not self.accept("INSERT"):
                 self.fail("expected INSERT or END")
-
-            def insert() -> Insert:
-                self.expect("INSERT")
-                return self._insert()
-
-            found = self._inner(insert)
-            assert isinstance(found, Insert)
-            inserts.append(found)
+            found = self._insert()
+            inserts.append(replace(found, text=self.text_since(first), position=self.place(first)))
             if not self.accept(";") and not self.at("END"):
                 self.fail("expected ; or END")
-            del token
         if not inserts:
             self.fail_at(self.previous, "a statement set needs an INSERT")
         return StatementSet(tuple(inserts))
@@ -321,5 +359,3 @@ _RULES: dict[str, Callable[[StatementGrammar], Statement]] = {
     "DESC": StatementGrammar._describe,
     "EXPLAIN": StatementGrammar._explain,
 }
-
-

@@ -21,13 +21,17 @@ class QueryGrammar(RelationGrammar):
         with self.nested():
             with_ = self._with() if self.at("WITH") else None
             body = self._set_operation()
+            self._modifiers(body)
             if with_ is not None:
-                if body.args.get("with_") is not None or isinstance(body, exp.Values):
+                if isinstance(body, exp.Values):
                     body = exp.Subquery(this=body)
                 body.set("with_", with_)
-            return self._ordered(body)
+            elif not _modified(body) and isinstance(body, exp.Subquery):
+                return body.this  # parentheses around all of it
+            return body
 
-    def _ordered(self, body: exp.Expression) -> exp.Expression:
+    def _modifiers(self, body: exp.Expression) -> None:
+        """ORDER BY, LIMIT, OFFSET and FETCH of a body, set on it."""
         parts: dict[str, exp.Expression] = {}
         if order := self.order_by():
             parts["order"] = order
@@ -47,17 +51,16 @@ class QueryGrammar(RelationGrammar):
             elif self.at("FETCH") and "limit" not in parts:
                 self.advance()
                 self.choose("FIRST", "NEXT")
-                count = self._count() if self.token.kind == NUMBER or self.at("?") else exp.Literal.number("1")
+                count = (
+                    self._count() if self.token.kind == NUMBER or self.at("?") else exp.Literal.number("1")
+                )
                 parts["limit"] = self.mark(exp.Limit(expression=count), token)
                 self.choose("ROW", "ROWS")
                 self.expect("ONLY")
             else:
                 break
-        if parts and any(body.args.get(key) is not None for key in ("order", "limit", "offset")):
-            body = exp.Subquery(this=body)  # it was in parentheses and has its own
         for key, part in parts.items():
             body.set(key, part)
-        return body
 
     def _count(self) -> exp.Expression:
         token = self.token
@@ -69,7 +72,9 @@ class QueryGrammar(RelationGrammar):
         token = self.expect("WITH")
         if self.at("RECURSIVE") and self.ahead(1).key != "AS":
             self.unsupported(
-                self.token, "WITH RECURSIVE is not supported", "Flink has no recursive queries; repeat the join"
+                self.token,
+                "WITH RECURSIVE is not supported",
+                "Flink has no recursive queries; repeat the join",
             )
         return self.mark(exp.With(expressions=self.csv(self._cte)), token)
 
@@ -119,14 +124,8 @@ class QueryGrammar(RelationGrammar):
             source = self.mark(exp.From(this=self.table_name()), token)
             star = self.mark(exp.Star(), token)
             return self.mark(exp.Select(expressions=[star], from_=source), token)
-        if self.accept("("):
-            body = self.query()
-            self.expect(")")
-            plain = not any(body.args.get(key) is not None for key in ("order", "limit", "offset", "with_"))
-            compound = isinstance(body, tuple(_SET_OPERATIONS.values()))
-            if (plain and not compound) or not self.at(*_BEHIND_QUERY) or self.at(")"):
-                return body
-            return self.mark(exp.Subquery(this=body), token)
+        if self.at("("):
+            return self.scalar_subquery()
         if self.at("FROM"):
             self.fail("expected a query", "write SELECT * FROM …")
         self.fail("expected a query (SELECT, VALUES or WITH)")
@@ -209,9 +208,9 @@ class QueryGrammar(RelationGrammar):
         if not self.accept("ORDER"):
             return None
         self.expect("BY")
-        return self.mark(exp.Order(expressions=self.csv(self._ordering)), token)
+        return self.mark(exp.Order(expressions=self.csv(self.ordering)), token)
 
-    def _ordering(self) -> exp.Expression:
+    def ordering(self) -> exp.Expression:
         this = self.expression()
         desc = self.at("DESC")
         if self.at("ASC", "DESC"):
@@ -275,3 +274,7 @@ class QueryGrammar(RelationGrammar):
         return self._pairs
 
     _pairs: dict[int, int] | None = None
+
+
+def _modified(query: exp.Expression) -> bool:
+    return any(query.args.get(key) is not None for key in ("order", "limit", "offset"))

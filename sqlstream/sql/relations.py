@@ -38,7 +38,7 @@ class RelationGrammar(ExpressionGrammar):
         token = self.token
         method = "NATURAL" if self.accept("NATURAL") else None
         side, kind = None, None
-        if self.at(*_SIDES) and not (self.ahead(1).key == "("):
+        if self.at(*_SIDES):
             side = self.advance().key
             self.accept("OUTER")
         elif self.accept("CROSS"):
@@ -208,4 +208,6 @@ class RelationGrammar(ExpressionGrammar):
 
 
 def _flat(join: exp.Expression) -> bool:
-    return join.args.get("side") in (None, "LEFT") and not join.args.get("using") and not join.args.get("method")
+    return (
+        join.args.get("side") in (None, "LEFT") and not join.args.get("using") and not join.args.get("method")
+    )

@@ -24,9 +24,7 @@ class Source:
 
     def error(self, message: str, offset: int, hint: str | None = None) -> ParseError:
         """A ParseError with its place and text, to be raised by the caller."""
-        return ParseError(
-            message, hint=hint, position=self.position(offset), sql=self.text, source=self.name
-        )
+        return ParseError(message, hint=hint, position=self.position(offset), sql=self.text, source=self.name)
 
     def unsupported(self, message: str, offset: int, hint: str) -> NotSupported:
         """A NotSupported with its place and text, to be raised by the caller."""

@@ -16,7 +16,7 @@ from sqlstream.sql.source import Source
 
 @dataclass(frozen=True)
 class Piece:
-    """One statement of a script: its tokens (an END token last), its text without the `;`, where it starts."""
+    """One statement: its tokens (an END token last), its text without the `;`, where it starts."""
 
     tokens: tuple[Token, ...]
     text: str
@@ -29,7 +29,7 @@ def split(source: Source) -> list[Piece]:
 
 
 def is_complete(text: str) -> bool:
-    """Whether the last statement has its `;`: what a shell asks at Enter. False within quotes and statement sets."""
+    """Whether the last statement has its `;`, and no quote or statement set is open: for a shell."""
     try:
         pieces = list(_cut(tokenize(Source(text))))
     except ParseError:

@@ -1,7 +1,7 @@
 """Typed statements: what the parser makes of SQL text, and all that later stages see of it.
 
-Queries stay sqlglot trees of our dialect (`sql/dialect.py` says which nodes it adds); everything around them is
-a frozen dataclass. Options (`WITH (...)`) keep their order. Names are tuples of their parts, outermost first.
+Queries stay sqlglot trees (`sql/ast.py` says of which nodes); everything around them is a frozen dataclass.
+Options (`WITH (...)`) keep their order. Names are tuples of their parts, outermost first.
 """
 
 from __future__ import annotations

@@ -88,7 +88,8 @@ class TableGrammar(QueryGrammar):
         self.expect("=")
         if self.token.kind != STRING:
             self.fail(
-                f"expected the value of '{key}' in single quotes", "option values are strings, numbers too: '100'"
+                f"expected the value of '{key}' in single quotes",
+                "option values are strings, numbers too: '100'",
             )
         found[key] = self.string()
 
@@ -119,7 +120,9 @@ class TableGrammar(QueryGrammar):
         elif self.at_key(0):
             self._table_key(body, token)
         elif self.at("UNIQUE", "FOREIGN", "CHECK") and self.ahead(1).key in ("(", "KEY"):
-            self.unsupported(token, f"{token.key} constraints are not supported", "Flink has PRIMARY KEY only")
+            self.unsupported(
+                token, f"{token.key} constraints are not supported", "Flink has PRIMARY KEY only"
+            )
         else:
             self._column(body)
 
@@ -159,7 +162,7 @@ class TableGrammar(QueryGrammar):
             self.fail_at(
                 token,
                 "a PRIMARY KEY must be NOT ENFORCED",
-                "write PRIMARY KEY … NOT ENFORCED: the table does not own its data, so nothing can enforce the key",
+                "write PRIMARY KEY … NOT ENFORCED: nothing can enforce a key on data that others own",
             )
 
     def _column(self, body: _Body) -> None:
@@ -212,11 +215,11 @@ class TableGrammar(QueryGrammar):
                 verb = self.choose("INCLUDING", "EXCLUDING", "OVERWRITING")
                 feature = self.choose(*_LIKE_FEATURES)
                 if verb not in _LIKE_FEATURES[feature]:
-                    self.fail_at(token, f"{verb} {feature} does not exist", "OVERWRITING is for what can be merged")
+                    self.fail_at(
+                        token, f"{verb} {feature} does not exist", "OVERWRITING is for what can be merged"
+                    )
                 if feature in (f for _, f in options):
                     self.fail_at(token, f"{feature} is there twice")
                 options.append((verb, feature))
             self.expect(")")
         return LikeDef(source, tuple(options))
-
-

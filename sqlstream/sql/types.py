@@ -1,16 +1,18 @@
 """Type names: Flink's text to `sqlstream.types.Type`.
 
 `parse_type` reads what users write and what `str(Type)` prints; `to_type` reads the DataType nodes of trees.
-Defaults are Flink's: DECIMAL is DECIMAL(10, 0), CHAR(1), VARCHAR(1), TIMESTAMP(6), TIME(0). What Flink has and we
-have not (time zones in values, precision beyond microseconds, RAW) is NotSupported, with a hint.
+Defaults are Flink's: DECIMAL is DECIMAL(10, 0), CHAR(1), VARCHAR(1), TIMESTAMP(6), TIME(0). What Flink has
+and we have not (time zones in values, precision beyond microseconds, RAW) is NotSupported, with a hint.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NoReturn
 
 from sqlglot import exp
 
+from sqlstream.errors import did_you_mean
 from sqlstream.sql.cursor import Cursor
 from sqlstream.sql.lexer import NUMBER, STRING, WORD, Token, tokenize
 from sqlstream.sql.source import Source
@@ -27,7 +29,6 @@ from sqlstream.types import (
     MAX_LENGTH,
     NULL,
     SMALLINT,
-    STRING as STRING_TYPE,
     TINYINT,
     Field,
     Type,
@@ -35,6 +36,9 @@ from sqlstream.types import (
     decimal,
     map_of,
     row,
+)
+from sqlstream.types import (
+    STRING as STRING_TYPE,
 )
 
 MAX_PRECISION = 6
@@ -53,7 +57,13 @@ _PLAIN = {
     "DATE": DATE,
     "NULL": NULL,
 }
-_LENGTHS = {"CHAR": "CHAR", "CHARACTER": "CHAR", "VARCHAR": "VARCHAR", "BINARY": "BINARY", "VARBINARY": "VARBINARY"}
+_LENGTHS = {
+    "CHAR": "CHAR",
+    "CHARACTER": "CHAR",
+    "VARCHAR": "VARCHAR",
+    "BINARY": "BINARY",
+    "VARBINARY": "VARBINARY",
+}
 _DECIMALS = ("DECIMAL", "DEC", "NUMERIC")
 _TIMES = {"TIME": 0, "TIMESTAMP": 6, "TIMESTAMP_LTZ": 6}
 _MONTHS = ("YEAR", "MONTH")
@@ -110,9 +120,7 @@ class TypeGrammar(Cursor):
         with self.nested():
             found = self._nullability(self._base())
             while self.at("ARRAY", "MULTISET"):  # the postfix form: INT ARRAY
-                found = self._nullability(
-                    array(found) if self.advance().key == "ARRAY" else _multiset(found)
-                )
+                found = self._nullability(array(found) if self.advance().key == "ARRAY" else _multiset(found))
             return found
 
     def _nullability(self, found: Type) -> Type:
@@ -142,7 +150,7 @@ class TypeGrammar(Cursor):
         if word in _TIMES:
             return self._time(token)
         if word == "INTERVAL":
-            return self._interval()
+            return self._interval_type()
         if word == "ROW":
             return self._row()
         if word in ("ARRAY", "MULTISET"):
@@ -161,9 +169,7 @@ class TypeGrammar(Cursor):
             self.unsupported(token, f"the type {word} is not supported", _OTHER[word])
         self._unknown(token)
 
-    def _unknown(self, token: Token) -> Type:  # always raises
-        from sqlstream.errors import did_you_mean
-
+    def _unknown(self, token: Token) -> NoReturn:
         hint = _FOREIGN.get(token.key)
         self.fail_at(
             token,
@@ -224,14 +230,14 @@ class TypeGrammar(Cursor):
             self.accept("WITHOUT", "TIME", "ZONE")
         return Type(kind, precision)
 
-    def _interval(self) -> Type:
-        first = self._interval_unit(*_MONTHS, *_DAYS)
+    def _interval_type(self) -> Type:
+        first = self._type_unit(*_MONTHS, *_DAYS)
         months = first in _MONTHS
         if self.accept("TO"):
-            self._interval_unit(*(_MONTHS if months else _DAYS))
+            self._type_unit(*(_MONTHS if months else _DAYS))
         return INTERVAL_MONTH if months else INTERVAL_DAY
 
-    def _interval_unit(self, *units: str) -> str:
+    def _type_unit(self, *units: str) -> str:
         unit = self.choose(*units)
         self._number(0, 9, default=0, what=f"the precision of {unit}")
         return unit
