@@ -1,0 +1,67 @@
+"""Runs an iterator on a thread of its own, a few items ahead, in order."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class DecodeAhead(Generic[T]):
+    """`next()` gives the iterator's items in order, None at its end; an exception comes at its place among them.
+
+    At most `depth` items wait. `close()` stops the thread at its next item; the iterator is closed on that thread,
+    since a DuckDB result must not be freed while another thread reads it.
+    """
+
+    def __init__(self, items: Iterator[T], depth: int = 3) -> None:
+        self._items = items
+        self._depth = depth
+        self._ready: deque[T] = deque()
+        self._condition = threading.Condition()
+        self._error: BaseException | None = None
+        self._ended = False
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="sqlstream-decode", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                with self._condition:
+                    self._condition.wait_for(lambda: len(self._ready) < self._depth or self._closed)
+                    if self._closed:
+                        break
+                    self._ready.append(item)
+                    self._condition.notify_all()
+        except BaseException as e:  # handed to the reader's thread, whatever it is
+            self._error = e
+        finally:
+            if (close := getattr(self._items, "close", None)) is not None:
+                close()
+            with self._condition:
+                self._ended = True
+                self._condition.notify_all()
+
+    def next(self) -> T | None:
+        """The next item; blocks until it is there. None: the end, also when closed. Raises what the iterator raised."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._ready or self._ended or self._closed)
+            if self._ready:
+                item = self._ready.popleft()
+                self._condition.notify_all()
+                return item
+            error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return None
+
+    def close(self) -> None:
+        with self._condition:
+            self._closed = True
+            self._ready.clear()
+            self._condition.notify_all()
+        self._thread.join()

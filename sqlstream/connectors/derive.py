@@ -1,0 +1,38 @@
+"""Derived columns, and the engine's exact Arrow types, for readers that do not decode with one DuckDB statement."""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+
+from sqlstream.connectors.base import ScanRequest
+from sqlstream.types import rename_array
+
+
+def derive(cursor: duckdb.DuckDBPyConnection, batch: pa.RecordBatch, request: ScanRequest) -> pa.RecordBatch:
+    """`batch` (c0, c1, …) with the derived columns of `request` after them."""
+    if not request.derived:
+        return batch
+    expressions = ", ".join(f"{expression} AS {alias}" for alias, expression in request.derived)
+    cursor.register("derived", batch)
+    table = cursor.sql(f"SELECT {expressions} FROM derived").to_arrow_table().combine_chunks()
+    cursor.unregister("derived")
+    for name in table.column_names:
+        column = table.column(name)
+        array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        batch = batch.append_column(pa.field(name, array.type), array)
+    return batch
+
+
+def conform(batch: pa.RecordBatch, request: ScanRequest) -> pa.RecordBatch:
+    """`batch` with c0, c1, … of exactly the engine's types (names of nested fields included); what follows stays."""
+    want = request.arrow_schema()
+    if all(batch.schema.field(i).type == f.type and str(batch.schema.field(i).type) == str(f.type)
+           for i, f in enumerate(want)):  # fmt: skip
+        return batch
+    arrays = [rename_array(batch.column(i), f.type) for i, f in enumerate(want)]
+    fields = list(want)
+    for i in range(len(want), batch.num_columns):
+        arrays.append(batch.column(i))
+        fields.append(batch.schema.field(i))
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))

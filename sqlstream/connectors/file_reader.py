@@ -1,0 +1,221 @@
+"""Reads one complete file.
+
+`_statement` is the fast way, for local files: one DuckDB statement over the file, streamed in file order; the
+position is {"row": n}, and resuming skips n rows. `_blocks` is the careful way, for everything else (remote files,
+other compressions, byte order marks) and from the row on where the statement failed: blocks of whole records decoded
+from memory, a malformed one found and named, or skipped and counted; the position adds the block's place, {"row",
+"byte", "line", "skip"}: seek to `byte` (of the decompressed bytes), decode on, drop `skip` rows.
+
+Measured on Nexmark JSON, q0's columns, one thread: 1.2 M events/s by statement, 1.0 M by blocks of 8 MB.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from sqlstream.connectors.base import ScanRequest, SourceBatch, SplitReader
+from sqlstream.connectors.block_decoder import BlockDecoder
+from sqlstream.connectors.decode_ahead import DecodeAhead
+from sqlstream.connectors.derive import conform
+from sqlstream.connectors.paths import compression_of, is_local, missing, open_binary
+from sqlstream.errors import DataError, RunError
+from sqlstream.formats.base import Decoder
+from sqlstream.formats.conversion import literal
+from sqlstream.formats.cursor import own_cursor
+
+BATCH = 65_536
+BLOCK = 8 * 2**20
+LONGEST = 256 * 2**20  # bytes of a record, before it is called a broken file
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class FileScan:
+    """How to read one file."""
+
+    path: str
+    decoder: Decoder
+    request: ScanRequest
+    constants: Mapping[str, str]
+    format: str
+    ignore: bool
+
+
+@dataclass
+class Piece:
+    """Rows and where they begin: `place` is None for the statement, else (byte, line) of the block and after it."""
+
+    batch: pa.RecordBatch
+    row: int
+    before: tuple[int, int] | None = None
+    after: tuple[int, int] | None = None
+    skip: int = 0
+
+    def position(self, rows: int) -> dict[str, int]:
+        """The position after the first `rows` rows of it."""
+        row = self.row + rows
+        if self.before is None or self.after is None:
+            return {"row": row}
+        if rows == self.batch.num_rows:
+            return {"row": row, "byte": self.after[0], "line": self.after[1], "skip": 0}
+        return {"row": row, "byte": self.before[0], "line": self.before[1], "skip": self.skip + rows}
+
+    def rest(self, rows: int) -> Piece:
+        return Piece(self.batch.slice(rows), self.row + rows, self.before, self.after, self.skip + rows)
+
+
+class FileReader(SplitReader):
+    def __init__(self, scan: FileScan, position: Any, first_row: int = 0) -> None:
+        self._scan = scan
+        self._decoding: BlockDecoder | None = None
+        self._piece: Piece | None = None
+        self._finished = False
+        position = position or {"row": first_row}
+        if is_local(scan.path) and not os.path.exists(scan.path):
+            raise missing(scan.path)
+        self._ahead = DecodeAhead(self._pieces(position))
+
+    def poll(self, max_rows: int) -> SourceBatch | None:
+        if self._finished:
+            return None
+        piece = self._piece or self._ahead.next()
+        self._piece = None
+        if piece is None:
+            self._finished = True
+            return None
+        rows = min(max_rows, piece.batch.num_rows)
+        if rows < piece.batch.num_rows:
+            self._piece = piece.rest(rows)
+        return SourceBatch(piece.batch.slice(0, rows), piece.row, piece.position(rows))
+
+    @property
+    def finished(self) -> bool:
+        return self._finished
+
+    @property
+    def skipped_records(self) -> int:
+        return self._decoding.skipped if self._decoding else 0
+
+    def close(self) -> None:
+        self._finished = True
+        self._ahead.close()
+
+    def _pieces(self, position: Mapping[str, int]) -> Iterator[Piece]:
+        scan = self._scan
+        try:
+            if "byte" not in position and by_statement(scan.path, scan.decoder):
+                row = position["row"]
+                try:
+                    for batch in self._statement(row):
+                        yield Piece(batch, row)
+                        row += batch.num_rows
+                    return
+                except duckdb.IOException as e:
+                    if compression_of(scan.path) is None:
+                        raise RunError(f"{scan.path}: {str(e).splitlines()[0]}") from e
+                    position = {"row": row}
+                except duckdb.Error as e:
+                    if not scan.decoder.blocks:
+                        raise DataError(f"{scan.path}: {str(e).splitlines()[0]}") from e
+                    position = {"row": row}  # and find the malformed record on the careful way
+            yield from self._blocks(position)
+        except PermissionError as e:
+            raise DataError(f"{scan.path} cannot be read: {e.strerror or e}") from e
+        except FileNotFoundError as e:
+            raise missing(scan.path) from e
+        except (OSError, EOFError) as e:
+            raise RunError(f"{scan.path}: {e}") from e
+
+    def _statement(self, row: int) -> Iterator[pa.RecordBatch]:
+        scan, cursor = self._scan, own_cursor()
+        records = scan.decoder.records(literal(scan.path))
+        sql = scan.decoder.rows(f"({records})", scan.constants) + (f" OFFSET {row}" if row else "")
+        for batch in cursor.sql(sql).to_arrow_reader(BATCH):
+            if batch.num_rows:
+                yield conform(batch, scan.request)
+
+    def _blocks(self, position: Mapping[str, int]) -> Iterator[Piece]:
+        scan = self._scan
+        self._decoding = BlockDecoder(
+            scan.decoder, scan.request, scan.constants, scan.path, scan.format, scan.ignore
+        )
+        at, line = position.get("byte", 0), position.get("line", 1)
+        # with a place the rows before it are done; without one all rows count from the start of the file
+        skip = position.get("skip", 0) if "byte" in position else position["row"]
+        row = position["row"] - skip
+        with opened(scan.path, at) as file:
+            for head, data in whole_records(file, scan.decoder, at == 0):
+                at, line = at + len(head), line + head.count(b"\n")
+                after = (at + len(data), line + data.count(b"\n"))
+                batch = self._decoding.decode(data, line)
+                rows = batch.num_rows if batch is not None else 0
+                if batch is not None and rows > skip:
+                    piece = Piece(batch, row, (at, line), after)
+                    yield piece.rest(skip) if skip else piece
+                row, skip = row + rows, max(0, skip - rows)
+                at, line = after
+
+
+def by_statement(path: str, decoder: Decoder) -> bool:
+    """Whether one DuckDB statement can read the file."""
+    if not decoder.blocks:
+        return True
+    if not is_local(path) or compression_of(path) not in (None, "gzip", "zstd"):
+        return False
+    if decoder.byte_order_mark or compression_of(path):
+        return True
+    with open(path, "rb") as file:
+        return file.read(3) != BOM
+
+
+class opened:
+    """`with opened(path, byte) as file`: a binary file, decompressed, standing at `byte`."""
+
+    def __init__(self, path: str, byte: int) -> None:
+        self._raw = open_binary(path)
+        compression = compression_of(path)
+        self._file: Any = self._raw
+        if compression:
+            self._file = pa.CompressedInputStream(pa.PythonFile(self._raw, "r"), compression)
+            while byte > 0 and (got := len(self._file.read(min(byte, BLOCK)))):
+                byte -= got
+        elif byte:
+            self._raw.seek(byte)
+
+    def __enter__(self) -> Any:
+        return self._file
+
+    def __exit__(self, *exc: object) -> None:
+        self._raw.close()
+
+
+def whole_records(file: Any, decoder: Decoder, start: bool) -> Iterator[tuple[bytes, bytes]]:
+    """(head, block) to the end of `file`: blocks of whole records; the last record needs no newline.
+
+    `start`: the file stands at its first byte, so a byte order mark and the format's own head come before the
+    first block, as `head`; else it is empty.
+    """
+    rest = b""
+    head = b""
+    while True:
+        got = file.read(BLOCK)
+        data = rest + got if rest else got
+        if start and (len(data) >= len(BOM) or not got):
+            mark = len(BOM) if data.startswith(BOM) else 0
+            size = mark + decoder.head(data[mark:])
+            head, data, start = data[:size], data[size:], False
+        cut = decoder.cut(data) if got else len(data)
+        if cut:
+            yield head, data[:cut]
+            head = b""
+        elif len(data) > LONGEST:
+            raise DataError(f"a record is longer than {LONGEST // 2**20} MB: the file is not of this format")
+        if not got:
+            return
+        rest = data[cut:]

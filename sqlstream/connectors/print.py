@@ -1,0 +1,121 @@
+"""Connector 'print': one line a change on standard output, `+I[1, abc, null]`, as Flink prints rows.
+
+Lines appear at the end of each epoch. They are for eyes: after a restart rows may be printed again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TextIO
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.batches import KIND_TEXT
+from sqlstream.connectors.base import Connector, Sink, SinkTask, SinkWriter, TableContext
+from sqlstream.options import Option, read
+from sqlstream.types import Type
+
+
+def value_text(value: Any, t: Type) -> str:
+    """A value as Flink's print connector shows it (Java's toString of the row's external form)."""
+    if value is None:
+        return "null"
+    if t.kind == "ROW":
+        return "+I[" + ", ".join(value_text(value[f.name], f.type) for f in t.fields) + "]"
+    if t.kind == "ARRAY":
+        return "[" + ", ".join(value_text(v, t.element) for v in value) + "]"
+    if t.kind == "MAP":
+        return "{" + ", ".join(f"{value_text(k, t.fields[0].type)}={value_text(v, t.element)}" for k, v in value) + "}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _java_float(value)
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime.datetime):
+        text = _java_time(value.replace(tzinfo=None).isoformat(timespec="microseconds"))
+        return text + ("Z" if t.kind == "TIMESTAMP_LTZ" else "")
+    if isinstance(value, datetime.time):
+        return _java_time(value.isoformat(timespec="microseconds"))
+    if isinstance(value, bytes):
+        return "[" + ", ".join(str(b - 256 if b > 127 else b) for b in value) + "]"
+    return str(value)
+
+
+def _java_time(text: str) -> str:
+    """Seconds left out when zero, the fraction in groups of three digits, as java.time prints."""
+    whole, fraction = text.split(".")
+    if fraction == "000000":
+        return whole[:-3] if whole.endswith(":00") else whole
+    return f"{whole}.{fraction[:3] if fraction.endswith('000') else fraction}"
+
+
+def _java_float(value: float) -> str:
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return repr(value) if "e" not in repr(value) else format(value, "f")
+    mantissa, exponent = f"{Decimal(repr(value)):E}".split("E")
+    mantissa = mantissa.rstrip("0") if "." in mantissa else mantissa
+    mantissa = mantissa + "0" if mantissa.endswith(".") else mantissa if "." in mantissa else mantissa + ".0"
+    return f"{mantissa}E{int(exponent)}"
+
+
+class PrintWriter(SinkWriter):
+    """`out` is looked up at each flush, so that a redirected standard output is honoured."""
+
+    def __init__(self, sink: PrintSink, subtask: int) -> None:
+        self._sink = sink
+        self._prefix = f"{sink.identifier}> " if sink.identifier else ""
+        self._subtask = subtask
+        self._lines: list[str] = []
+
+    def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+        types = [c.type for c in self._sink.table.schema]
+        columns = [
+            [value_text(v, t) for v in batch.column(i).to_pylist()] for i, t in enumerate(types)
+        ]
+        for r in range(batch.num_rows):
+            kind = KIND_TEXT[0] if kinds is None else KIND_TEXT[int(kinds[r])]
+            self._lines.append(f"{self._prefix}{kind}[" + ", ".join(c[r] for c in columns) + "]\n")
+
+    def flush(self) -> None:
+        out: TextIO = sys.stderr if self._sink.standard_error else sys.stdout
+        if self._lines:
+            out.write("".join(self._lines))
+            out.flush()
+            self._lines.clear()
+
+    def close(self) -> None:
+        self._lines.clear()
+
+
+@dataclass(frozen=True)
+class PrintSink(Sink):
+    table: TableContext
+    identifier: str
+    standard_error: bool
+    changelog = True
+
+    def writer(self, task: SinkTask) -> SinkWriter:
+        return PrintWriter(self, task.subtask)
+
+
+class PrintConnector(Connector):
+    name = "print"
+    options = (
+        Option("print-identifier", "string", "", "text put before each row, followed by '> '"),
+        Option("standard-error", "bool", False, "print on standard error instead of standard output"),
+    )
+
+    def sink(self, table: TableContext) -> Sink:
+        given: Mapping[str, str] = {k: v for k, v in table.options.items() if k != "connector"}
+        options = read(given, self.options, f"table {table.name}")
+        return PrintSink(table, options["print-identifier"], options["standard-error"])

@@ -1,0 +1,91 @@
+"""The DuckDB instance that readers and writers decode and encode with: one for a process, a cursor for each user.
+
+It is none of the session's: `threads` is set low, since a task decodes beside other work. Bytes are handed to it as
+files of the in-memory filesystem `sqlbytes://`, which needs no disk and copies once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import itertools
+import os
+import threading
+from typing import Any
+
+import duckdb
+from fsspec import AbstractFileSystem
+
+_lock = threading.Lock()
+_instances: dict[int, duckdb.DuckDBPyConnection] = {}
+
+
+class BytesFileSystem(AbstractFileSystem):  # type: ignore[misc]
+    """Blocks of bytes by name; written by `block`, read by DuckDB."""
+
+    protocol = "sqlbytes"
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks: dict[str, bytes] = {}
+        self.numbers = itertools.count()
+
+    def _key(self, path: str) -> str:
+        return path.split("://")[-1]
+
+    def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        key = self._key(path)
+        return {"name": key, "size": len(self.blocks[key]), "type": "file"}
+
+    def exists(self, path: str, **kwargs: Any) -> bool:
+        return self._key(path) in self.blocks
+
+    def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> list[str]:
+        return [self._key(path)]
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> io.BytesIO:
+        return _Block(self.blocks[self._key(path)])
+
+
+class _Block(io.BytesIO):
+    @property
+    def size(self) -> int:
+        return len(self.getbuffer())
+
+
+_bytes = BytesFileSystem()
+
+
+def own_cursor() -> duckdb.DuckDBPyConnection:
+    """A cursor of this process's instance; for one thread at a time."""
+    with _lock:
+        pid = os.getpid()
+        if pid not in _instances:
+            connection = duckdb.connect(config={"threads": 1})
+            connection.execute("SET TimeZone='UTC'")
+            connection.register_filesystem(_bytes)
+            _instances[pid] = connection
+        return _instances[pid].cursor()
+
+
+@atexit.register
+def _close() -> None:
+    """Before the interpreter ends: the binding reports connections that outlive it as leaks on standard error."""
+    for connection in _instances.values():
+        connection.close()
+    _instances.clear()
+
+
+class block:
+    """`with block(data) as path`: `data` as a file that cursors can read."""
+
+    def __init__(self, data: bytes, extension: str = "json") -> None:
+        self.data, self.name = data, f"{next(_bytes.numbers)}.{extension}"
+
+    def __enter__(self) -> str:
+        _bytes.blocks[self.name] = self.data
+        return f"sqlbytes://{self.name}"
+
+    def __exit__(self, *exc: object) -> None:
+        _bytes.blocks.pop(self.name, None)

@@ -1,0 +1,203 @@
+"""The records layer of JSON lines: chosen leaves of each line's object, checked and converted.
+
+Two ways to get at the leaves. *By structure*: `read_json` with `columns={…}` built of the requested paths, so that
+DuckDB decodes nothing else; this is the fast one. *By document*: every line as one JSON value and the leaves by
+JSON pointer; slower (0.8 M events/s), for what the structure cannot say: names that differ only by case, and
+missing fields told from NULL ones. A line that is `null` is a record with every field NULL, in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sqlstream.errors import NotSupported
+from sqlstream.formats.base import Bad, Examined
+from sqlstream.formats.conversion import (
+    SQL_STANDARD,
+    checked_not_null,
+    convert,
+    is_scalar,
+    literal,
+    quoted,
+    raw_type,
+)
+from sqlstream.types import Type
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """Column `name` of the records layer: the value at `path` of the JSON object."""
+
+    name: str
+    path: tuple[str, ...]
+    type: Type
+
+
+@dataclass(frozen=True)
+class JsonRecords:
+    leaves: tuple[Leaf, ...]
+    standard: str = SQL_STANDARD
+    fail_on_missing: bool = False
+
+    @property
+    def by_document(self) -> bool:
+        return self.fail_on_missing or _collides(leaf.path for leaf in self.leaves) or any(
+            _row_collides(leaf.type) for leaf in self.leaves
+        )
+
+    def sql(self, source: str, file: bool = False) -> str:
+        options = "format='newline_delimited'" + (", filename='_file'" if file else "")
+        also = ", r._file" if file else ""
+        if self.by_document:
+            json = f"read_json({source}, {options}, records=false, columns={{'j': 'JSON'}})"
+            return f"SELECT {self._from_document(tolerant=False)}{also} FROM {json} AS r"
+        tree: dict[str, Any] = {}
+        for leaf in sorted(self.leaves, key=lambda leaf: len(leaf.path)):
+            _put(tree, leaf.path, leaf.type)
+        columns = ", ".join(f"{literal(n)}: {literal(_structure(t))}" for n, t in tree.items()) or "'-': 'VARCHAR'"
+        json = f"read_json({source}, {options}, records=true, columns={{{columns}}})"
+        values = [self._value(leaf, "r." + ".".join(quoted(p) for p in leaf.path)) for leaf in self.leaves]
+        return f"SELECT {', '.join(values) or '1 AS r0'}{also} FROM {json} AS r"
+
+    def _value(self, leaf: Leaf, x: str) -> str:
+        value = convert(leaf.type, x, self.standard)
+        if len(leaf.path) == 1:
+            value = checked_not_null(leaf.type, value)
+        return f"{value} AS {leaf.name}"
+
+    def _from_document(self, tolerant: bool) -> str:
+        """Select list over a column `j` (JSON). `tolerant`: values under TRY, and `_why`: the first thing wrong."""
+        values: list[str] = []
+        why = ["WHEN j IS NULL THEN 'it is not valid JSON'",
+               "WHEN json_type(j) NOT IN ('OBJECT', 'NULL') THEN 'it is not a JSON object'"]  # fmt: skip
+        checked: set[tuple[str, ...]] = set()
+        for leaf in self.leaves:
+            shown = ".".join(leaf.path)
+            for n in range(1, len(leaf.path)):
+                if (above := leaf.path[:n]) not in checked:
+                    checked.add(above)
+                    reason = literal(f"field {'.'.join(above)} is not an object")
+                    why.append(f"WHEN json_type(j, {_pointer(above)}) NOT IN ('OBJECT', 'NULL') THEN {reason}")
+            value = self._document_value(leaf.type, leaf.path)
+            present = f"json_type(j, {_pointer(leaf.path)}) <> 'NULL'"
+            if self.fail_on_missing:
+                parent = f"json_type(j, {_pointer(leaf.path[:-1])})" if leaf.path[1:] else "json_type(j)"
+                missing = f"{parent} = 'OBJECT' AND json_type(j, {_pointer(leaf.path)}) IS NULL"
+                why.append(f"WHEN {missing} THEN {literal(f'field {shown} is missing')}")
+                raising = f"CAST(concat({literal(f'field {shown} is missing in ')}, j) AS INTEGER)"
+                value = f"CASE WHEN {missing} THEN (CASE WHEN {raising} IS NULL THEN NULL END) ELSE {value} END"
+            if len(leaf.path) == 1 and not leaf.type.nullable:
+                reason = literal(f"field {shown} is NULL but its column is NOT NULL")
+                why.append(f"WHEN coalesce({present}, false) = false THEN {reason}")
+                value = checked_not_null(leaf.type, value)
+            if is_scalar(leaf.type):
+                text = f"left(json_extract_string(j, {_pointer(leaf.path)}), 60)"
+                reason = f"concat({literal(f'field {shown}: ')}, {text}, {literal(f' is not a {leaf.type.text()}')})"
+                why.append(f"WHEN {present} AND TRY({value}) IS NULL THEN {reason}")
+            values.append(f"{f'TRY({value})' if tolerant else value} AS {leaf.name}")
+        if tolerant:
+            values.append(f"CASE {' '.join(why)} END AS _why")
+        return ", ".join(values) or "1 AS r0"
+
+    def _document_value(self, t: Type, path: tuple[str, ...]) -> str:
+        if t.kind == "ROW":
+            fields = [f"f{i} := {self._document_value(f.type, (*path, f.name))}" for i, f in enumerate(t.fields)]
+            return f"CASE WHEN json_type(j, {_pointer(path)}) <> 'NULL' THEN struct_pack({', '.join(fields)}) END"
+        if is_scalar(t):
+            return convert(t, f"json_extract_string(j, {_pointer(path)})", self.standard)
+        if _row_collides(t):
+            raise NotSupported(
+                f"field {'.'.join(path)}: rows inside {t.kind} with field names that differ only by case",
+                hint="declare the field as STRING and take it apart with JSON functions",
+            )
+        return convert(t, f"CAST(json_extract(j, {_pointer(path)}) AS {raw_type(t)})", self.standard)
+
+    def examine(self, cursor: duckdb.DuckDBPyConnection, block: bytes) -> Examined | None:
+        """The good records of `block` and the bad ones; None if some leaf is nested (TRY gives no reason inside one)."""
+        if not all(is_scalar(leaf.type) for leaf in self.leaves):
+            return None
+        numbers, lines = lines_of(block)
+        if not len(numbers):
+            return None
+        cursor.register("examined", pa.table({"n": numbers, "line": lines}))
+        document = "SELECT n, CASE WHEN json_valid(line) THEN CAST(line AS JSON) END AS j FROM examined"
+        sql = f"SELECT n, {self._from_document(tolerant=True)} FROM ({document}) ORDER BY n"
+        table = cursor.sql(sql).to_arrow_table()
+        cursor.unregister("examined")
+        good = pc.is_null(table.column("_why"))
+        wrong = table.filter(pc.invert(good))
+        bad = [
+            Bad(n, reason, block_line(block, n))
+            for n, reason in zip(wrong.column("n").to_pylist(), wrong.column("_why").to_pylist(), strict=True)
+        ]
+        return Examined(table.filter(good).drop_columns(["n", "_why"]), bad)
+
+
+def _pointer(path: tuple[str, ...]) -> str:
+    """A SQL literal of the JSON pointer to `path`."""
+    return literal("".join("/" + p.replace("~", "~0").replace("/", "~1") for p in path))
+
+
+def _put(tree: dict[str, Any], path: tuple[str, ...], t: Type) -> None:
+    """Add a path to the tree of what is to decode; a path below a whole column that is there already adds nothing."""
+    for p in path[:-1]:
+        tree = tree.setdefault(p, {})
+        if isinstance(tree, Type):
+            return
+    tree.setdefault(path[-1], t)
+
+
+def _structure(node: Any) -> str:
+    if isinstance(node, Type):
+        return raw_type(node)
+    return "STRUCT(" + ", ".join(f"{quoted(n)} {_structure(t)}" for n, t in node.items()) + ")"
+
+
+def _collides(paths: Iterable[tuple[str, ...]]) -> bool:
+    """Whether two names on one level differ only by case: DuckDB cannot have both."""
+    names = {path[: n + 1] for path in paths for n in range(len(path))}
+    return len({tuple(p.casefold() for p in path) for path in names}) < len(names)
+
+
+def _row_collides(t: Type) -> bool:
+    names = [f.name.casefold() for f in t.fields] if t.kind == "ROW" else []
+    return len(set(names)) < len(names) or any(_row_collides(f.type) for f in t.fields)
+
+
+def block_line(block: bytes, number: int) -> str:
+    """The 1-based line of a block, as far as it can be shown."""
+    return block.split(b"\n", number)[number - 1].decode("utf-8", "replace")
+
+
+def lines_of(block: bytes) -> tuple[np.ndarray, pa.Array]:
+    """Line numbers (from 1) and texts of the lines that are not blank; NULL where a line is not UTF-8."""
+    data = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(data == 10)
+    if len(data) and (not len(ends) or ends[-1] != len(data) - 1):
+        ends = np.append(ends, len(data))
+    offsets = np.concatenate([[0], ends + 1]).astype(np.int64)
+    raw = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(block + b"\n")]
+    )
+    try:
+        text = raw.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        text = pa.array([_text(v) for v in raw.to_pylist()], pa.large_string())
+    trimmed = pc.utf8_trim(text, characters=" \t\r\n")
+    keep = pc.fill_null(pc.not_equal(trimmed, ""), True)
+    numbers = np.flatnonzero(keep.to_numpy(zero_copy_only=False)) + 1
+    return numbers, trimmed.filter(keep)
+
+
+def _text(value: bytes) -> str | None:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None

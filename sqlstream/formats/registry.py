@@ -1,0 +1,24 @@
+"""The formats there are, by name. Adding one is a file and a line here."""
+
+from __future__ import annotations
+
+from sqlstream.connectors.base import TableContext
+from sqlstream.errors import OptionError, did_you_mean
+from sqlstream.formats.base import Format
+from sqlstream.formats.json import JsonFormat
+
+FORMATS: dict[str, type[Format]] = {
+    "json": JsonFormat,
+}
+
+
+def format_of(table: TableContext) -> Format:
+    """The format that option 'format' of `table` names; OptionError when it is missing or unknown."""
+    name = table.options.get("format")
+    if name is None:
+        raise OptionError(
+            f"table {table.name}: option 'format' is missing", hint="formats: " + ", ".join(sorted(FORMATS))
+        )
+    if name not in FORMATS:
+        raise OptionError(f"table {table.name}: unknown format '{name}'", hint=did_you_mean(name, FORMATS, "formats"))
+    return FORMATS[name]()
