@@ -98,5 +98,3 @@ def key_groups(arrays: list[pa.Array], n: int) -> Array:
     if not arrays:
         return np.zeros(n, np.uint16)
     return groups_of(stable_hash([canonical(plain(a)) for a in arrays], n))
-
-

@@ -35,7 +35,12 @@ TYPES = {
     pa.date32(): [0, 1, None, -1],
     pa.timestamp("us"): [0, None, -1, 10**15],
     pa.decimal128(10, 2): [Decimal(1), None, Decimal(2)],
-    pa.decimal128(38, 2): [Decimal("1.00"), None, Decimal("-1.00"), Decimal("123456789012345678901234567890.12")],
+    pa.decimal128(38, 2): [
+        Decimal("1.00"),
+        None,
+        Decimal("-1.00"),
+        Decimal("123456789012345678901234567890.12"),
+    ],
     pa.list_(pa.int32()): [[1], None, []],
     pa.list_(pa.int64()): [[], [1], [1, 2], None, [None]],
     pa.struct([("f0", pa.int64()), ("f1", pa.string())]): [
@@ -122,7 +127,9 @@ def test_no_key_columns() -> None:
     assert other.values(other.slots()).to_pylist() == [{"v0": 7}]
 
 
-@pytest.mark.parametrize("types", [[pa.int64()], [pa.string()], [pa.string(), pa.int32()], [pa.int64(), pa.int64()]])
+@pytest.mark.parametrize(
+    "types", [[pa.int64()], [pa.string()], [pa.string(), pa.int32()], [pa.int64(), pa.int64()]]
+)
 def test_against_a_dict(types: list[pa.DataType]) -> None:
     rng = np.random.default_rng(7)
     table, model = StateTable(spec(types, [pa.int64(), pa.string()])), {}
@@ -130,7 +137,7 @@ def test_against_a_dict(types: list[pa.DataType]) -> None:
     for step in range(60):
         picks = rng.integers(0, 3000, 400)
         columns = [
-            pa.array([None if x % 11 == 3 else f"key-{x % 500 * 10**(x % 9)}" for x in picks.tolist()])
+            pa.array([None if x % 11 == 3 else f"key-{x % 500 * 10 ** (x % 9)}" for x in picks.tolist()])
             if t == pa.string()
             else pa.array([None if x % 13 == 5 else x - 7 for x in picks.tolist()], t)
             for t in types
@@ -164,7 +171,9 @@ def test_against_a_dict(types: list[pa.DataType]) -> None:
             for piece in changes.upserts:
                 restored.update(zip(rows(piece.keys), rows(piece.values), strict=True))
             live = table.slots()
-            assert restored == dict(zip(rows(table.keys(live)), rows(table.values(live).columns), strict=True))
+            assert restored == dict(
+                zip(rows(table.keys(live)), rows(table.values(live).columns), strict=True)
+            )
 
 
 def test_changes() -> None:
@@ -188,7 +197,12 @@ def test_changes() -> None:
 def test_key_groups_of_slots_are_those_of_arrays() -> None:
     from sqlstream.state.keys import key_groups
 
-    for types in ([pa.string()], [pa.int64(), pa.string()], [pa.decimal128(10, 2), pa.int64()], [pa.list_(pa.int32())]):
+    for types in (
+        [pa.string()],
+        [pa.int64(), pa.string()],
+        [pa.decimal128(10, 2), pa.int64()],
+        [pa.list_(pa.int32())],
+    ):
         columns = [pa.array(TYPES.get(t, [None, None, None])[:3], t) for t in types]
         for d in range(-1, len(types) + 1):
             table = StateTable(spec(types, [], d))
