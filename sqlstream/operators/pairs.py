@@ -1,0 +1,147 @@
+"""What all joins share: finding equal keys within an epoch, the residual condition, and building output rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sqlstream.batches import OP, Kind
+from sqlstream.errors import InternalError
+from sqlstream.functions.render import to_duckdb
+from sqlstream.operators.evaluate import Evaluator
+from sqlstream.operators.row_store import RowSource
+from sqlstream.plan.expressions import Expr
+from sqlstream.state.arrays import ALL, Array, validity
+from sqlstream.state.index import HashIndex
+from sqlstream.types import Schema
+
+KINDS = ("INNER", "LEFT", "RIGHT", "FULL", "SEMI", "ANTI")
+LEFT_ONLY = ("SEMI", "ANTI")
+
+
+def check(
+    kind: str, left: Schema, right: Schema, left_keys: tuple[int, ...], right_keys: tuple[int, ...], output: Schema
+) -> None:
+    """Refuses a join that cannot be."""
+    if kind not in KINDS:
+        raise InternalError(f"join kind {kind}")
+    if len(left_keys) != len(right_keys):
+        raise InternalError("join: the sides have different numbers of keys")
+    for a, b in zip(left_keys, right_keys, strict=True):
+        if left[a].type.arrow() != right[b].type.arrow():
+            raise InternalError(f"join: {left[a].type} = {right[b].type} needs a cast")
+    want = len(left) if kind in LEFT_ONLY else len(left) + len(right)
+    if len(output) != want:
+        raise InternalError(f"join: {len(output)} output columns, not {want}")
+
+
+def never_equal(rows: pa.RecordBatch, keys: tuple[int, ...], null_safe: tuple[bool, ...]) -> Array:
+    """True for rows with a NULL in a key that compares by `=`, or `ALL` (the empty array) when there are none."""
+    out = ALL
+    for k, safe in zip(keys, null_safe, strict=True):
+        valid = validity(rows.column(k))
+        if not safe and valid.size:
+            out = ~valid if not out.size else out | ~valid
+    return out
+
+
+class KeyTable:
+    """A hash table over the rows of one batch: `probe` gives all pairs with equal keys (NULL equals NULL here)."""
+
+    def __init__(self, keys: list[pa.Array], n: int) -> None:
+        self._index = HashIndex([k.type for k in keys])
+        slots, _ = self._index.upsert(keys, n)
+        self._rows = np.argsort(slots, kind="stable")
+        self._count = np.bincount(slots, minlength=1)
+        self._first = np.cumsum(self._count) - self._count
+
+    def probe(self, keys: list[pa.Array], n: int) -> tuple[Array, Array]:
+        """(index into the probing rows, index into the table's rows), in the order of both."""
+        slots = self._index.find(keys, n)
+        known = np.flatnonzero(slots >= 0)
+        slots = slots[known]
+        count = self._count[slots]
+        at = np.repeat(known, count)
+        before = np.cumsum(count) - count
+        offset = np.arange(len(at)) - np.repeat(before, count)
+        return at, self._rows[np.repeat(self._first[slots], count) + offset]
+
+
+class Residual:
+    """A condition over left and right columns, for pairs that are given by index. Reads only the columns it needs."""
+
+    def __init__(self, condition: Expr, left: Schema, right: Schema, time_zone: str) -> None:
+        used = sorted(condition.columns())
+        self._left = [i for i in used if i < len(left)]
+        self._right = [i - len(left) for i in used if i >= len(left)]
+        types = [left[i].type.arrow() for i in self._left] + [right[i].type.arrow() for i in self._right]
+        self._schema = pa.schema([(f"c{i}", t) for i, t in zip(used, types, strict=True)])
+        self._evaluator = Evaluator([("keep", to_duckdb(condition))], None, time_zone)
+
+    def holds(self, left: RowSource, li: Array, right: RowSource, ri: Array) -> Array:
+        """Whether the condition is true, for each pair."""
+        if not len(li):
+            return np.empty(0, np.bool_)
+        columns = (left.columns(li, self._left) if self._left else []) + (
+            right.columns(ri, self._right) if self._right else []
+        )
+        if columns:
+            batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        else:
+            batch = pa.RecordBatch.from_arrays([pa.array(li)], names=["row"])
+        keep = self._evaluator.run(batch).column(0)
+        return np.asarray(pc.fill_null(keep, False).to_numpy(zero_copy_only=False))
+
+    def close(self) -> None:
+        self._evaluator.close()
+
+
+class Output:
+    """Builds a join's output batches: left columns, right columns, and `_op` where the output is a changelog."""
+
+    def __init__(self, schema: pa.Schema, left: Schema, right: Schema, left_only: bool) -> None:
+        self._schema = schema
+        self._left, self._right = left, right
+        self._left_only = left_only
+        self.batches: list[pa.RecordBatch] = []
+
+    def pairs(self, left: RowSource, li: Array, right: RowSource, ri: Array, weight: Array | None = None) -> None:
+        self._emit(left, li, right, ri, weight)
+
+    def left(self, left: RowSource, li: Array, weight: Array | None = None) -> None:
+        """Left rows without a right one: padded with NULLs, or alone (SEMI, ANTI)."""
+        self._emit(left, li, None, li, weight)
+
+    def right(self, right: RowSource, ri: Array, weight: Array | None = None) -> None:
+        self._emit(None, ri, right, ri, weight)
+
+    def take(self) -> list[pa.RecordBatch]:
+        out, self.batches = self.batches, []
+        return out
+
+    def _emit(self, left: RowSource | None, li: Array, right: RowSource | None, ri: Array, weight: Array | None) -> None:
+        if weight is not None:
+            many = np.abs(weight)
+            if len(many) and (many != 1).any():
+                li, ri, weight = np.repeat(li, many), np.repeat(ri, many), np.repeat(weight, many)
+        if not len(li):
+            return
+        columns = _side(left, li, self._left)
+        if not self._left_only:
+            columns += _side(right, ri, self._right)
+        if OP in self._schema.names:
+            op = np.zeros(len(li), np.int8) if weight is None else operations(weight)
+            columns.append(pa.array(op))
+        self.batches.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+
+
+def operations(weight: Array) -> Array:
+    """`_op` by sign: +I or -D."""
+    return np.where(weight > 0, np.int8(Kind.INSERT), np.int8(Kind.DELETE))
+
+
+def _side(source: RowSource | None, at: Array, schema: Schema) -> list[pa.Array]:
+    if source is None:
+        return [pa.nulls(len(at), c.type.arrow()) for c in schema]
+    return source.columns(at, list(range(len(schema))))

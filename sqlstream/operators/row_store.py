@@ -1,0 +1,248 @@
+"""Rows that an operator keeps: joins, top-N and OVER share this file.
+
+    Layout     plain data: which columns are keys of the state table, how a row is told from another
+    RowStore   the rows, addressed by slot; `add`, `remove`, `columns`
+    TimeIndex  which slots expire by a time; in memory only
+
+A row is identified by
+    a running number   the input is append-only: nothing is ever looked up again
+    its key            the input is a changelog with a known key
+    all its columns    else; equal rows share a slot and are counted in column `_n`
+The key of the state table is the partition (what decides the task), then that identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.batches import concat, signs, visible
+from sqlstream.errors import NotSupported
+from sqlstream.operators.base import PhysicalNode
+from sqlstream.state.arrays import Array
+from sqlstream.state.index import HashIndex
+from sqlstream.state.table import StateSpec, StateTable
+
+NUMBER, COUNT = "_id", "_n"
+EMPTY: Array = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How rows of `columns` (an arrow schema of visible columns) are kept.
+
+    identity  key columns besides the partition; None: rows are numbered
+    counted   equal rows share a slot, with their number in `_n`
+    extras    columns that the operator adds to each row: name and Arrow type
+    """
+
+    name: str
+    columns: pa.Schema
+    partition: tuple[int, ...]
+    identity: tuple[int, ...] | None
+    counted: bool = False
+    extras: tuple[tuple[str, pa.DataType], ...] = ()
+
+    @staticmethod
+    def of(
+        name: str, node: PhysicalNode, partition: tuple[int, ...], extras: tuple[tuple[str, pa.DataType], ...] = ()
+    ) -> Layout:
+        """The layout for rows of `node`."""
+        columns, traits = node.schema.arrow(), node.traits
+        if traits.append_only:
+            return Layout(name, columns, partition, None, False, extras)
+        identity = tuple(c for c in traits.key or range(len(columns)) if c not in partition)
+        if len(partition) + len(identity) > 62:
+            raise NotSupported(
+                f"rows of {len(columns)} columns without a key cannot be kept: at most 62 columns identify a row",
+                hint="select fewer columns, or declare a PRIMARY KEY",
+            )
+        return Layout(name, columns, partition, identity, not traits.key, extras)
+
+    @cached_property
+    def key(self) -> tuple[int, ...]:
+        """The visible columns in the state table's key."""
+        return (*self.partition, *(self.identity or ()))
+
+    @cached_property
+    def values(self) -> tuple[int, ...]:
+        return tuple(i for i in range(len(self.columns)) if i not in self.key)
+
+    def spec(self) -> StateSpec:
+        key = [pa.field(f"k{j}" if self.key.index(i) < j else f"c{i}", self.columns.field(i).type)
+               for j, i in enumerate(self.key)]  # fmt: skip
+        if self.identity is None:
+            key.append(pa.field(NUMBER, pa.int64()))
+        value = [self.columns.field(i) for i in self.values]
+        if self.counted:
+            value.append(pa.field(COUNT, pa.int64()))
+        value += [pa.field(n, t) for n, t in self.extras]
+        return StateSpec(self.name, pa.schema(key), pa.schema(value), len(self.partition))
+
+
+class RowStore:
+    """Slots stay taken until `delete`: an operator may take a row's last copy away and still look at it."""
+
+    def __init__(self, layout: Layout, table: StateTable) -> None:
+        self.layout, self.table = layout, table
+        self._next = 0
+        if layout.identity is None and table.size:
+            self._next = int(pa.compute.max(table.keys(table.slots())[-1]).as_py()) + 1
+
+    def add(self, rows: pa.RecordBatch, counts: Array | None = None, extras: list[pa.Array] | None = None) -> Array:
+        """Keep `rows`, row i `counts[i]` times (None: once; no row twice where rows are counted); their slots.
+
+        `extras` are set for rows that are new; on rows that were there already they stay.
+        """
+        n, layout = rows.num_rows, self.layout
+        keys = [rows.column(i) for i in layout.key]
+        if layout.identity is None:
+            keys.append(pa.array(np.arange(self._next, self._next + n)))
+            self._next += n
+        slots, fresh = self.table.upsert(keys, n)
+        if not layout.counted:
+            self.table.put(slots, [*(rows.column(i) for i in layout.values), *(extras or [])])
+            return slots
+        copies = self.table.fixed(COUNT)
+        fresh = copies.data[slots] == 0  # a row whose last copy went in this epoch is new again
+        copies.data[slots] += 1 if counts is None else counts
+        copies.valid[slots] = True
+        new = slots[fresh]
+        if extras and len(new):
+            for (name, _), a in zip(layout.extras, extras, strict=True):
+                self.table.column(name).set(new, a.filter(pa.array(fresh)))
+        self.table.touch(slots)
+        return slots
+
+    def find(self, rows: pa.RecordBatch) -> Array:
+        """The slot of each row (not for numbered rows), or -1."""
+        return self.table.find([rows.column(i) for i in self.layout.key], rows.num_rows)
+
+    def remove(self, slots: Array, counts: Array) -> Array:
+        """Take copies away; True where none is left. Those slots are to be `delete`d when nobody needs them."""
+        if not self.layout.counted:
+            return np.ones(len(slots), np.bool_)
+        copies = self.table.fixed(COUNT)
+        copies.data[slots] -= counts
+        self.table.touch(slots)
+        return copies.data[slots] <= 0
+
+    def copies(self, slots: Array) -> Array:
+        """How often each row is there."""
+        return self.table.fixed(COUNT).data[slots] if self.layout.counted else np.ones(len(slots), np.int64)
+
+    def delete(self, slots: Array) -> None:
+        if len(slots):
+            self.table.delete(slots)
+
+    def columns(self, slots: Array, which: list[int]) -> list[pa.Array]:
+        """Visible columns `which` of the rows at slots."""
+        key = self.layout.key
+        keys = self.table.keys(slots) if any(i in key for i in which) else []
+        return [keys[key.index(i)] if i in key else self.table.column(f"c{i}").get(slots) for i in which]
+
+    def rows(self, slots: Array) -> pa.RecordBatch:
+        """Whole rows."""
+        return pa.RecordBatch.from_arrays(
+            self.columns(slots, list(range(len(self.layout.columns)))), schema=self.layout.columns
+        )
+
+    def partition(self, slots: Array) -> list[pa.Array]:
+        """The partition columns of the rows at slots."""
+        return self.table.keys(slots)[: len(self.layout.partition)]
+
+
+class BatchRows:
+    """Rows of a batch behind the same `columns` as `RowStore`."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self.batch = batch
+
+    def columns(self, at: Array, which: list[int]) -> list[pa.Array]:
+        index = pa.array(at)
+        return [self.batch.column(i).take(index) for i in which]
+
+
+RowSource = RowStore | BatchRows
+
+
+def net(batch: pa.RecordBatch, width: int) -> tuple[pa.RecordBatch, Array]:
+    """The distinct rows (visible columns) whose inserts and deletes do not cancel, and their net number, never 0."""
+    sign, rows = signs(batch), visible(batch, width)
+    if sign is None:
+        sign = np.ones(batch.num_rows, np.int64)
+    index = HashIndex([f.type for f in rows.schema])
+    slots, fresh = index.upsert(rows.columns, rows.num_rows)
+    # A new index numbers keys in the order in which they come first: slot i is the i-th fresh row.
+    counts = np.bincount(slots, weights=sign, minlength=1).astype(np.int64)[: index.index.size]
+    kept = counts != 0
+    fresh[fresh] = kept
+    return (rows if fresh.all() else rows.filter(pa.array(fresh))), counts[kept]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an epoch does to an input: distinct rows that go and rows that come, each with its number of copies.
+
+    Of an append-only input: `plus` has every row, once each.
+    """
+
+    minus: pa.RecordBatch
+    minus_counts: Array
+    plus: pa.RecordBatch
+    plus_counts: Array
+
+    @staticmethod
+    def of(batches: list[pa.RecordBatch], columns: pa.Schema, append_only: bool) -> Change:
+        batch, width = concat(batches), len(columns)
+        nothing = pa.RecordBatch.from_arrays([pa.array([], f.type) for f in columns], schema=columns)
+        if batch is None:
+            return Change(nothing, EMPTY, nothing, EMPTY)
+        if append_only:
+            return Change(nothing, EMPTY, visible(batch, width), np.ones(batch.num_rows, np.int64))
+        rows, counts = net(batch, width)
+        gone = counts < 0
+        if not gone.any():
+            return Change(nothing, EMPTY, rows, counts)
+        return Change(rows.filter(pa.array(gone)), -counts[gone], rows.filter(pa.array(~gone)), counts[~gone])
+
+
+class TimeIndex:
+    """Slots by a time, to find those whose time has come. Not durable: rebuilt from the rows in `open()`.
+
+    Sorted runs that merge when they are many. A slot that was freed some other way is still reported: the caller
+    checks. `least` is the least time in it.
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[Array, Array]] = []
+
+    def add(self, times: Array, slots: Array) -> None:
+        if not len(times):
+            return
+        order = np.argsort(times, kind="stable")
+        self._runs.append((times[order], slots[order]))
+        while len(self._runs) > 1 and 2 * len(self._runs[-1][0]) > len(self._runs[-2][0]):
+            (a, s), (b, t) = self._runs[-2:]
+            times, slots = np.concatenate([a, b]), np.concatenate([s, t])
+            order = np.argsort(times, kind="stable")
+            self._runs[-2:] = [(times[order], slots[order])]
+
+    @property
+    def least(self) -> int | None:
+        return min((int(t[0]) for t, _ in self._runs), default=None)
+
+    def take(self, upto: int) -> Array:
+        """Remove and return (distinct) slots with time <= upto."""
+        found, rest = [], []
+        for times, slots in self._runs:
+            n = int(np.searchsorted(times, upto, side="right"))
+            if n:
+                found.append(slots[:n])
+            if n < len(times):
+                rest.append((times[n:], slots[n:]))
+        self._runs = rest
+        return np.unique(np.concatenate(found)) if found else EMPTY
