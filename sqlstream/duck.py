@@ -85,7 +85,9 @@ def translate(e: Exception, what: str = "") -> SqlStreamError:
         return e
     text = str(e).strip()
     first = text.splitlines()[0] if text else type(e).__name__
-    first = re.sub(r"^(Invalid Input|Conversion|Out of Range|Invalid|Constraint|Binder|Not implemented) Error: ", "", first)
+    first = re.sub(
+        r"^(Invalid Input|Conversion|Out of Range|Invalid|Constraint|Binder|Not implemented) Error: ", "", first
+    )
     first = re.sub(r"^\w* ?Python exception occurred while executing the UDF: ", "", first)
     # Our names for columns mean nothing to users.
     first = re.sub(r'\s*when casting from source column "?c\d+"?', "", first)
@@ -93,4 +95,3 @@ def translate(e: Exception, what: str = "") -> SqlStreamError:
     if isinstance(e, (duckdb.IOException, duckdb.OutOfMemoryException)):
         return RunError(prefix + first)
     return DataError(prefix + first)
-

@@ -94,7 +94,10 @@ def _arithmetic(op: str, args: list[str], types: list[Type], result: Type) -> st
     if result.is_integer:
         # Integers stay integers; each operand in the result's width, so that overflow is found there.
         if op != "%":
-            a, b = (x if t.null() == result.null() else f"CAST({x} AS {result.duckdb()})" for x, t in zip(args, types, strict=True))
+            a, b = (
+                x if t.null() == result.null() else f"CAST({x} AS {result.duckdb()})"
+                for x, t in zip(args, types, strict=True)
+            )
         if op == "/":
             return f"flink_div({a}, {b})"
         if op == "%":
@@ -103,7 +106,20 @@ def _arithmetic(op: str, args: list[str], types: list[Type], result: Type) -> st
     return f"(CAST({a} AS {result.duckdb()}) {op} CAST({b} AS {result.duckdb()}))"
 
 
-_TRUNC = {"MILLENNIUM", "CENTURY", "DECADE", "YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND", "MILLISECOND"}
+_TRUNC = {
+    "MILLENNIUM",
+    "CENTURY",
+    "DECADE",
+    "YEAR",
+    "QUARTER",
+    "MONTH",
+    "WEEK",
+    "DAY",
+    "HOUR",
+    "MINUTE",
+    "SECOND",
+    "MILLISECOND",
+}
 
 
 def _truncated(name: str, arg: str, t: Type) -> str:

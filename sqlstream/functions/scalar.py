@@ -15,7 +15,16 @@ from sqlstream.errors import BindError
 from sqlstream.functions import dates
 from sqlstream.functions.typing import arithmetic, common
 from sqlstream.types import (
-    BIGINT, BOOLEAN, DATE, DOUBLE, INT, STRING, Type, array, timestamp, timestamp_ltz,
+    BIGINT,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    INT,
+    STRING,
+    Type,
+    array,
+    timestamp,
+    timestamp_ltz,
 )  # fmt: skip
 
 Template = str | Callable[[list[str], list[Type], Type], str]

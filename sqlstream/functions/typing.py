@@ -6,7 +6,13 @@ from dataclasses import replace
 
 from sqlstream.errors import BindError
 from sqlstream.types import (
-    DOUBLE, INTEGERS, MAX_LENGTH, NULL, STRING, Type, decimal,
+    DOUBLE,
+    INTEGERS,
+    MAX_LENGTH,
+    NULL,
+    STRING,
+    Type,
+    decimal,
 )  # fmt: skip
 
 _DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INT": 10, "BIGINT": 19}

@@ -7,7 +7,7 @@ functions too ("=", "+", "AND", "CASE", …). Both modes compile these with `fun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlstream.types import BOOLEAN, Type
@@ -49,7 +49,7 @@ class Column(Expr):
     """Input column `index`. `name` is for printing only."""
 
     index: int
-    name: str = ""
+    name: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return self.name or f"${self.index}"
@@ -113,7 +113,7 @@ class FieldOf(Expr):
 
     arg: Expr
     index: int
-    name: str = ""
+    name: str = field(default="", compare=False)
 
     def children(self) -> tuple[Expr, ...]:
         return (self.arg,)

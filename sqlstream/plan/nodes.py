@@ -12,8 +12,18 @@ from typing import Any
 from sqlstream.connectors.base import ScanColumn, Source
 from sqlstream.errors import InternalError
 from sqlstream.plan.expressions import Expr
+from sqlstream.plan.time_bounds import time_bounds
 from sqlstream.types import (
-    BIGINT, INT, PROC_WINDOW_END, PROC_WINDOW_START, PROCTIME, ROWTIME, WINDOW_END, WINDOW_START, Column, Schema,
+    BIGINT,
+    INT,
+    PROC_WINDOW_END,
+    PROC_WINDOW_START,
+    PROCTIME,
+    ROWTIME,
+    WINDOW_END,
+    WINDOW_START,
+    Column,
+    Schema,
     timestamp,
 )  # fmt: skip
 
@@ -253,8 +263,19 @@ class Join(OneInput):
         if self.kind in ("LEFT", "FULL"):
             rights = tuple(replace(c, type=c.type.null()) for c in rights)
         columns = lefts if self.kind in ("SEMI", "ANTI") else (*lefts, *rights)
-        # Whether time marks survive is decided by the optimiser (a window or interval join keeps them).
+        if not self.windowed and time_bounds(self.residual, self.input.schema, self.right.schema) is None:
+            # State of a regular join is never closed by time: its rows may come at any time.
+            columns = tuple(replace(c, time=None) for c in columns)
         self.derive(columns)
+
+    @property
+    def windowed(self) -> tuple[int, int] | None:
+        """The key pair that are window ends on both sides, as (left column, right column): a window join."""
+        for a, b in zip(self.left_keys, self.right_keys, strict=True):
+            marks = (self.input.schema[a].time, self.right.schema[b].time)
+            if marks in ((WINDOW_END, WINDOW_END), (PROC_WINDOW_END, PROC_WINDOW_END)):
+                return a, b
+        return None
 
     @property
     def left(self) -> Node:

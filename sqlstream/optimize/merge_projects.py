@@ -1,0 +1,43 @@
+"""Two Projects in a row become one; a Project that changes nothing goes away."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlstream.functions.scalar import VOLATILE
+from sqlstream.plan import nodes
+from sqlstream.plan.expressions import Call, Column, Expr, FieldOf, Literal, UserCall, substitute
+
+
+def merge_projects(node: nodes.Node) -> nodes.Node:
+    node = node.with_inputs(tuple(merge_projects(i) for i in node.inputs)) if node.inputs else node
+    if not isinstance(node, nodes.Project):
+        return node
+    below = node.input
+    if isinstance(below, nodes.Project) and _mergeable(node.exprs, below.exprs):
+        node = nodes.Project(below.input, tuple(substitute(e, below.exprs) for e in node.exprs), node.columns)
+    identity = len(node.exprs) == len(node.input.schema) and all(
+        isinstance(e, Column) and e.index == i and node.columns[i].time == node.input.schema[i].time
+        for i, e in enumerate(node.exprs)
+    )
+    return node.input if identity else node
+
+
+def _mergeable(above: tuple[Expr, ...], below: tuple[Expr, ...]) -> bool:
+    """Nothing costly or volatile may be evaluated twice for one row."""
+    uses = Counter(x.index for e in above for x in e.walk() if isinstance(x, Column))
+    for i, e in enumerate(below):
+        if volatile(e) and uses[i] != 1:
+            return False
+        if uses[i] > 1 and not _cheap(e):
+            return False
+    return True
+
+
+def _cheap(e: Expr) -> bool:
+    return isinstance(e, (Column, Literal)) or (isinstance(e, FieldOf) and _cheap(e.arg))
+
+
+def volatile(e: Expr) -> bool:
+    """Whether two evaluations may differ."""
+    return any(isinstance(x, UserCall) or (isinstance(x, Call) and x.function in VOLATILE) for x in e.walk())

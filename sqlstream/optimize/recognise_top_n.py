@@ -1,0 +1,57 @@
+"""`ROW_NUMBER() OVER (…) AS rn … WHERE rn <= n` is a TopN: it keeps n rows a partition, not all."""
+
+from __future__ import annotations
+
+from sqlstream.plan import nodes
+from sqlstream.plan.expressions import Call, Column, Expr, Literal, conjunction, conjuncts
+
+_RANKINGS = ("ROW_NUMBER", "RANK", "DENSE_RANK")
+_TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
+
+
+def recognise_top_n(node: nodes.Node) -> nodes.Node:
+    node = node.with_inputs(tuple(recognise_top_n(i) for i in node.inputs)) if node.inputs else node
+    if not (isinstance(node, nodes.Filter) and isinstance(node.input, nodes.Over)):
+        return node
+    over = node.input
+    if len(over.calls) != 1 or over.calls[0].function not in _RANKINGS:
+        return node
+    rank = len(over.schema) - 1
+    first, last = 1, None
+    rest: list[Expr] = []
+    for c in conjuncts(node.condition):
+        bound = _bound(c, rank)
+        if bound is None:
+            rest.append(c)
+            continue
+        op, n = bound
+        if op in ("<", "<=", "="):
+            n_last = n - 1 if op == "<" else n
+            last = n_last if last is None else min(last, n_last)
+        if op in (">", ">=", "="):
+            first = max(first, n + 1 if op == ">" else n)
+    if last is None:
+        return node
+    call = over.calls[0]
+    top: nodes.Node = nodes.TopN(over.input, over.partition, over.order, first, last, call.function, call.column.name)
+    whole = conjunction(rest)
+    return top if whole is None else nodes.Filter(top, whole)
+
+
+def _bound(c: Expr, rank: int) -> tuple[str, int] | None:
+    """`rank op constant` as (op, constant)."""
+    if not (isinstance(c, Call) and c.function in _TURNED):
+        return None
+    a, b = c.args
+    op = c.function
+    if isinstance(b, Column) and isinstance(a, Literal):
+        a, b, op = b, a, _TURNED[op]
+    if (
+        isinstance(a, Column)
+        and a.index == rank
+        and isinstance(b, Literal)
+        and b.type.is_integer
+        and b.value is not None
+    ):
+        return op, int(b.value)
+    return None

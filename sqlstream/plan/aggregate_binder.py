@@ -1,0 +1,227 @@
+"""GROUP BY: grouping expressions and aggregate calls become columns of an Aggregate over a Project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlstream.catalog.catalog import Catalog
+from sqlstream.errors import BindError, NotSupported, SqlStreamError
+from sqlstream.functions.aggregates import AGGREGATES
+from sqlstream.plan import nodes
+from sqlstream.plan.expression_binder import ExpressionBinder
+from sqlstream.plan.expressions import Column, Expr
+from sqlstream.plan.scope import Scope
+from sqlstream.plan.window_binder import auxiliary, group_window, group_window_spec, time_attribute
+from sqlstream.sql.ast import exp, position_of, sql_of
+from sqlstream.types import Column as SchemaColumn
+
+
+def is_aggregate(node: exp.Expression) -> bool:
+    return isinstance(node, exp.Anonymous) and node.this.upper() in AGGREGATES
+
+
+def has_aggregate(node: exp.Expression) -> bool:
+    """Whether an aggregate that is no OVER call stands in `node` (subqueries apart)."""
+    stack = [node]
+    while stack:
+        n = stack.pop()
+        if isinstance(n, exp.Window):
+            # The call itself is a window function; its arguments, partition and order may hold aggregates.
+            call = n.this
+            while isinstance(call, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)):
+                call = call.this
+            stack += [*call.expressions, *(n.args.get("partition_by") or [])]
+            if n.args.get("order") is not None:
+                stack += [o.this for o in n.args["order"].expressions]
+            continue
+        if isinstance(n, (exp.Subquery, exp.Select)):
+            continue
+        if is_aggregate(n) or auxiliary(n) is not None:
+            return True
+        stack += [c for c in n.iter_expressions() if isinstance(c, exp.Expression)]
+    return False
+
+
+@dataclass(frozen=True)
+class _Call:
+    """An aggregate call before its arguments have columns."""
+
+    function: str
+    args: tuple[Expr, ...]
+    distinct: bool
+    filter: Expr | None
+
+
+class AggregateStage:
+    """Collects what SELECT, HAVING, … need of the groups; `plan()` then makes the nodes.
+
+    `binder` binds expressions over the Aggregate's output: keys first, then calls in the order they came.
+    """
+
+    def __init__(self, plan: nodes.Node, scope: Scope, catalog: Catalog, group: exp.Expression | None) -> None:
+        self._catalog = catalog
+        self._input = plan
+        self._raw = ExpressionBinder(scope, catalog)
+        self._keys: list[Expr] = []
+        self._window: tuple[exp.Expression, nodes.WindowSpec, int, int] | None = None  # node, spec, time, key position
+        self._calls: list[_Call] = []
+        self._names: list[str] = []
+        self.binder = ExpressionBinder(scope, catalog, self._hook)
+        for item in group.expressions if group is not None else []:
+            self._key(item)
+
+    def _key(self, item: exp.Expression) -> None:
+        if isinstance(item, exp.Paren):
+            self._key(item.this)
+            return
+        if isinstance(item, (exp.GroupingSets, exp.Rollup, exp.Cube)):
+            raise NotSupported(
+                "GROUPING SETS, ROLLUP and CUBE are not supported yet",
+                hint="UNION ALL of one GROUP BY for each set",
+                position=position_of(item),
+            )
+        if group_window(item) is not None:
+            if self._window is not None:
+                raise BindError("GROUP BY has two windows", position=position_of(item))
+            time = time_attribute(self._raw.bind(item.expressions[0]), self._input.schema, item.this.upper(), item)
+            self._window = (item, group_window_spec(item, self._catalog), time, len(self._keys))
+            width = len(self._input.schema)
+            windowed = nodes.Window(self._input, self._window[1], time)
+            for i in range(3):
+                c = windowed.schema[width + i]
+                self._keys.append(Column(c.type, width + i, c.name))
+            return
+        if has_aggregate(item):
+            raise BindError("an aggregate cannot stand in GROUP BY", position=position_of(item))
+        if isinstance(item, exp.Literal):
+            raise NotSupported(
+                "GROUP BY takes expressions, not positions", hint="write the expression", position=position_of(item)
+            )
+        e = self._raw.bind(item)
+        if e not in self._keys:
+            self._keys.append(e)
+
+    def column(self, e: Column, node: exp.Expression) -> Expr:
+        """A column that `*` stands for: it must be a key."""
+        if e in self._keys:
+            return Column(e.type, self._keys.index(e), e.name)
+        raise BindError(f"column '{e.name}' is neither grouped nor aggregated", position=position_of(node))
+
+    def _hook(self, node: exp.Expression) -> Expr | None:
+        if isinstance(node, exp.Filter) and is_aggregate(node.this):
+            return self._aggregate(node.this, node.expression.this)
+        if is_aggregate(node):
+            return self._aggregate(node, None)
+        found = auxiliary(node)
+        if found is not None:
+            return self._auxiliary(node, *found)
+        if group_window(node) is not None and self._window is not None:
+            raise BindError(
+                f"{sql_of(node)} stands only in GROUP BY",
+                hint=f"{node.this.upper()}_START(…) or _END(…)",
+                position=position_of(node),
+            )
+        if not has_aggregate(node) and not isinstance(node, (exp.Literal, exp.Paren)):
+            try:
+                raw = self._raw.bind(node)
+            except SqlStreamError:
+                return None
+            if raw in self._keys:
+                k = self._keys.index(raw)
+                return Column(raw.type, k, getattr(raw, "name", "") or f"key{k}")
+            if isinstance(raw, Column):
+                raise BindError(
+                    f"column '{raw.name}' is neither grouped nor aggregated",
+                    hint=f"add it to GROUP BY, or aggregate it: MAX({raw.name})",
+                    position=position_of(node),
+                )
+        return None
+
+    def _aggregate(self, node: exp.Expression, condition: exp.Expression | None) -> Expr:
+        name = node.this.upper()
+        args = list(node.expressions)
+        distinct = len(args) == 1 and isinstance(args[0], exp.Distinct)
+        if distinct:
+            args = args[0].expressions
+        if len(args) == 1 and isinstance(args[0], exp.Star):
+            args = []
+        if any(has_aggregate(a) for a in args):
+            raise BindError("an aggregate cannot stand inside another", position=position_of(node))
+        bound = tuple(self._raw.bind(a) for a in args)
+        where = self._raw.condition(condition) if condition is not None else None
+        call = _Call(name, bound, distinct and name not in ("MIN", "MAX"), where)
+        try:
+            t = AGGREGATES[name].type_of(tuple(a.type for a in bound))
+        except SqlStreamError as e:
+            e.position = e.position or position_of(node)
+            raise
+        if name not in ("COUNT", "APPROX_COUNT_DISTINCT"):
+            # NULL when no row counts; with GROUP BY and without FILTER there is always one.
+            grouped = bool(self._keys) and where is None and all(not a.type.nullable for a in bound)
+            t = t.null(not grouped)
+        if call not in self._calls:
+            self._calls.append(call)
+            self._names.append(sql_of(node))
+        i = self._calls.index(call)
+        return Column(t, len(self._keys) + i, self._names[i])
+
+    def _auxiliary(self, node: exp.Expression, window: str, part: int) -> Expr:
+        if self._window is None:
+            raise BindError(f"{node.this} needs GROUP BY {window}(…)", position=position_of(node))
+        item, spec, _, at = self._window
+        if item.this.upper() != window or [sql_of(a) for a in item.expressions] != [
+            sql_of(a) for a in node.expressions
+        ]:
+            raise BindError(f"{sql_of(node)} does not match GROUP BY {sql_of(item)}", position=position_of(node))
+        c = self._keys[at + part]
+        assert isinstance(c, Column)
+        return Column(c.type, at + part, c.name)
+
+    def plan(self) -> nodes.Node:
+        """Project of keys and arguments (a Window between, for group windows), then Aggregate."""
+        source = self._input
+        keys = list(self._keys)
+        if self._window is not None:
+            _, spec, time, at = self._window
+            others = [k for i, k in enumerate(keys) if not at <= i < at + 3]
+            partition: tuple[int, ...] = ()
+            if spec.kind == "SESSION":
+                from sqlstream.plan.joins import with_columns
+
+                source, partition = with_columns(source, others)
+                shift_by = len(source.schema) - len(self._input.schema)
+                replaced = iter(partition)
+                keys = [
+                    Column(k.type, k.index + shift_by, k.name) if at <= i < at + 3 and isinstance(k, Column)
+                    else Column(k.type, next(replaced), getattr(k, "name", ""))
+                    for i, k in enumerate(keys)
+                ]  # fmt: skip
+            source = nodes.Window(source, spec, time, partition)
+        exprs: list[Expr] = []
+        columns: list[SchemaColumn] = []
+
+        def place(e: Expr) -> int:
+            if e in exprs:
+                return exprs.index(e)
+            exprs.append(e)
+            if isinstance(e, Column):
+                columns.append(source.schema[e.index])
+            else:
+                columns.append(SchemaColumn(f"$f{len(exprs) - 1}", e.type))
+            return len(exprs) - 1
+
+        key_at = tuple(place(k) for k in keys)
+        calls = []
+        for c, n in zip(self._calls, self._names, strict=True):
+            args = tuple(place(a) for a in c.args)
+            where = place(c.filter) if c.filter is not None else None
+            t = AGGREGATES[c.function].type_of(tuple(a.type for a in c.args))
+            if c.function not in ("COUNT", "APPROX_COUNT_DISTINCT"):
+                t = t.null(not (self._keys and c.filter is None and all(not a.type.nullable for a in c.args)))
+            calls.append(nodes.AggCall(c.function, args, SchemaColumn(n, t), c.distinct, where))
+        if not exprs:
+            from sqlstream.plan.expressions import Literal
+            from sqlstream.types import INT
+
+            place(Literal(INT.null(False), 0))  # COUNT(*) alone reads no column; a relation has at least one
+        return nodes.Aggregate(nodes.Project(source, tuple(exprs), tuple(columns)), key_at, tuple(calls))

@@ -1,0 +1,154 @@
+"""Tables of the catalog as plans: a Scan of what is stored, a Project for computed columns, the watermark."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from sqlstream.catalog.catalog import Catalog
+from sqlstream.catalog.objects import Table
+from sqlstream.connectors.base import Connector, ScanColumn, Source, TableContext
+from sqlstream.connectors.registry import connector
+from sqlstream.errors import BindError, SqlStreamError, did_you_mean
+from sqlstream.plan import nodes
+from sqlstream.plan.expression_binder import ExpressionBinder
+from sqlstream.plan.expressions import Call, Column, Expr, substitute
+from sqlstream.plan.scope import Relation, Scope
+from sqlstream.types import PROCTIME, ROWTIME, Schema, timestamp_ltz
+from sqlstream.types import Column as SchemaColumn
+
+PROCTIME_PATH = ("$proctime",)
+PROCTIME_TYPE = timestamp_ltz(3).null(False)
+
+
+def context(table: Table, time_zone: str = "UTC") -> TableContext:
+    """What the connector is told."""
+    return TableContext(
+        table.name,
+        table.physical(),
+        table.option_map,
+        table.primary_key,
+        table.partitioned_by,
+        table.working_directory or os.getcwd(),
+        time_zone,
+    )
+
+
+def connector_of(table: Table, time_zone: str = "UTC") -> tuple[Connector, TableContext]:
+    """The connector, its options checked; errors name the table."""
+    c = context(table, time_zone)
+    if "connector" not in c.options:
+        raise BindError(
+            f"table {table.name}: option 'connector' is missing", hint="WITH ('connector' = 'filesystem', …)"
+        )
+    return connector(c), c
+
+
+class TableBinder:
+    """Makes scans; one Source object a table, so that all uses of a table in a job are one scan."""
+
+    def __init__(self, catalog: Catalog, time_zone: str = "UTC") -> None:
+        self.catalog = catalog
+        self.time_zone = time_zone
+        self._sources: dict[Table, Source] = {}
+
+    def source(self, table: Table) -> Source:
+        if table not in self._sources:
+            c, ctx = connector_of(table, self.time_zone)
+            self._sources[table] = c.source(ctx)
+        return self._sources[table]
+
+    def scan(self, table: Table) -> nodes.Node:
+        """The table as a relation with all its declared columns."""
+        return bind_table(table, self.catalog, self.source(table), self.time_zone)
+
+
+def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = "UTC") -> nodes.Node:
+    """Checks the declaration and gives the plan; BindError at the column or watermark that is wrong."""
+    scan_columns: list[ScanColumn] = []
+    names: list[str] = []
+    physical = {c.name: c for c in table.physical()}
+    for c in table.columns:
+        if c.computed is not None:
+            continue
+        path = ("$metadata", c.metadata) if c.metadata is not None else (c.name,)
+        t = physical[c.name].type if c.metadata is None else c.type
+        assert t is not None
+        scan_columns.append(ScanColumn(path, t))
+        names.append(c.name)
+    if any(c.metadata is not None for c in table.columns):
+        found, ctx = connector_of(table, time_zone)
+        keys = found.metadata(ctx)
+        for c in table.columns:
+            if c.metadata is not None and c.metadata not in keys and not c.virtual:
+                raise BindError(
+                    f"table {table.name}: '{c.metadata}' is not metadata of this connector",
+                    hint=did_you_mean(c.metadata, keys, "metadata"),
+                    position=c.position,
+                )
+            if c.metadata is not None and c.metadata not in keys:
+                raise BindError(
+                    f"table {table.name}: '{c.metadata}' is not metadata of this connector",
+                    hint=did_you_mean(c.metadata, keys, "metadata"),
+                    position=c.position,
+                )
+    stored = Schema(tuple(SchemaColumn(n, c.type) for n, c in zip(names, scan_columns, strict=True)))
+    binder = ExpressionBinder(Scope((Relation(table.name, stored),)), catalog)
+    exprs: list[Expr] = []
+    columns: list[SchemaColumn] = []
+    for c in table.columns:
+        if c.computed is None:
+            at = names.index(c.name)
+            exprs.append(Column(scan_columns[at].type, at, c.name))
+            columns.append(SchemaColumn(c.name, scan_columns[at].type))
+            continue
+        try:
+            e = binder.bind(c.computed)
+        except SqlStreamError as error:
+            error.message = f"table {table.name}, computed column {c.name}: {error.message}"
+            raise
+        proctime = isinstance(e, Call) and e.function == "PROCTIME"
+        if any(isinstance(x, Call) and x.function == "PROCTIME" for x in e.walk()):
+            if PROCTIME_PATH not in [s.path for s in scan_columns]:
+                scan_columns.append(ScanColumn(PROCTIME_PATH, PROCTIME_TYPE))
+                names.append("$proctime")
+            at = [s.path for s in scan_columns].index(PROCTIME_PATH)
+            clock = Column(PROCTIME_TYPE, at, "PROCTIME()")
+            e = e.transform(lambda x: clock if isinstance(x, Call) and x.function == "PROCTIME" else None)  # noqa: B023
+        exprs.append(e)
+        columns.append(SchemaColumn(c.name, e.type, PROCTIME if proctime else None))
+    for key in table.primary_key:
+        if key not in [c.name for c in columns]:
+            raise BindError(
+                f"table {table.name}: PRIMARY KEY column '{key}' is not there",
+                hint=did_you_mean(key, [c.name for c in columns], "columns"),
+            )
+    watermark: Expr | None = None
+    if table.watermark is not None:
+        w = table.watermark
+        schema = Schema(tuple(columns))
+        if w.column not in schema.names:
+            raise BindError(
+                f"table {table.name}: WATERMARK FOR '{w.column}': there is no such column",
+                hint=did_you_mean(w.column, schema.names, "columns"),
+                position=w.position,
+            )
+        at = schema.names.index(w.column)
+        t = schema[at].type
+        if not t.is_timestamp or (t.precision or 0) > 3:
+            raise BindError(
+                f"table {table.name}: WATERMARK FOR '{w.column}': it must be TIMESTAMP(3) or TIMESTAMP_LTZ(3), not {t.text()}",
+                hint=f"declare {w.column} TIMESTAMP(3), or compute one: ts AS CAST({w.column} AS TIMESTAMP(3))",
+                position=w.position,
+            )
+        over = ExpressionBinder(Scope((Relation(table.name, schema),)), catalog).bind(w.expression)
+        if over.type.kind != t.kind:
+            raise BindError(
+                f"table {table.name}: the watermark is {over.type.text()}, its column {t.text()}", position=w.position
+            )
+        watermark = substitute(over, tuple(exprs))
+        columns[at] = replace(columns[at], time=ROWTIME)
+    plain = len(exprs) == len(scan_columns) and all(isinstance(e, Column) and e.index == i for i, e in enumerate(exprs))
+    time_column = next((i for i, c in enumerate(columns) if c.time == ROWTIME), None) if plain else None
+    scan = nodes.Scan(table.name, source, tuple(scan_columns), tuple(names), watermark, None, time_column)
+    return scan if plain else nodes.Project(scan, tuple(exprs), tuple(columns))
