@@ -402,6 +402,17 @@ class TopN(OneInput):
         extra = () if self.rank is None else (Column(self.rank, BIGINT.null(False)),)
         self.derive((*self.input.schema.columns, *extra))
 
+    @property
+    def keeps_last(self) -> bool:
+        """Deduplication that keeps the last row: one row by descending time. Of equal times the later arrival
+        wins; everywhere else the earlier one ranks first (Flink's rules)."""
+        return (
+            self.last == 1
+            and len(self.order) == 1
+            and not self.order[0].ascending
+            and self.input.schema[self.order[0].column].time in (ROWTIME, PROCTIME)
+        )
+
     def details(self) -> str:
         return (
             f"{self.function}, partition=[{self.column_names(self.partition)}], "

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Table
 from sqlstream.connectors.base import Connector, ScanColumn, Source, TableContext
-from sqlstream.connectors.registry import connector
+from sqlstream.connectors.registry import CONNECTORS, connector
 from sqlstream.errors import BindError, SqlStreamError, did_you_mean
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
@@ -26,7 +26,7 @@ def context(table: Table, time_zone: str = "UTC") -> TableContext:
     return TableContext(
         table.name,
         table.physical(),
-        table.option_map,
+        {k: v for k, v in table.options if k != "connector"},
         table.primary_key,
         table.partitioned_by,
         table.working_directory or os.getcwd(),
@@ -37,11 +37,13 @@ def context(table: Table, time_zone: str = "UTC") -> TableContext:
 def connector_of(table: Table, time_zone: str = "UTC") -> tuple[Connector, TableContext]:
     """The connector, its options checked; errors name the table."""
     c = context(table, time_zone)
-    if "connector" not in c.options:
+    name = table.option_map.get("connector")
+    if name is None:
         raise BindError(
-            f"table {table.name}: option 'connector' is missing", hint="WITH ('connector' = 'filesystem', …)"
+            f"table {table.name}: option 'connector' is missing",
+            hint="WITH ('connector' = 'filesystem', …); connectors: " + ", ".join(sorted(CONNECTORS)),
         )
-    return connector(c), c
+    return connector(c, name), c
 
 
 class TableBinder:

@@ -1,0 +1,16 @@
+"""Arrival order, (split, position): where it is known. Behind a join, group or union it is not."""
+
+from __future__ import annotations
+
+from sqlstream.plan import nodes
+
+
+def knows_arrival(node: nodes.Node) -> bool:
+    """Whether rows of `node` can carry the place where their source row stood."""
+    if isinstance(node, nodes.Scan):
+        return True
+    if isinstance(node, nodes.Window):
+        return node.spec.kind != "SESSION" and knows_arrival(node.input)
+    if isinstance(node, (nodes.Project, nodes.Filter, nodes.LookupJoin)):
+        return knows_arrival(node.inputs[0])
+    return False
