@@ -106,14 +106,14 @@ class Join(PhysicalNode):
     def layouts(self) -> tuple[Layout, Layout]:
         (left, right), extras = self.inputs, ((MATCHES, pa.int64()),)
         tracked = self.tracked
-        l = Layout.of("left", left, self.left_keys, extras if tracked[0] else ())
+        rows = Layout.of("left", left, self.left_keys, extras if tracked[0] else ())
         if self.keys_only:
             types = [right.schema.arrow().field(k).type for k in self.right_keys]
             if not types:  # EXISTS without a condition: one constant stands for the key
-                return l, Layout("right", pa.schema([("c0", pa.int8())]), (), (0,), True)
+                return rows, Layout("right", pa.schema([("c0", pa.int8())]), (), (0,), True)
             keys = pa.schema([(f"c{j}", t) for j, t in enumerate(types)])
-            return l, Layout("right", keys, tuple(range(len(types))), (), True)
-        return l, Layout.of("right", right, self.right_keys, extras if tracked[1] else ())
+            return rows, Layout("right", keys, tuple(range(len(types))), (), True)
+        return rows, Layout.of("right", right, self.right_keys, extras if tracked[1] else ())
 
     def states(self) -> tuple[StateSpec, ...]:
         left, right = self.layouts()
@@ -300,8 +300,8 @@ class JoinOperator(Operator):
             if len(left_comes) and not self.once:
                 self._alone(left, left_comes, left_comes.counts)
 
-        self._free(left, np.setdiff1d(left_gone, left_comes.slots))
-        self._free(right, np.setdiff1d(right_gone, right_comes.slots))
+        self._free(left, left_gone, left_comes)
+        self._free(right, right_gone, right_comes)
         if len(left_goes) or len(right_goes):
             self._forget_keys(np.concatenate([left_goes.keys, right_goes.keys]))
         return Delta(self.out.take(), meet([d.time for d in inputs]))
@@ -329,20 +329,18 @@ class JoinOperator(Operator):
         Emits the pairs, and notes for each stored row how its matches change.
         """
         at, slots = side.map.probe(part.keys)
-        batch = BatchRows(part.rows)
-        a: tuple[RowSource, Array]
-        b: tuple[RowSource, Array]
+        left: RowSource = BatchRows(part.rows) if stored_right else side.store
+        right: RowSource = side.store if stored_right else BatchRows(part.rows)
         if self.residual is not None and len(at):
-            a, b = ((batch, at), (side.store, slots)) if stored_right else ((side.store, slots), (batch, at))
-            holds = self.residual.holds(*a, *b)
+            holds = self.residual.holds(*_sides(left, right, at, slots, stored_right))
             at, slots = at[holds], slots[holds]
-        a, b = ((batch, at), (side.store, slots)) if stored_right else ((side.store, slots), (batch, at))
+        pairs = _sides(left, right, at, slots, stored_right)
         if self.plain:
-            self.out.pairs(*a, *b)
+            self.out.pairs(*pairs, None)
             return EMPTY
         copies = side.copies(slots)
         if not self.left_only:
-            self.out.pairs(*a, *b, sign * part.counts[at] * copies)
+            self.out.pairs(*pairs, sign * part.counts[at] * copies)
         notes.append((slots, sign * part.counts[at]))
         return np.bincount(at, weights=copies, minlength=len(part)).astype(np.int64)
 
@@ -389,9 +387,10 @@ class JoinOperator(Operator):
         at = np.flatnonzero(weight)
         (self.out.left if side is self.left else self.out.right)(side.store, slots[at], weight[at])
 
-    def _free(self, side: Side, slots: Array) -> None:
-        if len(slots):
-            side.store.delete(slots)
+    def _free(self, side: Side, gone: Array, came: Part) -> None:
+        """Deletes the slots whose row went, unless another row took one over."""
+        if len(gone):
+            side.store.delete(gone[~np.isin(gone, came.slots)])
 
     def _forget_keys(self, keys: Array) -> None:
         """Drops join keys that no row has any more from the index."""
@@ -402,3 +401,9 @@ class JoinOperator(Operator):
     def close(self) -> None:
         if self.residual is not None:
             self.residual.close()
+
+
+def _sides(
+    left: RowSource, right: RowSource, at: Array, slots: Array, stored_right: bool
+) -> tuple[RowSource, Array, RowSource, Array]:
+    return (left, at, right, slots) if stored_right else (left, slots, right, at)

@@ -120,7 +120,9 @@ class Output:
         out, self.batches = self.batches, []
         return out
 
-    def _emit(self, left: RowSource | None, li: Array, right: RowSource | None, ri: Array, weight: Array | None) -> None:
+    def _emit(
+        self, left: RowSource | None, li: Array, right: RowSource | None, ri: Array, weight: Array | None
+    ) -> None:
         if weight is not None:
             many = np.abs(weight)
             if len(many) and (many != 1).any():

@@ -72,9 +72,7 @@ def batch(node: PhysicalNode, rows: Sequence[Row]) -> pa.RecordBatch:
 
 def _plain(value: Any, t: pa.DataType) -> Any:
     return (
-        pa.scalar(value, pa.int64()).cast(t).as_py()
-        if isinstance(value, int) and pa.types.is_timestamp(t)
-        else value
+        pa.scalar(value, pa.int64()).cast(t).as_py() if isinstance(value, int) and pa.types.is_timestamp(t) else value
     )
 
 
@@ -155,9 +153,7 @@ class Run:
             context = OperatorContext("n", i, parallelism, self.clock, state, self._late, restored)
             operator = self.node.operator(context)
             operator.open()
-            self.tasks.append(
-                Task(operator, tables, groups, {s.name: StateTable(s) for s in self.node.states()})
-            )
+            self.tasks.append(Task(operator, tables, groups, {s.name: StateTable(s) for s in self.node.states()}))
             for name, table in tables.items():  # what was restored is durable
                 slots = table.slots()
                 if len(slots):

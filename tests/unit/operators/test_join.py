@@ -17,8 +17,8 @@ KINDS = ("INNER", "LEFT", "RIGHT", "FULL", "SEMI", "ANTI")
 SMALLER = Call(BOOLEAN, "<", (Column(BIGINT, 0, "a"), Column(BIGINT, 3, "b")))
 
 
-def output(kind: str, l: Schema = L, r: Schema = R) -> Schema:
-    return l if kind in ("SEMI", "ANTI") else Schema((*l.columns, *r.columns))
+def output(kind: str) -> Schema:
+    return L if kind in ("SEMI", "ANTI") else Schema((*L.columns, *R.columns))
 
 
 def join(kind: str, left: Input, right: Input, residual=None, null_safe=(False,), keys=((1,), (1,))) -> Join:

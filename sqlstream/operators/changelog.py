@@ -1,0 +1,102 @@
+"""Changelog: the last operator before the sink or result of a plan that is not append-only.
+
+In: an epoch's changes in any order. Kept: nothing. Out: the net change, ordered so that who applies it row by row
+is right at each step: all -D first, then for each key its -U directly before its +U, then all +I.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.batches import HIDDEN_TYPES, OP, Delta, Kind, concat, meet, visible
+from sqlstream.errors import InternalError
+from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
+from sqlstream.operators.row_store import net
+from sqlstream.state.arrays import Array
+from sqlstream.state.index import HashIndex
+
+
+@dataclass(frozen=True)
+class Changelog(PhysicalNode):
+    """`key`: columns that identify a row of the result; () pairs nothing, and every change is a -D or +I."""
+
+    key: tuple[int, ...] = ()
+
+    name = "Changelog"
+
+    def __post_init__(self) -> None:
+        (input_,) = self.inputs
+        if any(k >= len(input_.schema) for k in self.key):
+            raise InternalError(f"Changelog: no columns {self.key}")
+        self.derive(input_.schema, Traits(input_.traits.append_only, self.key))
+
+    def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
+        return (self.key or None,)
+
+    def details(self) -> str:
+        return f"key=[{', '.join(self.schema[k].name for k in self.key)}]"
+
+    def operator(self, context: OperatorContext) -> Operator:
+        return ChangelogOperator(self, context)
+
+
+class ChangelogOperator(Operator):
+    def __init__(self, node: Changelog, context: OperatorContext) -> None:
+        super().__init__(context)
+        self.node = node
+
+    def step(self, inputs: list[Delta]) -> Delta:
+        width, time = len(self.node.schema), meet([d.time for d in inputs])
+        if self.node.traits.append_only:
+            return Delta([visible(b, width) for b in inputs[0].batches], time)
+        batch = concat(inputs[0].batches)
+        if batch is None:
+            return Delta([], time)
+        rows, counts = net(batch, width)
+        out = paired(*repeated(rows, counts), self.node.key)
+        return Delta([out] if out.num_rows else [], time)
+
+
+def consolidate(batch: pa.RecordBatch, width: int) -> pa.RecordBatch:
+    """The net change of `batch`: visible columns and `_op`; inserts and deletes of equal rows cancel."""
+    rows, counts = net(batch, width)
+    rows, sign = repeated(rows, counts)
+    return with_operations(rows, np.where(sign > 0, np.int8(Kind.INSERT), np.int8(Kind.DELETE)))
+
+
+def repeated(rows: pa.RecordBatch, counts: Array) -> tuple[pa.RecordBatch, Array]:
+    """Row i |counts[i]| times, and the sign of each."""
+    many = np.abs(counts)
+    if (many != 1).any():
+        rows, counts = rows.take(pa.array(np.repeat(np.arange(len(counts)), many))), np.repeat(counts, many)
+    return rows, np.sign(counts)
+
+
+def paired(rows: pa.RecordBatch, sign: Array, key: tuple[int, ...]) -> pa.RecordBatch:
+    """Net changes (visible columns) in the order of the module's docstring, with `_op`."""
+    gone, come = np.flatnonzero(sign < 0), np.flatnonzero(sign > 0)
+    before = after = np.empty(0, np.int64)
+    if key and len(gone) and len(come):
+        index = HashIndex([rows.column(k).type for k in key])
+        slots, _ = index.upsert([rows.column(k) for k in key], rows.num_rows)
+        # The first deleted and the first inserted row of each key, -1 where there is none: written back to front.
+        first = np.full((2, index.index.size), -1, np.int64)
+        first[0, slots[gone[::-1]]] = gone[::-1]
+        first[1, slots[come[::-1]]] = come[::-1]
+        before, after = first[:, (first >= 0).all(axis=0)]
+        left = np.ones(rows.num_rows, np.bool_)
+        left[before] = left[after] = False
+        gone, come = gone[left[gone]], come[left[come]]
+    n, m = len(gone), len(before)
+    order = np.concatenate([gone, np.stack([before, after], axis=1).reshape(-1), come])
+    op = np.full(len(order), Kind.INSERT, np.int8)
+    op[:n] = Kind.DELETE
+    op[n : n + 2 * m : 2], op[n + 1 : n + 2 * m : 2] = Kind.UPDATE_BEFORE, Kind.UPDATE_AFTER
+    return with_operations(rows.take(pa.array(order)), op)
+
+
+def with_operations(rows: pa.RecordBatch, op: Array) -> pa.RecordBatch:
+    return rows.append_column(pa.field(OP, HIDDEN_TYPES[OP]), pa.array(op, HIDDEN_TYPES[OP]))

@@ -1,0 +1,63 @@
+"""Changelog: the net change of an epoch, in an order that can be applied row by row."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from sqlstream.batches import KIND_TEXT, Delta
+from sqlstream.operators.changelog import Changelog, consolidate
+from sqlstream.types import BIGINT, STRING
+from tests.unit.operators.driver import Run, batch, schema, source, tuples
+
+S = schema(k=BIGINT, v=STRING)
+
+
+def kinds(run: Run, rows: list) -> list:
+    """The output in its order."""
+    delta = run.tasks[0].operator.step([Delta([batch(run.node.inputs[0], rows)])])
+    return [(KIND_TEXT[r[-1]], *r[:-1]) for b in delta.batches for r in tuples(b)]
+
+
+def test_pairs_updates_of_a_key() -> None:
+    run = Run(Changelog((source(S, True, (0,)),), (0,)))
+    assert kinds(run, [("+I", 1, "a"), ("+I", 2, "b")]) == [("+I", 1, "a"), ("+I", 2, "b")]
+    assert kinds(
+        run, [("+I", 4, "n"), ("+I", 1, "x"), ("-D", 2, "b"), ("-D", 1, "a"), ("+I", 3, "y"), ("-D", 3, "y")]
+    ) == [("-D", 2, "b"), ("-U", 1, "a"), ("+U", 1, "x"), ("+I", 4, "n")]  # fmt: skip
+
+
+def test_without_a_key_nothing_is_paired() -> None:
+    run = Run(Changelog((source(S, True),), ()))
+    assert kinds(run, [("+I", 1, "x"), ("+I", 1, "x"), ("-U", 1, "a"), ("+I", None, None)]) == [
+        ("-D", 1, "a"), ("+I", 1, "x"), ("+I", 1, "x"), ("+I", None, None)]  # fmt: skip
+
+
+def test_append_only_drops_hidden_columns() -> None:
+    run = Run(Changelog((source(S, row_wm=True, arrival=True),)))
+    assert run.epoch([(1, "a", 5, 6)]) == [(1, "a")]
+
+
+def test_consolidate() -> None:
+    b = batch(source(S, True), [("+I", 1, "a"), ("-D", 2, "b"), ("+U", 1, "a"), ("-U", 1, "a"), ("+I", 2, "b")])
+    assert tuples(consolidate(b, 2)) == [(1, "a", 0)]
+
+
+def test_random_epochs_fold_to_the_same() -> None:
+    seed = random.randrange(10**6)
+    rng = random.Random(seed)
+    run, live = Run(Changelog((source(S, True, (0,)),), (0,)), 2), Counter()
+    for _ in range(60):
+        rows = []
+        for _ in range(rng.randrange(30)):
+            k = rng.randrange(8)
+            old = next((r for r in live if r[0] == k), None)
+            if old:
+                rows.append(("-D", *old))
+                del live[old]
+            if rng.random() < 0.7:
+                live[(k, rng.choice("abc"))] = 1
+                rows.append(("+I", *next(r for r in live if r[0] == k)))
+        rng.shuffle(rows)
+        run.epoch(rows)
+        assert run.folded == live, f"seed {seed}"

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from sqlstream.operators.unnest import Unnest
+from sqlstream.types import BIGINT, INT, STRING, Column, Field, Schema, Type, array, map_of, row
+from tests.unit.operators.driver import Run, query, schema, source
+
+A = schema(k=BIGINT, a=array(INT))
+ORDINALITY = Column("ORDINALITY", INT)
+
+
+def unnest(input_, kind="INNER", ordinality=False, *columns: Column) -> Run:
+    extra = (ORDINALITY,) if ordinality else ()
+    return Run(Unnest((input_,), 1, kind, ordinality, Schema((*input_.schema.columns, *columns, *extra))))
+
+
+def test_elements_with_their_place() -> None:
+    run = unnest(source(A, True), "LEFT", True, Column("e", INT))
+    assert run.epoch([("+I", 1, [5, None]), ("+I", 2, []), ("-D", 3, None), ("+I", 3, [7]), ("+I", 3, None)]) == [
+        ("+I", 1, (5, None), 5, 1), ("+I", 1, (5, None), None, 2), ("+I", 2, (), None, None),
+        ("+I", 3, (7,), 7, 1), ("+I", 3, None, None, None), ("-D", 3, None, None, None)]  # fmt: skip
+
+
+def test_rows_give_their_fields() -> None:
+    s = schema(k=BIGINT, a=array(row(("x", INT), ("y", STRING))))
+    run = unnest(source(s), "INNER", False, Column("x", INT), Column("y", STRING))
+    run.epoch([(1, [{"f0": 1, "f1": "a"}, None, {"f0": None, "f1": "b"}]), (2, None)])
+    assert [r[2:] for r in run.rows] == [(1, "a"), (None, "b"), (None, None)]
+
+
+def test_map_and_multiset() -> None:
+    s = schema(k=BIGINT, m=map_of(STRING, INT))
+    run = unnest(source(s, row_wm=True), "INNER", False, Column("key", STRING), Column("value", INT))
+    run.epoch([(1, [("a", 1), ("b", None)], 3), (2, None, 4)])
+    assert [r[2:] for r in run.rows] == [("a", 1), ("b", None)]
+    s = schema(k=BIGINT, m=Type("MULTISET", fields=(Field("element", STRING),)))
+    run = unnest(source(s), "LEFT", True, Column("e", STRING))
+    run.epoch([(1, [("a", 2), ("b", 1)]), (2, [])])
+    assert [r[2:] for r in run.rows] == [("a", 1), ("a", 2), ("b", 3), (None, None)]
+
+
+@pytest.mark.parametrize("kind", ["INNER", "LEFT"])
+def test_against_duckdb(kind: str) -> None:
+    seed = random.randrange(10**6)
+    rng = random.Random(seed)
+    rows = [
+        (i, rng.choice([None, [], [rng.choice([None, 1, 2]) for _ in range(rng.randrange(5))]])) for i in range(200)
+    ]
+    run = unnest(source(A), kind, False, Column("e", INT))
+    run.epoch(rows[:90])
+    run.epoch(rows[90:])
+    sql = f"SELECT k, a, e FROM t {'CROSS' if kind == 'INNER' else 'LEFT'} JOIN unnest(a) AS u(e)"
+    assert run.rows == query(sql + (" ON true" if kind == "LEFT" else ""), t=(A, rows)), f"seed {seed}"
