@@ -1,8 +1,8 @@
 """The Nexmark answers that Flink gave, as multisets that any engine's result can be compared with.
 
-They lie beside the checkout (`../shared/nexmark`, or `$SQLSTREAM_SHARED/nexmark`) and not in it: `load()` is None
-where they are absent, and tests skip with `MISSING` as the reason. Numbers compare as decimals, timestamps as
-instants, rows as a multiset.
+They lie beside the checkout (`../shared/nexmark`, or `$SQLSTREAM_SHARED/nexmark`) and not in it: `load()` is
+None where they are absent, and tests skip with `MISSING` as the reason. Numbers compare as decimals,
+timestamps as instants, rows as a multiset.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def load() -> Answers | None:
 
 
 def canonical(value: Any) -> Any:
-    """A hashable form in which equal values are equal: 1, 1.0 and Decimal('1.00') are; '1' is not one of them."""
+    """A hashable form in which equal values are equal: 1, 1.0 and Decimal('1.00') are, '1' is not."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (int, float, Decimal)):
@@ -102,8 +102,10 @@ def canonical_row(row: Iterable[Any]) -> Row:
     return tuple(canonical(v) for v in row)
 
 
-def compare(columns: Sequence[str], rows: Iterable[Iterable[Any]], expected: Expected, shown: int = 5) -> str | None:
-    """None when the result is the expected one, else a text that says what is missing and what is too much."""
+def compare(
+    columns: Sequence[str], rows: Iterable[Iterable[Any]], expected: Expected, shown: int = 5
+) -> str | None:
+    """None when the result is the expected one, else a text that says what is missing and what is extra."""
     if expected.columns is not None and tuple(columns) != expected.columns:
         return f"columns are {list(columns)}, expected {list(expected.columns)}"
     actual = Counter(canonical_row(r) for r in rows)

@@ -1,17 +1,14 @@
-WITH auction AS (
-  SELECT auction.id, auction.seller, auction.category, auction.dateTime, auction.expires
+WITH events AS MATERIALIZED (
+  SELECT event_type, auction, bid
   FROM read_json(getvariable('files'), format = 'newline_delimited', columns = {
     event_type: 'INTEGER',
-    auction: 'STRUCT(id BIGINT, seller BIGINT, category BIGINT, dateTime TIMESTAMP, expires TIMESTAMP)'
-  })
-  WHERE event_type = 1
-), bid AS (
-  SELECT bid.auction, bid.bidder, bid.price, bid.dateTime
-  FROM read_json(getvariable('files'), format = 'newline_delimited', columns = {
-    event_type: 'INTEGER',
+    auction: 'STRUCT(id BIGINT, seller BIGINT, category BIGINT, dateTime TIMESTAMP, expires TIMESTAMP)',
     bid: 'STRUCT(auction BIGINT, bidder BIGINT, price BIGINT, dateTime TIMESTAMP)'
   })
-  WHERE event_type = 2
+), auction AS (
+  SELECT auction.id, auction.seller, auction.category, auction.dateTime, auction.expires FROM events WHERE event_type = 1
+), bid AS (
+  SELECT bid.auction, bid.bidder, bid.price, bid.dateTime FROM events WHERE event_type = 2
 ), winning AS (
   SELECT a.id, a.seller, a.category, b.bidder, b.price, b.dateTime AS bid_time
   FROM auction a JOIN bid b ON a.id = b.auction

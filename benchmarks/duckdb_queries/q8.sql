@@ -1,17 +1,14 @@
-WITH person AS (
-  SELECT person.id, person.name, person.dateTime
+WITH events AS MATERIALIZED (
+  SELECT event_type, person, auction
   FROM read_json(getvariable('files'), format = 'newline_delimited', columns = {
     event_type: 'INTEGER',
-    person: 'STRUCT(id BIGINT, name VARCHAR, dateTime TIMESTAMP)'
-  })
-  WHERE event_type = 0
-), auction AS (
-  SELECT auction.seller, auction.dateTime
-  FROM read_json(getvariable('files'), format = 'newline_delimited', columns = {
-    event_type: 'INTEGER',
+    person: 'STRUCT(id BIGINT, name VARCHAR, dateTime TIMESTAMP)',
     auction: 'STRUCT(seller BIGINT, dateTime TIMESTAMP)'
   })
-  WHERE event_type = 1
+), person AS (
+  SELECT person.id, person.name, person.dateTime FROM events WHERE event_type = 0
+), auction AS (
+  SELECT auction.seller, auction.dateTime FROM events WHERE event_type = 1
 ), sellers AS (
   SELECT DISTINCT seller, time_bucket(INTERVAL 10 SECONDS, dateTime) AS window_start FROM auction
 ), people AS (

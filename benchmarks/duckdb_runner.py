@@ -1,0 +1,35 @@
+"""DuckDB, the floor: one query of `duckdb_queries/` as batch over the files, its result dropped batch by batch.
+
+Job: sql, files (a glob), side_input, threads. Result: seconds, rows, version.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import duckdb
+
+
+def connect(files: str, side_input: str, threads: int) -> duckdb.DuckDBPyConnection:
+    """A database in memory in which the queries find their files."""
+    connection = duckdb.connect()
+    connection.execute(f"SET threads = {threads}")
+    connection.execute("SET preserve_insertion_order = false")
+    for name, value in (("files", files), ("side_input", side_input)):
+        connection.execute(f"SET VARIABLE {name} = '{value}'")
+    return connection
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    connection = connect(job["files"], job["side_input"], job["threads"])
+    started = time.perf_counter()
+    reader = connection.sql(job["sql"]).to_arrow_reader(65_536)
+    rows = sum(batch.num_rows for batch in reader)
+    return {"seconds": time.perf_counter() - started, "rows": rows, "version": duckdb.__version__}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(json.load(sys.stdin))))

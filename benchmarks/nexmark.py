@@ -1,0 +1,378 @@
+"""Nexmark, side by side: sqlstream as a stream, DuckDB as batch (the floor) and Flink (the peer), on the same files.
+
+    python benchmarks/nexmark.py --events 1000000 --queries q0,q5 --runs 3
+
+Each run is a process of its own, one at a time. `benchmarks/README.md` says what is measured and how to read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb_runner
+import flink_runner
+import nexmark_sql
+import processes
+
+HERE = Path(__file__).resolve().parent
+ENGINES = ("sqlstream", "sqlstream-batch", "duckdb", "flink")
+WARMUP_EVENTS = 20_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all engines get alike. `checkpoint_seconds` 0: no checkpoints (DuckDB has none anyway)."""
+
+    data: Path
+    warmup: Path
+    events: int
+    parallelism: int
+    checkpoint_seconds: float
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Medians over the runs of one query on one engine; or `error`, and no figures."""
+
+    seconds: float | None = None
+    wall_seconds: float | None = None  # of the whole process
+    cpu_seconds: float | None = None  # of the whole process
+    peak_bytes: int | None = None
+    checkpoints: float | None = None
+    runs: tuple[dict[str, Any], ...] = ()
+    error: str | None = None
+
+
+# ---- the engines: how a runner is called
+
+
+def run_once(engine: str, query: str, settings: Settings) -> processes.Finished:
+    with tempfile.TemporaryDirectory(prefix=f"nexmark-{engine}-", dir=HERE / "data") as scratch:
+        command, job, env = _JOBS[engine](query, settings, Path(scratch))
+        return processes.run(command, job, cwd=nexmark_sql.ROOT, env=os.environ | env, timeout=settings.timeout)
+
+
+Call = tuple[list[str], dict[str, Any], dict[str, str]]
+
+
+def _sqlstream(query: str, settings: Settings, scratch: Path, mode: str = "streaming") -> Call:
+    script = nexmark_sql.script(query, settings.data)
+    options = {"execution.runtime-mode": mode, "parallelism.default": str(settings.parallelism)}
+    if mode == "streaming" and settings.checkpoint_seconds:
+        options["execution.checkpointing.interval"] = f"{settings.checkpoint_seconds * 1000:.0f} ms"
+        options["execution.checkpointing.dir"] = str(scratch / "checkpoints")
+    job = {
+        "setup": script.setup,
+        "job": script.statements[-1],
+        "options": options,
+        "module_path": str(nexmark_sql.ROOT / "queries" / "nexmark"),
+    }
+    path = os.pathsep.join(filter(None, (str(nexmark_sql.ROOT), os.environ.get("PYTHONPATH"))))
+    return [sys.executable, str(HERE / "sqlstream_runner.py")], job, {"PYTHONPATH": path}
+
+
+def _sqlstream_batch(query: str, settings: Settings, scratch: Path) -> Call:
+    return _sqlstream(query, settings, scratch, mode="batch")
+
+
+def _duckdb(query: str, settings: Settings, scratch: Path) -> Call:
+    job = {
+        "sql": nexmark_sql.duckdb_sql(query),
+        "files": str(settings.data / "*.json"),
+        "side_input": str(nexmark_sql.SIDE_INPUT),
+        "threads": settings.parallelism,
+    }
+    return [sys.executable, str(HERE / "duckdb_runner.py")], job, {}
+
+
+def _flink(query: str, settings: Settings, scratch: Path) -> Call:
+    scripts = {d: nexmark_sql.flink_script(query, d) for d in (settings.data, settings.warmup)}
+    calls = {d: {"setup": s.setup, "job": s.statements[-1]} for d, s in scripts.items()}
+    job = {
+        **calls[settings.data],
+        "warmup": calls[settings.warmup],
+        "options": flink_runner.options(settings.parallelism, settings.checkpoint_seconds, scratch / "checkpoints"),
+        "log_directory": str(scratch),
+    }
+    return [flink_runner.python(), str(HERE / "flink_runner.py")], job, {"FLINK_LOG_DIR": str(scratch)}
+
+
+_JOBS = {"sqlstream": _sqlstream, "sqlstream-batch": _sqlstream_batch, "duckdb": _duckdb, "flink": _flink}
+
+
+# ---- measuring
+
+
+def measure(engine: str, query: str, settings: Settings, runs: int) -> Measurement:
+    """Medians of `runs` runs; the first failure ends it."""
+    if engine == "flink" and query in flink_runner.REFUSED:
+        return Measurement(error=f"cannot run: {flink_runner.REFUSED[query]}")
+    done = []
+    for _ in range(runs):
+        finished = run_once(engine, query, settings)
+        if finished.result is None:
+            return Measurement(error=finished.error)
+        done.append(
+            {
+                **finished.result,
+                "process_wall_seconds": finished.wall_seconds,
+                "process_cpu_seconds": finished.cpu_seconds,
+                "peak_bytes": finished.peak_bytes,
+            }
+        )
+    counts = [r["checkpoints"] for r in done if r.get("checkpoints") is not None]
+    return Measurement(
+        seconds=statistics.median(r["seconds"] for r in done),
+        wall_seconds=statistics.median(r["process_wall_seconds"] for r in done),
+        cpu_seconds=statistics.median(r["process_cpu_seconds"] for r in done),
+        peak_bytes=int(statistics.median(r["peak_bytes"] for r in done)),
+        checkpoints=statistics.median(counts) if counts else None,
+        runs=tuple(done),
+    )
+
+
+class FlinkResults:
+    """Flink's measurements, kept in `results/flink-<key>.json`: one file a machine, version, data and settings."""
+
+    def __init__(self, settings: Settings, runs: int, fresh: bool) -> None:
+        self._settings, self._runs, self._fresh = settings, runs, fresh
+        self._about = {
+            "machine": machine(),
+            "flink": flink_runner.VERSION,
+            "data": _data_identity(settings.data),
+            "events": settings.events,
+            "options": flink_runner.options(settings.parallelism, settings.checkpoint_seconds, Path("/")),
+            "warmup_events": WARMUP_EVENTS,
+        }
+        key = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()[:12]
+        self._path = HERE / "results" / f"flink-{key}.json"
+
+    def measure(self, query: str) -> Measurement:
+        """A kept measurement of the same SQL with at least as many runs, else a new one, which is kept."""
+        kept = json.loads(self._path.read_text()) if self._path.exists() else {**self._about, "queries": {}}
+        sql = list(nexmark_sql.flink_script(query, Path("/")).statements)
+        found = kept["queries"].get(query)
+        if found and not self._fresh and found["sql"] == sql and len(found["measurement"]["runs"]) >= self._runs:
+            return Measurement(**found["measurement"])
+        measurement = measure("flink", query, self._settings, self._runs)
+        if measurement.error is None:
+            kept["queries"][query] = {"sql": sql, "measured": _now(), "measurement": asdict(measurement)}
+            self._path.parent.mkdir(exist_ok=True)
+            self._path.write_text(json.dumps(kept, indent=1))
+        return measurement
+
+
+def machine() -> dict[str, Any]:
+    """What makes figures comparable."""
+    info = Path("/proc/cpuinfo").read_text()
+    model = next((line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), "")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"cpu": model or platform.machine(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9)}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+# ---- data
+
+
+def prepare(events: int, files: int) -> Path:
+    """The directory with `events` events in `files` files that advance in time together; made once."""
+    target = HERE / "data" / f"{events}-{files}"
+    if not target.exists():
+        print(f"writing {events:,} events into {target}", file=sys.stderr)
+        partial = target.with_name(f".{target.name}-{os.getpid()}")
+        arguments = ["--events", str(events), "--files", str(files), "--output", str(partial)]
+        generator = [sys.executable, "-m", "sqlstream.connectors.nexmark"]
+        try:
+            subprocess.run([*generator, *arguments], check=True, cwd=nexmark_sql.ROOT, stdout=sys.stderr)
+            partial.rename(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def count_events(directory: Path) -> int:
+    """Lines of all files: what the rates are made of."""
+    total = 0
+    for file in directory.glob("*.json"):
+        with file.open("rb") as lines:
+            total += sum(block.count(b"\n") for block in iter(lambda: lines.read(1 << 20), b""))
+    return total
+
+
+def _data_identity(directory: Path) -> list[list[Any]]:
+    """Name, size and a digest of the first megabyte of every file."""
+    out: list[list[Any]] = []
+    for file in sorted(directory.glob("*.json")):
+        with file.open("rb") as f:
+            out.append([file.name, file.stat().st_size, hashlib.sha256(f.read(1 << 20)).hexdigest()[:16]])
+    return out
+
+
+# ---- reporting
+
+
+def report(results: dict[str, dict[str, Measurement]], events: int, engines: list[str]) -> str:
+    """A Markdown table: events a second, ratios of sqlstream to the others, checkpoints, peak memory."""
+    others = [e for e in engines if e != "sqlstream"] if "sqlstream" in engines else []
+    head = ["query", *(f"{e} k ev/s" for e in engines), *(f"vs {e}" for e in others)]
+    head += [f"{e} checkpoints" for e in engines if e in ("sqlstream", "flink")] + [f"{e} MB" for e in engines]
+    rows = [[query, *_cells(by, events, engines, others)] for query, by in results.items()]
+    rows.append(["geometric mean", *_means(results, events, engines, others)])
+    width = len(head)
+    rows = [r + [""] * (width - len(r)) for r in rows]
+    sizes = [max(len(r[i]) for r in [head, *rows]) for i in range(width)]
+    lines = [head, ["-" * (s - 1) + ":" if i else "-" * s for i, s in enumerate(sizes)], *rows]
+    return "\n".join(
+        "| "
+        + " | ".join(c.ljust(s) if not i else c.rjust(s) for i, (c, s) in enumerate(zip(line, sizes, strict=True)))
+        + " |"
+        for line in lines
+    )
+
+
+def _cells(by: dict[str, Measurement], events: int, engines: list[str], others: list[str]) -> list[str]:
+    rates = [f"{events / by[e].seconds / 1e3:,.0f}" if by[e].seconds else "-" for e in engines]
+    ratios = [_shown_ratio(_ratio(by, e)) for e in others]
+    counts = [by[e].checkpoints for e in engines if e in ("sqlstream", "flink")]
+    peaks = [by[e].peak_bytes for e in engines]
+    return [
+        *rates,
+        *ratios,
+        *("-" if c is None else f"{c:g}" for c in counts),
+        *("-" if p is None else f"{p / 1e6:,.0f}" for p in peaks),
+    ]
+
+
+def _means(results: dict[str, dict[str, Measurement]], events: int, engines: list[str], others: list[str]) -> list[str]:
+    """Of the rates over the queries that the engine ran; of the ratios over those that both ran."""
+    rates = [[events / by[e].seconds / 1e3 for by in results.values() if by[e].seconds] for e in engines]
+    ratios = [[r for by in results.values() if (r := _ratio(by, e))] for e in others]
+    return [
+        *(f"{statistics.geometric_mean(r):,.0f}" if r else "-" for r in rates),
+        *(f"{_shown_ratio(statistics.geometric_mean(r))} ({len(r)})" if r else "-" for r in ratios),
+    ]
+
+
+def _ratio(by: dict[str, Measurement], other: str) -> float | None:
+    ours, theirs = by["sqlstream"].seconds, by[other].seconds
+    return theirs / ours if ours and theirs else None
+
+
+def _shown_ratio(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.{max(0, 1 - math.floor(math.log10(ratio)))}f}"
+
+
+def failures(results: dict[str, dict[str, Measurement]]) -> list[str]:
+    return [f"{q} on {e}: {m.error}" for q, by in results.items() for e, m in by.items() if m.error]
+
+
+# ---- checking
+
+
+def check() -> int:
+    """Compares DuckDB's queries with the Nexmark answers; 0 when all are right."""
+    sys.path.insert(0, str(nexmark_sql.ROOT / "tests"))
+    import nexmark_answers
+
+    answers = nexmark_answers.load()
+    if answers is None:
+        print(nexmark_answers.MISSING, file=sys.stderr)
+        return 1
+    wrong = 0
+    with tempfile.TemporaryDirectory() as directory:
+        events = answers.unpack(Path(directory))
+        for query in answers.queries:
+            connection = duckdb_runner.connect(str(events), str(nexmark_sql.SIDE_INPUT), threads=2)
+            result = connection.execute(nexmark_sql.duckdb_sql(query))
+            columns = [d[0] for d in result.description]
+            difference = nexmark_answers.compare(columns, result.fetchall(), answers.expected(query))
+            wrong += difference is not None
+            print(f"{query}: {difference or 'as expected'}")
+    return 1 if wrong else 0
+
+
+# ---- the command line
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--files", type=int, help="default: one for each parallel task")
+    parser.add_argument("--data", type=Path, help="a directory of Nexmark JSON files to use instead of new ones")
+    parser.add_argument("--queries", default=",".join(nexmark_sql.QUERIES), help="q0,q5; default: all")
+    parser.add_argument("--engines", default="sqlstream,duckdb,flink", help=f"of {', '.join(ENGINES)}")
+    parser.add_argument("--runs", type=int, default=3, help="the median of so many is shown")
+    parser.add_argument("--parallelism", type=int, default=2)
+    parser.add_argument("--checkpoint-seconds", type=float, default=1.0, help="0: no checkpoints")
+    parser.add_argument("--timeout", type=float, default=900, help="seconds for one run")
+    parser.add_argument("--fresh-flink", action="store_true", help="measure Flink again, whatever is kept")
+    parser.add_argument("--json", type=Path, help="write all figures there")
+    parser.add_argument("--check", action="store_true", help="compare DuckDB's queries with the known answers")
+    arguments = parser.parse_args()
+    arguments.queries, arguments.engines = arguments.queries.split(","), arguments.engines.split(",")
+    for given, known in ((arguments.queries, nexmark_sql.QUERIES), (arguments.engines, ENGINES)):
+        if unknown := [g for g in given if g not in known]:
+            parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    return arguments
+
+
+def main() -> int:
+    arguments = _arguments()
+    if arguments.check:
+        return check()
+    (HERE / "data").mkdir(exist_ok=True)
+    files = arguments.files or arguments.parallelism
+    data = arguments.data or prepare(arguments.events, files)
+    if "flink" in arguments.engines and len(list(data.glob("*.json"))) > arguments.parallelism:
+        print(
+            "Flink reads the files of one task one after another, so with more files than tasks it drops rows of the "
+            "later ones from windows as late; use --files or --parallelism so that each file has a task",
+            file=sys.stderr,
+        )
+        return 2
+    settings = Settings(
+        data=data.resolve(),
+        warmup=prepare(WARMUP_EVENTS, files) if "flink" in arguments.engines else data,
+        events=count_events(data),
+        parallelism=arguments.parallelism,
+        checkpoint_seconds=arguments.checkpoint_seconds,
+        timeout=arguments.timeout,
+    )
+    flink = FlinkResults(settings, arguments.runs, arguments.fresh_flink)
+    results: dict[str, dict[str, Measurement]] = {}
+    for query in arguments.queries:
+        results[query] = {}
+        for engine in arguments.engines:
+            m = flink.measure(query) if engine == "flink" else measure(engine, query, settings, arguments.runs)
+            results[query][engine] = m
+            print(f"{query} {engine}: {m.error or f'{m.seconds:.3f} s'}", file=sys.stderr)
+    print(report(results, settings.events, arguments.engines))
+    for line in failures(results):
+        print(f"\n{line}")
+    if arguments.json:
+        about = {"measured": _now(), "machine": machine(), "settings": asdict(settings), "runs": arguments.runs}
+        figures = {q: {e: asdict(m) for e, m in by.items()} for q, by in results.items()}
+        arguments.json.write_text(json.dumps({**about, "queries": figures}, indent=1, default=str))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,50 @@
+"""The SQL of the benchmark: the files of `queries/nexmark` over the tables of `catalog/nexmark_files.sql`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+QUERIES = tuple(f"q{n}" for n in range(24))
+SIDE_INPUT = ROOT / "queries" / "nexmark" / "data" / "side_input.csv"
+
+_OWN = tuple(f"CREATE {o} " for o in ("TABLE events", "VIEW person", "VIEW auction", "VIEW bid"))
+
+
+@dataclass(frozen=True)
+class Script:
+    """`setup` makes what `select` reads; the result goes to a sink that drops it."""
+
+    setup: tuple[str, ...]
+    select: str
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (*self.setup, f"CREATE TABLE discarded WITH ('connector' = 'blackhole') AS {self.select}")
+
+
+def script(query: str, events: Path) -> Script:
+    """`query` as its file has it, but over the JSON files in directory `events`."""
+    tables = (ROOT / "catalog" / "nexmark_files.sql").read_text().replace("${events}", str(events.resolve()))
+    *setup, select = _statements((ROOT / "queries" / "nexmark" / f"{query}.sql").read_text())
+    setup = [s.replace("'queries/nexmark/data/side_input.csv'", f"'{SIDE_INPUT}'") for s in setup]
+    return Script((*_statements(tables), *(s for s in setup if not f"{s} ".startswith(_OWN))), select)
+
+
+def flink_script(query: str, events: Path) -> Script:
+    """The same for Flink, which counts q14's characters with functions of its own instead of Python's."""
+    s = script(query, events)
+    setup = tuple(t for t in s.setup if "count_char" not in t)
+    counted = "CHAR_LENGTH(extra) - CHAR_LENGTH(REPLACE(extra, 'c', ''))"
+    return Script(setup, s.select.replace("count_char(extra, 'c')", counted))
+
+
+def duckdb_sql(query: str) -> str:
+    return (Path(__file__).parent / "duckdb_queries" / f"{query}.sql").read_text()
+
+
+def _statements(text: str) -> list[str]:
+    """Statements of our own files: comments are whole lines, and a `;` ends its line."""
+    lines = [line for line in text.splitlines() if not line.startswith("--")]
+    return [s.strip() for s in "\n".join(lines).replace(";\n", ";").rstrip("; \n").split(";") if s.strip()]

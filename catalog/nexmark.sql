@@ -1,0 +1,18 @@
+-- Nexmark, an auction house, from the embedded generator: one stream of events, and a view for each kind.
+-- Load it into a session and query person, auction and bid. 'events.num' = '0' never ends.
+
+CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '1000000');
+
+CREATE VIEW person AS
+SELECT person.id, person.name, person.emailAddress, person.creditCard, person.city, person.state, `dateTime`,
+       person.extra
+FROM events WHERE event_type = 0;
+
+CREATE VIEW auction AS
+SELECT auction.id, auction.itemName, auction.description, auction.initialBid, auction.reserve, `dateTime`,
+       auction.expires, auction.seller, auction.category, auction.extra
+FROM events WHERE event_type = 1;
+
+CREATE VIEW bid AS
+SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.url, `dateTime`, bid.extra
+FROM events WHERE event_type = 2;
