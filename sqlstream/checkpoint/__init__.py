@@ -1,0 +1,1 @@
+"""Checkpoints: manifests and shared state files on any fsspec store, and the job's lock."""

@@ -33,9 +33,7 @@ def raw() -> rocksdict.Options:
 
 def test_later_files_win_and_tombstones_delete(tmp_path: Path) -> None:
     assert write_sst(tmp_path / "a.sst", block(ROWS)) == 5000
-    assert (
-        write_sst(tmp_path / "b.sst", block([(ROWS[0][0], b"new"), (ROWS[1][0], None), (b"zz", None)])) == 3
-    )
+    assert write_sst(tmp_path / "b.sst", block([(ROWS[0][0], b"new"), (ROWS[1][0], None), (b"zz", None)])) == 3
     with RocksStore(tmp_path / "db") as store:
         store.ingest([tmp_path / "a.sst", tmp_path / "b.sst"])
         got = [(k, v) for keys, values in store.scan(b"") for k, v in zip(keys, values, strict=True)]

@@ -127,9 +127,7 @@ def test_no_key_columns() -> None:
     assert other.values(other.slots()).to_pylist() == [{"v0": 7}]
 
 
-@pytest.mark.parametrize(
-    "types", [[pa.int64()], [pa.string()], [pa.string(), pa.int32()], [pa.int64(), pa.int64()]]
-)
+@pytest.mark.parametrize("types", [[pa.int64()], [pa.string()], [pa.string(), pa.int32()], [pa.int64(), pa.int64()]])
 def test_against_a_dict(types: list[pa.DataType]) -> None:
     rng = np.random.default_rng(7)
     table, model = StateTable(spec(types, [pa.int64(), pa.string()])), {}
@@ -171,9 +169,7 @@ def test_against_a_dict(types: list[pa.DataType]) -> None:
             for piece in changes.upserts:
                 restored.update(zip(rows(piece.keys), rows(piece.values), strict=True))
             live = table.slots()
-            assert restored == dict(
-                zip(rows(table.keys(live)), rows(table.values(live).columns), strict=True)
-            )
+            assert restored == dict(zip(rows(table.keys(live)), rows(table.values(live).columns), strict=True))
 
 
 def test_changes() -> None:

@@ -1,0 +1,247 @@
+"""Numbers checkpoints, completes them, finds the newest good one, and deletes what no kept one needs.
+
+    <dir>/chk-<n>/manifest.json   written last; without it checkpoint n does not exist
+    <dir>/shared/<sha256>.sst     state files, which several checkpoints may name
+
+One coordinator for a job directory (`JobLock` sees to it), and only it deletes. What may go is found by marking
+what the kept manifests name, never by counting. A file that none names goes when it was found so in two rounds
+running, when no attempt in flight wrote or protects it, and when it is older than a grace time: `grace` for files
+whose history this process does not know (a writer of a lost attempt may still be at work), `retired_grace` for
+files of manifests that it retired itself.
+
+Two checkpoints are kept by default, Flink keeps one: a damaged file is found only when it is read, and then there
+has to be another to fall back to; and a transactional sink needs the one before until its commit went through.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sqlstream.checkpoint.manifest import FileEntry, Manifest, Refused
+from sqlstream.checkpoint.storage import CheckpointStorage, sha256_of
+from sqlstream.checkpoint.writer import SHARED
+from sqlstream.clock import Clock, SystemClock
+from sqlstream.errors import CheckpointError, InternalError
+
+RETAINED = 2
+GRACE = 3600.0
+RETIRED_GRACE = 60.0
+_MANIFEST = re.compile(r"chk-(\d+)/manifest\.json")
+
+
+def manifest_name(checkpoint_id: int) -> str:
+    return f"chk-{checkpoint_id}/manifest.json"
+
+
+@dataclass
+class Attempt:
+    """A checkpoint in flight. Files put in `protected` are not deleted while it is."""
+
+    checkpoint_id: int
+    started: float
+    protected: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The newest good checkpoint, and a sentence for each newer one that was skipped."""
+
+    manifest: Manifest
+    skipped: list[str]
+
+
+class CheckpointCoordinator:
+    """`cache`: where `latest` puts state files that it had to download, for `restore_task` to use."""
+
+    def __init__(
+        self,
+        storage: CheckpointStorage,
+        job_id: str,
+        *,
+        retained: int = RETAINED,
+        grace: float = GRACE,
+        retired_grace: float = RETIRED_GRACE,
+        clock: Clock | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        if retained < 1:
+            raise InternalError(f"{retained} checkpoints retained")
+        self.storage, self.job_id, self.retained = storage, job_id, retained
+        self.grace, self.retired_grace = grace, retired_grace
+        self.cache = cache
+        self._clock: Clock = clock or SystemClock()
+        self._attempts: dict[int, Attempt] = {}
+        self._good: dict[int, Manifest] = {}  # manifests that were read or written
+        self._bad: set[int] = set()  # manifests that cannot be read
+        self._damaged: set[int] = set()  # good manifests of files that are not
+        self.last_sweep_error: CheckpointError | None = None
+        self._named: set[str] = set()  # files that manifests known here name or named
+        self._garbage: dict[str, float] = {}  # unnamed in the last round: since when
+        self._load()
+
+    def begin(self) -> Attempt:
+        """A new attempt. Its number was never used by this job before."""
+        attempt = Attempt(self._next, self._now())
+        self._next += 1
+        self._attempts[attempt.checkpoint_id] = attempt
+        return attempt
+
+    def abort(self, attempt: Attempt) -> None:
+        """The attempt failed; what it uploaded is left to a later sweep."""
+        self._attempts.pop(attempt.checkpoint_id, None)
+
+    def complete(self, attempt: Attempt, manifest: Manifest) -> Manifest:
+        """Write the manifest, which completes the checkpoint, then retire old ones. Returns it as written.
+
+        CheckpointError when it could not be written: then the attempt is over. An error in deleting is
+        not one of the checkpoint: it is left to the next round.
+        """
+        if attempt.checkpoint_id != manifest.checkpoint_id or manifest.job_id != self.job_id:
+            raise InternalError(f"manifest of {manifest.job_id}/{manifest.checkpoint_id} for {attempt}")
+        n = attempt.checkpoint_id
+        written = replace(manifest, previous=max(self._usable(), default=None))
+        try:
+            self.storage.put(manifest_name(n), written.to_json().encode())
+        except CheckpointError:
+            try:  # a store may have failed after it wrote
+                self.storage.delete([manifest_name(n)])
+            except CheckpointError:
+                self._bad.add(n)
+            raise
+        finally:
+            self._attempts.pop(n, None)
+        self._remember(written)
+        try:
+            self.sweep()
+        except CheckpointError as e:
+            self.last_sweep_error = e
+        return written
+
+    def latest(self) -> Found | None:
+        """The newest complete checkpoint of which every file is there, whole and unchanged; None if none exists.
+
+        Newer ones that are damaged are skipped, with the reason. All damaged: CheckpointError that says why.
+        A manifest of a newer format is an error: going back behind it would repeat output.
+        """
+        skipped: list[str] = []
+        for n in sorted(self._good.keys() | self._bad, reverse=True):
+            try:
+                manifest = self._read(n)
+                for entry in manifest.files().values():
+                    self._verify(entry)
+                self._remember(manifest)
+                self._damaged.discard(n)
+                return Found(manifest, skipped)
+            except Refused:
+                raise
+            except CheckpointError as e:
+                if e.transient:
+                    raise
+                self._damaged.add(n)
+                skipped.append(f"checkpoint {n} cannot be used: {e.message}")
+        if skipped:
+            raise CheckpointError(
+                f"no checkpoint in {self.storage.url} can be used:\n  " + "\n  ".join(skipped),
+                hint="restore the files from a backup, or start the job anew with another checkpoint directory",
+            )
+        return None
+
+    def checkpoints(self) -> list[int]:
+        """The complete checkpoints that are kept, oldest first."""
+        return sorted(self._good)
+
+    def manifest(self, checkpoint_id: int) -> Manifest:
+        if checkpoint_id not in self._good:
+            raise CheckpointError(f"there is no checkpoint {checkpoint_id} in {self.storage.url}")
+        return self._good[checkpoint_id]
+
+    def sweep(self) -> list[str]:
+        """Retire checkpoints that are too many, and delete files that no kept one names. Returns what went."""
+        kept = self._usable()[-self.retained :]
+        retired = [n for n in (*self._good, *self._bad) if kept and n < kept[0]]
+        self.storage.delete([manifest_name(n) for n in retired])
+        for n in retired:
+            self._good.pop(n, None)
+            self._bad.discard(n)
+            self._damaged.discard(n)
+        if self._bad:  # what these name is not known
+            return []
+        marked = {name for m in self._good.values() for name in m.files()}
+        for attempt in self._attempts.values():
+            marked |= attempt.protected
+        now = self._now()
+        oldest_attempt = min((a.started for a in self._attempts.values()), default=now + 1)
+        garbage: dict[str, float] = {}
+        doomed = []
+        for f in self.storage.files(SHARED):
+            if f.name in marked:
+                continue
+            garbage[f.name] = self._garbage.get(f.name, now)
+            written = garbage[f.name] if f.modified is None else f.modified
+            grace = self.retired_grace if f.name in self._named else self.grace
+            if f.name in self._garbage and now - written >= grace and written < oldest_attempt:
+                doomed.append(f.name)
+        self._garbage = garbage
+        self.storage.delete(doomed)
+        for name in doomed:
+            self._garbage.pop(name, None)
+            self._named.discard(name)
+        return doomed
+
+    def _usable(self) -> list[int]:
+        return sorted(self._good.keys() - self._damaged)
+
+    def _now(self) -> float:
+        return self._clock.now() / 1e6
+
+    def _load(self) -> None:
+        numbers = []
+        for f in self.storage.files():
+            if m := _MANIFEST.fullmatch(f.name):
+                numbers.append(int(m[1]))
+        self._next = max(numbers, default=0) + 1
+        for n in numbers:
+            try:
+                self._remember(self._read(n))
+            except Refused:
+                raise
+            except CheckpointError as e:
+                if e.transient:
+                    raise
+                self._bad.add(n)
+
+    def _read(self, n: int) -> Manifest:
+        manifest = Manifest.from_json(self.storage.read(manifest_name(n)))
+        if manifest.job_id != self.job_id:
+            raise Refused(
+                f"{self.storage.url} holds checkpoints of job {manifest.job_id!r}, this is {self.job_id!r}",
+                hint="give every job a checkpoint directory of its own",
+            )
+        if manifest.checkpoint_id != n:
+            raise CheckpointError(f"its manifest is that of checkpoint {manifest.checkpoint_id}")
+        return manifest
+
+    def _remember(self, manifest: Manifest) -> None:
+        self._bad.discard(manifest.checkpoint_id)
+        self._good[manifest.checkpoint_id] = manifest
+        self._named |= manifest.files().keys()
+
+    def _verify(self, entry: FileEntry) -> None:
+        stored = self.storage.stat(entry.name)
+        if stored is None:
+            raise CheckpointError(f"{entry.name} is missing")
+        if stored.size != entry.size:
+            raise CheckpointError(f"{entry.name} has {stored.size} bytes instead of {entry.size}")
+        if self.cache is None or self.storage.is_local:
+            digest = self.storage.sha256(entry.name)
+        else:
+            local = self.cache / entry.name.rsplit("/", 1)[-1]
+            if not local.exists():
+                self.storage.fetch(entry.name, local)
+            digest = sha256_of(local)
+            if digest != entry.sha256:
+                local.unlink()
+        if digest != entry.sha256:
+            raise CheckpointError(f"{entry.name} is damaged: its sha256 is {digest}")

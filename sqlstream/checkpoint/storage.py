@@ -1,0 +1,241 @@
+"""Where checkpoints are: a directory on any fsspec file system. The only door to fsspec here.
+
+Names are relative, with "/". On the local file system a write is a temporary file, fsync and rename, so a name
+is either absent or whole, also after a crash; object stores give that with a plain put. Every failure is a
+CheckpointError that names the place and the system's reason; `transient` when trying again may help.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from sqlstream.errors import CheckpointError
+
+CHUNK = 1 << 22
+TRANSIENT = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE,
+    errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE, errno.ENETUNREACH,
+    errno.EHOSTUNREACH, errno.EMFILE, errno.ENFILE,
+}  # fmt: skip
+HINTS = {
+    errno.ENOSPC: "free space on that disk, or set state.checkpoints.dir to another",
+    errno.EDQUOT: "the disk quota is used up: free space, or set state.checkpoints.dir to another disk",
+    errno.EFBIG: "a file size limit (ulimit -f) or the file system forbids files this large",
+    errno.EACCES: "give this user the right to write there, or set state.checkpoints.dir to another directory",
+    errno.EPERM: "give this user the right to write there, or set state.checkpoints.dir to another directory",
+    errno.EROFS: "the file system is read-only: set state.checkpoints.dir to another directory",
+    errno.ENOTDIR: "a file stands where a directory is needed",
+}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file in the storage. `modified`: seconds since 1970 by the store's clock, if it says."""
+
+    name: str
+    size: int
+    modified: float | None
+
+
+@contextlib.contextmanager
+def failing_as(doing: str, place: str) -> Iterator[None]:
+    """Turns what file systems raise into CheckpointErrors: "cannot <doing> <place>: <reason>"."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except OSError as e:
+        reason = e.strerror or str(e) or type(e).__name__
+        error = CheckpointError(f"cannot {doing} {place}: {reason}", hint=HINTS.get(e.errno or 0))
+        error.transient = e.errno in TRANSIENT or isinstance(e, ConnectionError | TimeoutError)
+        raise error from e
+    except Exception as e:  # fsspec's implementations raise their client libraries' errors
+        error = CheckpointError(f"cannot {doing} {place}: {type(e).__name__}: {e}")
+        error.transient = isinstance(e, TimeoutError)
+        raise error from e
+
+
+class CheckpointStorage:
+    """The files below `url`: a path, or a URL that fsspec knows (`options` go to its file system)."""
+
+    def __init__(self, url: str | os.PathLike[str], **options: Any) -> None:
+        self.url = str(url)
+        try:
+            self.fs, self.root = fsspec.core.url_to_fs(self.url, **options)
+        except (ImportError, ValueError) as e:
+            raise CheckpointError(
+                f"cannot use {self.url} for checkpoints: {e}",
+                hint="install the fsspec implementation of that protocol, such as s3fs or gcsfs",
+            ) from e
+        self.is_local = isinstance(self.fs, LocalFileSystem)
+        if self.is_local:
+            self.root = os.path.abspath(self.root)
+
+    def place(self, name: str) -> str:
+        """The full name, for messages and the file system."""
+        return f"{self.root.rstrip('/')}/{name}" if name else self.root
+
+    def local_path(self, name: str) -> Path | None:
+        """The file itself when the storage is local, else None."""
+        return Path(self.place(name)) if self.is_local else None
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file, whole or not at all; replaces one of that name."""
+        place = self.place(name)
+        with failing_as("write", place):
+            if not self.is_local:
+                self.fs.pipe_file(place, data)
+                return
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=os.path.dirname(place), prefix=".tmp-")
+            try:
+                with os.fdopen(handle, "wb") as f:
+                    f.write(data)
+                    f.flush()
+                    os.fsync(f.fileno())
+                os.replace(temporary, place)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+            _sync_directory(os.path.dirname(place))
+
+    def put_file(self, name: str, local: Path) -> None:
+        """Upload a file that will not change any more. On one disk it becomes a second name of the same file."""
+        place = self.place(name)
+        with failing_as("write", place):
+            if not self.is_local:
+                self.fs.put_file(str(local), place)
+                return
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            temporary = f"{os.path.dirname(place)}/.tmp-{os.getpid()}-{os.path.basename(place)}"
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)
+                try:
+                    os.link(local, temporary)
+                except OSError:
+                    shutil.copyfile(local, temporary)
+                with open(temporary, "rb") as f:
+                    os.fsync(f.fileno())
+                os.replace(temporary, place)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)  # renaming a file onto itself does nothing
+            _sync_directory(os.path.dirname(place))
+
+    def read(self, name: str) -> bytes:
+        place = self.place(name)
+        with failing_as("read", place):
+            data: bytes = self.fs.cat_file(place)
+            return data
+
+    def fetch(self, name: str, to: Path) -> None:
+        """Download to a local file, which appears when it is whole."""
+        place, temporary = self.place(name), to.with_name(f".tmp-{os.getpid()}-{to.name}")
+        with failing_as("read", place):
+            to.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.fs.get_file(place, str(temporary))
+                os.replace(temporary, to)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+
+    def stat(self, name: str) -> Stored | None:
+        """None when there is no such file."""
+        place = self.place(name)
+        with failing_as("read", place):
+            self.fs.invalidate_cache()
+            try:
+                info = self.fs.info(place)
+            except FileNotFoundError:
+                return None
+            return Stored(name, int(info["size"]), _modified(info)) if info["type"] == "file" else None
+
+    def files(self, name: str = "") -> list[Stored]:
+        """All files below a directory, by name; [] when there is no such directory. Temporary files are not seen."""
+        place = self.place(name)
+        with failing_as("list", place):
+            self.fs.invalidate_cache()
+            try:
+                found = self.fs.find(place, detail=True)
+            except FileNotFoundError:
+                return []
+            if not found and self.is_local and os.path.isdir(place):
+                os.listdir(place)  # fsspec takes a directory that we may not read for an empty one
+            start = len(self.place("").rstrip("/")) + 1
+            out = [Stored(p[start:], int(i["size"]), _modified(i)) for p, i in found.items()]
+            return sorted((s for s in out if not _is_temporary(s.name)), key=lambda s: s.name)
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Files that are gone already do not matter. Directories left empty go too."""
+        for name in names:
+            place = self.place(name)
+            with failing_as("delete", place):
+                with contextlib.suppress(FileNotFoundError):
+                    self.fs.rm_file(place)
+                if self.is_local:
+                    with contextlib.suppress(OSError):
+                        os.rmdir(os.path.dirname(place))
+
+    def sha256(self, name: str) -> str:
+        place = self.place(name)
+        with failing_as("read", place), self.fs.open(place, "rb", block_size=CHUNK) as f:
+            digest = hashlib.sha256()
+            while chunk := f.read(CHUNK):
+                digest.update(chunk)
+            return digest.hexdigest()
+
+    def check_writable(self) -> None:
+        """CheckpointError now, rather than at the first checkpoint, when nothing can be written here."""
+        probe = f".tmp-probe-{os.getpid()}"
+        self.put(probe, b"")
+        with failing_as("delete", self.place(probe)):
+            self.fs.rm_file(self.place(probe))
+
+
+def sha256_of(path: Path) -> str:
+    with failing_as("read", str(path)), open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _is_temporary(name: str) -> bool:
+    return name.rsplit("/", 1)[-1].startswith(".tmp-")
+
+
+def _sync_directory(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _modified(info: dict[str, Any]) -> float | None:
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = info.get(key)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                return datetime.fromisoformat(value).timestamp()
+    return None

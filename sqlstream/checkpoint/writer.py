@@ -1,0 +1,186 @@
+"""Writes the state of one task: the chain of a base and deltas that its checkpoints consist of.
+
+    pending = shard.prepare({"totals": table.changes()})   # at the barrier; cheap
+    files = pending.run()                                  # on a background thread; encodes, sorts, uploads
+
+Every checkpoint names the whole chain, base first. A delta holds the rows changed since the last one; when the
+deltas outgrow half of the base, `run` merges the chain into a new base (newest wins, tombstones dropped). A file
+is uploaded once, as shared/<sha256>.sst; without changes nothing is.
+
+Nothing is lost when a checkpoint fails: changes stay queued until their file is written, files stay in the chain
+and are uploaded with the next checkpoint. Only one pending runs at a time, in the order of `prepare`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlstream.checkpoint.manifest import BASE, DELTA, FileEntry, StateSchema
+from sqlstream.checkpoint.storage import CheckpointStorage, failing_as, sha256_of
+from sqlstream.errors import InternalError
+from sqlstream.state.encoding import Packed
+from sqlstream.state.rocks import RocksStore, write_sst
+from sqlstream.state.rows import Block, encode_keys, encode_values, sorted_block
+from sqlstream.state.table import StateChanges, StateSpec
+
+SHARED = "shared"
+ROWS_A_FILE = 1 << 21
+SMALL_BASE = 1 << 16
+MOST_FILES = 200
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A checkpoint's share of one shard, to be run in the background."""
+
+    shard: StateShard
+    number: int
+
+    def run(self) -> tuple[FileEntry, ...]:
+        """The files of the checkpoint, all of them uploaded. CheckpointError when that failed."""
+        return self.shard.run(self.number)
+
+
+class StateShard:
+    """The chain of one task of one operator.
+
+    `directory` is the task's own, on a local disk; local copies of the chain are kept there for merging.
+    `states` must keep their order for as long as the chain lives: their numbers are in the files.
+    """
+
+    def __init__(self, storage: CheckpointStorage, directory: Path, states: tuple[StateSpec, ...]) -> None:
+        self.storage, self.directory, self.states = storage, directory, states
+        self._numbers = {s.name: i for i, s in enumerate(states)}
+        self._chain: list[FileEntry] = []
+        self._uploaded: set[str] = set()
+        self._queue: list[tuple[int, dict[str, StateChanges], bool]] = []
+        self._prepared = self._ran = self._files = 0
+        self._running = threading.Lock()
+        with failing_as("make the directory", str(directory)):
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def schemas(self) -> tuple[StateSchema, ...]:
+        """For the manifest."""
+        return tuple(StateSchema.of(s, i) for i, s in enumerate(self.states))
+
+    def resume(self, files: tuple[FileEntry, ...], local: dict[str, Path]) -> None:
+        """Go on with the chain of the checkpoint that the tables were restored from (`local`: its files here)."""
+        for f in files:
+            with failing_as("copy", str(local[f.name])):
+                _link(local[f.name], self._local(f.name))
+        self._chain = list(files)
+        self._uploaded = {f.name for f in files}
+
+    def prepare(self, changes: dict[str, StateChanges], full: bool = False) -> Pending:
+        """Take the changes of one epoch. `full`: they are the whole state, and the chain starts anew."""
+        if full and set(changes) != set(self._numbers):
+            raise InternalError(f"a full checkpoint of {sorted(changes)}, the states are {sorted(self._numbers)}")
+        if any(c.full != full for c in changes.values()):
+            raise InternalError("full changes make a full checkpoint, and only they")
+        self._prepared += 1
+        self._queue.append((self._prepared, changes, full))
+        return Pending(self, self._prepared)
+
+    def run(self, number: int) -> tuple[FileEntry, ...]:
+        with self._running:
+            if number <= self._ran:
+                raise InternalError(f"checkpoint share {number} runs after {self._ran}")
+            while self._queue and self._queue[0][0] <= number:
+                _, changes, full = self._queue[0]
+                written = self._write(changes, BASE if full else DELTA)
+                self._chain = [] if full else self._chain
+                self._chain += written
+                self._queue.pop(0)
+            if self._outgrown():
+                self._merge()
+            for f in self._chain:
+                if f.name not in self._uploaded:
+                    self.storage.put_file(f.name, self._local(f.name))
+                    self._uploaded.add(f.name)
+            self._forget_old()
+            self._ran = number
+            return tuple(self._chain)
+
+    def _local(self, name: str) -> Path:
+        return self.directory / name.rsplit("/", 1)[-1]
+
+    def _write(self, changes: dict[str, StateChanges], kind: str) -> list[FileEntry]:
+        """Files of bounded size; a row is in one of them only."""
+        out, parts, rows = [], list[tuple[Packed, Packed | None]](), 0
+        for keys, values in self._encoded(changes):
+            parts.append((keys, values))
+            rows += len(keys)
+            if rows >= ROWS_A_FILE:
+                out += self._file([sorted_block(parts)], kind)
+                parts, rows = [], 0
+        return out + (self._file([sorted_block(parts)], kind) if rows else [])
+
+    def _encoded(self, changes: dict[str, StateChanges]) -> Iterator[tuple[Packed, Packed | None]]:
+        for name, change in changes.items():
+            number = self._numbers[name]
+            for rows in change.deleted:
+                yield encode_keys(number, rows), None
+            for rows in change.upserts:
+                yield encode_keys(number, rows), encode_values(change.spec, rows)
+
+    def _file(self, blocks: list[Block] | Iterator[Block], kind: str) -> list[FileEntry]:
+        self._files += 1
+        path = self.directory / f"writing-{self._files}.sst"
+        rows = write_sst(path, blocks)
+        if not rows:
+            return []
+        digest, size = sha256_of(path), path.stat().st_size
+        entry = FileEntry(f"{SHARED}/{digest}.sst", size, digest, kind, rows)
+        with failing_as("write", str(path)):
+            os.replace(path, self._local(entry.name))
+        return [entry]
+
+    def _outgrown(self) -> bool:
+        deltas = [f.size for f in self._chain if f.kind == DELTA]
+        base = sum(f.size for f in self._chain if f.kind == BASE)
+        return len(deltas) > MOST_FILES or sum(deltas) > max(base // 2, SMALL_BASE)
+
+    def _merge(self) -> None:
+        """The chain as a new base."""
+        self._files += 1
+        place = self.directory / f"merge-{self._files}"
+        try:
+            with RocksStore(place) as store:
+                store.ingest([self._local(f.name) for f in self._chain])
+                merged, blocks = [], store.scan(b"")
+                while entry := self._file(_some(blocks, ROWS_A_FILE), BASE):
+                    merged += entry
+            self._chain = merged
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _forget_old(self) -> None:
+        names = {f.name for f in self._chain}
+        for path in self.directory.glob("*.sst"):
+            if f"{SHARED}/{path.name}" not in names:
+                path.unlink(missing_ok=True)
+        self._uploaded &= names
+
+
+def _some(blocks: Iterator[tuple[list[bytes], list[bytes]]], rows: int) -> Iterator[Block]:
+    """The next blocks, until there are so many rows."""
+    for keys, values in blocks:
+        yield keys, [*values]
+        rows -= len(keys)
+        if rows <= 0:
+            return
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        return
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
