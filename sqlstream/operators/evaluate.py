@@ -14,9 +14,18 @@ class Evaluator:
     """
 
     def __init__(self, select: list[tuple[str, str]], where: str | None = None, time_zone: str = "UTC") -> None:
-        self._sql = f"SELECT {', '.join(f'{sql} AS {alias}' for alias, sql in select)} FROM input" + (
-            f" WHERE {where}" if where else ""
-        )
+        columns = ", ".join(f"{sql} AS {alias}" for alias, sql in select)
+        self._open(f"SELECT {columns} FROM input" + (f" WHERE {where}" if where else ""), time_zone)
+
+    @classmethod
+    def of(cls, sql: str, time_zone: str = "UTC") -> Evaluator:
+        """Any query over the relation `input`."""
+        made = cls.__new__(cls)
+        made._open(sql, time_zone)
+        return made
+
+    def _open(self, sql: str, time_zone: str) -> None:
+        self._sql = sql
         self._connection = duck.shared(time_zone)
         duck.prepare_functions(self._connection, self._sql)
 

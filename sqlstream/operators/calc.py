@@ -1,0 +1,88 @@
+"""Calc: filter and project, one DuckDB statement a batch. No state; hidden columns go through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from sqlstream.batches import Delta
+from sqlstream.functions.render import to_duckdb
+from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
+from sqlstream.operators.evaluate import Evaluator
+from sqlstream.plan.expressions import Column, Expr
+from sqlstream.types import Schema
+
+
+@dataclass(frozen=True)
+class Calc(PhysicalNode):
+    """Rows for which `condition` is true, as `exprs`."""
+
+    exprs: tuple[Expr, ...]
+    condition: Expr | None
+    output: Schema
+    name = "Calc"
+
+    def __post_init__(self) -> None:
+        below = self.inputs[0].traits
+        where = {e.index: i for i, e in reversed(list(enumerate(self.exprs))) if isinstance(e, Column)}
+        key = tuple(where[k] for k in below.key) if below.key and all(k in where for k in below.key) else ()
+        self.derive(self.output, Traits(below.append_only, key, below.row_wm, below.arrival))
+
+    def details(self) -> str:
+        select = ", ".join(
+            f"{e} AS {c.name}" if str(e) != c.name else c.name for e, c in zip(self.exprs, self.output, strict=True)
+        )
+        return f"select=[{select}]" + (f", where=[{self.condition}]" if self.condition is not None else "")
+
+    def operator(self, context: OperatorContext) -> Operator:
+        return CalcOperator(self, context)
+
+
+class CalcOperator(Operator):
+    def __init__(self, node: Calc, context: OperatorContext) -> None:
+        super().__init__(context)
+        self.node = node
+        self._schema = node.arrow_schema()
+        hidden = node.traits.hidden
+        where = None if node.condition is None else to_duckdb(node.condition)
+        computed = [i for i, e in enumerate(node.exprs) if where is not None or not isinstance(e, Column)]
+        # Without a condition, columns that only move are not copied through DuckDB.
+        self._computed = {i: n for n, i in enumerate(computed)}
+        select = [(f"c{i}", to_duckdb(node.exprs[i])) for i in computed]
+        if where is not None:
+            select += [(h, h) for h in hidden]
+        self._evaluator = Evaluator(select, where, context.time_zone) if select else None
+        self._filtered = where is not None
+
+    def step(self, inputs: list[Delta]) -> Delta:
+        (delta,) = inputs
+        out = [self._apply(b) for b in delta.batches if b.num_rows]
+        return Delta([b for b in out if b.num_rows], delta.time)
+
+    def _apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        made = self._evaluator.run(batch) if self._evaluator is not None else None
+        if self._filtered:
+            assert made is not None
+            return pa.RecordBatch.from_arrays(
+                [_typed(made.column(i), f.type) for i, f in enumerate(self._schema)], schema=self._schema
+            )
+        arrays: list[pa.Array] = []
+        for i, e in enumerate(self.node.exprs):
+            if i in self._computed:
+                assert made is not None
+                arrays.append(_typed(made.column(self._computed[i]), self._schema.field(i).type))
+            else:
+                assert isinstance(e, Column)
+                arrays.append(batch.column(e.index))
+        arrays += [batch.column(h) for h in self.node.traits.hidden]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def close(self) -> None:
+        if self._evaluator is not None:
+            self._evaluator.close()
+
+
+def _typed(array: pa.Array, to: pa.DataType) -> pa.Array:
+    """DuckDB names zones and nullability its own way."""
+    return array if array.type == to else array.cast(to)

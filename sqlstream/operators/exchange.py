@@ -1,0 +1,52 @@
+"""Exchange: rows with equal keys meet in one task. The only place where tasks talk; the runtime carries it out.
+
+Each task sends every task its share of the epoch, and goes on when it has everybody's: so the end of an epoch is
+an aligned barrier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.batches import Delta
+from sqlstream.checkpoint.restore import subtask_of
+from sqlstream.operators.base import PhysicalNode
+from sqlstream.state.keys import KEY_GROUPS, key_groups
+
+
+@dataclass(frozen=True)
+class Exchange(PhysicalNode):
+    """`keys`: columns by whose key group rows go; () sends all rows to the task of key group 0."""
+
+    keys: tuple[int, ...]
+    name = "Exchange"
+
+    def __post_init__(self) -> None:
+        self.derive(self.inputs[0].schema, self.inputs[0].traits)
+
+    def details(self) -> str:
+        names = ", ".join(self.schema[k].name for k in self.keys)
+        return f"hash[{names}]" if self.keys else "single"
+
+
+def partition(node: Exchange, delta: Delta, parallelism: int) -> list[list[pa.RecordBatch]]:
+    """The delta's rows for each task."""
+    out: list[list[pa.RecordBatch]] = [[] for _ in range(parallelism)]
+    if not node.keys:
+        out[0] = [b for b in delta.batches if b.num_rows]
+        return out
+    owner = np.array([subtask_of(g, parallelism) for g in range(KEY_GROUPS)], np.int32)
+    for b in delta.batches:
+        if not b.num_rows:
+            continue
+        target = owner[key_groups([b.column(k) for k in node.keys], b.num_rows)]
+        order = np.argsort(target, kind="stable")
+        bounds = np.searchsorted(target[order], np.arange(parallelism + 1))
+        rows = b.take(pa.array(order))
+        for t in range(parallelism):
+            if bounds[t + 1] > bounds[t]:
+                out[t].append(rows.slice(bounds[t], bounds[t + 1] - bounds[t]))
+    return out

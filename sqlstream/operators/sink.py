@@ -1,0 +1,106 @@
+"""Sink: hands the epoch's changes to a table's writer, under the users' names and in an order that reads well.
+
+The planner puts a Changelog before it where the rows can change. A NULL in a NOT NULL column is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.batches import OP, Delta, hidden, visible
+from sqlstream.connectors.base import Sink as TableSink
+from sqlstream.connectors.base import SinkTask, SinkWriter
+from sqlstream.errors import DataError, InternalError
+from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode
+from sqlstream.types import Schema, outside
+
+
+@dataclass(frozen=True)
+class Sink(PhysicalNode):
+    """Writes into `table`; `output` has the table's column names and types."""
+
+    table: str
+    sink: TableSink
+    output: Schema
+    name = "Sink"
+
+    def __post_init__(self) -> None:
+        if len(self.output) != len(self.inputs[0].schema):
+            raise InternalError("Sink: columns differ in number")
+        self.derive(self.output, self.inputs[0].traits)
+
+    def details(self) -> str:
+        return f"table={self.table}, columns=[{', '.join(self.output.names)}]"
+
+    def writing(self, context: OperatorContext, task: SinkTask) -> SinkOperator:
+        return SinkOperator(self, context, self.sink.writer(task))
+
+
+class SinkOperator(Operator):
+    def __init__(self, node: Sink, context: OperatorContext, writer: SinkWriter) -> None:
+        super().__init__(context)
+        self.node = node
+        self.writer = writer
+        self.rows_written = 0
+        self._required = [i for i, c in enumerate(node.output) if not c.type.nullable]
+
+    def step(self, inputs: list[Delta]) -> Delta:
+        (delta,) = inputs
+        for b in delta.batches:
+            if not b.num_rows:
+                continue
+            for i in self._required:
+                if b.column(i).null_count:
+                    name = self.node.output[i].name
+                    raise DataError(
+                        f"table {self.node.table}: NULL for column '{name}', which is NOT NULL",
+                        hint="filter such rows out (WHERE … IS NOT NULL), or declare the column nullable",
+                    )
+            self.writer.write(outside(visible(b, len(self.node.output)), self.node.output), hidden(b, OP))
+            self.rows_written += b.num_rows
+        self.writer.flush()
+        return Delta([], delta.time)
+
+    def prepare(self, checkpoint: int) -> list[dict[str, Any]]:
+        return self.writer.prepare(checkpoint)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+Receive = Callable[[pa.RecordBatch, "np.ndarray | None"], None]
+
+
+@dataclass(frozen=True)
+class Collect(PhysicalNode):
+    """The result of a query: batches go to whoever asked."""
+
+    output: Schema
+    name = "Collect"
+
+    def __post_init__(self) -> None:
+        self.derive(self.output, self.inputs[0].traits)
+
+    def details(self) -> str:
+        return f"columns=[{', '.join(self.output.names)}]"
+
+
+class CollectOperator(Operator):
+    def __init__(self, node: Collect, context: OperatorContext, receive: Receive) -> None:
+        super().__init__(context)
+        self.node = node
+        self.rows_written = 0
+        self._receive = receive
+
+    def step(self, inputs: list[Delta]) -> Delta:
+        (delta,) = inputs
+        for b in delta.batches:
+            if b.num_rows:
+                self._receive(outside(visible(b, len(self.node.output)), self.node.output), hidden(b, OP))
+                self.rows_written += b.num_rows
+        return Delta([], delta.time)
