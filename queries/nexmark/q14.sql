@@ -2,7 +2,7 @@
 -- Bids in a range of prices with the time of day and a count of the letter c. Shows: a Python scalar function, from
 -- nexmark_functions.py in this directory.
 
-CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '20000');
+CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '5000');
 
 CREATE VIEW bid AS
 SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.url, `dateTime`, bid.extra

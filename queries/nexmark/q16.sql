@@ -1,7 +1,7 @@
 -- Nexmark q16: channel statistics.
 -- The same by channel. Shows: distinct counts under many keys, and MAX over text.
 
-CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '5000');
+CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '2000');
 
 CREATE VIEW bid AS
 SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.url, `dateTime`, bid.extra

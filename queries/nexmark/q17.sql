@@ -1,7 +1,7 @@
 -- Nexmark q17: auction statistics.
 -- Bids and prices of every auction, by day. Shows: an aggregate with many keys; AVG of integers is an integer.
 
-CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '20000');
+CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '5000');
 
 CREATE VIEW bid AS
 SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.url, `dateTime`, bid.extra

@@ -1,7 +1,7 @@
 -- Nexmark q18: last bid.
 -- A bidder's last bid on every auction. Shows: deduplication, keeping the last row by event time.
 
-CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '20000');
+CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '5000');
 
 CREATE VIEW bid AS
 SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.url, `dateTime`, bid.extra

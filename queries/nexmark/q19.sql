@@ -1,7 +1,7 @@
 -- Nexmark q19: auction top 10.
 -- The ten highest bids of every auction, with their rank. Shows: top-N whose ranks move.
 
-CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '20000');
+CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '5000');
 
 CREATE VIEW bid AS
 SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.url, `dateTime`, bid.extra

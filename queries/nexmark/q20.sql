@@ -1,7 +1,7 @@
 -- Nexmark q20: bids with their auction.
 -- Bids on auctions of category 10, with the auction. Shows: a join whose large side streams past a small one.
 
-CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '20000');
+CREATE TABLE events WITH ('connector' = 'nexmark', 'events.num' = '5000');
 
 CREATE VIEW auction AS
 SELECT auction.id, auction.itemName, auction.description, auction.initialBid, auction.reserve, `dateTime`,
