@@ -1,4 +1,4 @@
-"""The nodes of query trees: what the binder gets, and nothing else (`test_contract.py` checks).
+"""The nodes of query trees: what the binder gets, and nothing else (`test_tree_contract.py` checks).
 
 `exp` is sqlglot's; nobody else imports sqlglot. Trees come from our own grammar, so only what is listed here
 can occur, and functions keep their name and their arguments' order.
@@ -16,7 +16,8 @@ Queries (anything that may stand where a query may)
     Group           expressions=[expression | GroupingSets | Rollup | Cube …] in the order as written; a set
                     is a Tuple (possibly empty) or an expression; GroupingSets may hold Rollup and Cube
     Order           expressions=[Ordered(this, desc: bool, nulls_first: bool | None)]; None = not written
-    Hint            expressions=[Anonymous(NAME, […])]: see `hints`
+    Hint            expressions=[Anonymous(NAME, [PropertyEQ(Literal, Literal) | Literal | Column])];
+                    see `hints`
 
 Relations (From.this and Join.this)
     From            this=relation. Select.joins holds the rest, left-deep.
@@ -28,6 +29,7 @@ Relations (From.this and Join.this)
     Lateral         this=Subquery (with its alias): LATERAL (SELECT …)
     Unnest          expressions=[array or map], alias=TableAlias, offset=True for WITH ORDINALITY
     TableFunction   ours: f(…), TABLE(f(…)), LATERAL TABLE(f(…))
+                    whose arguments are expressions, TableArguments (TABLE t …), Descriptors, Kwargs of these
     JoinGroup       ours: `(a JOIN b ON …)`, and joins behind a comma that must be made before the comma's
     TableAlias      this=Identifier, columns=[Identifier]
 
@@ -195,9 +197,7 @@ def hints(node: exp.Expression) -> tuple[HintCall, ...]:
 
 
 def _hint(call: exp.Expression) -> HintCall:
-    options = tuple(
-        (o.this.name, o.expression.name) for o in call.expressions if isinstance(o, exp.PropertyEQ)
-    )
+    options = tuple((o.this.name, o.expression.name) for o in call.expressions if isinstance(o, exp.PropertyEQ))
     rest = tuple(a.name for a in call.expressions if not isinstance(a, exp.PropertyEQ))
     return HintCall(call.name.upper(), options, rest)
 

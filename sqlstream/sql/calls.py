@@ -147,11 +147,9 @@ class CallGrammar(TypeGrammar, ABC):
     def _over(self, call: exp.Expression) -> exp.Expression:
         if not self.accept("OVER"):
             return call
-        if self.at("("):
-            parts = self.parenthesised(self.window)
-        else:
-            parts = {"alias": self.identifier("a window's name or (")}
-        return exp.Window(this=call, **parts)
+        if not self.at("("):
+            return exp.Window(this=call, alias=self.identifier("a window's name or ("))
+        return exp.Window(this=call, **self.parenthesised(self.window))
 
     def window(self) -> dict[str, exp.Expression]:
         """What stands between the parentheses of OVER and WINDOW, as the arguments of a Window."""
@@ -277,12 +275,12 @@ class CallGrammar(TypeGrammar, ABC):
         if self.accept("WITHOUT"):
             self.accept("ARRAY")
             self.expect("WRAPPER")
-            return self._clause(token, "WRAPPER", exp.Var(this="WITHOUT"))
+            return self._clause(token, "WRAPPER", self._keyword(token, "WITHOUT"))
         if self.accept("WITH"):
             kind = self.advance().key if self.at("CONDITIONAL", "UNCONDITIONAL") else "UNCONDITIONAL"
             self.accept("ARRAY")
             self.expect("WRAPPER")
-            return self._clause(token, "WRAPPER", exp.Var(this=kind))
+            return self._clause(token, "WRAPPER", self._keyword(token, kind))
         if self.accept("DEFAULT"):
             return self._on_clause(token, self.expression())
         for words in (
@@ -297,7 +295,7 @@ class CallGrammar(TypeGrammar, ABC):
         ):
             if self.at_sequence(*words, "ON"):
                 self.accept(*words)
-                return self._on_clause(token, exp.Var(this="_".join(words)))
+                return self._on_clause(token, self._keyword(token, "_".join(words)))
         return None
 
     def _on_clause(self, token: Token, value: exp.Expression) -> exp.Expression:
@@ -305,7 +303,10 @@ class CallGrammar(TypeGrammar, ABC):
         return self._clause(token, f"ON_{self.choose('EMPTY', 'ERROR', 'NULL')}", value)
 
     def _clause(self, token: Token, name: str, value: exp.Expression) -> exp.Expression:
-        return self.mark(exp.Kwarg(this=exp.Var(this=name), expression=value), token)
+        return self.mark(exp.Kwarg(this=self._keyword(token, name), expression=value), token)
+
+    def _keyword(self, token: Token, text: str) -> exp.Expression:
+        return self.mark(exp.Var(this=text), token)
 
 
 _SPECIAL = {

@@ -7,22 +7,25 @@ A rule begins at its first token and ends behind its last one; it raises ParseEr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, TypeVar
 
 from sqlglot import exp
 
-from sqlstream.errors import Position
+from sqlstream.errors import Position, did_you_mean
 from sqlstream.sql.lexer import BAD, DOUBLE_QUOTED, END, QUOTED, STRING, WORD, Token
 from sqlstream.sql.source import Source
-from sqlstream.sql.words import RESERVED
+from sqlstream.sql.words import NAME_LIKE, RESERVED
 
 T = TypeVar("T")
 E = TypeVar("E", bound=exp.Expression)
 
 # Python's own limit is 1,000 frames, and a level takes up to ten here and in the binder
 MAX_NESTING = 64
+
+_VARIABLE = re.compile(r"\$\{[^{}\r\n]*\}")
 
 
 class Cursor:
@@ -31,14 +34,11 @@ class Cursor:
     def __init__(self, source: Source, tokens: Sequence[Token]) -> None:
         self.source = source
         self.tokens = tokens
+        self.token = tokens[0]  # the current one
         self.at_index = 0
         self.nesting = 0
 
     # ---- looking
-
-    @property
-    def token(self) -> Token:
-        return self.tokens[self.at_index]
 
     @property
     def previous(self) -> Token:
@@ -65,12 +65,13 @@ class Cursor:
         token = self.token
         if token.kind != END:
             self.at_index += 1
+            self.token = self.tokens[self.at_index]
         return token
 
     def accept(self, *keys: str) -> Token | None:
         """Move over this sequence of words and operators if it follows: its first token, else None."""
         token = self.token
-        if not self.at_sequence(*keys):
+        if token.key != keys[0] or not self.at_sequence(*keys):
             return None
         for _ in keys:
             self.advance()
@@ -88,7 +89,7 @@ class Cursor:
     def choose(self, *keys: str) -> str:
         """Move over one of these words, one of which must follow."""
         if not self.at(*keys):
-            self.fail(f"expected {_or(keys)}")
+            self.fail(f"expected {_or(keys)}", self.near(keys))
         return self.advance().key
 
     def csv(self, rule: Callable[[], T]) -> list[T]:
@@ -104,9 +105,8 @@ class Cursor:
         self.expect(")")
         return item
 
-    @contextmanager
-    def nested(self) -> Iterator[None]:
-        """One level deeper: a clear error long before Python's stack ends."""
+    def deepen(self) -> None:
+        """Begin a level, which `self.nesting -= 1` ends: a clear error long before Python's stack ends."""
         self.nesting += 1
         if self.nesting > MAX_NESTING:
             raise self.source.error(
@@ -114,10 +114,13 @@ class Cursor:
                 self.token.start,
                 "take a part of it out into a view or a WITH query",
             )
-        try:
-            yield
-        finally:
-            self.nesting -= 1
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """One level deeper, for rules with many ends."""
+        self.deepen()
+        yield
+        self.nesting -= 1
 
     # ---- names and literals
 
@@ -125,10 +128,8 @@ class Cursor:
         """A name as an Identifier; `quoted` tells whether it needs quotes, not whether it had them."""
         token = self.token
         if not self.at_name():
-            hint = None
-            if token.kind == WORD:
-                hint = f"{token.text} is a reserved word: write `{token.text}` where it is a name"
-            elif token.kind == STRING:
+            hint = self.quoting()
+            if token.kind == STRING:
                 hint = f"names are written without quotes or in backticks: `{token.text}`"
             self.fail(f"expected {what}", hint)
         if token.text == "":
@@ -148,7 +149,19 @@ class Cursor:
             self.fail(f"expected {what}")
         return self.advance().text
 
-    # ---- places
+    # ---- places and hints
+
+    def near(self, keys: Iterable[str]) -> str | None:
+        """`did you mean …?` where the current token looks like one of these words."""
+        hint = did_you_mean(self.token.key, keys) if self.token.kind == WORD else ""
+        return hint if hint.startswith("did you mean") else None
+
+    def quoting(self) -> str | None:
+        """How to write the current token where it was meant as a name and is not one."""
+        token = self.token
+        if token.key in NAME_LIKE:
+            return f"{token.text} is a reserved word: write `{token.text}` where it is a name"
+        return None
 
     def mark(self, node: E, first: Token, last: Token | None = None) -> E:
         """Give a node its place: from `first` to `last`."""
@@ -169,6 +182,8 @@ class Cursor:
         """Raise: `expected …, found …` at the current token."""
         token = self.token
         if token.kind == BAD:
+            if variable := _VARIABLE.match(self.source.text, token.start):
+                self.fail_at(token, f"the variable {variable.group()} has no value", hint)
             self.fail_at(token, f"unexpected character {token.text!r}", hint)
         if token.kind == DOUBLE_QUOTED:
             raise self.source.error(
@@ -176,7 +191,11 @@ class Cursor:
                 token.start,
                 f"write `{token.text}` for a name, '{token.text}' for a string",
             )
-        self.fail_at(token, f"{expected}, found {describe(self.source, token)}", hint or HINTS.get(token.key))
+        self.fail_at(token, f"{expected}, found {describe(self.source, token)}", hint or self._foreign())
+
+    def _foreign(self) -> str | None:
+        """The hint for a word of another dialect, here or taken for an alias just before."""
+        return HINTS.get(self.token.key) or HINTS.get(self.previous.key)
 
     def fail_at(self, token: Token, message: str, hint: str | None = None) -> NoReturn:
         raise self.source.error(message, token.start, hint)
@@ -211,9 +230,7 @@ def needs_quotes(name: str) -> bool:
     """Whether a name has to be written in backticks."""
     if name.upper() in RESERVED:
         return True
-    return not (
-        name.replace("_", "a").replace("$", "a").isalnum() and not name[0].isdigit() and name[0] != "$"
-    )
+    return not (name.replace("_", "a").replace("$", "a").isalnum() and not name[0].isdigit() and name[0] != "$")
 
 
 def _or(keys: Sequence[str]) -> str:

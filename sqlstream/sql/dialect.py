@@ -14,7 +14,6 @@ from sqlstream.sql.cursor import needs_quotes
 from sqlstream.sql.parser import parse_trees
 from sqlstream.sql.words import BARE, CALLABLE
 
-
 # where a short tuple needs no ROW before it
 _TUPLES = (exp.Values, exp.Group, exp.GroupingSets, exp.Rollup, exp.Cube)
 
@@ -144,9 +143,7 @@ class Flink(Dialect):  # type: ignore[misc]  # sqlglot is untyped to mypy
 
 
 def _name(part: str) -> str:
-    return (
-        f"`{part.replace('`', '``')}`" if needs_quotes(part) and part.upper() not in CALLABLE | BARE else part
-    )
+    return f"`{part.replace('`', '``')}`" if needs_quotes(part) and part.upper() not in CALLABLE | BARE else part
 
 
 # ---- functions with a syntax of their own: their arguments as text, None for the plain form

@@ -34,36 +34,35 @@ _NEGATABLE = ("BETWEEN", "LIKE", "SIMILAR", "IN")
 _CONNECTORS = (exp.And, exp.Or)
 _QUANTIFIERS = {"ANY": exp.Any, "SOME": exp.Any, "ALL": exp.All}
 _TYPED = ("DATE", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ")
-_PLURALS = {
-    f"{unit}S": unit for unit in ("YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND")
-}
+_PLURALS = {f"{unit}S": unit for unit in ("YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND")}
 
 
 class ExpressionGrammar(CallGrammar):
+    placeholders = 0  # how many `?` were read
+
     def expression(self, floor: int = 0) -> exp.Expression:
         """An expression of operators that bind more tightly than `floor`."""
-        with self.nested():
-            left = self._prefix()
-            while True:
-                token = self.token
-                if token.key in _BINARY and _BINARY[token.key][0] > floor:
-                    left = self._binary(left, *_BINARY[token.key])
-                elif _POSTFIX.get(token.key, 0) > floor and (
-                    token.key != "NOT" or self.ahead(1).key in _NEGATABLE
-                ):
-                    left = self._predicate(left)
-                else:
-                    return left
+        self.deepen()
+        left = self._prefix()
+        while True:
+            key = self.token.key
+            if key in _BINARY and _BINARY[key][0] > floor:
+                left = self._binary(left, *_BINARY[key])
+            elif _POSTFIX.get(key, 0) > floor and (key != "NOT" or self.ahead(1).key in _NEGATABLE):
+                left = self._predicate(left)
+            else:
+                self.nesting -= 1
+                return left
 
     def _prefix(self) -> exp.Expression:
         token = self.token
-        if self.accept("NOT"):
+        if token.key not in ("NOT", "-", "+"):
+            return self._suffixes(self._primary())
+        self.advance()
+        if token.key == "NOT":
             return self.mark(exp.Not(this=self.expression(_NOT - 1)), token)
-        if self.accept("-"):
-            return self.mark(exp.Neg(this=self.expression(_SIGN - 1)), token)
-        if self.accept("+"):
-            return self.expression(_SIGN - 1)
-        return self._suffixes(self._primary())
+        operand = self.expression(_SIGN - 1)
+        return self.mark(exp.Neg(this=operand), token) if token.key == "-" else operand
 
     def _binary(self, left: exp.Expression, power: int, node: type[exp.Expression]) -> exp.Expression:
         key = self.advance().key
@@ -148,7 +147,7 @@ class ExpressionGrammar(CallGrammar):
     def _primary(self) -> exp.Expression:
         token, after = self.token, self.ahead(1)
         if token.kind == NUMBER:
-            return self.mark(exp.Literal.number(self.advance().text), token)
+            return self.mark(exp.Literal(this=self.advance().text, is_string=False), token)
         if token.kind == STRING:
             return self.string_literal()
         if token.kind == BINARY:
@@ -164,8 +163,8 @@ class ExpressionGrammar(CallGrammar):
             return self.mark(exp.Boolean(this=key == "TRUE"), token)
         if key == "?":
             self.advance()
-            number = sum(t.key == "?" for t in self.tokens[: self.at_index - 1])
-            return self.mark(exp.Placeholder(this=str(number)), token)
+            self.placeholders += 1
+            return self.mark(exp.Placeholder(this=str(self.placeholders - 1)), token)
         if key == "CASE":
             return self._case()
         if key in ("CAST", "TRY_CAST"):
@@ -192,7 +191,7 @@ class ExpressionGrammar(CallGrammar):
             self.advance()
             return self.mark(exp.Anonymous(this=token.text, expressions=[]), token)
         if key in RESERVED and not (key in CALLABLE and after.key == "("):
-            self.fail("expected an expression")
+            self.fail("expected an expression", self.quoting())
         return self._reference()
 
     def _reference(self) -> exp.Expression:
@@ -222,7 +221,7 @@ class ExpressionGrammar(CallGrammar):
 
     def string_literal(self) -> exp.Expression:
         token = self.token
-        return self.mark(exp.Literal.string(self.string()), token)
+        return self.mark(exp.Literal(this=self.string(), is_string=True), token)
 
     def _binary_literal(self) -> exp.Expression:
         token = self.advance()
@@ -300,7 +299,9 @@ class ExpressionGrammar(CallGrammar):
         except ValueError as error:
             self.fail_at(text, str(error))
         span = exp.IntervalSpan(this=unit, expression=to) if to else unit
-        return self.mark(exp.Interval(this=value, unit=span), token, self.previous)
+        interval = exp.Interval(this=value, unit=span)
+        interval.set("unit", span)  # the constructor makes a unit of its own, without a place
+        return self.mark(interval, token, self.previous)
 
     def _interval_unit(self) -> exp.Expression:
         token = self.token

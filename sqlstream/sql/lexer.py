@@ -15,16 +15,17 @@ from sqlstream.sql.source import Source
 WORD, QUOTED, STRING, BINARY, NUMBER = "WORD", "QUOTED", "STRING", "BINARY", "NUMBER"
 DOLLAR, DOUBLE_QUOTED, OPERATOR, BAD, END = "DOLLAR", "DOUBLE_QUOTED", "OPERATOR", "BAD", "END"
 
+# quotes are possessive: backtracking would end a string at the first half of its last ''
 _PATTERN = re.compile(
     r"""
       (?P<SKIP>[\s\ufeff]+|--[^\r\n]*|/\*(?!\+).*?\*/)
     | (?P<BINARY>[xX]'[^']*')
-    | (?P<UNICODE>[uU]&'[^']*(?:''[^']*)*')
+    | (?P<UNICODE>[uU]&'[^']*+(?:''[^']*+)*+')
     | (?P<WORD>[^\W\d](?:\w|\$(?!\$))*)
     | (?P<NUMBER>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
-    | (?P<STRING>'[^']*(?:''[^']*)*')
-    | (?P<QUOTED>`[^`]*(?:``[^`]*)*`)
-    | (?P<DOUBLE_QUOTED>"[^"]*(?:""[^"]*)*")
+    | (?P<STRING>'[^']*+(?:''[^']*+)*+')
+    | (?P<QUOTED>`[^`]*+(?:``[^`]*+)*+`)
+    | (?P<DOUBLE_QUOTED>"[^"]*+(?:""[^"]*+)*+")
     | (?P<DOLLAR>\$\$.*?\$\$)
     | (?P<UNFINISHED>/\*(?!\+)|['`"]|\$\$)
     | (?P<OPERATOR>/\*\+|<>|<=>|<=|>=|!=|==|=>|\|\||::|->|[-+*/%=<>(),.;\[\]{}:?|&^~@\#!])

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from sqlstream.errors import did_you_mean
 from sqlstream.sql.depth import check_depth
 from sqlstream.sql.lexer import END, STRING, WORD, tokenize
 from sqlstream.sql.source import Source
@@ -32,17 +31,15 @@ from sqlstream.sql.statements import (
     StatementSet,
 )
 from sqlstream.sql.tables import TableGrammar
-from sqlstream.sql.unsupported import UNSUPPORTED
+from sqlstream.sql.unsupported import OBJECTS, UNSUPPORTED
 
 _SHOWN = ("TABLES", "VIEWS", "FUNCTIONS", "COLUMNS")
 _DROPPED = ("TABLE", "VIEW", "FUNCTION")
 _EXPLAINED = ("ESTIMATED_COST", "CHANGELOG_MODE", "PLAN_ADVICE", "JSON_EXECUTION_PLAN")
-_QUERIES = ("SELECT", "WITH", "VALUES", "VALUE", "TABLE", "(")
+_QUERIES = ("SELECT", "WITH", "VALUES", "TABLE", "(")
 
 
-def parse_script(
-    text: str, source: str | None = None, variables: Mapping[str, str] | None = None
-) -> list[Statement]:
+def parse_script(text: str, source: str | None = None, variables: Mapping[str, str] | None = None) -> list[Statement]:
     """The statements of a script. `source` is its file name.
 
     `variables` fill in `${name}`, all of which must be known; None leaves the text alone.
@@ -53,9 +50,7 @@ def parse_script(
     return [_parse(script, piece) for piece in split(script)]
 
 
-def parse_statement(
-    text: str, source: str | None = None, variables: Mapping[str, str] | None = None
-) -> Statement:
+def parse_statement(text: str, source: str | None = None, variables: Mapping[str, str] | None = None) -> Statement:
     """The one statement of a text; ParseError for none or several."""
     if variables is not None:
         text = substitute(text, variables, source)
@@ -89,9 +84,7 @@ def parse_trees(text: str, source: str | None = None) -> list[exp.Expression]:
     return found
 
 
-def _tree(
-    text: str, source: str | None, rule: Callable[[StatementGrammar], exp.Expression]
-) -> exp.Expression:
+def _tree(text: str, source: str | None, rule: Callable[[StatementGrammar], exp.Expression]) -> exp.Expression:
     script = Source(text, source)
     grammar = StatementGrammar(script, tokenize(script))
     tree = rule(grammar)
@@ -123,12 +116,10 @@ class StatementGrammar(TableGrammar):
         self._refuse_unsupported()
         if token.kind != WORD:
             self.fail("expected a statement")
-        words = [*_RULES, *(w for w in _QUERIES if w != "("), *(words[0] for words in UNSUPPORTED)]
-        self.fail_at(
-            token,
-            f"{token.text} begins no statement",
-            did_you_mean(token.key, words, "statements begin with"),
-        )
+        known = [*_RULES, *_QUERIES[:-1]]
+        hint = self.near([*known, *(words[0] for words in UNSUPPORTED)])
+        hint = hint or f"statements begin with {', '.join(known)}"
+        self.fail_at(token, f"{token.text} begins no statement", hint)
 
     def at_query(self) -> bool:
         """Whether a query follows, and not an expression in parentheses."""
@@ -142,7 +133,9 @@ class StatementGrammar(TableGrammar):
     def _refuse_unsupported(self) -> None:
         for words, hint in UNSUPPORTED.items():
             if self.at_sequence(*words):
-                self.unsupported(self.token, f"{' '.join(words)} is not supported", hint)
+                following = self.ahead(len(words)).key
+                name = " ".join((*words, following) if following in OBJECTS else words)
+                self.unsupported(self.token, f"{name} is not supported", hint)
 
     def _inner(self, rule: Callable[[], Statement]) -> Statement:
         """A statement within another, with its own text and place."""
@@ -231,9 +224,7 @@ class StatementGrammar(TableGrammar):
         columns = self.column_names() if self.at("(") and not self.query_follows(self.at_index) else ()
         query = self.query()
         if self.at("ON"):
-            self.unsupported(
-                self.token, "ON CONFLICT is not supported", "deduplicate in the query: ROW_NUMBER() … = 1"
-            )
+            self.unsupported(self.token, "ON CONFLICT is not supported", "deduplicate in the query: ROW_NUMBER() … = 1")
         return Insert(table, query, columns=columns, overwrite=overwrite)
 
     def _execute(self) -> Statement:

@@ -51,9 +51,7 @@ class QueryGrammar(RelationGrammar):
             elif self.at("FETCH") and "limit" not in parts:
                 self.advance()
                 self.choose("FIRST", "NEXT")
-                count = (
-                    self._count() if self.token.kind == NUMBER or self.at("?") else exp.Literal.number("1")
-                )
+                count = self._count() if self.token.kind == NUMBER or self.at("?") else exp.Literal.number("1")
                 parts["limit"] = self.mark(exp.Limit(expression=count), token)
                 self.choose("ROW", "ROWS")
                 self.expect("ONLY")
@@ -95,8 +93,6 @@ class QueryGrammar(RelationGrammar):
         left = self._intersection()
         while self.at("UNION", "EXCEPT"):
             left = self._operation(left, self._intersection)
-        if self.at("MINUS"):
-            self.fail("expected UNION, EXCEPT or INTERSECT")
         return left
 
     def _intersection(self) -> exp.Expression:
@@ -117,8 +113,7 @@ class QueryGrammar(RelationGrammar):
         token = self.token
         if self.at("SELECT"):
             return self._select()
-        if self.at("VALUES", "VALUE") and self.ahead(1).key != ".":
-            self.advance()
+        if self.accept("VALUES"):
             return self.mark(exp.Values(expressions=self.csv(self._row_of_values)), token)
         if self.accept("TABLE"):
             source = self.mark(exp.From(this=self.table_name()), token)
@@ -152,15 +147,15 @@ class QueryGrammar(RelationGrammar):
         parts["expressions"] = self.csv(self._item)
         if self.accept("FROM"):
             parts["from_"], parts["joins"] = self.from_clause()
-        for key, words, rule in (
-            ("where", ("WHERE",), lambda: exp.Where(this=self.expression())),
-            ("group", ("GROUP", "BY"), self._group),
-            ("having", ("HAVING",), lambda: exp.Having(this=self.expression())),
-            ("windows", ("WINDOW",), lambda: self.csv(self._named_window)),
-            ("qualify", ("QUALIFY",), lambda: exp.Qualify(this=self.expression())),
+        for key, word, rule in (
+            ("where", "WHERE", lambda: exp.Where(this=self.expression())),
+            ("group", "GROUP", self._group),
+            ("having", "HAVING", lambda: exp.Having(this=self.expression())),
+            ("windows", "WINDOW", lambda: self.csv(self._named_window)),
+            ("qualify", "QUALIFY", lambda: exp.Qualify(this=self.expression())),
         ):
             first = self.token
-            if self.accept(*words):
+            if self.accept(word):
                 found = rule()
                 parts[key] = found if isinstance(found, list) else self.mark(found, first)
         return self.mark(exp.Select(**parts), token)
@@ -221,17 +216,20 @@ class QueryGrammar(RelationGrammar):
         return exp.Ordered(this=this, desc=desc, nulls_first=nulls_first)
 
     def _group(self) -> exp.Expression:
+        self.expect("BY")
         return exp.Group(expressions=self.csv(self._grouping))
 
     def _grouping(self) -> exp.Expression:
         token = self.token
+        node = None
         if self.accept("GROUPING", "SETS"):
-            sets = self.parenthesised(lambda: self.csv(self._grouping))
-            return self.mark(exp.GroupingSets(expressions=sets), token, self.previous)
-        if self.at("ROLLUP", "CUBE") and self.ahead(1).key == "(":
-            self.advance()
-            sets = self.parenthesised(lambda: self.csv(self._grouping))
-            return self.mark(_GROUPINGS[token.key](expressions=sets), token, self.previous)
+            node = exp.GroupingSets
+        elif self.at("ROLLUP", "CUBE") and self.ahead(1).key == "(":
+            node = _GROUPINGS[self.advance().key]
+        if node is not None:
+            with self.nested():
+                sets = self.parenthesised(lambda: self.csv(self._grouping))
+            return self.mark(node(expressions=sets), token, self.previous)
         if self.accept("(", ")"):
             return self.mark(exp.Tuple(expressions=[]), token)
         return self.expression()

@@ -208,6 +208,4 @@ class RelationGrammar(ExpressionGrammar):
 
 
 def _flat(join: exp.Expression) -> bool:
-    return (
-        join.args.get("side") in (None, "LEFT") and not join.args.get("using") and not join.args.get("method")
-    )
+    return join.args.get("side") in (None, "LEFT") and not join.args.get("using") and not join.args.get("method")

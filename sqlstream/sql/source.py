@@ -28,6 +28,4 @@ class Source:
 
     def unsupported(self, message: str, offset: int, hint: str) -> NotSupported:
         """A NotSupported with its place and text, to be raised by the caller."""
-        return NotSupported(
-            message, hint=hint, position=self.position(offset), sql=self.text, source=self.name
-        )
+        return NotSupported(message, hint=hint, position=self.position(offset), sql=self.text, source=self.name)

@@ -120,9 +120,7 @@ class TableGrammar(QueryGrammar):
         elif self.at_key(0):
             self._table_key(body, token)
         elif self.at("UNIQUE", "FOREIGN", "CHECK") and self.ahead(1).key in ("(", "KEY"):
-            self.unsupported(
-                token, f"{token.key} constraints are not supported", "Flink has PRIMARY KEY only"
-            )
+            self.unsupported(token, f"{token.key} constraints are not supported", "Flink has PRIMARY KEY only")
         else:
             self._column(body)
 
@@ -176,9 +174,7 @@ class TableGrammar(QueryGrammar):
             computed = self.expression()
             text = self.text_since(first)
             comment = self.string() if self.accept("COMMENT") else None
-            body.columns.append(
-                ColumnDef(name, computed=computed, computed_text=text, comment=comment, position=place)
-            )
+            body.columns.append(ColumnDef(name, computed=computed, computed_text=text, comment=comment, position=place))
             return
         if self.at(",", ")"):
             self.fail("expected a type")
@@ -200,9 +196,7 @@ class TableGrammar(QueryGrammar):
             self.unsupported(self.token, "DEFAULT is not supported", "write the value in the INSERT's query")
         if not self.at(",", ")"):
             self.fail("expected , or )")
-        body.columns.append(
-            ColumnDef(name, type_, metadata=metadata, virtual=virtual, comment=comment, position=place)
-        )
+        body.columns.append(ColumnDef(name, type_, metadata=metadata, virtual=virtual, comment=comment, position=place))
 
     # ---- LIKE
 
@@ -215,9 +209,7 @@ class TableGrammar(QueryGrammar):
                 verb = self.choose("INCLUDING", "EXCLUDING", "OVERWRITING")
                 feature = self.choose(*_LIKE_FEATURES)
                 if verb not in _LIKE_FEATURES[feature]:
-                    self.fail_at(
-                        token, f"{verb} {feature} does not exist", "OVERWRITING is for what can be merged"
-                    )
+                    self.fail_at(token, f"{verb} {feature} does not exist", "OVERWRITING is for what can be merged")
                 if feature in (f for _, f in options):
                     self.fail_at(token, f"{feature} is there twice")
                 options.append((verb, feature))

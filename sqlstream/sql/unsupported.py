@@ -5,11 +5,28 @@ from __future__ import annotations
 _CATALOGS = "there is one catalog with one database: name tables without qualifiers"
 _MATERIALIZED = "write INSERT INTO table SELECT …, which runs until it is stopped"
 _MODELS = "call a Python function in its place"
-_JOBS = "use the command line: sqlstream jobs, sqlstream stop"
+_JOBS = "jobs are listed and stopped from the command line"
 _MODULES = "all functions are always there"
 _ROWS = "streams only grow: deduplicate or filter in a query"
 _JARS = "install Python packages with pip"
 _SHELL = "this is a command of the shell, not a statement of a script"
+
+# what a statement's name may go on with
+OBJECTS = frozenset(
+    (
+        "TABLE",
+        "VIEW",
+        "CATALOG",
+        "DATABASE",
+        "FUNCTION",
+        "MATERIALIZED",
+        "MODEL",
+        "MODULE",
+        "MODULES",
+        "JOB",
+        "JAR",
+    )
+)
 
 UNSUPPORTED: dict[tuple[str, ...], str] = {
     ("USE",): _CATALOGS,
@@ -23,8 +40,9 @@ UNSUPPORTED: dict[tuple[str, ...], str] = {
     ("SHOW", "DATABASES"): _CATALOGS,
     ("SHOW", "CURRENT"): _CATALOGS,
     ("SHOW", "CREATE", "CATALOG"): _CATALOGS,
-    ("CREATE", "OR"): "DROP it first, with IF EXISTS",
+    ("CREATE", "OR", "REPLACE"): "DROP it first, with IF EXISTS",
     ("REPLACE",): "DROP it first, with IF EXISTS",
+    ("CREATE", "OR", "ALTER"): _MATERIALIZED,
     ("CREATE", "MATERIALIZED"): _MATERIALIZED,
     ("DROP", "MATERIALIZED"): _MATERIALIZED,
     ("SHOW", "MATERIALIZED"): _MATERIALIZED,
@@ -48,7 +66,6 @@ UNSUPPORTED: dict[tuple[str, ...], str] = {
     ("SHOW", "JOBS"): _JOBS,
     ("DESCRIBE", "JOB"): _JOBS,
     ("DESC", "JOB"): _JOBS,
-    ("STOP", "JOB"): _JOBS,
     ("STOP",): _JOBS,
     ("ALTER",): "DROP and CREATE it anew: definitions hold no data",
     ("LOAD",): _MODULES,

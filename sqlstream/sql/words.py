@@ -24,10 +24,13 @@ RESERVED = frozenset(
     )
 )
 
-# reserved, and yet functions when a parenthesis follows
-CALLABLE = frozenset(
-    ("LEFT", "RIGHT", "GROUPING", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP")
+# reserved, and yet what people call their columns
+NAME_LIKE = frozenset(
+    _words("ARRAY CASE END FULL GROUP INTERVAL LEFT LIMIT OFFSET ORDER PARTITION RIGHT ROW TABLE VALUES WINDOW")
 )
+
+# reserved, and yet functions when a parenthesis follows
+CALLABLE = frozenset(("LEFT", "RIGHT", "GROUPING", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"))
 
 # functions without parentheses
 BARE = frozenset(("CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"))
