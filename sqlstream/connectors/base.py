@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.errors import InternalError, NotSupported
+from sqlstream.errors import InternalError, NotSupported, SqlStreamError
 from sqlstream.options import Option
 from sqlstream.types import Schema, Type
 
@@ -121,6 +121,15 @@ class Source:
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
         """A reader from `position` (None: the start)."""
         raise InternalError("Source.reader")
+
+    def diagnose(self, request: ScanRequest) -> SqlStreamError | None:
+        """After a statement over `relation()` failed inside DuckDB: the error of this source that explains it.
+
+        Reads the splits again through `reader()`, which names file, line and record; None when they read well.
+        """
+        from sqlstream.connectors.relation import first_error
+
+        return first_error(self, request)
 
     def relation(self, connection: duckdb.DuckDBPyConnection, request: ScanRequest) -> str:
         """Batch: SQL of a FROM item giving c0, c1, … (then derived, then `_op`) over all splits, in (split, position) order.

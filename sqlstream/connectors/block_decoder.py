@@ -53,7 +53,7 @@ class BlockDecoder:
         return conform(table.combine_chunks().to_batches()[0], self._request)
 
     def _statement(self, data: bytes) -> pa.Table:
-        with as_file(data, self._format) as path:
+        with as_file(self._decoder.clean(data), self._format) as path:
             records = self._decoder.records(literal(path), block=True)
             return self._cursor.sql(self._decoder.rows(f"({records})", self._constants)).to_arrow_table()
 
@@ -69,7 +69,7 @@ class BlockDecoder:
                 raise DataError(f"{self._path}: {_brief(e)}") from e
             finally:
                 self._cursor.unregister("good_records")
-        with as_file(data, self._format) as path:
+        with as_file(self._decoder.clean(data), self._format) as path:
             try:
                 self._cursor.sql(self._decoder.records(literal(path), block=True)).to_arrow_table()
             except duckdb.Error:

@@ -33,6 +33,7 @@ BATCH = 65_536
 BLOCK = 8 * 2**20
 LONGEST = 256 * 2**20  # bytes of a record, before it is called a broken file
 BOM = b"\xef\xbb\xbf"
+HEAD = 65_536
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,8 @@ class FileReader(SplitReader):
                         yield Piece(batch, row)
                         row += batch.num_rows
                     return
-                except duckdb.IOException as e:
-                    if compression_of(scan.path) is None:
-                        raise RunError(f"{scan.path}: {str(e).splitlines()[0]}") from e
-                    position = {"row": row}
-                except duckdb.Error as e:
+                except (duckdb.Error, pa.ArrowException, OSError) as e:
+                    # DuckDB's, when the stream starts; Arrow's or an OSError with DuckDB's text, later in it
                     if not scan.decoder.blocks:
                         raise DataError(f"{scan.path}: {str(e).splitlines()[0]}") from e
                     position = {"row": row}  # and find the malformed record on the careful way
@@ -134,8 +132,7 @@ class FileReader(SplitReader):
 
     def _statement(self, row: int) -> Iterator[pa.RecordBatch]:
         scan, cursor = self._scan, own_cursor()
-        records = scan.decoder.records(literal(scan.path))
-        sql = scan.decoder.rows(f"({records})", scan.constants) + (f" OFFSET {row}" if row else "")
+        sql = scan.decoder.resumed(literal(scan.path), scan.constants, row)
         for batch in cursor.sql(sql).to_arrow_reader(BATCH):
             if batch.num_rows:
                 yield conform(batch, scan.request)
@@ -166,12 +163,13 @@ def by_statement(path: str, decoder: Decoder) -> bool:
     """Whether one DuckDB statement can read the file."""
     if not decoder.blocks:
         return True
-    if not is_local(path) or compression_of(path) not in (None, "gzip", "zstd"):
+    if not decoder.statement or not is_local(path) or compression_of(path) not in (None, "gzip", "zstd"):
         return False
-    if decoder.byte_order_mark or compression_of(path):
-        return True
-    with open(path, "rb") as file:
-        return file.read(3) != BOM
+    with opened(path, 0) as file:
+        start = file.read(HEAD)
+    mark = len(BOM) if start.startswith(BOM) else 0
+    decoder.head(start[mark:])  # raises when it is wrong
+    return decoder.byte_order_mark or not mark
 
 
 class opened:

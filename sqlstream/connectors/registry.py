@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from sqlstream.connectors.base import Connector, TableContext
 from sqlstream.connectors.blackhole import BlackholeConnector
+from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
 from sqlstream.connectors.nexmark import NexmarkConnector
 from sqlstream.connectors.print import PrintConnector
@@ -14,6 +15,7 @@ from sqlstream.options import read
 
 CONNECTORS: dict[str, type[Connector]] = {
     "blackhole": BlackholeConnector,
+    "datagen": DatagenConnector,
     "filesystem": FilesystemConnector,
     "nexmark": NexmarkConnector,
     "print": PrintConnector,

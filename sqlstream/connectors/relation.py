@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from sqlstream.connectors.base import ScanRequest, Source, Split
-from sqlstream.errors import InternalError
+from sqlstream.errors import InternalError, SqlStreamError
 
 _names = itertools.count()
 BATCH = 65_536
@@ -32,6 +32,16 @@ def register_splits(source: Source, connection: duckdb.DuckDBPyConnection, reque
         rest = itertools.chain([first], batches)
         connection.register(name, pa.RecordBatchReader.from_batches(first.schema, rest))
     return name
+
+
+def first_error(source: Source, request: ScanRequest) -> SqlStreamError | None:
+    """The error that reading all splits of `source` ends with, if it does."""
+    try:
+        for _ in _read(source, source.splits(), request):
+            pass
+    except SqlStreamError as e:
+        return e
+    return None
 
 
 def _read(source: Source, splits: list[Split], request: ScanRequest) -> Iterator[pa.RecordBatch]:

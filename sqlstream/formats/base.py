@@ -42,7 +42,8 @@ class Decoder:
     """Decodes one table's records for one request. Plain data: picklable."""
 
     blocks = True  # can decode a file in blocks; False: only whole files (parquet)
-    byte_order_mark = True  # the whole-file statement copes with one
+    statement = True  # one statement can decode a whole file
+    byte_order_mark = True  # that statement copes with one
 
     def records(self, source: str, file: bool = False, block: bool = False) -> str:
         """SQL of the records layer. `source`: a SQL list or literal of paths. `file`: adds `_file`, the path read.
@@ -54,6 +55,15 @@ class Decoder:
     def rows(self, records: str, constants: Mapping[str, str]) -> str:
         """SQL of the rows layer over FROM item `records`. `constants`: SQL of `$metadata` columns, by key."""
         raise InternalError("Decoder.rows")
+
+    def resumed(self, source: str, constants: Mapping[str, str], row: int) -> str:
+        """SQL of the rows of one file from row `row` on, in order."""
+        sql = self.rows(f"({self.records(source)})", constants)
+        return f"{sql} OFFSET {row}" if row else sql
+
+    def clean(self, block: bytes) -> bytes:
+        """A block without what the statement would trip over (comments)."""
+        return block
 
     def head(self, block: bytes) -> int:
         """How many bytes at the start of a file, after a byte order mark, are no record (a CSV header)."""

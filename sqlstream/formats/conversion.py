@@ -28,6 +28,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def pointer(path: tuple[str, ...]) -> str:
+    """A SQL literal of the JSON pointer to `path`."""
+    return literal("".join("/" + p.replace("~", "~0").replace("/", "~1") for p in path))
+
+
 def raw_type(t: Type) -> str:
     """The type a reader decodes `t` as: the same nesting with VARCHAR leaves, fields by their own names."""
     if t.kind == "ROW":
@@ -67,7 +72,8 @@ def checked_not_null(t: Type, value: str) -> str:
     """`value`, raising where it is NULL though `t` is NOT NULL."""
     if t.nullable:
         return value
-    return f"CASE WHEN ({value}) IS NULL THEN {_fail(t, literal('NULL'))} ELSE {value} END"
+    shown = f"coalesce(CAST(({value}) AS VARCHAR), 'NULL')"
+    return f"CASE WHEN ({value}) IS NULL THEN {_fail(t, shown)} ELSE {value} END"
 
 
 def _fail(t: Type, text: str) -> str:

@@ -17,6 +17,7 @@ from sqlstream.connectors.base import ScanRequest, TableContext
 from sqlstream.formats.base import Decoder, Encoder, Examined, Format
 from sqlstream.formats.conversion import ISO_STANDARD, SQL_STANDARD
 from sqlstream.formats.json_encode import JsonEncoder
+from sqlstream.formats.json_inference import infer_columns
 from sqlstream.formats.json_records import JsonRecords, Leaf
 from sqlstream.options import Option
 from sqlstream.types import Schema
@@ -77,6 +78,11 @@ class JsonFormat(Format):
             leaves, options["json.timestamp-format.standard"], options["json.fail-on-missing-field"]
         )
         return JsonDecoder(records, request)
+
+    def infer(
+        self, cursor: duckdb.DuckDBPyConnection, source: str, options: Mapping[str, Any]
+    ) -> list[tuple[str, Any]]:
+        return list(infer_columns(cursor, source, options["json.timestamp-format.standard"]))
 
     def encoder(self, table: TableContext, options: Mapping[str, Any]) -> Encoder:
         return JsonEncoder(

@@ -25,10 +25,11 @@ from sqlstream.formats.conversion import (
     convert,
     is_scalar,
     literal,
+    pointer,
     quoted,
     raw_type,
 )
-from sqlstream.types import Type
+from sqlstream.types import STRING, Type
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,15 @@ class Leaf:
     name: str
     path: tuple[str, ...]
     type: Type
+    presence: str | None = None  # the value is whether an object is there; this names a field it may have
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A record for which `wrong` (SQL over the leaves' names) holds is malformed."""
+
+    wrong: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class JsonRecords:
     leaves: tuple[Leaf, ...]
     standard: str = SQL_STANDARD
     fail_on_missing: bool = False
+    rules: tuple[Rule, ...] = ()
 
     @property
     def by_document(self) -> bool:
@@ -55,18 +66,37 @@ class JsonRecords:
     def sql(self, source: str, file: bool = False) -> str:
         options = "format='newline_delimited'" + (", filename='_file'" if file else "")
         also = ", r._file" if file else ""
+        return self._ruled(self._sql(source, options, also))
+
+    def _ruled(self, records: str) -> str:
+        """The records, raising where a rule is broken: in the first column, since a filter may not raise."""
+        if not self.rules:
+            return records
+        first = self.leaves[0].name
+        cases = " ".join(
+            f"WHEN {r.wrong} THEN (CASE WHEN CAST(concat({literal(r.reason)}, {first}) AS INTEGER) IS NULL THEN NULL END)"
+            for r in self.rules
+        )
+        return f"SELECT * REPLACE (CASE {cases} ELSE {first} END AS {first}) FROM ({records})"
+
+    def _sql(self, source: str, options: str, also: str) -> str:
         if self.by_document:
             json = f"read_json({source}, {options}, records=false, columns={{'j': 'JSON'}})"
             return f"SELECT {self._from_document(tolerant=False)}{also} FROM {json} AS r"
         tree: dict[str, Any] = {}
-        for leaf in sorted(self.leaves, key=lambda leaf: len(leaf.path)):
-            _put(tree, leaf.path, leaf.type)
+        for leaf in sorted(self.leaves, key=lambda leaf: (leaf.presence is not None, len(leaf.path))):
+            if leaf.presence is not None:
+                _put(tree, (*leaf.path, leaf.presence), STRING)
+            else:
+                _put(tree, leaf.path, leaf.type)
         columns = ", ".join(f"{literal(n)}: {literal(_structure(t))}" for n, t in tree.items()) or "'-': 'VARCHAR'"
         json = f"read_json({source}, {options}, records=true, columns={{{columns}}})"
         values = [self._value(leaf, "r." + ".".join(quoted(p) for p in leaf.path)) for leaf in self.leaves]
         return f"SELECT {', '.join(values) or '1 AS r0'}{also} FROM {json} AS r"
 
     def _value(self, leaf: Leaf, x: str) -> str:
+        if leaf.presence is not None:
+            return f"{x} IS NOT NULL AS {leaf.name}"
         value = convert(leaf.type, x, self.standard)
         if len(leaf.path) == 1:
             value = checked_not_null(leaf.type, value)
@@ -84,12 +114,15 @@ class JsonRecords:
                 if (above := leaf.path[:n]) not in checked:
                     checked.add(above)
                     reason = literal(f"field {'.'.join(above)} is not an object")
-                    why.append(f"WHEN json_type(j, {_pointer(above)}) NOT IN ('OBJECT', 'NULL') THEN {reason}")
+                    why.append(f"WHEN json_type(j, {pointer(above)}) NOT IN ('OBJECT', 'NULL') THEN {reason}")
+            if leaf.presence is not None:
+                values.append(f"coalesce(json_type(j, {pointer(leaf.path)}), 'NULL') <> 'NULL' AS {leaf.name}")
+                continue
             value = self._document_value(leaf.type, leaf.path)
-            present = f"json_type(j, {_pointer(leaf.path)}) <> 'NULL'"
+            present = f"json_type(j, {pointer(leaf.path)}) <> 'NULL'"
             if self.fail_on_missing:
-                parent = f"json_type(j, {_pointer(leaf.path[:-1])})" if leaf.path[1:] else "json_type(j)"
-                missing = f"{parent} = 'OBJECT' AND json_type(j, {_pointer(leaf.path)}) IS NULL"
+                parent = f"json_type(j, {pointer(leaf.path[:-1])})" if leaf.path[1:] else "json_type(j)"
+                missing = f"{parent} = 'OBJECT' AND json_type(j, {pointer(leaf.path)}) IS NULL"
                 why.append(f"WHEN {missing} THEN {literal(f'field {shown} is missing')}")
                 raising = f"CAST(concat({literal(f'field {shown} is missing in ')}, j) AS INTEGER)"
                 value = f"CASE WHEN {missing} THEN (CASE WHEN {raising} IS NULL THEN NULL END) ELSE {value} END"
@@ -98,7 +131,7 @@ class JsonRecords:
                 why.append(f"WHEN coalesce({present}, false) = false THEN {reason}")
                 value = checked_not_null(leaf.type, value)
             if is_scalar(leaf.type):
-                text = f"left(json_extract_string(j, {_pointer(leaf.path)}), 60)"
+                text = f"left(json_extract_string(j, {pointer(leaf.path)}), 60)"
                 reason = f"concat({literal(f'field {shown}: ')}, {text}, {literal(f' is not a {leaf.type.text()}')})"
                 why.append(f"WHEN {present} AND TRY({value}) IS NULL THEN {reason}")
             values.append(f"{f'TRY({value})' if tolerant else value} AS {leaf.name}")
@@ -109,15 +142,15 @@ class JsonRecords:
     def _document_value(self, t: Type, path: tuple[str, ...]) -> str:
         if t.kind == "ROW":
             fields = [f"f{i} := {self._document_value(f.type, (*path, f.name))}" for i, f in enumerate(t.fields)]
-            return f"CASE WHEN json_type(j, {_pointer(path)}) <> 'NULL' THEN struct_pack({', '.join(fields)}) END"
+            return f"CASE WHEN json_type(j, {pointer(path)}) <> 'NULL' THEN struct_pack({', '.join(fields)}) END"
         if is_scalar(t):
-            return convert(t, f"json_extract_string(j, {_pointer(path)})", self.standard)
+            return convert(t, f"json_extract_string(j, {pointer(path)})", self.standard)
         if _row_collides(t):
             raise NotSupported(
                 f"field {'.'.join(path)}: rows inside {t.kind} with field names that differ only by case",
                 hint="declare the field as STRING and take it apart with JSON functions",
             )
-        return convert(t, f"CAST(json_extract(j, {_pointer(path)}) AS {raw_type(t)})", self.standard)
+        return convert(t, f"CAST(json_extract(j, {pointer(path)}) AS {raw_type(t)})", self.standard)
 
     def examine(self, cursor: duckdb.DuckDBPyConnection, block: bytes) -> Examined | None:
         """The good records of `block` and the bad ones; None if some leaf is nested (TRY gives no reason inside one)."""
@@ -129,6 +162,9 @@ class JsonRecords:
         cursor.register("examined", pa.table({"n": numbers, "line": lines}))
         document = "SELECT n, CASE WHEN json_valid(line) THEN CAST(line AS JSON) END AS j FROM examined"
         sql = f"SELECT n, {self._from_document(tolerant=True)} FROM ({document}) ORDER BY n"
+        if self.rules:
+            broken = " ".join(f"WHEN {r.wrong} THEN {literal(r.reason)}" for r in self.rules)
+            sql = f"SELECT * REPLACE (coalesce(_why, CASE {broken} END) AS _why) FROM ({sql})"
         table = cursor.sql(sql).to_arrow_table()
         cursor.unregister("examined")
         good = pc.is_null(table.column("_why"))
@@ -138,11 +174,6 @@ class JsonRecords:
             for n, reason in zip(wrong.column("n").to_pylist(), wrong.column("_why").to_pylist(), strict=True)
         ]
         return Examined(table.filter(good).drop_columns(["n", "_why"]), bad)
-
-
-def _pointer(path: tuple[str, ...]) -> str:
-    """A SQL literal of the JSON pointer to `path`."""
-    return literal("".join("/" + p.replace("~", "~0").replace("/", "~1") for p in path))
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], t: Type) -> None:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from sqlstream.connectors.base import TableContext
 from sqlstream.errors import OptionError, did_you_mean
 from sqlstream.formats.base import Format
+from sqlstream.formats.csv import CsvFormat
+from sqlstream.formats.debezium_json import DebeziumJsonFormat
 from sqlstream.formats.json import JsonFormat
+from sqlstream.formats.parquet import ParquetFormat
 
 FORMATS: dict[str, type[Format]] = {
+    "csv": CsvFormat,
+    "debezium-json": DebeziumJsonFormat,
     "json": JsonFormat,
+    "parquet": ParquetFormat,
 }
 
 

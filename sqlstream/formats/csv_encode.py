@@ -1,0 +1,58 @@
+"""CSV of Arrow batches, by one DuckDB projection. A field is quoted only when it must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.formats.base import Encoder
+from sqlstream.formats.conversion import SQL_STANDARD, literal
+from sqlstream.formats.json_encode import lines, time_text
+from sqlstream.types import Schema, Type, inside
+
+
+@dataclass(frozen=True)
+class CsvEncoder(Encoder):
+    schema: Schema
+    delimiter: str
+    quote: str
+    escape: str
+    null: str
+    header: bool
+
+    def head(self) -> bytes:
+        if not self.header:
+            return b""
+        names = [self._quoted_name(n) for n in self.schema.names]
+        return (self.delimiter.join(names) + "\n").encode()
+
+    def encode(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> list[pa.Buffer]:
+        fields = [f"coalesce({self._field(c.type, f'c{i}')}, {literal(self.null)})" for i, c in enumerate(self.schema)]
+        between = f" || {literal(self.delimiter)} || "
+        return lines(inside(batch, self.schema), between.join(fields))
+
+    def _field(self, t: Type, x: str) -> str:
+        if t.kind in ("BINARY", "VARBINARY"):
+            return f"to_base64({x})"
+        if not t.is_string:
+            text = time_text(t, x, SQL_STANDARD)
+            return text if self.delimiter not in " -:.+0123456789" else self._enclosed(text)
+        return self._enclosed(x)
+
+    def _enclosed(self, x: str) -> str:
+        if not self.quote:
+            return x
+        special = [self.delimiter, self.quote, "\n", "\r", *([self.escape] if self.escape else []), "#"]
+        needs = " OR ".join(f"contains({x}, {literal(s)})" for s in dict.fromkeys(special))
+        body = x
+        if self.escape:
+            body = f"replace({body}, {literal(self.escape)}, {literal(self.escape * 2)})"
+        body = f"replace({body}, {literal(self.quote)}, {literal((self.escape or self.quote) + self.quote)})"
+        return f"CASE WHEN {needs} THEN {literal(self.quote)} || {body} || {literal(self.quote)} ELSE {x} END"
+
+    def _quoted_name(self, name: str) -> str:
+        if not self.quote or not any(s in name for s in (self.delimiter, self.quote, "\n", "\r")):
+            return name
+        return self.quote + name.replace(self.quote, (self.escape or self.quote) + self.quote) + self.quote
