@@ -2,6 +2,8 @@
 
 The grammar is a recursive descent in layers, each one file and one class on top of the last:
 Cursor, TypeGrammar, ExpressionGrammar (with CallGrammar), RelationGrammar, QueryGrammar, then the statements.
+Why not sqlglot's parser: it accepts much that is not Flink SQL, rewrites functions and their arguments, and its
+internals, which a dialect overrides, change between minor versions. Nodes and generator are public and stable.
 A rule begins at its first token and ends behind its last one; it raises ParseError where the text is wrong.
 """
 

@@ -134,10 +134,8 @@ class TableGrammar(QueryGrammar):
         name = self.token
         column = str(self.identifier("a column's name").this)
         if self.at("."):
-            self.fail_at(
-                name, "the watermark's column must be one of the table's own",
-                f"add a computed column for the field and put the watermark on it: ts AS {column}.…",
-            )  # fmt: skip
+            hint = f"add a computed column for the field and put the watermark on it: ts AS {column}.…"
+            self.fail_at(name, "the watermark's column must be one of the table's own", hint)
         self.expect("AS")
         first = self.token
         expression = self.expression()
@@ -186,6 +184,8 @@ class TableGrammar(QueryGrammar):
         key = self.token
         if self.accept("CONSTRAINT"):
             body.constraint = str(self.identifier("a constraint's name").this)
+            if not self.at_key(0):
+                self.fail("expected PRIMARY KEY")
         if self.accept("PRIMARY", "KEY"):
             self._not_enforced(key)
             self._set_key(body, (name,), key)

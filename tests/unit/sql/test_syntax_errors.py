@@ -72,6 +72,7 @@ ERRORS = [
     ("CREATE TABLE t (a INT, ^a STRING)", "the column a is there twice", None),
     ("CREATE TABLE t (a^)", "expected a type, found )", None),
     ("CREATE TABLE t (a INT ^UNIQUE)", "expected , or ), found UNIQUE", None),
+    ("CREATE TABLE t (a INT CONSTRAINT c^)", "expected PRIMARY KEY, found )", None),
     ("CREATE TABLE t (a INT^", "expected , or ), found the end", None),
     ("CREATE TABLE t (^)", "expected a column's name, found )", None),
     ("CREATE TABLE t (a INT ^PRIMARY KEY)", "a PRIMARY KEY must be NOT ENFORCED", "NOT ENFORCED"),
