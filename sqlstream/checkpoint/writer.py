@@ -25,7 +25,7 @@ from sqlstream.checkpoint.storage import CheckpointStorage, failing_as, sha256_o
 from sqlstream.errors import InternalError
 from sqlstream.state.encoding import Packed
 from sqlstream.state.rocks import RocksStore, write_sst
-from sqlstream.state.rows import Block, encode_keys, encode_values, sorted_block
+from sqlstream.state.rows import Block, encode_keys, encode_values, sorted_blocks
 from sqlstream.state.table import StateChanges, StateSpec
 
 SHARED = "shared"
@@ -116,9 +116,9 @@ class StateShard:
             parts.append((keys, values))
             rows += len(keys)
             if rows >= ROWS_A_FILE:
-                out += self._file([sorted_block(parts)], kind)
+                out += self._file(sorted_blocks(parts), kind)
                 parts, rows = [], 0
-        return out + (self._file([sorted_block(parts)], kind) if rows else [])
+        return out + (self._file(sorted_blocks(parts), kind) if rows else [])
 
     def _encoded(self, changes: dict[str, StateChanges]) -> Iterator[tuple[Packed, Packed | None]]:
         for name, change in changes.items():
@@ -128,7 +128,7 @@ class StateShard:
             for rows in change.upserts:
                 yield encode_keys(number, rows), encode_values(change.spec, rows)
 
-    def _file(self, blocks: list[Block] | Iterator[Block], kind: str) -> list[FileEntry]:
+    def _file(self, blocks: Iterator[Block], kind: str) -> list[FileEntry]:
         self._files += 1
         path = self.directory / f"writing-{self._files}.sst"
         rows = write_sst(path, blocks)

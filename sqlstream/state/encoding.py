@@ -60,6 +60,22 @@ class Packed:
         data, o = self.data.tobytes(), self.offsets.tolist()
         return [data[a:b] for a, b in zip(o, o[1:], strict=False)]
 
+    def pick(self, order: Array) -> Packed:
+        """Some of them, in another order."""
+        offsets = np.empty(len(order) + 1, np.int64)
+        out = np.empty(int((self.offsets[order + 1] - self.offsets[order]).sum()), np.uint8)
+        kernels.pick_rows(self.data, self.offsets, order, offsets, out)
+        return Packed(out, offsets)
+
+    @staticmethod
+    def joined(parts: list[Packed]) -> Packed:
+        """One after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        starts = np.cumsum([0, *(p.offsets[-1] for p in parts)])
+        offsets = [p.offsets[:-1] + s for p, s in zip(parts, starts, strict=False)]
+        return Packed(np.concatenate([p.data for p in parts]), np.concatenate([*offsets, starts[-1:]]))
+
     @staticmethod
     def of(strings: list[bytes]) -> Packed:
         offsets = np.zeros(len(strings) + 1, np.int64)
@@ -70,9 +86,7 @@ class Packed:
 # --- encoding ----------------------------------------------------------------------------------------------
 
 
-def encode_rows(
-    arrays: list[pa.Array], n: int, *, prefix: Array | None = None, canonical: bool = False
-) -> Packed:
+def encode_rows(arrays: list[pa.Array], n: int, *, prefix: Array | None = None, canonical: bool = False) -> Packed:
     """Rows of n values of each array, after the bytes of `prefix` (n, p)."""
     columns = [_fields(plain(a), canonical) for a in arrays]
     bitmap = np.zeros((n, -(-len(arrays) // 8)), np.uint8)

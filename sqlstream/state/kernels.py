@@ -692,6 +692,20 @@ def pack_lists(out, at, first, data, offsets):  # type: ignore[no-untyped-def]
         copy(data, begin, out, a, offsets[first[i + 1]] - begin)
 
 
+@kernel(types.void, r(U8), r(I64), r(I64), w(I64), w(U8))
+def pick_rows(data, offsets, order, new_offsets, out):  # type: ignore[no-untyped-def]
+    """Rows in another order."""
+    at = np.int64(0)
+    new_offsets[0] = 0
+    for i in range(order.size):
+        if i + 16 < order.size:
+            prefetch(data, offsets[order[i + 16]])
+        n = offsets[order[i] + 1] - offsets[order[i]]
+        copy(data, offsets[order[i]], out, at, n)
+        at += n
+        new_offsets[i + 1] = at
+
+
 @kernel(B, r(U8), w(I64), r(B), w(U8, 2))
 def unpack_fixed(data, at, valid, values):  # type: ignore[no-untyped-def]
     """False when a row ends too early."""

@@ -16,10 +16,7 @@ from types import TracebackType
 import rocksdict
 
 from sqlstream.errors import CheckpointError
-from sqlstream.state.rows import Block
-
-ROWS_A_BLOCK = 1 << 16
-BYTES_A_BLOCK = 1 << 26
+from sqlstream.state.rows import BYTES_A_BLOCK, ROWS_A_BLOCK, Block
 
 
 def _options() -> rocksdict.Options:

@@ -17,6 +17,9 @@ from sqlstream.state.arrays import Array
 from sqlstream.state.encoding import FORMAT, PREFIX, Packed, as_binary, decode_rows, encode_rows
 from sqlstream.state.table import Rows, StateSpec, lossy
 
+ROWS_A_BLOCK = 1 << 16
+BYTES_A_BLOCK = 1 << 26
+
 # Blocks of key-value rows, ascending by key; a value of None is a tombstone.
 Block = tuple[list[bytes], list[bytes | None]]
 
@@ -40,17 +43,29 @@ def encode_values(spec: StateSpec, rows: Rows) -> Packed:
     return encode_rows([*kept, *rows.values], len(rows), prefix=prefix)
 
 
-def sorted_block(parts: list[tuple[Packed, Packed | None]]) -> Block:
-    """All rows in order of their keys, which are distinct. Values None: tombstones."""
-    keys: list[bytes] = []
-    values: list[bytes | None] = []
-    for k, v in parts:
-        keys += k.tolist()
-        values += [None] * len(k) if v is None else v.tolist()
-    if not keys:
-        return [], []
-    order = pc.sort_indices(pa.chunked_array([as_binary(k) for k, _ in parts])).to_pylist()
-    return [keys[i] for i in order], [values[i] for i in order]
+def sorted_blocks(parts: list[tuple[Packed, Packed | None]]) -> Iterator[Block]:
+    """All rows in order of their keys, which are distinct. Values None: tombstones.
+
+    Python objects are made of a block at a time only; the rest does not hold Python's lock.
+    """
+    if not parts:
+        return
+    keys = Packed.joined([k for k, _ in parts])
+    none = [Packed(np.empty(0, np.uint8), np.zeros(len(k) + 1, np.int64)) for k, _ in parts]
+    values = Packed.joined([n if v is None else v for n, (_, v) in zip(none, parts, strict=True)])
+    gone = np.concatenate([np.full(len(k), v is None) for k, v in parts])
+    order = pc.sort_indices(as_binary(keys)).to_numpy().astype(np.int64)
+    ends = np.cumsum(np.diff(keys.offsets)[order] + np.diff(values.offsets)[order])
+    start = 0
+    while start < len(order):
+        size = BYTES_A_BLOCK + (ends[start - 1] if start else 0)
+        stop = min(start + ROWS_A_BLOCK, max(start + 1, int(np.searchsorted(ends, size))))
+        rows = order[start:stop]
+        some: list[bytes | None] = [*values.pick(rows).tolist()]
+        for i in np.flatnonzero(gone[rows]).tolist():
+            some[i] = None
+        yield keys.pick(rows).tolist(), some
+        start = stop
 
 
 def decode_block(
@@ -69,9 +84,7 @@ def decode_block(
     numbers = k.data[k.offsets[:-1] + 2].astype(np.int64) << 8 | k.data[k.offsets[:-1] + 3]
     for number in np.unique(numbers).tolist():
         if number not in specs:
-            raise CheckpointError(
-                f"rows of state number {number}, which the checkpoint's manifest does not name"
-            )
+            raise CheckpointError(f"rows of state number {number}, which the checkpoint's manifest does not name")
         spec, index = specs[number], np.flatnonzero(numbers == number)
         yield spec, *_decode(spec, k, v, index)
 

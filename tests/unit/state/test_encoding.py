@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from sqlstream.errors import CheckpointError, DataError, InternalError
 from sqlstream.state.encoding import Packed, canonical_bytes, decode_rows, encode_rows
-from sqlstream.state.rows import decode_block, encode_keys, encode_values, sorted_block
+from sqlstream.state.rows import Block, decode_block, encode_keys, encode_values, sorted_blocks
 from sqlstream.state.table import Rows, StateSpec, StateTable
 
 from .strategies import arrays, build, types, values
@@ -102,6 +104,31 @@ def test_composite_keys_are_injective() -> None:
     assert table.upsert(columns)[1].all()
 
 
+def joined(blocks: Iterable[Block]) -> Block:
+    keys, values = [], []
+    for k, v in blocks:
+        keys += k
+        values += v
+    return keys, values
+
+
+def test_sorted_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(bytes([i % 7, i]), bytes(i % 50)) for i in range(200)]
+    parts = [
+        (Packed.of([k for k, _ in rows[:90]]), Packed.of([v for _, v in rows[:90]])),
+        (Packed.of([k for k, _ in rows[90:100]]), None),
+        (Packed.of([k for k, _ in rows[100:]]), Packed.of([v for _, v in rows[100:]])),
+    ]
+    want = sorted((k, None if 90 <= i < 100 else v) for i, (k, v) in enumerate(rows))
+    for most_rows, most_bytes in ((1000, 10**6), (16, 10**6), (1000, 60), (1000, 1)):
+        monkeypatch.setattr("sqlstream.state.rows.ROWS_A_BLOCK", most_rows)
+        monkeypatch.setattr("sqlstream.state.rows.BYTES_A_BLOCK", most_bytes)
+        blocks = list(sorted_blocks(parts))
+        assert list(zip(*joined(blocks), strict=True)) == want and joined([])[0] == []
+        assert all(0 < len(k) <= most_rows for k, _ in blocks)
+    assert list(sorted_blocks([])) == []
+
+
 @slow
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.lists(arrays(n), max_size=3), st.lists(arrays(n), max_size=3))))
 def test_state_rows_come_back(case: tuple[list[pa.Array], list[pa.Array]]) -> None:
@@ -120,7 +147,7 @@ def test_state_rows_come_back(case: tuple[list[pa.Array], list[pa.Array]]) -> No
     table.put(slots, columns)
     changes = table.changes()
     parts = [(encode_keys(7, r), encode_values(spec, r)) for r in changes.upserts]
-    key_bytes, value_bytes = sorted_block(parts)
+    key_bytes, value_bytes = joined(sorted_blocks(parts))
     assert key_bytes == sorted(set(key_bytes)) and len(key_bytes) == table.size
     other = StateTable(spec)
     for found, k, v in decode_block({7: spec}, key_bytes, value_bytes):
