@@ -25,6 +25,13 @@ class Catalog:
         self._relations: dict[bool, dict[str, Table | View]] = {False: {}, True: {}}
         self._functions: dict[bool, dict[str, Function]] = {False: {}, True: {}}
 
+    def copy(self) -> Catalog:
+        """The same names; changes to one do not show in the other."""
+        made = Catalog()
+        made._relations = {k: dict(v) for k, v in self._relations.items()}
+        made._functions = {k: dict(v) for k, v in self._functions.items()}
+        return made
+
     # ---- reading
 
     def relation(self, name: tuple[str, ...], position: Position | None = None) -> Table | View:

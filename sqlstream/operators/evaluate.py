@@ -24,6 +24,18 @@ class Evaluator:
         made._open(sql, time_zone)
         return made
 
+    @staticmethod
+    def constant(sql: str, time_zone: str = "UTC") -> pa.RecordBatch:
+        """The rows of a query over nothing."""
+        con = duck.shared(time_zone)
+        try:
+            duck.prepare_functions(con, sql)
+            return one_batch(con.sql(sql).to_arrow_table())
+        except Exception as e:
+            raise duck.translate(e) from None
+        finally:
+            con.close()
+
     def _open(self, sql: str, time_zone: str) -> None:
         self._sql = sql
         self._connection = duck.shared(time_zone)

@@ -1,0 +1,485 @@
+"""A running job: workers driven epoch by epoch, checkpoints beside them, sinks published when these complete.
+
+    job = Job(graph, settings, …)
+    outcome = job.run()              # in the caller's thread, until inputs end, `stop()` or an error
+
+With one worker everything runs in the caller's thread (state files are written on one background thread). With
+more, each worker has a thread, and an epoch begins for all at once.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import threading
+import time as walltime
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sqlstream.batches import END, NO_WATERMARK
+from sqlstream.checkpoint.coordinator import Attempt, CheckpointCoordinator
+from sqlstream.checkpoint.manifest import Manifest, OperatorState, TaskState
+from sqlstream.checkpoint.restore import key_group_range
+from sqlstream.checkpoint.storage import CheckpointStorage
+from sqlstream.clock import Clock, SystemClock
+from sqlstream.connectors.base import SinkTask, Split
+from sqlstream.errors import CheckpointError, SqlStreamError
+from sqlstream.operators.sink import Receive, Sink
+from sqlstream.operators.source_scan import SourceScan, SplitState
+from sqlstream.runtime.channels import LocalChannels, TaskFailed
+from sqlstream.runtime.directory import JobDirectory, JobState
+from sqlstream.runtime.graph import JobGraph
+from sqlstream.runtime.worker import EpochCommand, EpochReport, TaskShare, Worker, WorkerSettings
+
+# Rows an epoch takes at most when it catches up: large enough that fixed costs of operators do not show.
+CATCH_UP_ROWS = 262_144
+CATCH_UP_SECONDS = 1.0
+IDLE_WAIT = 0.005, 0.1  # seconds between looks at sources that have nothing: first, and after some time
+DISCOVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """`interval`: µs between checkpoints, 0 for none. `seed`: random epoch sizes (tests)."""
+
+    name: str = "job"
+    parallelism: int = 1
+    interval: int = 10_000_000
+    retained: int = 2
+    idle_timeout: int = 0
+    time_zone: str = "UTC"
+    max_rows: int | None = None
+    seed: int | None = None
+    at_least_once: bool = False
+
+
+@dataclass
+class Progress:
+    """What a job tells while it runs; the console, the shell and tests look at it."""
+
+    state: str = "CREATED"
+    rows_in: int = 0
+    rows_out: int = 0
+    epoch: int = 0
+    watermark: int = NO_WATERMARK
+    checkpoint: int | None = None
+    checkpoint_time: float | None = None
+    late_rows: int = 0
+    skipped_records: int = 0
+    messages: list[str] = field(default_factory=list)
+
+
+class Job:
+    """One run of a graph. `directory` makes it durable."""
+
+    def __init__(
+        self,
+        graph: JobGraph,
+        options: JobOptions,
+        *,
+        directory: JobDirectory | None = None,
+        fresh: bool = False,
+        clock: Clock | None = None,
+        receive: Receive | None = None,
+        on_epoch: Callable[[Progress], None] | None = None,
+        on_late: Callable[[str, pa.RecordBatch], None] | None = None,
+        on_message: Callable[[str], None] | None = None,
+    ) -> None:
+        self.graph = graph
+        self.options = options
+        self.directory = directory
+        self.fresh = fresh
+        self.clock: Clock = clock or SystemClock()
+        self.receive = receive
+        self.progress = Progress()
+        self._on_epoch = on_epoch
+        self._on_late = on_late
+        self._on_message = on_message
+        self._stop = threading.Event()
+        self._random = random.Random(options.seed) if options.seed is not None else None
+        self._workers: list[Worker] = []
+        self._coordinator: CheckpointCoordinator | None = None
+        self._writing: tuple[Attempt | int, Future[Manifest | None], list[TaskShare]] | None = None
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._splits: dict[int, list[Split]] = {}
+        self._known_splits: dict[int, dict[str, SplitState]] = {}
+        self._late_lock = threading.Lock()
+        self._run_state: JobState | None = None
+        self._epoch = 0
+
+    # ---- from outside
+
+    def stop(self) -> None:
+        """Asks the job to end after the epoch, with a last checkpoint if it is durable. From any thread."""
+        self._stop.set()
+
+    def run(self) -> Progress:
+        """Runs to the end. Raises what made it fail; the last checkpoint stays."""
+        local = Path(tempfile.mkdtemp(prefix="sqlstream-"))
+        if self.directory is not None:
+            self.directory.acquire()
+        try:
+            if not self._begin(local):
+                return self.progress
+            self.progress.state = "RUNNING"
+            self._loop()
+            self._end()
+            return self.progress
+        except BaseException as e:
+            self.progress.state = "FAILED"
+            if isinstance(e, KeyboardInterrupt):
+                self.progress.state = "CANCELED"
+            self._record(self.progress.state, "" if isinstance(e, KeyboardInterrupt) else str(e).splitlines()[0])
+            raise
+        finally:
+            for w in self._workers:
+                w.close()
+            self._background.shutdown(wait=True)
+            if self.directory is not None:
+                self.directory.release()
+            shutil.rmtree(local, ignore_errors=True)
+
+    # ---- start
+
+    def _begin(self, local: Path) -> bool:
+        """Makes the workers, restored from the newest good checkpoint. False when the job had finished before."""
+        o = self.options
+        storage: CheckpointStorage | None = None
+        manifest: Manifest | None = None
+        run = uuid.uuid4().hex[:8]
+        cache = local / "cache"
+        if self.directory is not None:
+            before = None if self.fresh else self.directory.read()
+            state = before or self.directory.new_run()
+            self._run_state = state
+            run = state.run
+            storage = CheckpointStorage(state.checkpoints)
+            self._coordinator = CheckpointCoordinator(
+                storage, f"{state.job}/{run}", retained=o.retained, clock=self.clock, cache=cache
+            )
+            found = self._coordinator.latest()
+            if found is not None:
+                manifest = found.manifest
+                for text in found.skipped:
+                    self._say(f"warning: {text}")
+                self._check_plan(manifest)
+                if manifest.metrics.get("finished"):
+                    self._publish(manifest, run)
+                    self._say(f"job {state.job} has finished: nothing to do (--fresh runs it anew)")
+                    self._record("FINISHED")
+                    self.progress.state = "FINISHED"
+                    return False
+                self._say(
+                    f"job {state.job} resumes from checkpoint {manifest.checkpoint_id} of {manifest.created}, "
+                    f"{manifest.metrics.get('rows_in', 0):,} rows in"
+                )
+            self.directory.write(replace(state, state="RUNNING", message=""))
+        settings = WorkerSettings(
+            o.name, run, o.parallelism, self.directory is not None, local, o.idle_timeout, o.time_zone
+        )
+        self._settings = settings
+        channels = LocalChannels(o.parallelism)
+        self._channels = channels
+        for t in range(o.parallelism):
+            worker = Worker(self.graph, t, settings, self.clock, channels, self._receive_one, self._late, storage)
+            self._workers.append(worker)
+        if manifest is not None:
+            self._epoch = manifest.epoch
+            self.progress.checkpoint = manifest.checkpoint_id
+            for key in ("rows_in", "rows_out", "late_rows"):
+                setattr(self.progress, key, manifest.metrics.get(key, 0))
+        self._before = replace(self.progress)
+        self._publish(manifest, run)
+        self._discover(manifest)
+        for worker in self._workers:
+            worker.open(manifest, cache)
+        self._assign_all(manifest)
+        return True
+
+    def _check_plan(self, manifest: Manifest) -> None:
+        if manifest.plan_fingerprint == self.graph.fingerprint:
+            return
+        import difflib
+
+        changes = [
+            line
+            for line in difflib.unified_diff(
+                manifest.plan.splitlines(), self.graph.text.splitlines(), "checkpoint", "now", lineterm="", n=1
+            )
+        ]
+        raise CheckpointError(
+            f"the plan of job {self.options.name} is not that of its checkpoint {manifest.checkpoint_id}:\n  "
+            + "\n  ".join(changes),
+            hint="run the statement as it was, give the changed one another pipeline.name, or start anew with --fresh",
+        )
+
+    def _publish(self, manifest: Manifest | None, run: str) -> None:
+        """Publishes again what the checkpoint prepared, and removes what no checkpoint knows."""
+        for i, node in enumerate(self.graph.nodes):
+            if isinstance(node, Sink):
+                task = SinkTask(self.options.name, run, 0, self.directory is not None)
+                committer = node.sink.committer(task)
+                known = [] if manifest is None else manifest.sinks.get(self.graph.ids[i], [])
+                if known:
+                    committer.commit(known)
+                committer.clean(known)
+
+    # ---- splits
+
+    def _discover(self, manifest: Manifest | None) -> None:
+        for i, node in enumerate(self.graph.nodes):
+            if isinstance(node, SourceScan):
+                old = {} if manifest is None else manifest.sources.get(self.graph.ids[i], {})
+                states = {k: SplitState.from_json(k, v) for k, v in old.items()}
+                known = tuple(s.split for s in sorted(states.values(), key=lambda s: s.split.number))
+                if not (node.source.bounded and known):
+                    known = tuple(node.source.splits(known))
+                self._splits[i] = list(known)
+                self._known_splits[i] = states
+        self._discovered = walltime.monotonic()
+
+    def _assign_all(self, manifest: Manifest | None) -> None:
+        for i, splits in self._splits.items():
+            node = self.graph.nodes[i]
+            assert isinstance(node, SourceScan)
+            for t, worker in enumerate(self._workers):
+                mine = [
+                    self._known_splits[i].get(s.id) or SplitState(s)
+                    for n, s in enumerate(splits)
+                    if n % len(self._workers) == t
+                ]
+                worker.assign(i, mine, node.source.bounded)
+
+    def _look_for_splits(self) -> None:
+        if walltime.monotonic() - self._discovered < DISCOVERY_SECONDS:
+            return
+        for i, known in self._splits.items():
+            node = self.graph.nodes[i]
+            assert isinstance(node, SourceScan)
+            if node.source.bounded:
+                continue
+            found = node.source.splits(tuple(known))
+            for n in range(len(known), len(found)):
+                self._workers[n % len(self._workers)].assign(i, [SplitState(found[n])], False)
+            self._splits[i] = list(found)
+        self._discovered = walltime.monotonic()
+
+    # ---- the loop
+
+    def _loop(self) -> None:
+        o = self.options
+        last = self.clock.monotonic()
+        idle = 0.0
+        pool = ThreadPoolExecutor(o.parallelism, thread_name_prefix="task") if o.parallelism > 1 else None
+        try:
+            while True:
+                self._collect_checkpoint(wait=False)
+                stopping = self._stop.is_set()
+                due = o.interval > 0 and (self.clock.monotonic() - last) * 1e6 >= o.interval
+                attempt: Attempt | int | None = None
+                if (due or stopping) and self._takes_checkpoints():
+                    if stopping:
+                        self._collect_checkpoint(wait=True)
+                    if self._writing is None:
+                        attempt = self._coordinator.begin() if self._coordinator is not None else self._epoch + 1
+                        last = self.clock.monotonic()
+                self._epoch += 1
+                command = EpochCommand(
+                    self._epoch, self.clock.now(), 0 if stopping else self._budget(), CATCH_UP_SECONDS, _number(attempt)
+                )
+                reports = self._step(command, pool)
+                self._report(reports)
+                finished = all(r.finished for r in reports)
+                if attempt is not None:
+                    self._write(attempt, reports, finished)
+                if finished or stopping:
+                    if not finished:
+                        self.progress.state = "CANCELED"
+                    self._last(reports, attempt, finished)
+                    return
+                if sum(r.read for r in reports):
+                    idle = 0.0
+                else:
+                    # Nothing came: wait a little, longer when it goes on.
+                    idle += 1
+                    self._look_for_splits()
+                    self._stop.wait(min(IDLE_WAIT[0] * idle, IDLE_WAIT[1]))
+        finally:
+            if pool is not None:
+                pool.shutdown(wait=True)
+
+    def _takes_checkpoints(self) -> bool:
+        """Durable jobs do; others publish their sinks in the same rhythm."""
+        return self._coordinator is not None or any(isinstance(n, Sink) for n in self.graph.nodes)
+
+    def _budget(self) -> int:
+        if self._random is not None:
+            kind = self._random.random()
+            if kind < 0.2:
+                return 1
+            return self._random.randint(1, 50) if kind < 0.5 else self._random.randint(1, 5000)
+        return self.options.max_rows or CATCH_UP_ROWS
+
+    def _step(self, command: EpochCommand, pool: ThreadPoolExecutor | None) -> list[EpochReport]:
+        if pool is None:
+            return [self._workers[0].epoch(command)]
+
+        def one(worker: Worker) -> EpochReport:
+            try:
+                return worker.epoch(command)
+            except BaseException:
+                self._channels.failed.set()
+                raise
+
+        futures = [pool.submit(one, w) for w in self._workers]
+        errors = [f.exception() for f in futures]
+        first = next((e for e in errors if e is not None and not isinstance(e, TaskFailed)), None)
+        if first is not None:
+            raise first
+        return [f.result() for f in futures]
+
+    def _report(self, reports: list[EpochReport]) -> None:
+        p = self.progress
+        p.epoch = self._epoch
+        p.rows_in = self._before.rows_in + sum(r.rows_in for r in reports)
+        p.rows_out = self._before.rows_out + sum(r.rows_out for r in reports)
+        p.watermark = min(r.watermark for r in reports)
+        p.skipped_records = sum(r.skipped for r in reports)
+        if self._on_epoch is not None:
+            self._on_epoch(p)
+
+    # ---- checkpoints
+
+    def _write(self, attempt: Attempt | int, reports: list[EpochReport], finished: bool) -> None:
+        """Writes the checkpoint in the background."""
+        shares = [r.share for r in reports]
+        assert all(s is not None for s in shares)
+        metrics = {
+            "rows_in": self.progress.rows_in,
+            "rows_out": self.progress.rows_out,
+            "late_rows": self.progress.late_rows,
+            "watermark": None if self.progress.watermark in (END, NO_WATERMARK) else self.progress.watermark,
+            "finished": finished,
+        }
+        good = [s for s in shares if s is not None]
+        future = self._background.submit(self._complete, attempt, good, self._epoch, metrics)
+        self._writing = (attempt, future, good)
+
+    def _complete(
+        self, attempt: Attempt | int, shares: list[TaskShare], epoch: int, metrics: dict[str, Any]
+    ) -> Manifest | None:
+        if isinstance(attempt, int):
+            return None
+        assert self._coordinator is not None and self._run_state is not None
+        o = self.options
+        operators: dict[str, OperatorState] = {}
+        for node_id in shares[0].states:
+            tasks = []
+            for t, share in enumerate(shares):
+                files = share.pending[node_id].run() if node_id in share.pending else ()
+                attempt.protected.update(f.name for f in files)
+                tasks.append(TaskState(t, key_group_range(t, o.parallelism), files, share.snapshots.get(node_id, {})))
+            head = shares[0].states[node_id]
+            operators[node_id] = OperatorState(head.name, head.states, tuple(tasks))
+        sources: dict[str, dict[str, Any]] = {}
+        sinks: dict[str, list[Any]] = {}
+        for share in shares:
+            for node_id, splits in share.sources.items():
+                sources.setdefault(node_id, {}).update(splits)
+            for node_id, parts in share.sinks.items():
+                sinks.setdefault(node_id, []).extend(parts)
+        manifest = Manifest(
+            f"{self._run_state.job}/{self._run_state.run}",
+            o.name,
+            self._run_state.run,
+            attempt.checkpoint_id,
+            epoch,
+            datetime.now(UTC).isoformat(timespec="milliseconds"),
+            self.graph.fingerprint,
+            self.graph.text,
+            o.parallelism,
+            operators,
+            sources,
+            sinks,
+            metrics,
+        )
+        return self._coordinator.complete(attempt, manifest)
+
+    def _collect_checkpoint(self, wait: bool) -> None:
+        """When the background is done: publishes the sinks' share."""
+        if self._writing is None:
+            return
+        attempt, future, shares = self._writing
+        if not wait and not future.done():
+            return
+        self._writing = None
+        try:
+            manifest = future.result()
+        except SqlStreamError:
+            if isinstance(attempt, Attempt) and self._coordinator is not None:
+                self._coordinator.abort(attempt)
+            raise
+        for i, node in enumerate(self.graph.nodes):
+            if isinstance(node, Sink):
+                parts = [p for s in shares for p in s.sinks.get(self.graph.ids[i], [])]
+                if parts:
+                    s = self._settings
+                    node.sink.committer(SinkTask(s.job, s.run, 0, s.durable)).commit(parts)
+        if manifest is not None:
+            self.progress.checkpoint = manifest.checkpoint_id
+            self.progress.checkpoint_time = walltime.time()
+
+    def _last(self, reports: list[EpochReport], attempt: Attempt | int | None, finished: bool) -> None:
+        """The last checkpoint: all that is left is prepared and published."""
+        self._collect_checkpoint(wait=True)
+        if attempt is None and self._takes_checkpoints():
+            attempt = self._coordinator.begin() if self._coordinator is not None else self._epoch + 1
+            number = _number(attempt)
+            assert number is not None
+            for r, w in zip(reports, self._workers, strict=True):
+                r.share = w.share(number)
+            self._write(attempt, reports, finished)
+            self._collect_checkpoint(wait=True)
+
+    def _end(self) -> None:
+        if self.progress.state == "RUNNING":
+            self.progress.state = "FINISHED"
+        self._record(self.progress.state)
+
+    # ---- small things
+
+    def _record(self, state: str, message: str = "") -> None:
+        if self.directory is None or self._run_state is None:
+            return
+        try:
+            self.directory.write(replace(self._run_state, state=state, message=message))
+        except SqlStreamError:
+            if state == "FINISHED":
+                raise
+
+    def _receive_one(self, batch: pa.RecordBatch, kinds: Any) -> None:
+        if self.receive is not None:
+            self.receive(batch, kinds)
+
+    def _late(self, node_id: str, batch: pa.RecordBatch) -> None:
+        with self._late_lock:
+            self.progress.late_rows += batch.num_rows
+            if self._on_late is not None:
+                self._on_late(node_id, batch)
+
+    def _say(self, text: str) -> None:
+        self.progress.messages.append(text)
+        if self._on_message is not None:
+            self._on_message(text)
+
+
+def _number(attempt: Attempt | int | None) -> int | None:
+    return attempt.checkpoint_id if isinstance(attempt, Attempt) else attempt

@@ -1,0 +1,283 @@
+"""A worker runs one subtask of every operator: epoch by epoch, the whole plan over its share of the key groups.
+
+All workers run the same program; only Exchange nodes make them talk. So an epoch is: read from the sources, step
+every operator once in topological order, hand sinks their changes. A checkpoint is taken between two epochs.
+"""
+
+from __future__ import annotations
+
+import time as walltime
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sqlstream.batches import END, NO_WATERMARK, Delta
+from sqlstream.checkpoint.manifest import Manifest, OperatorState
+from sqlstream.checkpoint.restore import key_group_range, restore_task
+from sqlstream.checkpoint.storage import CheckpointStorage
+from sqlstream.checkpoint.writer import Pending, StateShard
+from sqlstream.clock import Clock
+from sqlstream.connectors.base import SinkTask
+from sqlstream.errors import InternalError
+from sqlstream.operators.base import Operator, OperatorContext
+from sqlstream.operators.exchange import Exchange, partition
+from sqlstream.operators.sink import Collect, CollectOperator, Receive, Sink, SinkOperator
+from sqlstream.operators.source_scan import ScanTask, SourceScan, SplitState
+from sqlstream.runtime.channels import Channels
+from sqlstream.runtime.graph import JobGraph
+from sqlstream.state.table import StateSpec, StateTable
+
+Late = Callable[[str, pa.RecordBatch], None]
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What all workers of a job are told."""
+
+    job: str
+    run: str
+    parallelism: int
+    durable: bool
+    directory: Path  # local, for state files; one below it for each worker
+    idle_timeout: int = 0
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True)
+class EpochCommand:
+    """`max_rows`: how much to read at most; `deadline`: seconds of reading at most. `checkpoint`: take one after."""
+
+    number: int
+    proctime: int
+    max_rows: int
+    seconds: float
+    checkpoint: int | None = None
+
+
+@dataclass
+class TaskShare:
+    """One worker's part of a checkpoint. State files are written by `pending`, beside processing."""
+
+    pending: dict[str, Pending] = field(default_factory=dict)
+    states: dict[str, OperatorState] = field(default_factory=dict)  # names and schemas only
+    snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sinks: dict[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass
+class EpochReport:
+    rows_in: int = 0
+    rows_out: int = 0
+    read: int = 0  # rows read in this epoch
+    watermark: int = NO_WATERMARK
+    finished: bool = False
+    skipped: int = 0
+    share: TaskShare | None = None
+
+
+@dataclass
+class OperatorMetrics:
+    """Always on: a step costs two clock reads."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    seconds: float = 0.0
+
+
+class Worker:
+    def __init__(
+        self,
+        graph: JobGraph,
+        subtask: int,
+        settings: WorkerSettings,
+        clock: Clock,
+        channels: Channels,
+        receive: Receive | None,
+        late: Late,
+        storage: CheckpointStorage | None,
+    ) -> None:
+        self.graph = graph
+        self.subtask = subtask
+        self.settings = settings
+        self.clock = clock
+        self.channels = channels
+        self.receive = receive
+        self.late = late
+        self.storage = storage
+        self.directory = settings.directory / f"task-{subtask}"
+        self.scans: dict[int, ScanTask] = {}
+        self.operators: dict[int, Operator] = {}
+        self.tables: dict[int, dict[str, StateTable]] = {}
+        self.shards: dict[int, StateShard] = {}
+        self.metrics = [OperatorMetrics() for _ in graph.nodes]
+        self._full: set[int] = set()
+
+    # ---- start and end
+
+    def open(self, manifest: Manifest | None, cache: Path | None = None) -> None:
+        """Makes operators with their state, from the checkpoint if there is one. Splits come by `assign`."""
+        for i, node in enumerate(self.graph.nodes):
+            if isinstance(node, SourceScan):
+                self.scans[i] = ScanTask(node, self.clock, self.settings.idle_timeout)
+            elif not isinstance(node, Exchange):
+                self.operators[i] = self._operator(i, manifest, cache)
+
+    def _operator(self, i: int, manifest: Manifest | None, cache: Path | None) -> Operator:
+        node, node_id = self.graph.nodes[i], self.graph.ids[i]
+        states = node.states()
+        snapshots: list[dict[str, Any]] = []
+        tables = {s.name: StateTable(s) for s in states}
+        place = self.directory / node_id
+        if self.storage is not None and states:
+            self.shards[i] = StateShard(self.storage, place / "files", states)
+        old = None if manifest is None else manifest.operators.get(node_id)
+        if old is not None:
+            groups = key_group_range(self.subtask, self.settings.parallelism)
+            if states:
+                assert self.storage is not None
+                restored = restore_task(self.storage, old, states, groups, place / "restore", cache)
+                tables = restored.tables
+                if restored.same:
+                    self.shards[i].resume(restored.chain, restored.local)
+                else:
+                    self._full.add(i)
+            snapshots = [t.snapshot for t in old.tasks if t.key_groups[0] < groups[1] and groups[0] < t.key_groups[1]]
+        self.tables[i] = tables
+
+        def state(spec: StateSpec) -> StateTable:
+            if spec.name not in tables:
+                raise InternalError(f"{node_id} has no state {spec.name}")
+            return tables[spec.name]
+
+        def late(batch: pa.RecordBatch) -> None:
+            self.late(node_id, batch)
+
+        context = OperatorContext(
+            node_id,
+            self.subtask,
+            self.settings.parallelism,
+            self.clock,
+            state,
+            late,
+            snapshots,
+            self.settings.time_zone,
+        )
+        if isinstance(node, Sink):
+            s = self.settings
+            operator: Operator = node.writing(context, SinkTask(s.job, s.run, self.subtask, s.durable))
+        elif isinstance(node, Collect):
+            if self.receive is None:
+                raise InternalError("a query without a receiver")
+            operator = CollectOperator(node, context, self.receive)
+        else:
+            operator = node.operator(context)
+        operator.open()
+        return operator
+
+    def assign(self, node: int, splits: list[SplitState], complete: bool) -> None:
+        scan = self.scans[node]
+        scan.add(splits)
+        scan.complete = complete
+
+    def close(self) -> None:
+        for scan in self.scans.values():
+            scan.close()
+        for operator in self.operators.values():
+            operator.close()
+
+    # ---- one epoch
+
+    def epoch(self, command: EpochCommand) -> EpochReport:
+        report = EpochReport()
+        report.read = self._read(command)
+        deltas: list[Delta | None] = [None] * len(self.graph.nodes)
+        readers = [0] * len(self.graph.nodes)
+        for inputs in self.graph.inputs:
+            for i in inputs:
+                readers[i] += 1
+        ended = all(s.finished for s in self.scans.values())
+        proctime = END if ended else command.proctime
+        for i, node in enumerate(self.graph.nodes):
+            started = walltime.perf_counter()
+            given = [deltas[j] for j in self.graph.inputs[i]]
+            inputs_now = [d for d in given if d is not None]
+            metrics = self.metrics[i]
+            if i in self.scans:
+                made = self.scans[i].delta(proctime)
+            elif isinstance(node, Exchange):
+                parts = partition(node, inputs_now[0], self.settings.parallelism)
+                made = self.channels.exchange(i, self.subtask, parts, inputs_now[0].time)
+            else:
+                made = self.operators[i].step(inputs_now)
+            metrics.seconds += walltime.perf_counter() - started
+            metrics.rows_in += sum(d.num_rows for d in inputs_now)
+            metrics.rows_out += made.num_rows
+            deltas[i] = made
+            for j in self.graph.inputs[i]:
+                readers[j] -= 1
+                if not readers[j]:
+                    deltas[j] = None  # its memory is free as soon as the last reader is done
+        report.rows_in = sum(s.rows_read for s in self.scans.values())
+        sinks = [o for o in self.operators.values() if isinstance(o, (SinkOperator, CollectOperator))]
+        report.rows_out = sum(o.rows_written for o in sinks)
+        report.finished = ended
+        report.skipped = sum(s.skipped for s in self.scans.values())
+        marks = [s.watermark() for s in self.scans.values()]
+        live = [m for m, idle in marks if not idle]
+        report.watermark = min(live) if live else max((m for m, _ in marks), default=END)
+        if command.checkpoint is not None:
+            report.share = self.share(command.checkpoint)
+        return report
+
+    def _read(self, command: EpochCommand) -> int:
+        """Reads from the splits, the one with the lowest watermark first, so that none runs far ahead."""
+        started = walltime.monotonic()
+        total = 0
+        empty: set[int] = set()
+        open_splits = sum(len(s.candidates()) for s in self.scans.values() if s.node.watermark is not None)
+        chunk = max(command.max_rows // max(open_splits, 1), 4096)
+        while total < command.max_rows:
+            choice: tuple[tuple[int, int], ScanTask, SplitState] | None = None
+            for scan in self.scans.values():
+                for s in scan.candidates():
+                    if id(s) in empty:
+                        continue
+                    # without watermarks one split after the other, so that few files are open at once
+                    rank = (s.watermark, s.split.number)
+                    if choice is None or rank < choice[0]:
+                        choice = (rank, scan, s)
+            if choice is None:
+                break
+            _, scan, split = choice
+            got = scan.read(split, min(chunk, command.max_rows - total))
+            total += got
+            if not got:
+                empty.add(id(split))
+            if walltime.monotonic() - started > command.seconds:
+                break
+        return total
+
+    def share(self, checkpoint: int) -> TaskShare:
+        share = TaskShare()
+        for i, operator in self.operators.items():
+            node, node_id = self.graph.nodes[i], self.graph.ids[i]
+            if isinstance(operator, SinkOperator):
+                share.sinks[node_id] = operator.prepare(checkpoint)
+            if self.storage is None:
+                continue
+            share.snapshots[node_id] = operator.snapshot()
+            if i in self.shards:
+                full = i in self._full
+                changes = {name: t.changes(full=full) for name, t in self.tables[i].items()}
+                share.pending[node_id] = self.shards[i].prepare(changes, full=full)
+                self._full.discard(i)
+                share.states[node_id] = OperatorState(node.name, self.shards[i].schemas())
+            else:
+                share.states[node_id] = OperatorState(node.name)
+        for i, scan in self.scans.items():
+            share.sources[self.graph.ids[i]] = scan.positions()
+        return share
