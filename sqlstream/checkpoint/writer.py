@@ -92,9 +92,8 @@ class StateShard:
                 raise InternalError(f"checkpoint share {number} runs after {self._ran}")
             while self._queue and self._queue[0][0] <= number:
                 _, changes, full = self._queue[0]
-                written = self._write(changes, BASE if full else DELTA)
-                self._chain = [] if full else self._chain
-                self._chain += written
+                kept = [] if full else self._chain
+                self._chain = kept + self._write(changes, DELTA if kept else BASE)
                 self._queue.pop(0)
             if self._outgrown():
                 self._merge()
@@ -112,7 +111,7 @@ class StateShard:
     def _write(self, changes: dict[str, StateChanges], kind: str) -> list[FileEntry]:
         """Files of bounded size; a row is in one of them only."""
         out, parts, rows = [], list[tuple[Packed, Packed | None]](), 0
-        for keys, values in self._encoded(changes):
+        for keys, values in self._encoded(changes, kind):
             parts.append((keys, values))
             rows += len(keys)
             if rows >= ROWS_A_FILE:
@@ -120,10 +119,10 @@ class StateShard:
                 parts, rows = [], 0
         return out + (self._file(sorted_blocks(parts), kind) if rows else [])
 
-    def _encoded(self, changes: dict[str, StateChanges]) -> Iterator[tuple[Packed, Packed | None]]:
+    def _encoded(self, changes: dict[str, StateChanges], kind: str) -> Iterator[tuple[Packed, Packed | None]]:
         for name, change in changes.items():
             number = self._numbers[name]
-            for rows in change.deleted:
+            for rows in change.deleted if kind == DELTA else ():
                 yield encode_keys(number, rows), None
             for rows in change.upserts:
                 yield encode_keys(number, rows), encode_values(change.spec, rows)
