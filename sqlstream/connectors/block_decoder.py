@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from sqlstream.connectors.base import ScanRequest
 from sqlstream.connectors.derive import conform
-from sqlstream.errors import DataError
+from sqlstream.errors import DataError, InternalError
 from sqlstream.formats.base import Bad, Decoder
 from sqlstream.formats.conversion import literal
 from sqlstream.formats.cursor import block as as_file
@@ -46,6 +46,8 @@ class BlockDecoder:
         """The rows of `data`, whose first line is line `first_line` (from 1) of the file; None when there are none."""
         try:
             table = self._statement(data)
+        except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as e:
+            raise InternalError(f"{self._path}: the statement that decodes it is wrong: {e}") from e
         except duckdb.Error as e:
             table = self._salvage(data, first_line, e)
         if not table.num_rows:

@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 from sqlstream.connectors.base import ScanRequest, TableContext
 from sqlstream.errors import DataError, NotSupported
 from sqlstream.formats.base import Bad, Decoder, Encoder, Examined, Format
-from sqlstream.formats.conversion import checked_not_null, convert, is_scalar, literal
+from sqlstream.formats.conversion import SQL_STANDARD, checked_not_null, convert, is_scalar, literal, quoted
 from sqlstream.formats.csv_encode import CsvEncoder
-from sqlstream.formats.inference import column_type
+from sqlstream.formats.inference import column_type, settled
 from sqlstream.formats.json import METADATA, with_derived
 from sqlstream.options import Option
 from sqlstream.types import Schema, Type
@@ -227,12 +227,17 @@ class CsvFormat(Format):
     ) -> list[tuple[str, Any]]:
         d = dialect_of(options)
         escape = d.escape or d.quote
-        relation = cursor.sql(
-            f"SELECT * FROM read_csv({source}, header={str(d.header).lower()}, delim={literal(d.delimiter)}, "
-            f"quote={literal(d.quote)}, escape={literal(escape)}, timestampformat='%Y-%m-%d %H:%M:%S.%g')"
-        )
-        names = relation.columns if d.header else [f"f{i}" for i in range(len(relation.columns))]
-        return [(n, column_type(t)) for n, t in zip(names, relation.types, strict=True)]
+        dialect = f"delim={literal(d.delimiter)}, quote={literal(d.quote)}, escape={literal(escape)}"
+        null = "" if d.null is None else f", nullstr={literal(d.null)}"
+        comment = ", comment='#'" if d.comments else ""
+        csv_options = f"header={str(d.header).lower()}, {dialect}{null}{comment}"
+        relation = cursor.sql(f"SELECT * FROM read_csv({source}, {csv_options})")
+        names = relation.columns
+        out = []
+        for i, (name, t) in enumerate(zip(names, map(column_type, relation.types), strict=True)):
+            data = f"SELECT nullif({quoted(name)}, '') AS x FROM read_csv({source}, all_varchar=true, {csv_options})"
+            out.append((name if d.header else f"f{i}", settled(cursor, data, "x", t, SQL_STANDARD)))
+        return out
 
 
 def dialect_of(options: Mapping[str, Any]) -> CsvDialect:

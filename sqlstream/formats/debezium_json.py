@@ -118,7 +118,7 @@ class DebeziumJsonFormat(Format):
     def infer(
         self, cursor: duckdb.DuckDBPyConnection, source: str, options: Mapping[str, Any]
     ) -> list[tuple[str, Any]]:
-        from sqlstream.formats.json_inference import settled
+        from sqlstream.formats.json_inference import settled_field
 
         relation = cursor.sql(f"SELECT * FROM read_json({source}, format='newline_delimited')")
         envelope = {n: t for n, t in zip(relation.columns, relation.types, strict=True)}
@@ -129,7 +129,7 @@ class DebeziumJsonFormat(Format):
                 fields = column_type(envelope[image]).fields
                 standard = options["debezium-json.timestamp-format.standard"]
                 root = (*_root(options), image)
-                return [(f.name, settled(cursor, source, (*root, f.name), f.type, standard)) for f in fields]
+                return [(f.name, settled_field(cursor, source, (*root, f.name), f.type, standard)) for f in fields]
         raise DataError("the records have no 'before' or 'after' to tell columns from", hint="write the columns")
 
 

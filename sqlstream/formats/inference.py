@@ -1,9 +1,12 @@
-"""Flink types of what DuckDB sniffed."""
+"""Flink types of what DuckDB sniffed in files."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import duckdb
+
+from sqlstream.formats.conversion import convert
 from sqlstream.types import (
     BIGINT,
     BOOLEAN,
@@ -47,3 +50,17 @@ def column_type(sniffed: Any) -> Type:
         sizes = dict(sniffed.children)
         return decimal(int(sizes["precision"]), int(sizes["scale"]))
     return _TYPES.get(kind, STRING)
+
+
+def settled(cursor: duckdb.DuckDBPyConnection, data: str, x: str, t: Type, standard: str) -> Type:
+    """`t`, or what decodes where `t` does not: TIMESTAMP_LTZ for times with a zone, at last STRING.
+
+    `data`: SQL of rows whose text `x` is the column's.
+    """
+    if t.is_string:
+        return t
+    for candidate in [timestamp(3), timestamp_ltz(3)] if t.is_timestamp else [t]:
+        bad = f"{x} IS NOT NULL AND TRY({convert(candidate, x, standard)}) IS NULL"
+        if not cursor.sql(f"SELECT 1 FROM ({data}) WHERE {bad} LIMIT 1").fetchall():
+            return candidate
+    return STRING

@@ -6,37 +6,28 @@ from dataclasses import replace
 
 import duckdb
 
-from sqlstream.formats.conversion import convert, is_scalar, pointer
-from sqlstream.formats.inference import column_type
-from sqlstream.types import STRING, Type, timestamp, timestamp_ltz
+from sqlstream.formats.conversion import is_scalar, pointer
+from sqlstream.formats.inference import column_type, settled
+from sqlstream.types import Type
 
 
 def infer_columns(cursor: duckdb.DuckDBPyConnection, source: str, standard: str) -> list[tuple[str, Type]]:
     """(name, type) of each field of the objects in the files of `source` (a SQL list of paths)."""
     relation = cursor.sql(f"SELECT * FROM read_json({source}, format='newline_delimited', records=true)")
     return [
-        (name, settled(cursor, source, (name,), column_type(t), standard))
+        (name, settled_field(cursor, source, (name,), column_type(t), standard))
         for name, t in zip(relation.columns, relation.types, strict=True)
     ]
 
 
-def settled(
+def settled_field(
     cursor: duckdb.DuckDBPyConnection, source: str, path: tuple[str, ...], t: Type, standard: str
 ) -> Type:
-    """`t`, or where the data at `path` do not decode so: TIMESTAMP_LTZ for times with a zone, and STRING at last."""
+    """`settled` for the field at `path`, and for each field of a ROW."""
     if t.kind == "ROW":
-        return replace(t, fields=tuple(
-            replace(f, type=settled(cursor, source, (*path, f.name), f.type, standard)) for f in t.fields
-        ))  # fmt: skip
-    if not is_scalar(t) or t.is_string:
+        fields = (replace(f, type=settled_field(cursor, source, (*path, f.name), f.type, standard)) for f in t.fields)
+        return replace(t, fields=tuple(fields))
+    if not is_scalar(t):
         return t
-    candidates = [t] if not t.is_timestamp else [timestamp(3), timestamp_ltz(3)]
-    text = f"json_extract_string(j, {pointer(path)})"
     json = f"read_json({source}, format='newline_delimited', records=false, columns={{'j': 'JSON'}})"
-    for candidate in candidates:
-        wrong = f"SELECT 1 FROM {json} WHERE {text} IS NOT NULL AND TRY({convert(candidate, text, standard)}) IS NULL"
-        if not cursor.sql(f"{wrong} LIMIT 1").fetchall():
-            return candidate
-    return STRING
-
-
+    return settled(cursor, f"SELECT json_extract_string(j, {pointer(path)}) AS x FROM {json}", "x", t, standard)

@@ -192,14 +192,17 @@ def _structure(node: Any) -> str:
 
 
 def _collides(paths: Iterable[tuple[str, ...]]) -> bool:
-    """Whether two names on one level differ only by case: DuckDB cannot have both."""
+    """Whether two names on one level differ only by case, or one is empty: DuckDB has no such names."""
+    paths = list(paths)
+    if any("" in path for path in paths):
+        return True
     names = {path[: n + 1] for path in paths for n in range(len(path))}
     return len({tuple(p.casefold() for p in path) for path in names}) < len(names)
 
 
 def _row_collides(t: Type) -> bool:
     names = [f.name.casefold() for f in t.fields] if t.kind == "ROW" else []
-    return len(set(names)) < len(names) or any(_row_collides(f.type) for f in t.fields)
+    return len(set(names)) < len(names) or "" in names or any(_row_collides(f.type) for f in t.fields)
 
 
 def block_line(block: bytes, number: int) -> str:
