@@ -16,6 +16,8 @@ from typing import Any
 import duckdb
 from fsspec import AbstractFileSystem
 
+from sqlstream import duck
+
 _lock = threading.Lock()
 _instances: dict[int, duckdb.DuckDBPyConnection] = {}
 
@@ -62,8 +64,8 @@ def own_cursor() -> duckdb.DuckDBPyConnection:
     with _lock:
         pid = os.getpid()
         if pid not in _instances:
-            connection = duckdb.connect(config={"threads": 1})
-            connection.execute("SET TimeZone='UTC'")
+            # with Flink's functions as macros: filters and watermarks are evaluated while decoding
+            connection = duck.connect(1)
             connection.register_filesystem(_bytes)
             _instances[pid] = connection
         return _instances[pid].cursor()

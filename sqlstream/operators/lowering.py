@@ -17,7 +17,7 @@ from sqlstream.functions.render import to_duckdb
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.calc import Calc
 from sqlstream.operators.changelog import Changelog
-from sqlstream.operators.deduplicate import Deduplicate
+from sqlstream.operators.deduplicate import Deduplicate, top_n
 from sqlstream.operators.exchange import Exchange
 from sqlstream.operators.group_aggregate import GroupAggregate
 from sqlstream.operators.interval_join import IntervalJoin
@@ -276,19 +276,8 @@ class Lowering:
         return OverChangelog((below,), node.partition, node.order, node.calls, node.schema)
 
     def _top_n(self, node: nodes.TopN) -> PhysicalNode:
-        below = self.lower(node.input)
-        if (
-            node.last == 1
-            and node.first == 1
-            and node.function == "ROW_NUMBER"
-            and node.rank is None
-            and below.traits.append_only
-        ):
-            return Deduplicate(
-                (below,), node.partition, node.order, "last" if node.keeps_last else "first", node.schema
-            )
-        return TopN(
-            (below,),
+        return top_n(
+            self.lower(node.input),
             node.partition,
             node.order,
             node.first,
@@ -296,6 +285,7 @@ class Lowering:
             node.function,
             node.rank is not None,
             node.schema,
+            node.keeps_last,
         )
 
     def _sort(self, node: nodes.Sort) -> PhysicalNode:
