@@ -215,9 +215,14 @@ def _deviation_sql(*, sample: bool, root: bool) -> Callable[[Sql], str]:
         t, n = c.types[0], c.count()
         if not t.is_integer:
             function = ("stddev_" if root else "var_") + ("samp" if sample else "pop")
-            return c.cast(c.agg(function, f"CAST({c.args[0]} AS DOUBLE)"))
+            x = f"CAST({c.args[0]} AS DOUBLE)"
+            # DuckDB gives 0 for a single infinity: NaN, as of several.
+            return c.cast(f"{c.agg(function, x)} + 0 * {c.agg('sum', x)}")
         x = f"CAST({c.args[0]} AS BIGINT)"
         total, squares = c.agg("sum", x), c.agg("sum", f"CAST({x} AS HUGEINT) * {x}")
+        if c.distinct:  # of distinct values, not distinct squares
+            square = "CAST(v AS HUGEINT) * v"
+            squares = f"list_sum(list_transform({c.agg('list', x, where=f'{x} IS NOT NULL')}, lambda v: {square}))"
         divisor = f"nullif({n} - 1, 0)" if sample else f"nullif({n}, 0)"
         variance = f"(({squares} - ({total} * {total}) // nullif({n}, 0)) // {divisor})"
         return c.cast(f"trunc(sqrt(CAST({variance} AS DOUBLE)))" if root else variance)

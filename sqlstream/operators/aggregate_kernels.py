@@ -1,0 +1,267 @@
+"""The compiled loops of aggregation: accumulators by slot, 128-bit integers, double-doubles, sessions.
+
+Signs are +1 or -1 a row, or empty when every row is an insert. 128-bit integers are pairs (low, high) of
+int64 words, two's complement, as in Arrow's decimal128. A kernel that returns a bool says True when 128 (or
+64) bits were not enough.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba.core import types
+
+from sqlstream.state.kernels import I64, helper, kernel, r, w
+
+F64, B = types.float64, types.boolean
+
+
+@kernel(types.int64, r(I64), w(I64), w(I64), w(I64))
+def unique_slots(slots, mark, touched, local):  # type: ignore[no-untyped-def]
+    """Distinct slots as they first appear, and each row's position among them. `mark`: -1 at every slot."""
+    n = 0
+    for i in range(len(slots)):
+        s = slots[i]
+        m = mark[s]
+        if m < 0:
+            m = n
+            mark[s] = n
+            touched[n] = s
+            n += 1
+        local[i] = m
+    for i in range(n):
+        mark[touched[i]] = -1
+    return n
+
+
+@kernel(types.void, w(I64), r(I64), r(I64))
+def count_add(data, slots, signs):  # type: ignore[no-untyped-def]
+    if len(signs):
+        for i in range(len(slots)):
+            data[slots[i]] += signs[i]
+    else:
+        for i in range(len(slots)):
+            data[slots[i]] += 1
+
+
+@kernel(types.void, w(I64), r(I64), r(I64), r(I64))
+def sum_add(data, slots, values, signs):  # type: ignore[no-untyped-def]
+    if len(signs):
+        for i in range(len(slots)):
+            data[slots[i]] += values[i] * signs[i]
+    else:
+        for i in range(len(slots)):
+            data[slots[i]] += values[i]
+
+
+@helper
+def add_to(data, s, low, high):  # type: ignore[no-untyped-def]
+    """data[s] += (low, high); True on overflow."""
+    before = data[s, 0]
+    total = np.int64(np.uint64(before) + np.uint64(low))
+    carry = np.int64(1) if np.uint64(total) < np.uint64(before) else np.int64(0)
+    old = data[s, 1]
+    new = old + high + carry
+    data[s, 0] = total
+    data[s, 1] = new
+    return ((old ^ new) & (high ^ new)) < 0
+
+
+@helper
+def negated(low, high):  # type: ignore[no-untyped-def]
+    low = np.int64(~low + 1)
+    return low, np.int64(~high + (1 if low == 0 else 0))
+
+
+@kernel(B, w(I64, 2), r(I64), r(I64), r(I64))
+def wide_add(data, slots, values, signs):  # type: ignore[no-untyped-def]
+    """128-bit sums of 64-bit values."""
+    over = False
+    for i in range(len(slots)):
+        low, high = values[i], values[i] >> 63
+        if len(signs) and signs[i] < 0:
+            low, high = negated(low, high)
+        over |= add_to(data, slots[i], low, high)
+    return over
+
+
+@kernel(B, w(I64, 2), r(I64), r(I64, 2), r(I64))
+def pair_add(data, slots, values, signs):  # type: ignore[no-untyped-def]
+    """128-bit sums of 128-bit values."""
+    over = False
+    for i in range(len(slots)):
+        low, high = values[i, 0], values[i, 1]
+        if len(signs) and signs[i] < 0:
+            low, high = negated(low, high)
+        over |= add_to(data, slots[i], low, high)
+    return over
+
+
+@helper
+def product(a, b):  # type: ignore[no-untyped-def]
+    """a * b of two non-negative int64 as (low, high)."""
+    x, y = np.uint64(a), np.uint64(b)
+    mask, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    x0, x1, y0, y1 = x & mask, x >> half, y & mask, y >> half
+    p00, p01, p10, p11 = x0 * y0, x0 * y1, x1 * y0, x1 * y1
+    middle = (p00 >> half) + (p01 & mask) + (p10 & mask)
+    low = (p00 & mask) | ((middle & mask) << half)
+    high = p11 + (p01 >> half) + (p10 >> half) + (middle >> half)
+    return np.int64(low), np.int64(high)
+
+
+@kernel(B, w(I64, 2), r(I64), r(I64), r(I64))
+def square_add(data, slots, values, signs):  # type: ignore[no-untyped-def]
+    """128-bit sums of the squares of 64-bit values."""
+    over = False
+    for i in range(len(slots)):
+        v = values[i]
+        if v == np.int64(-(2**63)):
+            over = True
+            continue
+        v = abs(v)
+        low, high = product(v, v)
+        if len(signs) and signs[i] < 0:
+            low, high = negated(low, high)
+        over |= add_to(data, slots[i], low, high)
+    return over
+
+
+@kernel(types.void, w(F64), w(F64), r(I64), r(F64), r(I64))
+def double_add(high, low, slots, values, signs):  # type: ignore[no-untyped-def]
+    """Sums of doubles as double-doubles (Knuth's two-sum; the errors are summed in `low`)."""
+    for i in range(len(slots)):
+        s = slots[i]
+        x = values[i]
+        if len(signs) and signs[i] < 0:
+            x = -x
+        a = high[s]
+        total = a + x
+        b = total - a
+        low[s] += (a - (total - b)) + (x - b)
+        high[s] = total
+
+
+@kernel(types.void, w(I64), w(B), r(I64), r(I64), B)
+def extreme_add(data, valid, slots, values, greatest):  # type: ignore[no-untyped-def]
+    """Least or greatest value of each slot."""
+    for i in range(len(slots)):
+        s = slots[i]
+        if not valid[s]:
+            valid[s] = True
+            data[s] = values[i]
+        elif greatest:
+            data[s] = max(data[s], values[i])
+        else:
+            data[s] = min(data[s], values[i])
+
+
+@kernel(types.void, r(I64), r(I64), B, w(I64))
+def best_rows(local, ranks, greatest, best):  # type: ignore[no-untyped-def]
+    """The row of each group with the least or greatest rank; `best` comes as -1. Of ties the first row."""
+    for i in range(len(local)):
+        g = local[i]
+        b = best[g]
+        if b < 0 or (ranks[i] > ranks[b] if greatest else ranks[i] < ranks[b]):
+            best[g] = i
+
+
+@helper
+def divided(low, high, n):  # type: ignore[no-untyped-def]
+    """(low, high) >= 0 divided by n > 0: quotient (low, high) and remainder."""
+    d = np.uint64(n)
+    if high == 0 and low >= 0:
+        q = np.uint64(low) // d
+        return np.int64(q), np.int64(0), np.int64(np.uint64(low) - q * d)
+    top = np.uint64(high) // d
+    rest = np.uint64(high) - top * d
+    bits, q = np.uint64(low), np.uint64(0)
+    one = np.uint64(1)
+    for k in range(63, -1, -1):
+        rest = (rest << one) | ((bits >> np.uint64(k)) & one)
+        q = q << one
+        if rest >= d:
+            rest -= d
+            q |= one
+    return np.int64(q), np.int64(top), np.int64(rest)
+
+
+@kernel(types.void, r(I64, 2), r(I64), I64, w(I64, 2))
+def pair_divide(sums, counts, digits, out):  # type: ignore[no-untyped-def]
+    """sums / counts. digits < 0: truncated. Else times 10**digits, rounded half up. Count 0 gives 0."""
+    for i in range(len(counts)):
+        n = counts[i]
+        low, high = sums[i, 0], sums[i, 1]
+        out[i, 0] = out[i, 1] = 0
+        if n <= 0:
+            continue
+        minus = high < 0
+        if minus:
+            low, high = negated(low, high)
+        low, high, rest = divided(low, high, n)
+        if digits >= 0:
+            for _ in range(digits):
+                # (low, high) = (low, high) * 10 + next digit of rest / n
+                l0, h0 = low, high
+                carry = (np.uint64(l0) >> np.uint64(63)) + (np.uint64(l0) >> np.uint64(61))
+                eight, two = l0 << 3, l0 << 1
+                low = np.int64(np.uint64(eight) + np.uint64(two))
+                if np.uint64(low) < np.uint64(eight):
+                    carry += np.uint64(1)
+                high = (h0 << 3) + (h0 << 1) + np.int64(carry)
+                rest = rest * 10
+                digit = rest // n
+                rest -= digit * n
+                before = np.uint64(low)
+                low = np.int64(before + np.uint64(digit))
+                if np.uint64(low) < before:
+                    high += 1
+            if rest >= n - rest:
+                low += 1
+                if low == 0:
+                    high += 1
+        if minus:
+            low, high = negated(low, high)
+        out[i, 0], out[i, 1] = low, high
+
+
+@kernel(B, r(I64, 2), r(I64, 2), r(I64), I64, w(I64))
+def variance(sums, squares, counts, less, out):  # type: ignore[no-untyped-def]
+    """(squares - sums * sums / n) / (n - less) in integers, each division truncated; 0 where n <= less."""
+    over = False
+    for i in range(len(counts)):
+        n = counts[i]
+        out[i] = 0
+        if n <= less:
+            continue
+        low, high = sums[i, 0], sums[i, 1]
+        if high < 0:
+            low, high = negated(low, high)
+        if high != 0 or low < 0:
+            over = True
+            continue
+        low, high = product(low, low)
+        low, high, _ = divided(low, high, n)
+        low, high = negated(low, high)
+        total = np.int64(np.uint64(squares[i, 0]) + np.uint64(low))
+        carry = np.int64(1) if np.uint64(total) < np.uint64(low) else np.int64(0)
+        top = squares[i, 1] + high + carry
+        # Never negative: the sum of squares is at least the square of the sum over n, truncated or not.
+        low, high, _ = divided(total, top, n - less)
+        over |= high != 0 or low < 0
+        out[i] = low
+    return over
+
+
+@kernel(I64, r(I64), r(I64), r(I64), w(I64), w(I64))
+def join_sessions(keys, starts, ends, session, last):  # type: ignore[no-untyped-def]
+    """Intervals sorted by (key, start) into sessions: those that overlap or touch. Gives each interval's
+    session and each session's end; returns their number."""
+    n = 0
+    for i in range(len(keys)):
+        if i == 0 or keys[i] != keys[i - 1] or starts[i] > last[n - 1]:
+            last[n] = ends[i]
+            n += 1
+        elif ends[i] > last[n - 1]:
+            last[n - 1] = ends[i]
+        session[i] = n - 1
+    return n
