@@ -17,7 +17,7 @@ from sqlstream.functions.render import to_duckdb
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.calc import Calc
 from sqlstream.operators.changelog import Changelog
-from sqlstream.operators.deduplicate import Deduplicate, top_n
+from sqlstream.operators.deduplicate import Deduplicate
 from sqlstream.operators.exchange import Exchange
 from sqlstream.operators.group_aggregate import GroupAggregate
 from sqlstream.operators.interval_join import IntervalJoin
@@ -276,17 +276,12 @@ class Lowering:
         return OverChangelog((below,), node.partition, node.order, node.calls, node.schema)
 
     def _top_n(self, node: nodes.TopN) -> PhysicalNode:
-        return top_n(
-            self.lower(node.input),
-            node.partition,
-            node.order,
-            node.first,
-            node.last,
-            node.function,
-            node.rank is not None,
-            node.schema,
-            node.keeps_last,
-        )
+        below = self.lower(node.input)
+        if node.first <= 1 == node.last and node.function == "ROW_NUMBER" and below.traits.append_only:
+            keep = "last" if node.keeps_last else "first"
+            return Deduplicate((below,), node.partition, node.order, keep, node.schema)
+        rank = node.rank is not None
+        return TopN((below,), node.partition, node.order, node.first, node.last, node.function, rank, node.schema)
 
     def _sort(self, node: nodes.Sort) -> PhysicalNode:
         if node.limit is None:
