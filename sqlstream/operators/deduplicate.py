@@ -1,7 +1,8 @@
 """Deduplicate: one row for each partition, the first by order. The fast case of TopN.
 
-In: append-only rows with arrival order. State: the kept row of each partition, with its `_ord`. Out: +I for a new
-partition, -U and +U when a better row came: in general a changelog, since rows need not come in order.
+In: append-only rows. State: the kept row of each partition, with its `_ord`. Out: +I for a new partition, -U and +U
+when a better row came: in general a changelog, since rows need not come in order. Rows without arrival, or ordered
+by other columns than such of fixed width, take TopN's way.
 
 `keep`: of rows that tie by order the first or the last to arrive is kept.
 """
@@ -38,10 +39,12 @@ class Deduplicate(PhysicalNode):
 
     def __post_init__(self) -> None:
         (input_,) = self.inputs
-        if not fits(input_, self.order) or self.keep not in ("first", "last"):
-            raise InternalError("Deduplicate needs append-only rows with arrival, ordered by fixed-width columns")
+        if self.keep not in ("first", "last"):
+            raise InternalError(f"Deduplicate: keep {self.keep}")
         if len(self.output) - len(input_.schema) not in (0, 1):
             raise InternalError(f"Deduplicate: {len(self.output)} output columns")
+        if not input_.traits.append_only:
+            raise InternalError("Deduplicate takes append-only rows")
         self.derive(self.output, Traits(append_only=False, key=self.partition))
 
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
@@ -53,30 +56,24 @@ class Deduplicate(PhysicalNode):
         return f"partition=[{keys}], order=[{order_text(s, self.order)}], keep={self.keep}"
 
     def states(self) -> tuple[StateSpec, ...]:
+        if self.general is not None:
+            return self.general.states()
         columns = self.inputs[0].schema.arrow()
         key = pa.schema([columns.field(p) for p in self.partition])
         value = [f for i, f in enumerate(columns) if i not in self.partition]
         return (StateSpec("rows", key, pa.schema([*value, pa.field(ORD, pa.int64())])),)
 
     def operator(self, context: OperatorContext) -> Operator:
-        return DeduplicateOperator(self, context)
+        return DeduplicateOperator(self, context) if self.general is None else self.general.operator(context)
 
-
-def fits(input_: PhysicalNode, order: tuple[SortKey, ...]) -> bool:
-    """Whether `Deduplicate` can keep the first row of `input_` by `order`."""
-    traits = input_.traits
-    fixed = all(is_words(input_.schema[k.column].type.arrow()) for k in order)
-    return traits.append_only and traits.arrival and fixed
-
-
-def top_n(
-    input_: PhysicalNode, partition: tuple[int, ...], order: tuple[SortKey, ...], first: int, last: int,
-    function: str, rank: bool, output: Schema, keeps_last: bool = False,
-) -> PhysicalNode:  # fmt: skip
-    """The operator for a logical TopN: `Deduplicate` where it fits, else `TopN`."""
-    if first <= 1 == last and function == "ROW_NUMBER" and fits(input_, order):
-        return Deduplicate((input_,), partition, order, "last" if keeps_last else "first", output)
-    return TopN((input_,), partition, order, first, last, function, rank, output)
+    @property
+    def general(self) -> TopN | None:
+        """The operator that runs where the fast one cannot."""
+        (input_,) = self.inputs
+        if input_.traits.arrival and all(is_words(input_.schema[k.column].type.arrow()) for k in self.order):
+            return None
+        rank = len(self.output) > len(input_.schema)
+        return TopN(self.inputs, self.partition, self.order, 1, 1, "ROW_NUMBER", rank, self.output)
 
 
 class DeduplicateOperator(Operator):

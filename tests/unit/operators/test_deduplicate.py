@@ -6,8 +6,7 @@ import random
 
 import pytest
 
-from sqlstream.operators.deduplicate import Deduplicate, top_n
-from sqlstream.operators.top_n import TopN
+from sqlstream.operators.deduplicate import Deduplicate
 from sqlstream.plan.nodes import SortKey
 from sqlstream.types import BIGINT, DOUBLE, STRING, Column, Schema, timestamp
 from tests.unit.operators.driver import Run, query, schema, source
@@ -32,12 +31,18 @@ def test_keep_first_is_corrected_by_an_earlier_row() -> None:
     assert run.epoch([("a", 3, "z", 3)]) == [("+U", "a", 3, "z", 1), ("-U", "a", 5, "x", 1)]
 
 
-def test_which_operator() -> None:
-    with_arrival, without = source(S, arrival=True), source(S)
-    assert isinstance(top_n(with_arrival, (0,), LATEST, 1, 1, "ROW_NUMBER", False, S), Deduplicate)
-    assert isinstance(top_n(without, (0,), LATEST, 1, 1, "ROW_NUMBER", False, S), TopN)
-    assert isinstance(top_n(with_arrival, (0,), (SortKey(2),), 1, 1, "ROW_NUMBER", False, S), TopN)
-    assert isinstance(top_n(with_arrival, (0,), LATEST, 1, 2, "ROW_NUMBER", False, S), TopN)
+def test_without_arrival_ties_go_by_content() -> None:
+    run = Run(Deduplicate((source(S),), (0,), LATEST, "last", S))
+    run.epoch([("a", 5, "x"), ("a", 5, "y"), ("a", 4, "a")])
+    run.restart(2)
+    assert run.rows == [("a", 5, "x")]
+    assert run.epoch([("a", 5, "b")]) == [("+U", "a", 5, "b"), ("-U", "a", 5, "x")]
+
+
+def test_ordered_by_a_string() -> None:
+    run = Run(Deduplicate((source(S, arrival=True),), (0,), (SortKey(2),), "first", S))
+    run.epoch([("a", 1, "x", 1), ("a", 2, "w", 2)])
+    assert run.rows == [("a", 2, "w")]
 
 
 @pytest.mark.parametrize("keep", ["first", "last"])
