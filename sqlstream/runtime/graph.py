@@ -12,30 +12,30 @@ from sqlstream.operators.lowering import physical_tree
 
 @dataclass(frozen=True)
 class JobGraph:
-    """`roots` are the sinks. Equal nodes are one."""
+    """`roots` are the sinks."""
 
     roots: tuple[PhysicalNode, ...]
 
     @cached_property
     def nodes(self) -> tuple[PhysicalNode, ...]:
-        """Inputs before those who read them."""
-        order: dict[PhysicalNode, None] = {}
+        """Inputs before those who read them. The lowering has made equal nodes one object."""
+        order: dict[int, PhysicalNode] = {}
 
         def visit(node: PhysicalNode) -> None:
-            if node not in order:
+            if id(node) not in order:
                 for i in node.inputs:
                     visit(i)
-                order[node] = None
+                order[id(node)] = node
 
         for r in self.roots:
             visit(r)
-        return tuple(order)
+        return tuple(order.values())
 
     @cached_property
     def inputs(self) -> tuple[tuple[int, ...], ...]:
         """For each node, where its inputs stand in `nodes`."""
-        at = {n: i for i, n in enumerate(self.nodes)}
-        return tuple(tuple(at[i] for i in n.inputs) for n in self.nodes)
+        at = {id(n): i for i, n in enumerate(self.nodes)}
+        return tuple(tuple(at[id(i)] for i in n.inputs) for n in self.nodes)
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
