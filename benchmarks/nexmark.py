@@ -43,6 +43,7 @@ class Settings:
     parallelism: int
     checkpoint_seconds: float
     timeout: float
+    epoch_rows: int | None = None  # of sqlstream; None: it chooses by load
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def _sqlstream(query: str, settings: Settings, scratch: Path, mode: str = "strea
     if mode == "streaming" and settings.checkpoint_seconds:
         options["execution.checkpointing.interval"] = f"{settings.checkpoint_seconds * 1000:.0f} ms"
         options["execution.checkpointing.dir"] = str(scratch / "checkpoints")
+    if mode == "streaming" and settings.epoch_rows:
+        options["execution.epoch.max-rows"] = str(settings.epoch_rows)
     job = {
         "setup": script.setup,
         "job": script.statements[-1],
@@ -280,6 +283,12 @@ def _shown_ratio(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.{max(0, 1 - math.floor(math.log10(ratio)))}f}"
 
 
+def write_json(path: Path, results: dict[str, dict[str, Measurement]], settings: Settings, runs: int) -> None:
+    about = {"measured": _now(), "machine": machine(), "settings": asdict(settings), "runs": runs}
+    figures = {q: {e: asdict(m) for e, m in by.items()} for q, by in results.items()}
+    path.write_text(json.dumps({**about, "queries": figures}, indent=1, default=str))
+
+
 def failures(results: dict[str, dict[str, Measurement]]) -> list[str]:
     return [f"{q} on {e}: {m.error}" for q, by in results.items() for e, m in by.items() if m.error]
 
@@ -322,6 +331,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="the median of so many is shown")
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--checkpoint-seconds", type=float, default=1.0, help="0: no checkpoints")
+    parser.add_argument("--epoch-rows", type=int, help="sqlstream: rows of an epoch at most; default: by load")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one run")
     parser.add_argument("--fresh-flink", action="store_true", help="measure Flink again, whatever is kept")
     parser.add_argument("--json", type=Path, help="write all figures there")
@@ -355,6 +365,7 @@ def main() -> int:
         parallelism=arguments.parallelism,
         checkpoint_seconds=arguments.checkpoint_seconds,
         timeout=arguments.timeout,
+        epoch_rows=arguments.epoch_rows,
     )
     flink = FlinkResults(settings, arguments.runs, arguments.fresh_flink)
     results: dict[str, dict[str, Measurement]] = {}
@@ -364,13 +375,11 @@ def main() -> int:
             m = flink.measure(query) if engine == "flink" else measure(engine, query, settings, arguments.runs)
             results[query][engine] = m
             print(f"{query} {engine}: {m.error or f'{m.seconds:.3f} s'}", file=sys.stderr)
+        if arguments.json:  # after each query: an interrupted measurement keeps what it has
+            write_json(arguments.json, results, settings, arguments.runs)
     print(report(results, settings.events, arguments.engines))
     for line in failures(results):
         print(f"\n{line}")
-    if arguments.json:
-        about = {"measured": _now(), "machine": machine(), "settings": asdict(settings), "runs": arguments.runs}
-        figures = {q: {e: asdict(m) for e, m in by.items()} for q, by in results.items()}
-        arguments.json.write_text(json.dumps({**about, "queries": figures}, indent=1, default=str))
     return 0
 
 
