@@ -14,6 +14,7 @@ from sqlstream.connectors.base import Sink as TableSink
 from sqlstream.errors import InternalError, NotSupported
 from sqlstream.functions.aggregates import AGGREGATES
 from sqlstream.functions.render import to_duckdb
+from sqlstream.operators.aggregation import can_share_slices
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.calc import Calc
 from sqlstream.operators.changelog import Changelog
@@ -32,7 +33,7 @@ from sqlstream.operators.top_n import TopN
 from sqlstream.operators.union import UnionAll
 from sqlstream.operators.unnest import Unnest
 from sqlstream.operators.values import Values
-from sqlstream.operators.window_aggregate import SliceAggregate, WindowAggregate, can_share_slices
+from sqlstream.operators.window_aggregate import SliceAggregate, WindowAggregate
 from sqlstream.operators.window_function import WindowFunction
 from sqlstream.plan import nodes
 from sqlstream.plan.arrival import knows_arrival
@@ -225,7 +226,7 @@ class Lowering:
         if node.windowed is None and bounds is not None and both_append and node.kind not in ("SEMI", "ANTI"):
             return IntervalJoin(
                 (left, right), node.kind, node.left_keys, node.right_keys, bounds.left_time, bounds.right_time,
-                bounds.lower, bounds.upper, bounds.rest, node.schema, bounds.domain,
+                bounds.lower, bounds.upper, bounds.rest, node.schema, bounds.domain, node.null_safe,
             )  # fmt: skip
         domain = ROWTIME
         if node.windowed is not None:
