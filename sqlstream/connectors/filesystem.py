@@ -21,7 +21,7 @@ from sqlstream.connectors.relation import register_splits
 from sqlstream.errors import DataError, NotSupported, OptionError
 from sqlstream.formats.conversion import literal
 from sqlstream.formats.cursor import own_cursor
-from sqlstream.formats.registry import format_of
+from sqlstream.formats.registry import format_named, format_of
 from sqlstream.options import Option, read
 from sqlstream.types import BIGINT, STRING, Type, timestamp_ltz
 
@@ -44,10 +44,8 @@ class FilesystemConnector(Connector):
     )  # fmt: skip
 
     def known_options(self, given: Mapping[str, str]) -> tuple[Option, ...]:
-        from sqlstream.formats.registry import FORMATS
-
-        form = FORMATS.get(given.get("format", ""))
-        return self.options + (form.options if form else ())
+        name = given.get("format")
+        return self.options + (format_named(name).options if name is not None else ())
 
     def metadata(self, table: TableContext) -> Mapping[str, Type]:
         return METADATA

@@ -38,8 +38,8 @@ def value_text(value: Any, t: Type) -> str:
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, datetime.datetime):
-        text = _java_time(value.replace(tzinfo=None).isoformat(timespec="microseconds"))
-        return text + ("Z" if t.kind == "TIMESTAMP_LTZ" else "")
+        text = value.replace(tzinfo=None).isoformat(timespec="microseconds")
+        return _java_time(text, seconds=True) + "Z" if t.kind == "TIMESTAMP_LTZ" else _java_time(text)
     if isinstance(value, datetime.time):
         return _java_time(value.isoformat(timespec="microseconds"))
     if isinstance(value, bytes):
@@ -47,11 +47,11 @@ def value_text(value: Any, t: Type) -> str:
     return str(value)
 
 
-def _java_time(text: str) -> str:
-    """Seconds left out when zero, the fraction in groups of three digits, as java.time prints."""
+def _java_time(text: str, seconds: bool = False) -> str:
+    """The fraction in groups of three digits and, but for instants, no seconds when zero, as java.time prints."""
     whole, fraction = text.split(".")
     if fraction == "000000":
-        return whole[:-3] if whole.endswith(":00") else whole
+        return whole[:-3] if whole.endswith(":00") and not seconds else whole
     return f"{whole}.{fraction[:3] if fraction.endswith('000') else fraction}"
 
 

@@ -22,9 +22,12 @@ def format_of(table: TableContext) -> Format:
     """The format that option 'format' of `table` names; OptionError when it is missing or unknown."""
     name = table.options.get("format")
     if name is None:
-        raise OptionError(
-            f"table {table.name}: option 'format' is missing", hint="formats: " + ", ".join(sorted(FORMATS))
-        )
+        there = ", ".join(sorted(FORMATS))
+        raise OptionError(f"table {table.name}: option 'format' is missing", hint=f"formats: {there}")
+    return format_named(name, f"table {table.name}: ")
+
+
+def format_named(name: str, where: str = "") -> Format:
     if name not in FORMATS:
-        raise OptionError(f"table {table.name}: unknown format '{name}'", hint=did_you_mean(name, FORMATS, "formats"))
+        raise OptionError(f"{where}unknown format '{name}'", hint=did_you_mean(name, FORMATS, "formats"))
     return FORMATS[name]()
