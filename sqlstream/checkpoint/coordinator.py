@@ -19,9 +19,8 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sqlstream.checkpoint.manifest import FileEntry, Manifest, Refused
+from sqlstream.checkpoint.manifest import SHARED, FileEntry, Manifest, Refused
 from sqlstream.checkpoint.storage import CheckpointStorage, sha256_of
-from sqlstream.checkpoint.writer import SHARED
 from sqlstream.clock import Clock, SystemClock
 from sqlstream.errors import CheckpointError, InternalError
 
@@ -53,7 +52,10 @@ class Found:
 
 
 class CheckpointCoordinator:
-    """`cache`: where `latest` puts state files that it had to download, for `restore_task` to use."""
+    """`cache`: where `latest` puts state files that it had to download, for `restore_task` to use.
+
+    `begin` and `abort` may be called on another thread than `complete`.
+    """
 
     def __init__(
         self,
@@ -169,10 +171,11 @@ class CheckpointCoordinator:
         if self._bad:  # what these name is not known
             return []
         marked = {name for m in self._good.values() for name in m.files()}
-        for attempt in self._attempts.values():
+        attempts = list(self._attempts.values())
+        for attempt in attempts:
             marked |= attempt.protected
         now = self._now()
-        oldest_attempt = min((a.started for a in self._attempts.values()), default=now + 1)
+        oldest_attempt = min((a.started for a in attempts), default=now + 1)
         garbage: dict[str, float] = {}
         doomed = []
         for f in self.storage.files(SHARED):

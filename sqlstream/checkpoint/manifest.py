@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlstream.checkpoint.schemas import schema_from_json, schema_to_json
 from sqlstream.errors import CheckpointError
-from sqlstream.state.table import StateSpec
+from sqlstream.state.spec import StateSpec
 
 FORMAT_VERSION = 1
 BASE, DELTA = "base", "delta"
+SHARED = "shared"  # the directory of state files, which several checkpoints may name
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from typing import Any
 from sqlstream.checkpoint.manifest import FileEntry, OperatorState, StateSchema
 from sqlstream.checkpoint.storage import CheckpointStorage, failing_as, sha256_of
 from sqlstream.errors import CheckpointError
-from sqlstream.state.keys import KEY_GROUPS
 from sqlstream.state.rocks import RocksStore
 from sqlstream.state.rows import decode_block, group_key
-from sqlstream.state.table import StateSpec, StateTable
+from sqlstream.state.spec import KEY_GROUPS, StateSpec
+from sqlstream.state.table import StateTable
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlstream.checkpoint.manifest import BASE, DELTA, FileEntry, StateSchema
+from sqlstream.checkpoint.manifest import BASE, DELTA, SHARED, FileEntry, StateSchema
 from sqlstream.checkpoint.storage import CheckpointStorage, failing_as, sha256_of
 from sqlstream.errors import InternalError
 from sqlstream.state.encoding import Packed
 from sqlstream.state.rocks import RocksStore, write_sst
 from sqlstream.state.rows import Block, encode_keys, encode_values, sorted_blocks
-from sqlstream.state.table import StateChanges, StateSpec
+from sqlstream.state.spec import StateSpec
+from sqlstream.state.table import StateChanges
 
-SHARED = "shared"
 ROWS_A_FILE = 1 << 21
 SMALL_BASE = 1 << 16
 MOST_FILES = 200

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import types as pt
 
 from sqlstream.errors import DataError
@@ -63,7 +64,7 @@ def plain(a: pa.Array | pa.ChunkedArray, to: pa.DataType | None = None) -> pa.Ar
         elif isinstance(t, pa.BaseExtensionType):
             a = a.storage
         elif pt.is_run_end_encoded(t):
-            a = pa.compute.run_end_decode(a)
+            a = pc.run_end_decode(a)
         else:
             break
     if to is not None:

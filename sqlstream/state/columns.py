@@ -34,6 +34,7 @@ from sqlstream.state.arrays import (
 )
 
 SMALL_ARENA = 1 << 16
+LARGE_CHUNK = 1 << 30  # Arrow's nested arrays count their elements and bytes in int32
 
 
 class FixedColumn:
@@ -153,13 +154,18 @@ class ChunkColumn:
         self.at[slots] = np.where(valid, at, -1) if valid.size else at
         self.chunks.append(a)
         self.rows += len(a)
-        while len(self.chunks) > 1 and 2 * len(self.chunks[-1]) >= len(self.chunks[-2]):
+        while (
+            len(self.chunks) > 1
+            and 2 * len(self.chunks[-1]) >= len(self.chunks[-2])
+            and self.chunks[-1].nbytes + self.chunks[-2].nbytes < LARGE_CHUNK
+        ):
             self.chunks[-2:] = [pa.concat_arrays(self.chunks[-2:])]
         if self.rows > 1024:
             live = np.flatnonzero(self.at >= 0)
             if len(live) < self.rows // 2:
-                kept = self.get(live)
-                self.chunks, self.rows = [kept], len(kept)
+                parts = 1 + sum(c.nbytes for c in self.chunks) // LARGE_CHUNK
+                self.chunks = [self.get(s) for s in np.array_split(live, parts)]
+                self.rows = len(live)
                 self.at[live] = np.arange(len(live))
 
     def clear(self, slots: Array) -> None:

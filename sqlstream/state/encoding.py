@@ -160,9 +160,11 @@ def _blobs(a: pa.Array, canonical: bool) -> Packed:
             order = _entry_order(keys, first)
             keys, items = keys.take(order), items.take(order)
         elements = pa.StructArray.from_arrays([keys, items], ["k", "v"])
-    elif pt.is_list(t) or pt.is_large_list(t) or pt.is_fixed_size_list(t):
-        a = a.cast(pa.list_(t.value_type))
+    elif pt.is_list(t) or pt.is_large_list(t):
         first = _first(a)
+        elements = a.values[: first[-1]]
+    elif pt.is_fixed_size_list(t):
+        first = np.arange(n + 1) * t.list_size
         elements = a.values[: first[-1]]
     else:
         raise InternalError(f"a value of Arrow type {t} cannot be kept in state")
@@ -255,8 +257,11 @@ def _nested(data: Array, spans: Array, t: pa.DataType) -> pa.Array:
         ((entries),) = decode_rows(data, starts, [pa.struct([("k", t.key_type), ("v", t.item_type)])])
         return pa.MapArray.from_arrays(offsets, entries.field(0), entries.field(1), type=t)
     (elements,) = decode_rows(data, starts, [t.value_type])
-    lists = pa.ListArray.from_arrays(offsets, elements)
-    return lists.cast(t) if lists.type != t else lists
+    if pt.is_fixed_size_list(t):
+        return pa.FixedSizeListArray.from_arrays(elements, type=t)
+    if pt.is_large_list(t):
+        return pa.LargeListArray.from_arrays(pa.array(first), elements, type=t)
+    return pa.ListArray.from_arrays(offsets, elements, type=t)
 
 
 def _check(fits: bool) -> None:

@@ -251,6 +251,18 @@ class HashIndex:
             at += width
         return out
 
+    def bytes_of(self, slots: Array) -> int:
+        """About how many bytes the keys take in Arrow arrays."""
+        if isinstance(self.index, BytesIndex):
+            return int(kernels.total_length(self.index.spans, slots))
+        size, at = 8 * int(self.index.keys.shape[1]) * len(slots), 0
+        for t, interner in zip(self.types, self.interners, strict=True):
+            if interner is not None:
+                ids = np.ascontiguousarray(self.index.keys[slots, at])
+                size += int(kernels.total_length(interner.index.spans, ids))
+            at += key_width(t)
+        return size
+
     def key_groups(self, slots: Array, leading: int) -> Array:
         """Key group by the first `leading` key columns."""
         h = np.full(len(slots), kernels.SEED)

@@ -18,8 +18,8 @@ from pyarrow import types as pt
 
 from sqlstream.state import kernels
 from sqlstream.state.arrays import Array, byte_strings, fixed, is_bytes, is_pair, is_words, plain, validity
+from sqlstream.state.spec import KEY_GROUPS
 
-KEY_GROUPS = 128
 CANONICAL_NAN = 0x7FF8000000000000
 
 

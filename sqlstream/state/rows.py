@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from sqlstream.errors import CheckpointError
 from sqlstream.state.arrays import Array
 from sqlstream.state.encoding import FORMAT, PREFIX, Packed, as_binary, decode_rows, encode_rows
-from sqlstream.state.table import Rows, StateSpec, lossy
+from sqlstream.state.spec import StateSpec
+from sqlstream.state.table import Rows, lossy
 
 ROWS_A_BLOCK = 1 << 16
 BYTES_A_BLOCK = 1 << 26

@@ -14,7 +14,6 @@ that `changes` returns is a copy and may be encoded on another thread.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -23,33 +22,10 @@ from sqlstream.errors import InternalError
 from sqlstream.state.arrays import Array, as_slots, grown, is_bytes, is_pair, is_words, plain
 from sqlstream.state.columns import ChunkColumn, Column, FixedColumn, column
 from sqlstream.state.index import HashIndex
+from sqlstream.state.spec import StateSpec
 
 ROWS_A_PIECE = 1 << 18
 BYTES_A_PIECE = 1 << 28
-
-
-@dataclass(frozen=True)
-class StateSpec:
-    """A keyed state, as in the manifest. `name` is unique within the operator."""
-
-    name: str
-    key: pa.Schema
-    value: pa.Schema
-    # How many leading key columns decide the key group; -1: all; 0: none, everything is in key group 0.
-    distribution: int = -1
-
-    def __post_init__(self) -> None:
-        if not -1 <= self.distribution <= len(self.key):
-            have = f"{len(self.key)} key columns"
-            raise InternalError(f"state {self.name}: distribution {self.distribution} of {have}")
-        if len(self.key) > 62:
-            raise InternalError(f"state {self.name}: {len(self.key)} key columns, more than 62")
-        if len(set(self.value.names)) != len(self.value.names):
-            raise InternalError(f"state {self.name}: value columns {self.value.names} are not unique")
-
-    @cached_property
-    def leading(self) -> int:
-        return len(self.key) if self.distribution < 0 else self.distribution
 
 
 @dataclass(frozen=True)
@@ -164,8 +140,9 @@ class StateTable:
         self._dirty[slots] = True
 
     def delete(self, slots: Array) -> None:
-        """Free live slots (repetitions are allowed); a row that was checkpointed gets a tombstone."""
+        """Free slots; a row that was checkpointed gets a tombstone. Repetitions, -1 and free slots are skipped."""
         slots = np.unique(as_slots(slots))
+        slots = slots[slots >= 0]
         slots = slots[self._index.index.live[slots]]
         if not len(slots):
             return
@@ -200,10 +177,8 @@ class StateTable:
         return StateChanges(self.spec, upserts, deleted, full)
 
     def load(self, keys: list[pa.Array], values: list[pa.Array]) -> None:
-        """Rows of a checkpoint: stored, not dirty."""
-        if not len(keys[0] if keys else values[0] if values else []) and keys:
-            return
-        n = len(keys[0]) if keys else max((len(v) for v in values), default=1)
+        """Rows of a checkpoint: stored, not dirty. Without key columns there is one row at most."""
+        n = len((keys or values)[0]) if keys or values else 1
         slots, _ = self.upsert(keys, n)
         for c, a in zip(self._columns.values(), values, strict=True):
             c.set(slots, a)
@@ -221,7 +196,7 @@ class StateTable:
     def _pieces(self, slots: Array) -> list[Array]:
         if not len(slots):
             return []
-        size = sum(c.bytes_of(slots) for c in self._columns.values())
+        size = self._index.bytes_of(slots) + sum(c.bytes_of(slots) for c in self._columns.values())
         count = max(-(-len(slots) // ROWS_A_PIECE), -(-size // BYTES_A_PIECE))
         return np.array_split(slots, min(count, len(slots)))
 

@@ -23,7 +23,7 @@ LEAVES = {
     pa.time64("us"): st.integers(0, 86_399_999_999),
     pa.timestamp("us"): MICROS,
     pa.timestamp("us", "UTC"): MICROS,
-    pa.decimal128(38, 6): st.integers(-(10**38) + 1, 10**38 - 1).map(lambda i: Decimal(i).scaleb(-6)),
+    pa.decimal128(38, 6): st.integers(-(10**38) + 1, 10**38 - 1).map(lambda i: Decimal(f"{i}e-6")),
     pa.decimal128(5, 0): st.integers(-99999, 99999).map(Decimal),
     pa.null(): st.none(),
 }

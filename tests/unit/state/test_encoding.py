@@ -54,8 +54,12 @@ def test_long_strings_and_lists() -> None:
 def test_other_layouts() -> None:
     fixed = pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int64(), 2))
     large = pa.array([["a"], None, []], pa.large_list(pa.string()))
-    assert roundtrip([fixed, large])[0].to_pylist() == fixed.to_pylist()
-    assert roundtrip([fixed, large])[1].to_pylist() == large.to_pylist()
+    other = pa.array([[1], None, []], pa.list_(pa.field("element", pa.int64())))
+    assert [same(g, w) for g, w in zip(roundtrip([fixed, large, other]), [fixed, large, other], strict=True)] == [
+        True
+    ] * 3
+    nothing = pa.array([None, [], [None] * 3])
+    assert roundtrip([nothing])[0].equals(nothing)
     (plain,) = roundtrip([pa.array(["a", None, "a"])])
     packed = encode_rows([plain.dictionary_encode()], 3)
     assert packed.data.tobytes() == encode_rows([plain], 3).data.tobytes()

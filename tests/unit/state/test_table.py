@@ -205,3 +205,44 @@ def test_key_groups_of_slots_are_those_of_arrays() -> None:
             slots, _ = table.upsert(columns)
             leading = columns if d < 0 else columns[:d]
             assert table.key_groups(slots).tolist() == key_groups(leading, 3).tolist()
+
+
+def test_plans_do_not_import_numba() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, sqlstream.state.spec, sqlstream.checkpoint.manifest, sqlstream.checkpoint.coordinator;"
+        "print('numba' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_large_state_is_copied_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlstream.state.table.BYTES_A_PIECE", 1000)
+    monkeypatch.setattr("sqlstream.state.columns.LARGE_CHUNK", 1000)
+    lists = pa.list_(pa.int64())
+    table = StateTable(spec([pa.string(), pa.int64()], [pa.string(), lists]))
+    keys = [pa.array([f"key {i}" for i in range(3000)]), pa.array(range(3000))]
+    for _ in range(4):
+        slots, _ = table.upsert(keys)
+        table.put(slots, [keys[0], pa.array([[i] * 3 for i in range(3000)])])
+    changes = table.changes()
+    assert len(changes.upserts) > 100 and changes.num_rows == 3000
+    assert [k for r in changes.upserts for k in r.keys[0].to_pylist()] == keys[0].to_pylist()
+    assert table.values(slots).column(1).to_pylist() == [[i] * 3 for i in range(3000)]
+    table.delete(np.array([-1, 5, 5]))
+    assert table.size == 2999
+
+
+def test_specs_that_are_wrong() -> None:
+    from sqlstream.errors import InternalError
+
+    with pytest.raises(InternalError, match="distribution 2 of 1"):
+        spec([pa.int64()], [], 2)
+    with pytest.raises(InternalError, match="not unique"):
+        StateSpec("s", pa.schema([]), pa.schema([("a", pa.int64()), ("a", pa.int64())]))
+    with pytest.raises(InternalError, match="number of rows"):
+        StateTable(spec([], [])).upsert([])
+    with pytest.raises(InternalError, match="BytesColumn"):
+        StateTable(spec([], [pa.string()])).fixed("v0")
