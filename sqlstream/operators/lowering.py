@@ -37,7 +37,7 @@ from sqlstream.operators.window_aggregate import SliceAggregate, WindowAggregate
 from sqlstream.operators.window_function import WindowFunction
 from sqlstream.plan import nodes
 from sqlstream.plan.arrival import knows_arrival
-from sqlstream.plan.expressions import Call, Column, Expr, shift, substitute
+from sqlstream.plan.expressions import Call, Column, Expr, conjunction, conjuncts, shift, substitute
 from sqlstream.plan.time_bounds import time_bounds
 from sqlstream.types import (
     BOOLEAN,
@@ -121,11 +121,11 @@ class Lowering:
 
     def _project(self, node: nodes.Project) -> PhysicalNode:
         if isinstance(node.input, nodes.Filter):
-            return Calc((self.lower(node.input.input),), node.exprs, node.input.condition, node.schema)
-        return Calc((self.lower(node.input),), node.exprs, None, node.schema)
+            return _calc(self.lower(node.input.input), node.exprs, node.input.condition, node.schema)
+        return _calc(self.lower(node.input), node.exprs, None, node.schema)
 
     def _filter(self, node: nodes.Filter) -> PhysicalNode:
-        return Calc((self.lower(node.input),), _all(node.schema), node.condition, node.schema)
+        return _calc(self.lower(node.input), _all(node.schema), node.condition, node.schema)
 
     def _values(self, node: nodes.Values) -> PhysicalNode:
         return Values((), node.columns, node.rows)
@@ -353,6 +353,15 @@ class Lowering:
             row_wm=self._timed, arrival=self._ordered,
         )  # fmt: skip
         return scan, columns
+
+
+def _calc(below: PhysicalNode, exprs: tuple[Expr, ...], condition: Expr | None, output: Schema) -> Calc:
+    """A Calc over `below`; one that only picks and filters (a use of a shared scan) becomes part of it."""
+    if isinstance(below, Calc) and all(isinstance(e, Column) for e in below.exprs):
+        parts = [*conjuncts(below.condition), *(substitute(c, below.exprs) for c in conjuncts(condition))]
+        exprs = tuple(substitute(e, below.exprs) for e in exprs)
+        return Calc(below.inputs, exprs, conjunction(parts), output)
+    return Calc((below,), exprs, condition, output)
 
 
 def _disjuncts(e: Expr) -> list[Expr]:
