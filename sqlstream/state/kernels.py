@@ -517,9 +517,19 @@ def release(refs, ids, dead):  # type: ignore[no-untyped-def]
 @kernel(I64, r(I64, 2), r(I64))
 def total_length(spans, slots):  # type: ignore[no-untyped-def]
     n = np.int64(0)
-    for s in slots:
-        n += max(spans[s, 1], np.int64(0))
+    for i in range(slots.size):
+        if i + 32 < slots.size:
+            prefetch(spans, slots[i + 32] * 2)
+        n += max(spans[slots[i], 1], np.int64(0))
     return n
+
+
+@helper
+def ask_spans(spans, arena, slots, i):  # type: ignore[no-untyped-def]
+    """Prefetch the span that is needed 32 slots on from i, and the bytes that are needed 16 on."""
+    if i + 32 < slots.size:
+        prefetch(spans, slots[i + 32] * 2)
+        prefetch(arena, spans[slots[i + 16], 0])
 
 
 @kernel(types.void, r(U8), r(I64, 2), r(I64), w(I32), w(U8))
@@ -528,8 +538,7 @@ def gather_bytes(arena, spans, slots, offsets, out):  # type: ignore[no-untyped-
     at = np.int64(0)
     offsets[0] = 0
     for i in range(slots.size):
-        if i + 16 < slots.size:
-            prefetch(arena, spans[slots[i + 16], 0])
+        ask_spans(spans, arena, slots, i)
         s = slots[i]
         n = spans[s, 1]
         if n > 0:
@@ -543,6 +552,7 @@ def scatter_bytes(data, offsets, valid, slots, arena, spans, meta, start):  # ty
     """Sets the values at `slots` in order; in place when not longer than before. Stops as `upsert_bytes`."""
     meta[NEED] = 0
     for i in range(start, slots.size):
+        ask_spans(spans, arena, slots, i)
         s = slots[i]
         old = max(spans[s, 1], np.int64(0))
         n = np.int64(offsets[i + 1] - offsets[i])
