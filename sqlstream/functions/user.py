@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import importlib
 import inspect
 import types as pytypes
@@ -43,6 +44,7 @@ class UserFunction:
         """The callable; what it raises becomes an error that names the function."""
         fn = load(self.path)
 
+        @functools.wraps(fn)  # DuckDB looks at the parameters
         def call(*args: Any) -> Any:
             try:
                 return fn(*args)
