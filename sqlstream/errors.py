@@ -9,7 +9,8 @@
     │   └── DataError               a record, file or value is malformed
     ├── RunError                    the run failed: I/O, a full disk, a lost file (may be transient)
     │   ├── CheckpointError         a checkpoint cannot be written or read
-    │   └── JobLocked               another process runs this job
+    │   ├── JobLocked               another process runs this job
+    │   └── Canceled                the user ended it
     └── InternalError               a bug in sqlstream
 
 `sqlstream.dbapi` maps these to PEP 249's classes. A message says what is wrong; `hint` says what to do.
@@ -110,6 +111,10 @@ class CheckpointError(RunError):
 
 
 class JobLocked(RunError):
+    pass
+
+
+class Canceled(RunError):
     pass
 
 

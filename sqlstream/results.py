@@ -6,13 +6,17 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.errors import SqlStreamError
-from sqlstream.runtime.job import Job, Progress
+from sqlstream.errors import Position, SqlStreamError
+from sqlstream.runtime.progress import Progress
 from sqlstream.types import STRING, Column, Schema
+
+if TYPE_CHECKING:
+    from sqlstream.runtime.job import Job
 
 Rows = tuple[pa.RecordBatch, "np.ndarray | None"]
 
@@ -27,12 +31,20 @@ class Result:
     append_only: bool = True
     bounded: bool = True
     progress: Progress | None = None
+    place: tuple[str, str | None, Position] | None = None  # the script, its file, where the statement stands in it
     _source: Callable[[], Iterator[Rows]] = field(default=lambda: iter(()))
     _close: Callable[[], None] = field(default=lambda: None)
 
     def batches(self) -> Iterator[Rows]:
-        """(batch under the users' names, row kinds or None)."""
-        return self._source()
+        """(batch under the users' names, row kinds or None). Errors know the statement's place."""
+        try:
+            yield from self._source()
+        except SqlStreamError as e:
+            if self.place is None:
+                raise
+            text, source, position = self.place
+            e.position = e.position or position
+            raise e.located(text, source) from None
 
     def close(self) -> None:
         """Stops what still runs for it."""

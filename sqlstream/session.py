@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -24,9 +25,9 @@ from sqlstream.catalog.catalog import FILE, Catalog, local
 from sqlstream.catalog.objects import Function, Table, View, like
 from sqlstream.clock import Clock, SystemClock
 from sqlstream.connectors.base import SinkTask, Source
-from sqlstream.errors import BindError, NotSupported, OptionError, SqlStreamError, did_you_mean
+from sqlstream.errors import BindError, Canceled, NotSupported, OptionError, SqlStreamError, did_you_mean
 from sqlstream.functions import user
-from sqlstream.operators.lowering import Lowering, Target
+from sqlstream.operators.target import Target
 from sqlstream.optimize import optimize
 from sqlstream.options import HIDDEN_VALUE, SESSION_OPTIONS, find, is_secret
 from sqlstream.plan import nodes
@@ -35,11 +36,18 @@ from sqlstream.plan.query_binder import QueryBinder, walk
 from sqlstream.plan.table_binder import TableBinder, bind_table, connector_of
 from sqlstream.results import Result, StreamingRows, table_result
 from sqlstream.runtime.directory import JobDirectory, locate
-from sqlstream.runtime.graph import JobGraph
-from sqlstream.runtime.job import Job, JobOptions, Progress
+from sqlstream.runtime.progress import Progress
 from sqlstream.sql import statements as st
 from sqlstream.sql.parser import parse_script
+from sqlstream.sql.splitter import substitute
 from sqlstream.types import Schema, outside
+
+# The streaming half (operators, state, compiled kernels) is imported where a job is made: batch starts without it.
+if TYPE_CHECKING:
+    import duckdb
+
+    from sqlstream.runtime.graph import JobGraph
+    from sqlstream.runtime.job import Job, JobOptions
 
 
 @dataclass
@@ -59,6 +67,9 @@ class Session:
         self.catalog = Catalog()
         self._set: dict[str, str] = {}
         self._jobs = 0
+        self.current_job: Job | None = None  # the last one that was started
+        self._connection: duckdb.DuckDBPyConnection | None = None  # of the batch query that runs
+        self._canceled = threading.Event()
         for k, v in self.options.items():
             self._check_option(k, v)
         if self.path is not None and (self.path / FILE).exists():
@@ -72,10 +83,14 @@ class Session:
     ) -> Iterator[Result]:
         """Runs the statements one after the other, each when the one before was taken. Errors know their place."""
         try:
-            statements = parse_script(text, source, variables)
+            if variables is not None:
+                text = substitute(text, variables, source)
+            statements = parse_script(text, source)
             self._check_order(statements)
             for s in statements:
-                yield self.statement(s)
+                result = self.statement(s)
+                result.place = (text, source, s.position)
+                yield result
         except SqlStreamError as e:
             raise e.located(text, source) from None
 
@@ -90,6 +105,25 @@ class Session:
             if e.position is None:
                 e.position = s.position
             raise
+
+    def cancel(self) -> None:
+        """Ends what runs, from any thread: a job after its epoch with a last checkpoint, a batch query at once.
+
+        What is started later ends at once too, until `resume`.
+        """
+        self._canceled.set()
+        if (job := self.current_job) is not None:
+            job.stop()
+        if (connection := self._connection) is not None:
+            connection.interrupt()
+
+    def resume(self) -> None:
+        """Takes statements again after `cancel`."""
+        self._canceled.clear()
+
+    @property
+    def canceled(self) -> bool:
+        return self._canceled.is_set()
 
     def option(self, key: str) -> Any:
         """The value of a session option, converted."""
@@ -157,7 +191,9 @@ class Session:
             graph = self._graph([Target(optimize(plan), plan.schema)])
 
         def make(receive: Any) -> Job:
-            return Job(
+            from sqlstream.runtime.job import Job
+
+            job = Job(
                 graph,
                 replace(self._job_options("query"), interval=0),
                 clock=self.clock,
@@ -166,6 +202,8 @@ class Session:
                 on_late=self.on_late,
                 on_message=self.on_message,
             )
+            self._started(job)
+            return job
 
         rows = StreamingRows(make, limited)
         return Result(
@@ -201,7 +239,10 @@ class Session:
         """The plan's rows from DuckDB, in the engine's names and types."""
         zone = self.option("table.local-time-zone")
         con = duck.connect(os.cpu_count() or 1, zone)
+        self._connection = con
         try:
+            if self.canceled:
+                con.interrupt()
             sql = BatchRenderer(source_sql(con, self.clock.now())).sql(optimize(plan))
             duck.prepare_functions(con, sql)
             want = plan.schema.arrow()
@@ -214,11 +255,19 @@ class Session:
                     schema=want,
                 )
         except Exception as e:
+            if self.canceled and not isinstance(e, SqlStreamError):
+                raise Canceled("the query was canceled") from None
             raise duck.translate(e) from None
         finally:
+            self._connection = None
             con.close()
 
     # ---- jobs
+
+    def _started(self, job: Job) -> None:
+        self.current_job = job
+        if self.canceled:
+            job.stop()
 
     def _insert(self, s: st.Insert) -> Result:
         return self._run_inserts((s,))
@@ -257,6 +306,8 @@ class Session:
         )
 
     def _run_job(self, targets: list[Target]) -> Progress:
+        from sqlstream.runtime.job import Job
+
         graph = self._graph([replace(t, plan=optimize(t.plan)) for t in targets])
         place = locate(
             self.option("pipeline.name"), self.option("execution.checkpointing.dir"), self._jobs, self.working_directory
@@ -277,6 +328,7 @@ class Session:
             on_late=self.on_late,
             on_message=self.on_message,
         )
+        self._started(job)
         return job.run()
 
     def _insert_batch(self, targets: list[Target]) -> Progress:
@@ -298,9 +350,14 @@ class Session:
         return progress
 
     def _graph(self, targets: list[Target]) -> JobGraph:
+        from sqlstream.operators.lowering import Lowering
+        from sqlstream.runtime.graph import JobGraph
+
         return JobGraph(Lowering(self.option("parallelism.default")).job(targets))
 
     def _job_options(self, name: str) -> JobOptions:
+        from sqlstream.runtime.job import JobOptions
+
         interval = self.option("execution.checkpointing.interval")
         return JobOptions(
             name,

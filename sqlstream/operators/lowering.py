@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from sqlstream.connectors.base import ScanColumn, ScanRequest
-from sqlstream.connectors.base import Sink as TableSink
 from sqlstream.errors import InternalError, NotSupported
 from sqlstream.functions.aggregates import AGGREGATES
 from sqlstream.functions.render import to_duckdb
@@ -29,6 +28,7 @@ from sqlstream.operators.over_changelog import OverChangelog
 from sqlstream.operators.session_window import SessionWindowAggregate
 from sqlstream.operators.sink import Collect, Sink
 from sqlstream.operators.source_scan import SourceScan
+from sqlstream.operators.target import Target
 from sqlstream.operators.top_n import TopN
 from sqlstream.operators.union import UnionAll
 from sqlstream.operators.unnest import Unnest
@@ -49,16 +49,6 @@ from sqlstream.types import (
     WINDOW_START,
     Schema,
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a query's rows go: into a table, or (no sink) to the caller."""
-
-    plan: nodes.Node
-    output: Schema
-    table: str = ""
-    sink: TableSink | None = None
 
 
 @dataclass

@@ -17,7 +17,7 @@ import time as walltime
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from sqlstream.operators.source_scan import SourceScan, SplitState
 from sqlstream.runtime.channels import LocalChannels, TaskFailed
 from sqlstream.runtime.directory import JobDirectory, JobState
 from sqlstream.runtime.graph import JobGraph
+from sqlstream.runtime.progress import Progress
 from sqlstream.runtime.worker import EpochCommand, EpochReport, TaskShare, Worker, WorkerSettings
 
 # Rows an epoch takes at most when it catches up: large enough that fixed costs of operators do not show.
@@ -59,22 +60,6 @@ class JobOptions:
     max_rows: int | None = None
     seed: int | None = None
     at_least_once: bool = False
-
-
-@dataclass
-class Progress:
-    """What a job tells while it runs; the console, the shell and tests look at it."""
-
-    state: str = "CREATED"
-    rows_in: int = 0
-    rows_out: int = 0
-    epoch: int = 0
-    watermark: int = NO_WATERMARK
-    checkpoint: int | None = None
-    checkpoint_time: float | None = None
-    late_rows: int = 0
-    skipped_records: int = 0
-    messages: list[str] = field(default_factory=list)
 
 
 class Job:
