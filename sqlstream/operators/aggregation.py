@@ -14,6 +14,7 @@ half. It decides which parts (accumulators.py) and value indexes (value_index.py
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -65,6 +66,12 @@ class Separator(Part):
         new = ~c.valid[rows.slots]
         if new.any():
             c.set(rows.slots[new], rows.values.filter(pa.array(new)))  # type: ignore[union-attr]
+
+
+class Batch(Protocol):
+    """A record batch, or what stands for one."""
+
+    def column(self, i: int) -> pa.Array: ...
 
 
 class Aggregation:
@@ -289,7 +296,7 @@ class Aggregation:
         self,
         slots: Array,
         signs: Array,
-        batch: pa.RecordBatch,
+        batch: Batch,
         keys: list[pa.Array],
         order: Array | None = None,
     ) -> None:
@@ -344,7 +351,7 @@ class Aggregation:
 class Selection:
     """Rows of a batch by argument (not NULL) and filter (true), each made once."""
 
-    def __init__(self, slots: Array, signs: Array, batch: pa.RecordBatch, order: Array | None) -> None:
+    def __init__(self, slots: Array, signs: Array, batch: Batch, order: Array | None) -> None:
         self._slots, self._signs, self._batch, self._order = slots, signs, batch, order
         self._rows: dict[tuple[int | None, int | None], Rows] = {}
         self._masks: dict[tuple[int | None, int | None], Array | None] = {}
