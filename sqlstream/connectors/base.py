@@ -50,7 +50,7 @@ class ScanRequest:
 
     `derived`: (alias, DuckDB expression over c0, c1, …) to append to every batch: a reader that decodes with
     DuckDB puts them into its one statement, any other calls `derive()`. Rows are never dropped by a reader:
-    positions count all rows, and the watermark looks at all of them.
+    positions count all rows, and the watermark looks at all of them. A request for nothing gives a column `one`.
     """
 
     columns: tuple[ScanColumn, ...]

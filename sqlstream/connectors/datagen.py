@@ -82,8 +82,8 @@ class FieldSpec:
             return pa.array((_below(bits, high - low + 1) + np.uint64(low % 2**64)).astype(np.int64)).cast(t.arrow())
         if t.kind in ("FLOAT", "DOUBLE"):
             unit = (bits >> np.uint64(11)).astype(np.float64) / 2**53
-            low, high = s["min"] or 0.0, 1.0 if s["max"] is None else s["max"]
-            return pa.array(low + unit * (high - low)).cast(t.arrow())
+            least, most = s["min"] or 0.0, 1.0 if s["max"] is None else s["max"]
+            return pa.array(least + unit * (most - least)).cast(t.arrow())
         if t.kind == "DECIMAL":
             scale = 10 ** (t.scale or 0)
             limit = 10 ** min(t.precision or 10, 18) - 1
@@ -139,7 +139,9 @@ class DatagenConnector(Connector):
         Option("rows-per-second", "int", 10_000, "rows that appear in a second", minimum=1),
         Option("number-of-rows", "int", None, "rows in all; default: without end, unless a sequence ends", minimum=0),
         Option("seed", "int", 0, "another seed gives other rows"),
-        Option("fields.*", doc="fields.<name>.kind, .min, .max, .length, .var-len, .max-past, .null-rate, .start, .end"),
+        Option(
+            "fields.*", doc="fields.<name>.kind, .min, .max, .length, .var-len, .max-past, .null-rate, .start, .end"
+        ),
     )
 
     def source(self, table: TableContext) -> Source:
@@ -245,7 +247,7 @@ class DatagenSource(Source):
                 array, t = pc.struct_field(array, at), t.fields[at].type
             arrays.append(array.cast(f.type))
         if not arrays:
-            schema, arrays = pa.schema([("one", pa.int8())]), [pa.array(np.ones(len(rows), np.int8))]
+            schema, arrays = pa.schema([("one", pa.int32())]), [pa.array(np.ones(len(rows), np.int32))]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 

@@ -139,9 +139,7 @@ class FileReader(SplitReader):
 
     def _blocks(self, position: Mapping[str, int]) -> Iterator[Piece]:
         scan = self._scan
-        self._decoding = BlockDecoder(
-            scan.decoder, scan.request, scan.constants, scan.path, scan.format, scan.ignore
-        )
+        self._decoding = BlockDecoder(scan.decoder, scan.request, scan.constants, scan.path, scan.format, scan.ignore)
         at, line = position.get("byte", 0), position.get("line", 1)
         # with a place the rows before it are done; without one all rows count from the start of the file
         skip = position.get("skip", 0) if "byte" in position else position["row"]

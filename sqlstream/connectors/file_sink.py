@@ -166,7 +166,10 @@ class FileWriter(SinkWriter):
         kinds = None
         if any(k is not None for k in self._kinds):
             kinds = np.concatenate(
-                [np.zeros(b.num_rows, np.int8) if k is None else k for b, k in zip(self._batches, self._kinds, strict=True)]
+                [
+                    np.zeros(b.num_rows, np.int8) if k is None else k
+                    for b, k in zip(self._batches, self._kinds, strict=True)
+                ]
             )
         self._batches, self._kinds, self._rows = [], [], 0
         try:

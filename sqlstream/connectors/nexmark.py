@@ -183,7 +183,7 @@ class NexmarkReader(SplitReader):
         for c, f in zip(self._request.columns, schema, strict=True):
             arrays.append(_cut(events.column(c.path), c.path, c.type.fields, f.type))
         if not arrays:
-            schema, arrays = pa.schema([("one", pa.int8())]), [pa.array(np.ones(len(numbers), np.int8))]
+            schema, arrays = pa.schema([("one", pa.int32())]), [pa.array(np.ones(len(numbers), np.int32))]
         batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
         return derive(self._cursor, batch, self._request) if self._cursor is not None else batch
 

@@ -132,14 +132,14 @@ def _find_remote(path: str) -> list[FileEntry]:
         below = name[len(root) :].strip("/") if name.startswith(root) else name
         if info.get("type") == "directory" or any(part.startswith(("_", ".")) for part in below.split("/")):
             continue
-        out.append(_remote_entry(f"{scheme}://{name.lstrip('/') if scheme != 'memory' else name.lstrip('/')}", info))
+        out.append(_remote_entry(f"{scheme}://{name.lstrip('/')}", info))
     if not out and glob.has_magic(inner):
         raise missing(path)
     return out
 
 
 def _remote_entry(path: str, info: dict[str, Any]) -> FileEntry:
-    modified = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or info.get("created")
+    modified: Any = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or info.get("created")
     if hasattr(modified, "timestamp"):
         modified = modified.timestamp()
     return FileEntry(path, int(info.get("size") or 0), int(float(modified or 0) * 1_000_000))

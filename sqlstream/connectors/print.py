@@ -79,9 +79,7 @@ class PrintWriter(SinkWriter):
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         types = [c.type for c in self._sink.table.schema]
-        columns = [
-            [value_text(v, t) for v in batch.column(i).to_pylist()] for i, t in enumerate(types)
-        ]
+        columns = [[value_text(v, t) for v in batch.column(i).to_pylist()] for i, t in enumerate(types)]
         for r in range(batch.num_rows):
             kind = KIND_TEXT[0] if kinds is None else KIND_TEXT[int(kinds[r])]
             self._lines.append(f"{self._prefix}{kind}[" + ", ".join(c[r] for c in columns) + "]\n")

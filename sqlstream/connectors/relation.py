@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from sqlstream.connectors.base import ScanRequest, Source, Split
+from sqlstream.connectors.derive import derive
 from sqlstream.errors import InternalError, SqlStreamError
+from sqlstream.formats.cursor import own_cursor
 
 _names = itertools.count()
 BATCH = 65_536
 
 
 def register_splits(source: Source, connection: duckdb.DuckDBPyConnection, request: ScanRequest) -> str:
-    """Register an Arrow reader over all splits of a bounded `source`; the FROM item that names it.
+    """Register the rows of a bounded `source` on `connection`; the FROM item that names them.
 
-    It can be scanned once. A table with no rows at all is registered as an empty one of the right types.
+    Each scan of it reads the splits anew, so a statement may name it more than once.
     """
     if not source.bounded:
         raise InternalError("relation() of an unbounded source")
-    splits = source.splits()
-    batches = _read(source, splits, request)
-    first = next(batches, None)
     name = f"_splits_{next(_names)}"
-    if first is None:
-        connection.register(name, pa.table(_empty(request, source.append_only)))
-    else:
-        rest = itertools.chain([first], batches)
-        connection.register(name, pa.RecordBatchReader.from_batches(first.schema, rest))
+    connection.register(name, _Splits(source, source.splits(), request))
     return name
 
 
@@ -42,6 +38,21 @@ def first_error(source: Source, request: ScanRequest) -> SqlStreamError | None:
     except SqlStreamError as e:
         return e
     return None
+
+
+class _Splits:
+    """Splits as an Arrow stream, by Arrow's PyCapsule interface: DuckDB asks for a new one with each scan."""
+
+    def __init__(self, source: Source, splits: list[Split], request: ScanRequest) -> None:
+        self._source, self._splits, self._request = source, splits, request
+        self._schema = row_schema(request, source.append_only)
+
+    def __arrow_c_schema__(self) -> Any:
+        return self._schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        batches = _read(self._source, self._splits, self._request)
+        return pa.RecordBatchReader.from_batches(self._schema, batches).__arrow_c_stream__(requested_schema)
 
 
 def _read(source: Source, splits: list[Split], request: ScanRequest) -> Iterator[pa.RecordBatch]:
@@ -56,13 +67,11 @@ def _read(source: Source, splits: list[Split], request: ScanRequest) -> Iterator
             reader.close()
 
 
-def _empty(request: ScanRequest, append_only: bool) -> pa.RecordBatch:
-    from sqlstream.connectors.derive import derive
-    from sqlstream.formats.cursor import own_cursor
-
+def row_schema(request: ScanRequest, append_only: bool) -> pa.Schema:
+    """What batches for `request` look like: c0, c1, …, the derived columns, `_op`; `one` if there is none of these."""
     schema = request.arrow_schema()
-    batch = pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
-    batch = derive(own_cursor(), batch, request)
+    empty = pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
+    schema = derive(own_cursor(), empty, request).schema
     if not append_only:
-        batch = batch.append_column(pa.field("_op", pa.int8()), pa.array([], pa.int8()))
-    return batch
+        return schema.append(pa.field("_op", pa.int8()))
+    return schema if len(schema) else pa.schema([("one", pa.int32())])

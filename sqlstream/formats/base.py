@@ -42,8 +42,12 @@ class Decoder:
     """Decodes one table's records for one request. Plain data: picklable."""
 
     blocks = True  # can decode a file in blocks; False: only whole files (parquet)
-    statement = True  # one statement can decode a whole file
     byte_order_mark = True  # that statement copes with one
+
+    @property
+    def statement(self) -> bool:
+        """Whether one statement can decode a whole file."""
+        return True
 
     def records(self, source: str, file: bool = False, block: bool = False) -> str:
         """SQL of the records layer. `source`: a SQL list or literal of paths. `file`: adds `_file`, the path read.
@@ -127,6 +131,8 @@ class Format:
     def encoder(self, table: TableContext, options: Mapping[str, Any]) -> Encoder:
         raise NotSupported(f"table {table.name}: format '{self.name}' cannot be written")
 
-    def infer(self, cursor: duckdb.DuckDBPyConnection, source: str, options: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    def infer(
+        self, cursor: duckdb.DuckDBPyConnection, source: str, options: Mapping[str, Any]
+    ) -> list[tuple[str, Any]]:
         """Columns (name, Type) sniffed from files, `source` being a SQL list of paths."""
         raise NotSupported(f"format '{self.name}' cannot tell its columns", hint="write the columns in CREATE TABLE")

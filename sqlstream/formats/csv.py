@@ -91,7 +91,7 @@ class CsvDecoder(Decoder):
             return 0
         end = block.find(b"\n")
         line = block if end < 0 else block[: end + 1]
-        names = next(self.dialect.reader(line.decode("utf-8", "replace").strip("\r\n")), [])
+        names: list[str] = next(self.dialect.reader(line.decode("utf-8", "replace").strip("\r\n")), [])
         if [n.strip() for n in names] != list(self.schema.names):
             raise DataError(
                 f"the header is {', '.join(names)}, but the table's columns are {', '.join(self.schema.names)}",

@@ -48,7 +48,9 @@ class DebeziumDecoder(Decoder):
     def rows(self, records: str, constants: Mapping[str, str]) -> str:
         columns = []
         for i, c in enumerate(self.request.columns):
-            image = constants[c.path[1]] if c.path[0] == METADATA else f"CASE WHEN _op IN (0, 2) THEN a{i} ELSE b{i} END"
+            image = (
+                constants[c.path[1]] if c.path[0] == METADATA else f"CASE WHEN _op IN (0, 2) THEN a{i} ELSE b{i} END"
+            )
             columns.append(f"{image} AS c{i}")
         changes = f"SELECT *, CAST(unnest({_KINDS}) AS TINYINT) AS _op FROM {records}"
         return with_derived(f"SELECT {', '.join([*columns, OP])} FROM ({changes})", self.request, op=True)
@@ -135,5 +137,3 @@ class DebeziumJsonFormat(Format):
 
 def _root(options: Mapping[str, Any]) -> tuple[str, ...]:
     return ("payload",) if options["debezium-json.schema-include"] else ()
-
-

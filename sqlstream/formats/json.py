@@ -71,12 +71,8 @@ class JsonFormat(Format):
     )  # fmt: skip
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
-        leaves = tuple(
-            Leaf(f"c{i}", c.path, c.type) for i, c in enumerate(request.columns) if c.path[0] != METADATA
-        )
-        records = JsonRecords(
-            leaves, options["json.timestamp-format.standard"], options["json.fail-on-missing-field"]
-        )
+        leaves = tuple(Leaf(f"c{i}", c.path, c.type) for i, c in enumerate(request.columns) if c.path[0] != METADATA)
+        records = JsonRecords(leaves, options["json.timestamp-format.standard"], options["json.fail-on-missing-field"])
         return JsonDecoder(records, request)
 
     def infer(

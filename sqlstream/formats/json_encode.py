@@ -40,9 +40,7 @@ def json_text(t: Type, x: str, standard: str, ignore_null: bool = False, depth: 
     return f"CASE WHEN {x} IS NULL THEN 'null' ELSE {body} END"
 
 
-def object_text(
-    fields: list[tuple[str, Type, str]], standard: str, ignore_null: bool = False, depth: int = 0
-) -> str:
+def object_text(fields: list[tuple[str, Type, str]], standard: str, ignore_null: bool = False, depth: int = 0) -> str:
     """SQL of a JSON object of (name, type, expression) fields."""
     parts = []
     for i, (name, t, x) in enumerate(fields):

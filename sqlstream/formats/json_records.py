@@ -59,8 +59,10 @@ class JsonRecords:
 
     @property
     def by_document(self) -> bool:
-        return self.fail_on_missing or _collides(leaf.path for leaf in self.leaves) or any(
-            _row_collides(leaf.type) for leaf in self.leaves
+        return (
+            self.fail_on_missing
+            or _collides(leaf.path for leaf in self.leaves)
+            or any(_row_collides(leaf.type) for leaf in self.leaves)
         )
 
     def sql(self, source: str, file: bool = False) -> str:

@@ -75,9 +75,8 @@ class ParquetDecoder(Decoder):
                 break
             found = _children(found[1]).get(name)
             x += "." + quoted(found[0]) if found else ""
-        if found is None:
-            value = f"CAST(NULL AS {t.duckdb()})"
-        else:
+        value = f"CAST(NULL AS {t.duckdb()})"
+        if found is not None:
             value = from_column(t, x, found[1], ".".join(path))
         return checked_not_null(t, value) if len(path) == 1 else value
 

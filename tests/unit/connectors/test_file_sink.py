@@ -192,12 +192,14 @@ def test_values_come_back(format: str, tmp_path: Path) -> None:
     got = [dict(zip(VALUES.names, r, strict=True)) for r in read(file_table(tmp_path, VALUES, format=format))[0]]
     for g in got:
         if g["r"] is not None:
-            g["r"] = {"x": g["r"]["f0"], "q`\"": g["r"]["f1"]}
+            g["r"] = {"x": g["r"]["f0"], 'q`"': g["r"]["f1"]}
     assert got == [{c: r.get(c) for c in VALUES.names} for r in ROWS]
 
 
 def test_json_text_is_flinks(tmp_path: Path) -> None:
-    columns = schema(("t", timestamp(3)), ("u", timestamp(3)), ("n", decimal(5, 2)), ("z", timestamp_ltz(3)), ("d", DOUBLE))
+    columns = schema(
+        ("t", timestamp(3)), ("u", timestamp(3)), ("n", decimal(5, 2)), ("z", timestamp_ltz(3)), ("d", DOUBLE)
+    )
     rows = [
         {"t": dt.datetime(2020, 1, 1), "u": dt.datetime(2020, 1, 1, 1, 2, 3, 45000), "n": Decimal("1.50"),
          "z": dt.datetime(2020, 1, 1, tzinfo=dt.UTC), "d": float("nan")},

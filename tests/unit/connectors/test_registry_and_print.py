@@ -57,7 +57,12 @@ def test_names_are_the_classes_own() -> None:
         ("print", {"print__identifer": "x"}, "unknown option 'print-identifer'", "print-identifier"),
         ("filesystem", {"path": "x"}, "option 'format' is missing", ""),
         ("filesystem", {"format": "json"}, "option 'path' is missing", ""),
-        ("filesystem", {"path": "x", "format": "json", "json_ignore__parse__error": "true"}, "unknown option", "errors"),
+        (
+            "filesystem",
+            {"path": "x", "format": "json", "json_ignore__parse__error": "true"},
+            "unknown option",
+            "errors",
+        ),
         ("filesystem", {"path": "x", "format": "json", "csv_header": "true"}, "unknown option 'csv.header'", ""),
         ("blackhole", {"x": "1"}, "unknown option 'x'", ""),
     ],

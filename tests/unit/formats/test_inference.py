@@ -28,7 +28,10 @@ def columns(path: Path, **options: str) -> str | None:
         ('{"t":"2020-01-01 00:00:00Z"}\n', "`t` TIMESTAMP_LTZ(3)"),
         ('{"t":"2020-01-01T00:00:00"}\n', "`t` STRING"),
         ('{"t":"2020-01-01"}\n', "`t` DATE"),
-        ('{"r":{"x":1,"t":"2020-01-01 00:00:00"},"l":[1]}\n', "`r` ROW<`x` BIGINT, `t` TIMESTAMP(3)>, `l` ARRAY<BIGINT>"),
+        (
+            '{"r":{"x":1,"t":"2020-01-01 00:00:00"},"l":[1]}\n',
+            "`r` ROW<`x` BIGINT, `t` TIMESTAMP(3)>, `l` ARRAY<BIGINT>",
+        ),
         ('{"a":1}\n{"a":"x"}\n', "`a` STRING"),
         ('{"a`b":1}\n', "`a``b` BIGINT"),
     ],
