@@ -22,7 +22,7 @@ from sqlstream.operators.ordering import sortable
 from sqlstream.operators.top_n import TopN
 from sqlstream.plan.nodes import SortKey, order_text
 from sqlstream.state.arrays import Array, grown, is_words
-from sqlstream.state.table import StateSpec
+from sqlstream.state.spec import StateSpec
 from sqlstream.types import Schema
 
 

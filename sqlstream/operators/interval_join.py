@@ -33,7 +33,7 @@ from sqlstream.plan.expressions import Expr
 from sqlstream.state.arrays import Array, fixed, grown, plain, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
-from sqlstream.state.table import StateSpec
+from sqlstream.state.spec import StateSpec
 from sqlstream.types import ROWTIME, Schema
 
 MATCHED = "_matched"

@@ -1,4 +1,4 @@
-"""ORDER BY over Arrow columns as int64 arrays that NumPy can sort: the smaller comes first.
+"""ORDER BY over Arrow columns as int64 arrays: the smaller comes first.
 
 `sortable` is exact among the rows given (strings are ranked among them), so it orders one epoch's candidates.
 `coarse` is comparable across batches: where it differs it decides, where it is equal the rows may still differ. It
@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sqlstream.operators.join_kernels import sort_groups
 from sqlstream.plan.nodes import SortKey
-from sqlstream.state.arrays import Array, byte_strings, fixed, is_bytes, is_pair, is_words, plain, validity
+from sqlstream.state.arrays import Array, as_slots, byte_strings, fixed, is_bytes, is_pair, is_words, plain, validity
 from sqlstream.state.keys import canonical, stable_hash
 
 LEAST, GREATEST = np.int64(-(2**63)), np.int64(2**63 - 1)
@@ -24,7 +25,7 @@ SIGN = np.uint64(1 << 63)
 
 
 def sortable(a: pa.Array, key: SortKey) -> list[Array]:
-    """Keys for `np.lexsort`, the most significant first."""
+    """Keys for `sort`, the most significant first."""
     a = plain(a)
     valid = validity(a)
     values = _exact(a)
@@ -92,30 +93,34 @@ def _prefix(a: pa.Array) -> Array:
     return (out ^ SIGN).view(np.int64)
 
 
-def sort(group: Array, keys: list[Array]) -> tuple[Array, Array]:
-    """The order by group, then keys; and, in that order, True where a row differs from the one before."""
-    order = np.lexsort((*reversed(keys), group)) if keys else np.argsort(group, kind="stable")
-    new = np.zeros(len(order), np.bool_)
-    if len(order):
-        new[0] = True
-        for k in (group, *keys):
-            sorted_ = k[order]
-            new[1:] |= sorted_[1:] != sorted_[:-1]
+def sort(group: Array, keys: list[Array], groups: int) -> tuple[Array, Array]:
+    """The order by group (of 0..groups - 1), then keys; and, in that order, True where a row differs from the one
+    before."""
+    n = len(group)
+    matrix = np.stack(keys, axis=1) if keys else np.empty((n, 0), np.int64)
+    order = np.empty(n, np.int64)
+    sort_groups(as_slots(group), matrix, np.zeros(groups + 1, np.int64), order, np.empty(n, np.int64))
+    new = np.zeros(n, np.bool_)
+    new[:1] = True
+    for k in (group, *keys):
+        sorted_ = k[order]
+        new[1:] |= sorted_[1:] != sorted_[:-1]
     return order, new
 
 
 def break_ties(order: Array, new: Array, columns: Callable[[], list[pa.Array]]) -> Array:
     """`order` with rows that are equal so far ordered by `columns()`, each ascending with NULLs last."""
-    peers = np.cumsum(new)
-    tied = np.bincount(peers)[peers] > 1
-    if not tied.any():
+    if new.all():
         return order
+    peers = np.cumsum(new) - 1
+    tied = np.bincount(peers)[peers] > 1
     at = np.flatnonzero(tied)
     rows = pa.array(order[at])
     keys: list[Array] = []
     for c in columns():
         keys += sortable(plain(c).take(rows), SortKey(0, True, False))
-    inner, _ = sort(peers[at], keys)
+    groups = np.cumsum(new[at]) - 1
+    inner, _ = sort(groups, keys, int(groups[-1]) + 1)
     out = order.copy()
     out[at] = order[at][inner]
     return out

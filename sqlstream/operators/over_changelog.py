@@ -28,7 +28,7 @@ from sqlstream.plan.nodes import OverCall, SortKey, order_text
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
-from sqlstream.state.table import StateSpec
+from sqlstream.state.spec import StateSpec
 from sqlstream.types import BIGINT, Column, Schema
 
 

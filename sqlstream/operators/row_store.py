@@ -24,7 +24,8 @@ from sqlstream.errors import NotSupported
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
-from sqlstream.state.table import StateSpec, StateTable
+from sqlstream.state.spec import StateSpec
+from sqlstream.state.table import StateTable
 
 NUMBER, COUNT = "_id", "_n"
 EMPTY: Array = np.empty(0, np.int64)

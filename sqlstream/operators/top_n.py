@@ -30,7 +30,7 @@ from sqlstream.plan.nodes import SortKey, order_text
 from sqlstream.state.arrays import Array, grown
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
-from sqlstream.state.table import StateSpec
+from sqlstream.state.spec import StateSpec
 from sqlstream.types import Schema
 
 FUNCTIONS = ("ROW_NUMBER", "RANK", "DENSE_RANK")
@@ -131,6 +131,7 @@ class TopNOperator(Operator):
         self.hot, self.cold = MultiMap(), MultiMap()
         self.is_cold: Array = np.zeros(0, np.bool_)
         self.threshold: Array = np.full(256, GREATEST)
+        self.place: Array = np.zeros(0, np.int64)
         self._added: list[Array] = []  # slots that rows of this epoch took
 
     def open(self) -> None:
@@ -164,15 +165,13 @@ class TopNOperator(Operator):
             plus, plus_counts, coming = plus.filter(pa.array(near)), plus_counts[near], coming[near]
             arrival = None if arrival is None else arrival[near]
 
-        changed = np.unique(np.concatenate([going, coming]))
+        changed, place = self._distinct(np.concatenate([going, coming]))
         if len(changed):
             self._refill(changed, coming, plus_counts)
             group, slots = self.hot.probe(changed)
-            place = np.searchsorted(changed, np.concatenate([going, coming]))
             c = Candidates(self.store, slots, minus, plus, EMPTY if arrival is None else arrival)
-            ranked = self._rank(
-                c, np.concatenate([group, place]), np.concatenate([self.store.copies(slots), minus_counts, plus_counts])
-            )
+            copies = np.concatenate([self.store.copies(slots), minus_counts, plus_counts])
+            ranked = self._rank(c, np.concatenate([group, place]), len(changed), copies)
             self._emit(c, ranked, out)
             self._keep(c, ranked, changed, coming, plus_counts, arrival)
         if len(gone):
@@ -192,6 +191,16 @@ class TopNOperator(Operator):
         if self.index.index.capacity > len(self.threshold):
             self.threshold = grown(self.threshold, self.index.index.capacity, int(GREATEST))
         return slots
+
+    def _distinct(self, partitions: Array) -> tuple[Array, Array]:
+        """The distinct partitions, ascending, and for each of `partitions` its place among them."""
+        there = np.zeros(len(self.threshold), np.bool_)
+        there[partitions] = True
+        changed = np.flatnonzero(there)
+        if len(self.place) < len(there):
+            self.place = np.zeros(len(there), np.int64)
+        self.place[changed] = np.arange(len(changed))
+        return changed, self.place[partitions]
 
     def _coarse(self, columns: list[pa.Array], n: int, arrival: Array | None) -> Array:
         """What the threshold is compared with. `columns`: all, or only the first to order by."""
@@ -241,14 +250,14 @@ class TopNOperator(Operator):
 
     # ---- ranks
 
-    def _rank(self, c: Candidates, group: Array, copies: Array) -> Ranked:
+    def _rank(self, c: Candidates, group: Array, groups: int, copies: Array) -> Ranked:
         stored, minus = len(c.slots), c.minus.num_rows
         keys: list[Array] = []
         for k in self.node.order:
             keys += sortable(c.column(k.column), k)
         if not self.node.order and not self.append_only:
             keys = [by_hash(c.columns(), len(group))]
-        order, new = sort(group, keys)
+        order, new = sort(group, keys, groups)
         if self.node.function == "ROW_NUMBER":
             order = break_ties(order, new, (lambda: [pa.array(c.arrival())]) if self.node.by_arrival else c.columns)
         if (copies != 1).any():
@@ -264,9 +273,8 @@ class TopNOperator(Operator):
         start = np.empty(len(order), np.bool_)
         start[:1] = True
         start[1:] = group[1:] != group[:-1]
-        return Ranked(
-            order, group, start, now, self._ranks(old, start, new), self._ranks(now, start, new), stored, minus
-        )
+        before, after = self._ranks(old, start, new), self._ranks(now, start, new)
+        return Ranked(order, group, np.cumsum(new) - 1, now, before, after, stored, minus)
 
     def _ranks(self, there: Array, start: Array, new: Array) -> Array:
         """The rank of each row among those that are `there`, in their order; 0 for others."""
@@ -295,12 +303,19 @@ class TopNOperator(Operator):
         if node.rank:
             rank = np.concatenate([r.before[goes], r.after[comes]])[order]
             rows = rows.append_column(f"c{len(c.store.layout.columns)}", pa.array(rank))
-        if np.any(sign < 0) and np.any(sign > 0):
-            # Equal rows may have changed places.
+        if self._may_cancel(r, goes, comes):
             rows, sign = repeated(*net(with_operations(rows, operations(sign)), rows.num_columns))
         if rows.num_rows:
             changes = paired(rows, sign, node.traits.key)
             out.batches.append(pa.RecordBatch.from_arrays(changes.columns, schema=node.arrow_schema()))
+
+    def _may_cancel(self, r: Ranked, goes: Array, comes: Array) -> bool:
+        """Whether a row that goes may equal one that comes: only peers can, at one rank where that is shown."""
+        left, entered = r.peer[goes], r.peer[comes]
+        if self.node.rank:
+            width = int(max(r.before.max(), r.after.max())) + 1
+            left, entered = left * width + r.before[goes], entered * width + r.after[comes]
+        return bool(np.isin(left, entered).any())
 
     # ---- what stays
 
@@ -354,7 +369,7 @@ class TopNOperator(Operator):
         group, slots = self.hot.probe(partitions)
         which = [self.node.order[0].column] if self.node.order else list(range(len(self.store.layout.columns)))
         level = self._coarse(self.store.columns(slots, which), len(slots), None)
-        order, _ = sort(group, [level])
+        order, _ = sort(group, [level], len(partitions))
         group, slots, level = group[order], slots[order], level[order]
         first = np.searchsorted(group, np.arange(len(partitions)))
         limit = level[np.minimum(first + 2 * self.node.last + 31, np.append(first[1:], len(group)) - 1)]
@@ -377,12 +392,12 @@ class TopNOperator(Operator):
 
 @dataclass(frozen=True)
 class Ranked:
-    """Candidates (with their copies) in order: candidate, partition, where one starts, whether it is there now, and
-    its rank before and after the epoch (0: not there)."""
+    """Candidates (with their copies) in order: candidate, partition, number of its peers (rows with which it ties),
+    whether it is there now, and its rank before and after the epoch (0: not there)."""
 
     order: Array
     group: Array
-    start: Array
+    peer: Array
     now: Array
     before: Array
     after: Array
