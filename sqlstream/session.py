@@ -35,7 +35,6 @@ from sqlstream.plan.insert_binder import bind_insert
 from sqlstream.plan.query_binder import QueryBinder, walk
 from sqlstream.plan.table_binder import TableBinder, bind_table, connector_of
 from sqlstream.results import Result, StreamingRows, table_result
-from sqlstream.runtime.directory import JobDirectory, locate
 from sqlstream.runtime.progress import Progress
 from sqlstream.sql import statements as st
 from sqlstream.sql.parser import parse_script
@@ -185,10 +184,10 @@ class Session:
             below = plan.input
         else:
             limited, below = None, plan
-        graph = self._graph([Target(optimize(below), below.schema)])
+        graph = self._graph([Target(below, below.schema)])
         if limited is not None and not graph.roots[0].traits.append_only:
             limited = None
-            graph = self._graph([Target(optimize(plan), plan.schema)])
+            graph = self._graph([Target(plan, plan.schema)])
 
         def make(receive: Any) -> Job:
             from sqlstream.runtime.job import Job
@@ -243,7 +242,7 @@ class Session:
         try:
             if self.canceled:
                 con.interrupt()
-            sql = BatchRenderer(source_sql(con, self.clock.now())).sql(optimize(plan))
+            sql = BatchRenderer(source_sql(con, self.clock.now())).sql(optimize(plan, watermarks=False))
             duck.prepare_functions(con, sql)
             want = plan.schema.arrow()
             for batch in con.sql(sql).to_arrow_reader(65536):
@@ -306,9 +305,10 @@ class Session:
         )
 
     def _run_job(self, targets: list[Target]) -> Progress:
+        from sqlstream.runtime.directory import JobDirectory, locate
         from sqlstream.runtime.job import Job
 
-        graph = self._graph([replace(t, plan=optimize(t.plan)) for t in targets])
+        graph = self._graph(targets)
         place = locate(
             self.option("pipeline.name"), self.option("execution.checkpointing.dir"), self._jobs, self.working_directory
         )
@@ -520,7 +520,7 @@ class Session:
             targets = self._targets(inserts)  # type: ignore[arg-type]
         batch = all(self._batch(t.plan, isinstance(inner, st.Select)) for t in targets)
         logical = "\n".join(nodes.tree(t.plan) for t in targets)
-        optimised = [replace(t, plan=optimize(t.plan)) for t in targets]
+        optimised = self._optimised(targets, batch)
         parts = [
             ("Abstract Syntax Tree", show.syntax_tree(s.statement)),
             ("Logical Plan", logical),
@@ -534,7 +534,7 @@ class Session:
                 con.close()
             parts.append(("Physical Plan (batch, DuckDB SQL)", "\n".join(sql)))
         else:
-            parts.append(("Physical Plan (streaming)", self._graph(optimised).text))
+            parts.append(("Physical Plan (streaming)", self._graph(targets).text))
         text = "\n\n".join(f"== {title} ==\n{body}" for title, body in parts)
         return table_result("EXPLAIN", ["plan"], [[text]])
 

@@ -35,6 +35,7 @@ from sqlstream.operators.unnest import Unnest
 from sqlstream.operators.values import Values
 from sqlstream.operators.window_aggregate import SliceAggregate, WindowAggregate
 from sqlstream.operators.window_function import WindowFunction
+from sqlstream.optimize.drop_watermarks import uses_rowtime
 from sqlstream.plan import nodes
 from sqlstream.plan.arrival import knows_arrival
 from sqlstream.plan.expressions import Call, Column, Expr, conjunction, conjuncts, shift, substitute
@@ -64,7 +65,7 @@ class Lowering:
         """The roots (Sink, Collect) of the job."""
         for t in targets:
             self._collect(t.plan)
-        self._timed = any(_uses_rowtime(t.plan) for t in targets)
+        self._timed = any(uses_rowtime(t.plan) for t in targets)
         self._ordered = any(_wants_arrival(t.plan) for t in targets)
         return tuple(self._root(t) for t in targets)
 
@@ -304,8 +305,8 @@ class Lowering:
             return scan
         exprs = tuple(Column(c.type, at[i], n) for i, (c, n) in enumerate(zip(node.columns, node.names, strict=True)))
         condition = None if node.predicate is None else shift(node.predicate, lambda i: at[i])
-        if len(self._uses[key]) == 1:
-            condition = None
+        if condition == scan.predicate:
+            condition = None  # the scan has filtered
         return Calc((scan,), exprs, condition, node.schema)
 
     def _united(self, node: nodes.Scan) -> tuple[SourceScan, list[ScanColumn]]:
@@ -415,17 +416,6 @@ def _distributed(node: PhysicalNode) -> tuple[int, ...] | None:
             return None
         return tuple(node.keys.index(k) for k in below)
     return None
-
-
-def _uses_rowtime(node: nodes.Node) -> bool:
-    """Whether any operator waits for the watermark."""
-    if isinstance(node, nodes.Window) and node.domain == ROWTIME:
-        return True
-    if isinstance(node, nodes.Over) and any(node.input.schema[k.column].time == ROWTIME for k in node.order):
-        return True
-    if isinstance(node, nodes.Join) and time_bounds(node.residual, node.left.schema, node.right.schema) is not None:
-        return True
-    return any(_uses_rowtime(i) for i in node.inputs)
 
 
 def _wants_arrival(node: nodes.Node) -> bool:

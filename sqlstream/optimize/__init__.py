@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlstream.optimize.drop_watermarks import drop_watermarks, uses_rowtime
+from sqlstream.optimize.fold_known_values import fold_known_values
 from sqlstream.optimize.merge_projects import merge_projects
 from sqlstream.optimize.prune_columns import prune_columns
 from sqlstream.optimize.push_filters import push_filters
@@ -11,12 +13,29 @@ from sqlstream.plan import nodes
 
 # push_proctime first: filters pushed later may use the column that it makes.
 # push_filters before recognise_top_n: it brings `rn <= n` down to the OVER.
-# merge_projects last: pruning leaves Projects that do nothing.
-RULES = (push_proctime, merge_projects, push_filters, recognise_top_n, prune_columns, merge_projects)
+# merge_projects again and again: the rules between leave Projects that can merge or do nothing.
+RULES = (
+    push_proctime,
+    merge_projects,
+    push_filters,
+    fold_known_values,
+    merge_projects,
+    recognise_top_n,
+    prune_columns,
+    merge_projects,
+)
 
 
-def optimize(plan: nodes.Node) -> nodes.Node:
-    """The same relation (names and types of its columns too), cheaper to run."""
+def optimize(plan: nodes.Node, watermarks: bool = True) -> nodes.Node:
+    """The same relation (names and types of its columns too), cheaper to run.
+
+    `watermarks`: whether the job waits for watermarks anywhere (`uses_rowtime`); batch never does.
+    """
+    if not watermarks:
+        plan = drop_watermarks(plan)
     for rule in RULES:
         plan = rule(plan)
     return plan
+
+
+__all__ = ["RULES", "optimize", "uses_rowtime"]
