@@ -28,7 +28,7 @@ from sqlstream.connectors.base import SinkTask, Source
 from sqlstream.errors import BindError, Canceled, NotSupported, OptionError, SqlStreamError, did_you_mean
 from sqlstream.functions import user
 from sqlstream.operators.target import Target
-from sqlstream.optimize import optimize
+from sqlstream.optimize import optimize, uses_rowtime
 from sqlstream.options import HIDDEN_VALUE, SESSION_OPTIONS, find, is_secret
 from sqlstream.plan import nodes
 from sqlstream.plan.insert_binder import bind_insert
@@ -349,11 +349,16 @@ class Session:
         progress.state = "FINISHED"
         return progress
 
+    def _optimised(self, targets: list[Target], batch: bool = False) -> list[Target]:
+        timed = not batch and any(uses_rowtime(t.plan) for t in targets)
+        return [replace(t, plan=optimize(t.plan, timed)) for t in targets]
+
     def _graph(self, targets: list[Target]) -> JobGraph:
+        """The physical plan of one job."""
         from sqlstream.operators.lowering import Lowering
         from sqlstream.runtime.graph import JobGraph
 
-        return JobGraph(Lowering(self.option("parallelism.default")).job(targets))
+        return JobGraph(Lowering(self.option("parallelism.default")).job(self._optimised(targets)))
 
     def _job_options(self, name: str) -> JobOptions:
         from sqlstream.runtime.job import JobOptions
