@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.formats.base import Encoder
-from sqlstream.formats.conversion import ISO_STANDARD, SQL_STANDARD, literal
-from sqlstream.formats.cursor import own_cursor
+from sqlstream.formats.conversion import FIXED_STANDARD, ISO_STANDARD, SQL_STANDARD, literal
 from sqlstream.types import Schema, Type, inside
 
 
@@ -58,7 +57,12 @@ def object_text(fields: list[tuple[str, Type, str]], standard: str, ignore_null:
 
 
 def time_text(t: Type, x: str, standard: str) -> str:
-    """SQL of a date or time as text: the fraction as long as it needs, as Flink's formatter does."""
+    """SQL of a date or time as text: the fraction as long as it needs, as Flink's formatter does.
+
+    FIXED_STANDARD: as the SQL standard, the fraction as long as the type's precision says.
+    """
+    if standard == FIXED_STANDARD and (t.is_timestamp or t.kind == "TIME"):
+        return fixed_time_text(t, x)
     if not t.is_timestamp:
         return f"CAST({x} AS VARCHAR)"
     plain = f"{x} AT TIME ZONE 'UTC'" if t.kind == "TIMESTAMP_LTZ" else x
@@ -66,6 +70,21 @@ def time_text(t: Type, x: str, standard: str) -> str:
     if standard == ISO_STANDARD:
         text = f"replace({text}, ' ', 'T')"
     return f"({text} || 'Z')" if t.kind == "TIMESTAMP_LTZ" else text
+
+
+def fixed_time_text(t: Type, x: str, zone: str | None = None) -> str:
+    """SQL of a time with the type's number of digits. An instant is shown in `zone`, without it in UTC with a Z."""
+    if t.kind == "TIME":
+        x, form = f"(DATE '2000-01-01' + {x})", "%H:%M:%S"
+    else:
+        form = "%Y-%m-%d %H:%M:%S"
+    if t.kind == "TIMESTAMP_LTZ":
+        x = f"timezone({literal(zone or 'UTC')}, {x})"
+    digits = 0 if t.precision is None else t.precision
+    text = f"strftime({x}, '{form}{'.%f' if digits else ''}')"
+    if 0 < digits < 6:
+        text = f"left({text}, {digits - 6})"
+    return f"({text} || 'Z')" if t.kind == "TIMESTAMP_LTZ" and zone is None else text
 
 
 def _scalar_text(t: Type, x: str, standard: str) -> str:
@@ -98,6 +117,8 @@ class JsonEncoder(Encoder):
 
 def lines(batch: pa.RecordBatch, line: str) -> list[pa.Buffer]:
     """The bytes of expression `line`, newline after each row: the data buffers of the text column, not copied."""
+    from sqlstream.formats.cursor import own_cursor  # here: texts for a terminal need none, nor fsspec
+
     cursor = own_cursor()
     cursor.register("encoded", batch)
     result = cursor.sql(f"SELECT {line} || chr(10) AS line FROM encoded").to_arrow_table()

@@ -1,0 +1,60 @@
+"""Ctrl-C and SIGTERM: the first one asks the work to end well, the second one ends the process.
+
+The work runs on a thread of its own and the main thread only waits, so a signal is handled at once whatever the work
+is doing: a query inside DuckDB, a compiled kernel, a write. Where a signal is ignored (`nohup`, a job in the
+background of a script) it stays ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run_interruptible(work: Callable[[], int], cancel: Callable[[], None]) -> int:
+    """What `work` returns, or 128 + the signal that ended it. An exception of `work` is raised here.
+
+    `cancel` is called in the main thread and must return soon; `work` must then end by itself.
+    """
+    outcome: list[int] = []
+    failure: list[BaseException] = []
+    received: list[int] = []
+
+    def body() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as e:
+            failure.append(e)
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            os.write(2, b"\nsqlstream: ended without waiting for the job\n")
+            os._exit(128 + number)
+        cancel()
+
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    before = {s: signal.getsignal(s) for s in _SIGNALS}
+    for s, old in before.items():
+        if old != signal.SIG_IGN:
+            signal.signal(s, handler)
+    try:
+        worker = threading.Thread(target=body, name="sqlstream", daemon=True)
+        worker.start()
+        worker.join()
+    finally:
+        for s, old in before.items():
+            signal.signal(s, old)
+    if failure:
+        raise failure[0]
+    if received:
+        sys.stdout.flush()
+        return 128 + received[0]
+    return outcome[0]

@@ -1,0 +1,123 @@
+"""The terminal, or what stands in its place: rows on standard output, everything else on standard error.
+
+Result rows, messages and the progress line come from different threads; all go through one `Terminal`, which takes
+the progress line away before anything else is written. Nothing here fails on an encoding that lacks a character.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+_CLEAR = "\r\x1b[K"
+_RED, _PLAIN = "\x1b[31;1m", "\x1b[0m"
+
+
+class Terminal:
+    """Writes to the `sys.stdout` and `sys.stderr` of the time when it was made."""
+
+    def __init__(self) -> None:
+        self.out: TextIO = sys.stdout
+        self.err: TextIO = sys.stderr
+        self.interactive = _is_terminal(self.err)  # whether a progress line makes sense
+        self._colours = self.interactive and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._lock = threading.RLock()
+        self._line = False
+        for stream in (self.out, self.err):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Bytes of result rows, at once. BrokenPipeError when nobody reads them."""
+        with self._cleared():
+            buffer = getattr(self.out, "buffer", None)
+            if buffer is None:  # a stream of text in the place of standard output
+                self.out.write(bytes(data).decode())
+            else:
+                self.out.flush()
+                buffer.write(data)
+            self.out.flush()
+
+    def text(self, text: str) -> None:
+        """Text of result rows, in standard output's encoding."""
+        encoding = getattr(self.out, "encoding", None) or "utf-8"
+        if getattr(self.out, "buffer", None) is None:
+            encoding = "utf-8"
+        self.write(text.encode(encoding, "backslashreplace"))
+
+    def say(self, text: str) -> None:
+        """A message: one line on standard error. A standard error that is closed is nobody's problem."""
+        with self._cleared(), contextlib.suppress(OSError, ValueError):
+            self.err.write(text + "\n")
+            self.err.flush()
+
+    def error(self, text: str) -> None:
+        prefix = f"{_RED}error:{_PLAIN} " if self._colours else "error: "
+        self.say(prefix + text)
+
+    def progress(self, text: str) -> None:
+        """Draws the progress line anew, cut to the width of the terminal; "" takes it away."""
+        if not self.interactive:
+            return
+        width = shutil.get_terminal_size((80, 24)).columns
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._clear()
+            if text:
+                self.err.write(text[: width - 1])
+                self.err.flush()
+                self._line = True
+
+    @contextlib.contextmanager
+    def guarding_stdout(self) -> Iterator[None]:
+        """While it lasts, what others print to `sys.stdout` (connector 'print') takes the line away first as well."""
+        if not (self.interactive and _is_terminal(self.out)):
+            yield
+            return
+        sys.stdout = _Guarded(self, self.out)  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            sys.stdout = self.out
+
+    @contextlib.contextmanager
+    def _cleared(self) -> Iterator[None]:
+        with self._lock:
+            self._clear()
+            yield
+
+    def _clear(self) -> None:
+        if self._line:
+            self._line = False
+            with contextlib.suppress(OSError, ValueError):
+                self.err.write(_CLEAR)
+                self.err.flush()
+
+
+class _Guarded:
+    """A text stream that writes through the terminal's lock; all else is the stream's own."""
+
+    def __init__(self, terminal: Terminal, stream: TextIO) -> None:
+        self._terminal = terminal
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._terminal._cleared():
+            written = self._stream.write(text)
+            self._stream.flush()
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):
+        return False
