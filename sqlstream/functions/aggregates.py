@@ -110,7 +110,7 @@ class AggregateFunction:
         args    SQL of each argument, of the DuckDB types of `types`; none for COUNT(*)
         filter  SQL of FILTER's condition
         order   SQL to order rows by arrival; only looked at where `needs_arrival`
-        over    "OVER (…)": the call as a window function
+        over    "OVER (…)": the call as a window function; without `order` it goes by the window's order
         """
         call = Sql(
             tuple(args), tuple(types), result or self.type_of(tuple(types)), distinct, filter, order, over
@@ -236,6 +236,9 @@ def _extreme_sql(function: str) -> Callable[[Sql], str]:
 
 def _end_sql(function: str, plain: str) -> Callable[[Sql], str]:
     def sql(c: Sql) -> str:
+        if c.order is None and c.over is not None:
+            end = "first_value" if function == "arg_min" else "last_value"
+            return c.cast(c.agg(end, f"{c.args[0]} IGNORE NULLS", distinct=False))
         if c.order is None:
             return c.cast(c.agg(plain, c.args[0], distinct=False))
         # DISTINCT does not change which value comes first or last.
@@ -256,7 +259,8 @@ def _listagg_sql(c: Sql) -> str:
             items = f"list_filter({ordered}, lambda v, i: list_position({ordered}, v) = i)"
         items = f"list_transform({items}, lambda v: {_any(c, separator)} || v)"
     else:
-        items = c.agg("list", f"{separator} || {x}", order=f"{c.order}, {x}" if c.order else x, where=given)
+        order = f"{c.order}, {x}" if c.order else None if c.over else x
+        items = c.agg("list", f"{separator} || {x}", order=order, where=given)
     return c.cast(f"substr(array_to_string({items}, ''), length({_any(c, separator)}) + 1)")
 
 
