@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlstream.connectors.base import SourceBatch, SplitReader
 from sqlstream.connectors.block_decoder import BlockDecoder
-from sqlstream.connectors.file_reader import BLOCK, BOM, LONGEST, FileReader, FileScan, Piece
+from sqlstream.connectors.file_reader import BLOCK, BOM, LONGEST, FileReader, FileScan, Piece, newlines
 from sqlstream.connectors.paths import compression_of, filesystem, is_local
 from sqlstream.errors import DataError, RunError
 
@@ -125,7 +125,7 @@ class GrowingReader(SplitReader):
         start, line = self._byte + head, self._line
         body = data[head : head + cut]
         batch = self._decoding.decode(body, line)
-        self._byte, self._line = start + cut, line + body.count(b"\n")
+        self._byte, self._line = start + cut, line + newlines(body)
         self._tail = digest((before + data[: head + cut])[-TAIL:])
         rows = batch.num_rows if batch is not None else 0
         if batch is not None and rows > self._skip:

@@ -7,10 +7,13 @@ files of the in-memory filesystem `sqlbytes://`, which needs no disk and copies 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import itertools
 import os
 import threading
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -23,7 +26,7 @@ _instances: dict[int, duckdb.DuckDBPyConnection] = {}
 
 
 class BytesFileSystem(AbstractFileSystem):  # type: ignore[misc]
-    """Blocks of bytes by name; written by `block`, read by DuckDB."""
+    """Blocks of bytes by name; written through a `Slot`, read by DuckDB."""
 
     protocol = "sqlbytes"
     cachable = False
@@ -79,15 +82,21 @@ def _close() -> None:
     _instances.clear()
 
 
-class block:
-    """`with block(data) as path`: `data` as a file that cursors can read."""
+class Slot:
+    """A file in memory, `path`, whose bytes are what `put` gave last: a prepared statement reads one block after another.
 
-    def __init__(self, data: bytes, extension: str = "json") -> None:
-        self.data, self.name = data, f"{next(_bytes.numbers)}.{extension}"
+    `with slot.holding(data)` puts and takes away again.
+    """
 
-    def __enter__(self) -> str:
-        _bytes.blocks[self.name] = self.data
-        return f"sqlbytes://{self.name}"
+    def __init__(self) -> None:
+        self._name = str(next(_bytes.numbers))
+        self.path = f"sqlbytes://{self._name}"
+        weakref.finalize(self, _bytes.blocks.pop, self._name, None)
 
-    def __exit__(self, *exc: object) -> None:
-        _bytes.blocks.pop(self.name, None)
+    @contextlib.contextmanager
+    def holding(self, data: bytes) -> Iterator[str]:
+        _bytes.blocks[self._name] = data
+        try:
+            yield self.path
+        finally:
+            _bytes.blocks[self._name] = b""
