@@ -3,8 +3,9 @@
     pending = shard.prepare({"totals": table.changes()})   # at the barrier; cheap
     files = pending.run()                                  # on a background thread; encodes, sorts, uploads
 
-Every checkpoint names the whole chain, base first. A delta holds the rows changed since the last one; when the
-deltas outgrow half of the base, `run` merges the chain into a new base (newest wins, tombstones dropped). A file
+Every checkpoint names the whole chain, base first. A delta holds the rows changed since the last one. `run` merges
+the chain into a new base (newest wins, tombstones dropped) when the deltas have outgrown half of the base and most
+rows of the chain are overwritten or gone: state that only grows is never written twice. A file
 is uploaded once, as shared/<sha256>.sst; without changes nothing is.
 
 Nothing is lost when a checkpoint fails: changes stay queued until their file is written, files stay in the chain
@@ -60,6 +61,7 @@ class StateShard:
         self._uploaded: set[str] = set()
         self._queue: list[tuple[int, dict[str, StateChanges], bool]] = []
         self._prepared = self._ran = self._files = 0
+        self._live = 0
         self._running = threading.Lock()
         with failing_as("make the directory", str(directory)):
             directory.mkdir(parents=True, exist_ok=True)
@@ -92,6 +94,7 @@ class StateShard:
                 raise InternalError(f"checkpoint share {number} runs after {self._ran}")
             while self._queue and self._queue[0][0] <= number:
                 _, changes, full = self._queue[0]
+                self._live = sum(c.live for c in changes.values())
                 kept = [] if full else self._chain
                 self._chain = kept + self._write(changes, DELTA if kept else BASE)
                 self._queue.pop(0)
@@ -142,7 +145,10 @@ class StateShard:
     def _outgrown(self) -> bool:
         deltas = [f.size for f in self._chain if f.kind == DELTA]
         base = sum(f.size for f in self._chain if f.kind == BASE)
-        return len(deltas) > MOST_FILES or sum(deltas) > max(base // 2, SMALL_BASE)
+        if len(deltas) > MOST_FILES:
+            return True
+        garbage = sum(f.rows for f in self._chain) - self._live
+        return sum(deltas) > max(base // 2, SMALL_BASE) and garbage > self._live
 
     def _merge(self) -> None:
         """The chain as a new base."""

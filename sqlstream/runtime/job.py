@@ -310,7 +310,8 @@ class Job:
             kind = self._random.random()
             if kind < 0.2:
                 return 1
-            return self._random.randint(1, 50) if kind < 0.5 else self._random.randint(1, 5000)
+            most = self.options.max_rows or 5000
+            return self._random.randint(1, min(most, 50) if kind < 0.5 else most)
         return self.options.max_rows or CATCH_UP_ROWS
 
     def _step(self, command: EpochCommand, pool: ThreadPoolExecutor | None) -> list[EpochReport]:
@@ -366,7 +367,8 @@ class Job:
         assert self._coordinator is not None and self._run_state is not None
         o = self.options
         operators: dict[str, OperatorState] = {}
-        for node_id in shares[0].states:
+        # A job that has ended is never resumed: its state is not written.
+        for node_id in () if metrics["finished"] else shares[0].states:
             tasks = []
             for t, share in enumerate(shares):
                 files = share.pending[node_id].run() if node_id in share.pending else ()
@@ -430,7 +432,7 @@ class Job:
             number = _number(attempt)
             assert number is not None
             for r, w in zip(reports, self._workers, strict=True):
-                r.share = w.share(number)
+                r.share = w.share(number, finished)
             self._write(attempt, reports, finished)
             self._collect_checkpoint(wait=True)
 

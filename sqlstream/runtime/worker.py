@@ -230,7 +230,7 @@ class Worker:
         live = [m for m, idle in marks if not idle]
         report.watermark = min(live) if live else max((m for m, _ in marks), default=END)
         if command.checkpoint is not None:
-            report.share = self.share(command.checkpoint)
+            report.share = self.share(command.checkpoint, ended and self.settings.parallelism == 1)
         return report
 
     def _read(self, command: EpochCommand) -> int:
@@ -261,13 +261,14 @@ class Worker:
                 break
         return total
 
-    def share(self, checkpoint: int) -> TaskShare:
+    def share(self, checkpoint: int, ended: bool = False) -> TaskShare:
+        """This task's part of a checkpoint. A job that has ended needs no state any more: it is never resumed."""
         share = TaskShare()
         for i, operator in self.operators.items():
             node, node_id = self.graph.nodes[i], self.graph.ids[i]
             if isinstance(operator, SinkOperator):
                 share.sinks[node_id] = operator.prepare(checkpoint)
-            if self.storage is None:
+            if self.storage is None or ended:
                 continue
             share.snapshots[node_id] = operator.snapshot()
             if i in self.shards:

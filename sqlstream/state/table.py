@@ -44,13 +44,14 @@ class Rows:
 class StateChanges:
     """A consistent copy of what changed: rows to write, keys to delete (never in both); in bounded pieces.
 
-    `full`: the upserts are the whole table, whatever was stored before.
+    `full`: the upserts are the whole table, whatever was stored before. `live`: rows that the table has now.
     """
 
     spec: StateSpec
     upserts: list[Rows] = field(default_factory=list)
     deleted: list[Rows] = field(default_factory=list)
     full: bool = False
+    live: int = 0
 
     @property
     def num_rows(self) -> int:
@@ -174,7 +175,7 @@ class StateTable:
         self._deleted = []
         self._dirty[:] = False
         self._stored[slots] = True
-        return StateChanges(self.spec, upserts, deleted, full)
+        return StateChanges(self.spec, upserts, deleted, full, self.size)
 
     def load(self, keys: list[pa.Array], values: list[pa.Array]) -> None:
         """Rows of a checkpoint: stored, not dirty. Without key columns there is one row at most."""
