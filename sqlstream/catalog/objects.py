@@ -133,8 +133,8 @@ def like(base: Table, statement: CreateTable) -> CreateTable:
     names = {c.name for c in statement.columns}
     taken: list[ColumnDef] = []
     for c in base.columns:
-        feature = "GENERATED" if c.computed is not None else "METADATA" if c.metadata is not None else None
-        if feature is not None and verbs[feature] == "EXCLUDING":
+        kind = "GENERATED" if c.computed is not None else "METADATA" if c.metadata is not None else None
+        if kind is not None and verbs[kind] == "EXCLUDING":
             continue
         if c.name not in names:
             taken.append(c)

@@ -212,7 +212,8 @@ def literal(value: object, t: Type) -> str:
             return "(" + " || chr(0) || ".join(_quote(p) for p in text.split("\0")) + ")"
         return _quote(text)
     if t.kind in ("BINARY", "VARBINARY"):
-        return "unhex('" + bytes(value).hex() + "')"  # type: ignore[call-overload]
+        assert isinstance(value, bytes)
+        return f"unhex('{value.hex()}')"
     if t.kind == "INT":
         return str(value) if int(value) >= 0 else f"({value})"  # type: ignore[call-overload]
     if t.is_integer or t.is_interval:

@@ -118,7 +118,7 @@ def _f(name: str, takes: tuple[Type | None, ...], gives: Result, sql: Template, 
     return ScalarFunction(name, takes, gives, sql, **kw)  # type: ignore[arg-type]
 
 
-_ALL = (
+_ALL: tuple[ScalarFunction, ...] = (
     # strings
     _f("LOWER", (_S,), _S, "lower({0})", example="LOWER('AbC')"),
     _f("UPPER", (_S,), _S, "upper({0})", example="UPPER('AbC')"),

@@ -14,7 +14,8 @@ import pyarrow as pa
 from sqlstream.batches import Delta
 from sqlstream.checkpoint.restore import subtask_of
 from sqlstream.operators.base import PhysicalNode
-from sqlstream.state.keys import KEY_GROUPS, key_groups
+from sqlstream.state.keys import key_groups
+from sqlstream.state.spec import KEY_GROUPS
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,8 @@ def _project(node: nodes.Project, needed: set[int]) -> tuple[nodes.Node, Mapping
     exprs = [node.exprs[i] for i in order]
     columns = tuple(node.columns[i] for i in order)
     if isinstance(node.input, nodes.Scan):
-        below, rewritten = _fields(node.input, exprs)
-        return nodes.Project(below, tuple(rewritten), columns), _map(order)
+        scan, rewritten = _fields(node.input, exprs)
+        return nodes.Project(scan, tuple(rewritten), columns), _map(order)
     reads = {c for e in exprs for c in e.columns()}
     below, at = _prune(node.input, reads)
     return nodes.Project(below, tuple(_moved(e, at) for e in exprs), columns), _map(order)

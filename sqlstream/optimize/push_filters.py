@@ -19,7 +19,8 @@ def _push(node: nodes.Node, parts: list[Expr]) -> nodes.Node:
     if isinstance(node, nodes.Filter):
         return _push(node.input, [*conjuncts(node.condition), *parts])
     if isinstance(node, nodes.Project):
-        down, stay = [], []
+        down: list[Expr] = []
+        stay: list[Expr] = []
         for p in parts:
             used = p.columns()
             (stay if any(volatile(node.exprs[i]) for i in used) or volatile(p) else down).append(p)
@@ -39,7 +40,8 @@ def _push(node: nodes.Node, parts: list[Expr]) -> nodes.Node:
         return _filter(replace(node, input=_push(node.input, down)), stay)
     if isinstance(node, nodes.Aggregate):
         down, stay = _split(parts, set(range(len(node.keys))) if node.keys else set())
-        below = _push(node.input, [shift(p, lambda i: node.keys[i]) for p in down])
+        keys = node.keys
+        below = _push(node.input, [shift(p, lambda i: keys[i]) for p in down])
         return _filter(replace(node, input=below), stay)
     if isinstance(node, (nodes.Over, nodes.TopN)):
         down, stay = _split(parts, set(node.partition))

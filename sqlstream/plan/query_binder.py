@@ -37,7 +37,11 @@ class QueryBinder:
     """Binds one statement's query. CTEs and views are bound where they are used, each with its own scope."""
 
     def __init__(
-        self, catalog: Catalog, tables: TableBinder, ctes: dict[str, exp.Expression] | None = None, depth: int = 0
+        self,
+        catalog: Catalog,
+        tables: TableBinder,
+        ctes: dict[str, tuple[exp.Expression, QueryBinder]] | None = None,
+        depth: int = 0,
     ) -> None:
         self.catalog = catalog
         self.tables = tables
@@ -70,7 +74,7 @@ class QueryBinder:
         for cte in clause.expressions:
             name = cte.args["alias"].this.name
             # A CTE sees those before it, and not itself.
-            ctes[name] = (cte, binder)  # type: ignore[assignment]
+            ctes[name] = (cte, binder)
             binder = QueryBinder(self.catalog, self.tables, dict(ctes), self.depth)
         return binder
 
@@ -106,7 +110,7 @@ class QueryBinder:
     def _table(self, node: exp.Table) -> tuple[nodes.Node, Scope]:
         name = tuple(p.name for p in (node.args.get("catalog"), node.args.get("db"), node.this) if p is not None)
         if len(name) == 1 and name[0] in self.ctes:
-            cte, binder = self.ctes[name[0]]  # type: ignore[misc]
+            cte, binder = self.ctes[name[0]]
             plan, _ = binder._aliased(binder.query(cte.this), cte.args.get("alias"), name[0], node)
             return self._aliased(plan, node.args.get("alias"), name[0], node)
         found = self.catalog.relation(name, position_of(node))

@@ -40,7 +40,8 @@ class JobGraph:
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """Ids in manifests and metrics. Exchanges do not count, so that the parallelism may change."""
-        out, n = [], 0
+        out: list[str] = []
+        n = 0
         for node in self.nodes:
             if node.name == "Exchange":
                 out.append(f"exchange-{len(out)}")
