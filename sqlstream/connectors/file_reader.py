@@ -125,6 +125,8 @@ class FileReader(SplitReader):
                         raise DataError(f"{scan.path}: {str(e).splitlines()[0]}") from e
                     position = {"row": row}  # and find the malformed record on the careful way
             yield from self._blocks(position)
+        except DataError as e:
+            raise named(e, scan.path) from e.__cause__
         except PermissionError as e:
             raise DataError(f"{scan.path} cannot be read: {e.strerror or e}") from e
         except FileNotFoundError as e:
@@ -168,8 +170,16 @@ def by_statement(path: str, decoder: Decoder) -> bool:
     with opened(path, 0) as file:
         start = file.read(HEAD)
     mark = len(BOM) if start.startswith(BOM) else 0
-    decoder.head(start[mark:])  # raises when it is wrong
+    try:
+        decoder.head(start[mark:])
+    except DataError as e:
+        raise named(e, path) from e
     return decoder.byte_order_mark or not mark
+
+
+def named(error: DataError, path: str) -> DataError:
+    """`error` with the file's path in its message."""
+    return error if path in error.message else DataError(f"{path}: {error.message}", hint=error.hint)
 
 
 def newlines(data: bytes) -> int:

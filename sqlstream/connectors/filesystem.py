@@ -51,6 +51,11 @@ class FilesystemConnector(Connector):
         return METADATA
 
     def source(self, table: TableContext) -> Source:
+        if table.partitioned_by:
+            raise NotSupported(
+                f"table {table.name}: PARTITIONED BY cannot be read",
+                hint="leave it out; the directory's name is in the METADATA column 'file.path'",
+            )
         return FileSource(table, self._read(table))
 
     def sink(self, table: TableContext) -> Sink:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlstream.connectors.base import SourceBatch, SplitReader
 from sqlstream.connectors.block_decoder import BlockDecoder
-from sqlstream.connectors.file_reader import BLOCK, BOM, LONGEST, FileReader, FileScan, Piece, newlines
+from sqlstream.connectors.file_reader import BLOCK, BOM, LONGEST, FileReader, FileScan, Piece, named, newlines
 from sqlstream.connectors.paths import compression_of, filesystem, is_local
 from sqlstream.errors import DataError, RunError
 
@@ -80,6 +80,8 @@ class GrowingReader(SplitReader):
             return False
         try:
             more = self._take()
+        except DataError as e:
+            raise named(e, self._scan.path) from e.__cause__
         except FileNotFoundError:
             more = False  # deleted: what was read of it stands
         except PermissionError as e:

@@ -165,7 +165,8 @@ class _Part:
     def last_auction(self) -> np.ndarray:
         c = self.config
         within = np.minimum(self.offset - c.person_proportion, c.auction_proportion - 1)
-        return np.maximum(self.epoch * c.auction_proportion + within, 0)
+        last: np.ndarray = np.maximum(self.epoch * c.auction_proportion + within, 0)
+        return last
 
     def person(self, ratio: int, which: int, salt: int) -> np.ndarray:
         """A person's id: a hot one (number `which` of its hundred) but once in `ratio` times, else an active one."""
@@ -173,12 +174,13 @@ class _Part:
         hot = last // HOT * HOT + which
         active = np.minimum(last + 1, self.config.active_people)
         any_active = last + 1 - active + below(bits << np.uint64(20), active + LEAD)
-        number: np.ndarray = np.where(below(bits, ratio) > 0, hot, any_active)
-        return number + np.int64(FIRST_PERSON)
+        number: np.ndarray = FIRST_PERSON + np.where(below(bits, ratio) > 0, hot, any_active)
+        return number
 
     def price(self, salt: int) -> np.ndarray:
         uniform = (self.draw(salt) >> np.uint64(11)).astype(np.float64) * (1.0 / (1 << 53))
-        return np.rint(np.exp(uniform * (6.0 * np.log(10.0))) * 100.0).astype(np.int64)
+        cents: np.ndarray = np.rint(np.exp(uniform * (6.0 * np.log(10.0))) * 100.0)
+        return cents.astype(np.int64)
 
     def time(self) -> pa.Array:
         return pa.array(self.config.times(self.ids)).view(pa.timestamp("us"))

@@ -1,6 +1,6 @@
 """JSON lines of Arrow batches, written by one DuckDB projection: text is concatenated, so the form is ours.
 
-Measured: 1.2 M rows/s of five columns on one thread.
+Measured: 1.1 M rows/s of five columns on one thread (csv 1.8, parquet 3.5).
 """
 
 from __future__ import annotations

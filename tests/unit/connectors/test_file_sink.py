@@ -294,9 +294,10 @@ writer.close()
 
 def test_refused_tables(tmp_path: Path) -> None:
     t = TableContext("t", A, {"path": str(tmp_path), "format": "json"}, partitioned_by=("b",))
-    with pytest.raises(NotSupported) as e:
-        connector(t, "filesystem").sink(t)
-    assert e.value.hint
+    for refuse in (connector(t, "filesystem").sink, connector(t, "filesystem").source):
+        with pytest.raises(NotSupported) as e:
+            refuse(t)
+        assert e.value.hint
     t = TableContext("t", A, {"path": str(tmp_path), "format": "json", "sink.parallelism": "2"})
     with pytest.raises(OptionError, match="unknown option 'sink.parallelism'"):
         connector(t, "filesystem")

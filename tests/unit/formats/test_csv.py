@@ -79,7 +79,7 @@ def test_columns_asked_for(tmp_path: Path) -> None:
 def test_wrong_header(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("b,a\n1,x\n")
-    with pytest.raises(DataError, match="the header is b, a"):
+    with pytest.raises(DataError, match=r"f\.csv: the header is b, a"):
         read(file_table(path, AB, format="csv", csv_header="true"))
 
 
