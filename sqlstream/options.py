@@ -137,5 +137,5 @@ SESSION_OPTIONS: tuple[Option, ...] = (
     Option("execution.epoch.max-rows", "int", None,
            "rows an epoch takes from the sources at most; default: chosen by load"),
     Option("execution.epoch.random-seed", "int", None,
-           "test aid: epochs take a random number of rows, drawn from this seed"),
+           "test aid: epochs take a random number of rows, drawn from this seed, execution.epoch.max-rows at most"),
 )  # fmt: skip

@@ -1,0 +1,215 @@
+"""The four ways to run a query. Each gives a `Fold`: the final rows, every change checked on the way.
+
+    batch       DuckDB
+    streaming   epochs of random sizes
+    parallel    the same in three tasks
+    restored    an INSERT job into a debezium-json sink, stopped at a checkpoint after some epochs and restored
+                at another parallelism, perhaps twice; the sink's files read back in the order of their checkpoints
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from harness.rows import Fold, Row, rows_of, value
+from sqlstream import duck
+from sqlstream.batch.render import BatchRenderer, source_sql
+from sqlstream.batches import Kind
+from sqlstream.clock import Clock, PositionClock, SystemClock
+from sqlstream.errors import SqlStreamError
+from sqlstream.optimize import optimize
+from sqlstream.results import Result, unique_names
+from sqlstream.runtime.progress import Progress
+from sqlstream.session import Session
+from sqlstream.sql import statements as st
+from sqlstream.sql.parser import parse_script
+from sqlstream.types import Schema
+
+START = 1_700_000_000_000_000  # PositionClock's, µs
+
+
+@dataclass(frozen=True)
+class Case:
+    """One query: `setup` statements (tables among them), the SELECT without `;`, rows of input about."""
+
+    setup: Sequence[str]
+    sql: str
+    rows: int = 100
+    step_ms: int | None = None  # PositionClock's step; None: the system's clock
+
+    def clock(self) -> Clock:
+        return SystemClock() if self.step_ms is None else PositionClock(START, self.step_ms * 1000)
+
+    def session(self, directory: Path, options: dict[str, str], **more: object) -> Session:
+        session = Session(None, options, str(directory), self.clock(), **more)  # type: ignore[arg-type]
+        for text in self.setup:
+            for _ in session.execute(text):
+                pass
+        return session
+
+
+@dataclass(frozen=True)
+class Answer:
+    fold: Fold
+    late: int = 0
+    epochs: int = 0
+
+    @property
+    def schema(self) -> Schema:
+        return self.fold.schema
+
+
+def batch(case: Case, directory: Path) -> tuple[Answer, list[Row]]:
+    """DuckDB's answer, and its rows in order."""
+    session = case.session(directory, {"execution.runtime-mode": "batch"})
+    if case.step_ms is not None:
+        return _batch_by_position(session, case)
+    result = _only(session, case.sql)
+    assert result.schema is not None
+    fold = Fold(result.schema)
+    rows: list[Row] = []
+    for b, _ in result.batches():
+        rows += rows_of(b, result.schema)
+    fold.apply(rows, None)
+    return Answer(fold), rows
+
+
+def _batch_by_position(session: Session, case: Case) -> tuple[Answer, list[Row]]:
+    """The batch renderer's SQL, with PROCTIME() as PositionClock has it: by the row's place in its one file."""
+    (statement,) = parse_script(case.sql)
+    assert isinstance(statement, st.Select) and case.step_ms is not None
+    plan = session._bind(statement.query)
+    con = duck.connect(1)
+    try:
+        now = f"({START} + (row_number() OVER () - 1) * {case.step_ms * 1000})"
+        sql = BatchRenderer(source_sql(con, now)).sql(optimize(plan))  # type: ignore[arg-type]
+        fold = Fold(plan.schema)
+        rows: list[Row] = []
+        for b in con.sql(sql).to_arrow_reader(65536):
+            rows += rows_of(b, plan.schema)
+        fold.apply(rows, None)
+        return Answer(fold), rows
+    finally:
+        con.close()
+
+
+def streaming(case: Case, directory: Path, rng: random.Random, parallelism: int = 1) -> Answer:
+    session = case.session(directory, _options(case, rng, parallelism))
+    result = _only(session, case.sql)
+    assert result.schema is not None
+    fold = Fold(result.schema)
+    try:
+        for b, kinds in result.batches():
+            assert kinds is not None or result.append_only, "rows without kinds from a query whose rows can change"
+            assert kinds is None or not result.append_only or not kinds.any(), "changes from an append-only query"
+            fold.add(b, kinds)
+    finally:
+        result.close()
+    progress = result.progress
+    return Answer(fold, 0 if progress is None else progress.late_rows, 0 if progress is None else progress.epoch)
+
+
+def restored(case: Case, directory: Path, rng: random.Random) -> Answer:
+    """The answer of a job that was stopped and restored, from its sink."""
+    with tempfile.TemporaryDirectory(dir=directory) as name:
+        place = Path(name)
+        runs = 3 if rng.random() < 0.3 else 2
+        parallelism = rng.choice([1, 2, 3])
+        schema: Schema | None = None
+        for run in range(runs):
+            last = run == runs - 1
+            options = _options(case, rng, parallelism) | {
+                "execution.runtime-mode": "streaming",
+                "pipeline.name": "job",
+                "execution.checkpointing.interval": rng.choice(["0", "1 ms"]),
+            }
+            after = None if last else rng.randint(1, 5)
+            progress, schema = insert(case, place, options, after)
+            assert progress.state == "FINISHED" if last else progress.state in ("FINISHED", "CANCELED"), progress.state
+            parallelism = rng.choice([p for p in (1, 2, 3) if p != parallelism])
+        assert schema is not None
+        return Answer(read_sink(place / "out", schema), progress.late_rows, progress.epoch)
+
+
+def insert(
+    case: Case, place: Path, options: dict[str, str], stop_after: int | None = None, **more: object
+) -> tuple[Progress, Schema]:
+    """Runs the query as INSERT into `place`/out; asks it to stop after so many epochs."""
+    epochs = 0
+
+    def watch(progress: Progress) -> None:
+        nonlocal epochs
+        epochs += 1
+        if stop_after is not None and epochs >= stop_after:
+            assert session.current_job is not None
+            session.current_job.stop()
+
+    session = case.session(place, options, on_progress=watch, **more)
+    (statement,) = parse_script(case.sql)
+    assert isinstance(statement, st.Select)
+    schema = session._bind(statement.query).schema
+    names = unique_names(schema)
+    columns = ", ".join(f"`{n.replace('`', '``')}` {c.type}" for n, c in zip(names, schema, strict=True))
+    sink = f"'connector' = 'filesystem', 'path' = '{place / 'out'}', 'format' = 'debezium-json'"
+    for _ in session.execute(f"CREATE TABLE sink_of_the_test ({columns}) WITH ({sink})"):
+        pass
+    result = _only(session, f"INSERT INTO sink_of_the_test {case.sql}")
+    assert result.progress is not None
+    return result.progress, schema
+
+
+_PART = re.compile(r"part-.*-(\d+)-(\d+)-(\d+)(\.\w+)*")  # …-<task>-<checkpoint>-<n>
+
+
+def read_sink(path: Path, schema: Schema) -> Fold:
+    """Folds the files of a debezium-json sink: by checkpoint, within one task by task."""
+    found = []
+    for file in path.glob("*") if path.exists() else ():
+        if file.name.startswith((".", "_")):
+            continue
+        m = _PART.fullmatch(file.name)
+        assert m is not None, file.name
+        task, checkpoint, n = (int(g) for g in m.groups()[:3])
+        found.append((checkpoint, task, n, file))
+    fold = Fold(schema)
+    for *_, file in sorted(found, key=lambda f: f[:3]):
+        rows, kinds = [], []
+        for line in file.read_text().splitlines():
+            record = json.loads(line, parse_float=Decimal)
+            gone = record["op"] == "d"
+            image = record["before" if gone else "after"]
+            rows.append(tuple(value(v, c.type) for v, c in zip(image.values(), schema, strict=True)))
+            kinds.append(int(Kind.DELETE if gone else Kind.INSERT))
+        fold.apply(rows, kinds)
+    return fold
+
+
+def _options(case: Case, rng: random.Random, parallelism: int) -> dict[str, str]:
+    """Epochs of random sizes, small enough that there are a few."""
+    return {
+        "execution.runtime-mode": "streaming",
+        "parallelism.default": str(parallelism),
+        "execution.epoch.random-seed": str(rng.randrange(1, 2**31)),
+        "execution.epoch.max-rows": str(max(2, case.rows // 4)),
+    }
+
+
+def _only(session: Session, sql: str) -> Result:
+    (result,) = session.execute(sql)
+    return result
+
+
+def failure(run: Callable[[], object]) -> SqlStreamError | None:
+    """The error that `run` gives."""
+    try:
+        run()
+    except SqlStreamError as e:
+        return e
+    return None
