@@ -240,11 +240,11 @@ class IntervalJoinOperator(Operator):
             self._matched_stored(left, slots)
         if len(ls) and len(rs):
             table = KeyTable(right.key_arrays(rs, rs.bucket), len(rs))
-            found = [table.probe(left.key_arrays(ls, ls.bucket - k), len(ls)) for k in (0, 1)]
-            i, j = (np.concatenate(x) for x in zip(*found, strict=True))
-            i, j = self._emit(BatchRows(ls.rows), i, ls.time[i], BatchRows(rs.rows), j, rs.time[j])
-            self._matched(left, ls, i)
-            self._matched(right, rs, j)
+            for k in (0, 1):
+                for i, j in table.probe(left.key_arrays(ls, ls.bucket - k), len(ls)):
+                    i, j = self._emit(BatchRows(ls.rows), i, ls.time[i], BatchRows(rs.rows), j, rs.time[j])
+                    self._matched(left, ls, i)
+                    self._matched(right, rs, j)
         if self.node.kind == "SEMI":
             self.out.left(BatchRows(ls.rows), np.flatnonzero(ls.matched))
         self._finish(left, ls, left_alone, time)

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from sqlstream.batches import OP, Delta, meet
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
-from sqlstream.operators.pairs import LEFT_ONLY, Output, Residual, check, never_equal
+from sqlstream.operators.pairs import LEFT_ONLY, Output, Residual, check, never_equal, pieces
 from sqlstream.operators.row_store import EMPTY, BatchRows, Change, Layout, RowSource, RowStore
 from sqlstream.plan.expressions import Expr
 from sqlstream.state.arrays import Array
@@ -328,21 +328,25 @@ class JoinOperator(Operator):
 
         Emits the pairs, and notes for each stored row how its matches change.
         """
-        at, slots = side.map.probe(part.keys)
         left: RowSource = BatchRows(part.rows) if stored_right else side.store
         right: RowSource = side.store if stored_right else BatchRows(part.rows)
-        if self.residual is not None and len(at):
-            holds = self.residual.holds(*_sides(left, right, at, slots, stored_right))
-            at, slots = at[holds], slots[holds]
-        pairs = _sides(left, right, at, slots, stored_right)
-        if self.plain:
-            self.out.pairs(*pairs, None)
-            return EMPTY
-        copies = side.copies(slots)
-        if not self.left_only:
-            self.out.pairs(*pairs, sign * part.counts[at] * copies)
-        notes.append((slots, sign * part.counts[at]))
-        return np.bincount(at, weights=copies, minlength=len(part)).astype(np.int64)
+        matches = EMPTY if self.plain else np.zeros(len(part), np.int64)
+        for piece in pieces(side.map.counts(part.keys)):
+            at, slots = side.map.probe(part.keys[piece])
+            at += piece.start
+            if self.residual is not None:
+                holds = self.residual.holds(*_sides(left, right, at, slots, stored_right))
+                at, slots = at[holds], slots[holds]
+            pairs = _sides(left, right, at, slots, stored_right)
+            if self.plain:
+                self.out.pairs(*pairs, None)
+                continue
+            copies = side.copies(slots)
+            if not self.left_only:
+                self.out.pairs(*pairs, sign * part.counts[at] * copies)
+            notes.append((slots, sign * part.counts[at]))
+            matches += np.bincount(at, weights=copies, minlength=len(part)).astype(np.int64)
+        return matches
 
     def _shown(self, matches: Array) -> Array:
         """Whether rows with so many matches are seen alone (1) or not (0)."""

@@ -21,7 +21,7 @@ from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Tr
 from sqlstream.operators.changelog import repeated
 from sqlstream.operators.evaluate import Evaluator
 from sqlstream.operators.pairs import KeyTable, Residual, check, never_equal
-from sqlstream.operators.row_store import BatchRows, net
+from sqlstream.operators.row_store import EMPTY, BatchRows, net
 from sqlstream.plan.expressions import Expr
 from sqlstream.types import Schema
 
@@ -140,10 +140,13 @@ class LookupJoinOperator(Operator):
     def _joined(self, b: pa.RecordBatch) -> pa.RecordBatch:
         """Rows in the order of the left ones."""
         node = self.node
-        at, found = self.table.probe([b.column(k) for k in node.left_keys], b.num_rows)
-        if self.residual is not None:
-            holds = self.residual.holds(BatchRows(b), at, self.rows, found)
-            at, found = at[holds], found[holds]
+        left, parts = BatchRows(b), []
+        for at, found in self.table.probe([b.column(k) for k in node.left_keys], b.num_rows):
+            if self.residual is not None:
+                holds = self.residual.holds(left, at, self.rows, found)
+                at, found = at[holds], found[holds]
+            parts.append((at, found))
+        at, found = (np.concatenate(x) for x in zip(*parts, strict=True)) if parts else (EMPTY, EMPTY)
         missing = None
         if node.kind == "LEFT":
             alone = np.flatnonzero(np.bincount(at, minlength=b.num_rows) == 0)
@@ -153,10 +156,10 @@ class LookupJoinOperator(Operator):
                 at = np.concatenate([at, alone])[order]
                 found = np.concatenate([found, np.zeros(len(alone), np.int64)])[order]
         whole = missing is None and len(at) == b.num_rows and (at == np.arange(len(at))).all()
-        left = b if whole else b.take(pa.array(at))
+        rows = b if whole else b.take(pa.array(at))
         index = pa.array(found, mask=missing)
         right = [c.take(index) for c in self.rows.batch.columns]
-        columns = [*left.columns[: self.width], *right, *left.columns[self.width :]]
+        columns = [*rows.columns[: self.width], *right, *rows.columns[self.width :]]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def close(self) -> None:

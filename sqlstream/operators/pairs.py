@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +18,8 @@ from sqlstream.state.arrays import ALL, Array, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.types import Schema
 
+# Pairs are made, filtered and emitted so many at a time: a join without keys makes very many.
+PAIRS_A_PIECE = 1 << 20
 KINDS = ("INNER", "LEFT", "RIGHT", "FULL", "SEMI", "ANTI")
 LEFT_ONLY = ("SEMI", "ANTI")
 
@@ -46,6 +50,19 @@ def never_equal(rows: pa.RecordBatch, keys: tuple[int, ...], null_safe: tuple[bo
     return out
 
 
+def pieces(counts: Array) -> Iterator[slice]:
+    """Slices of rows that have, with `counts` matches each, about `PAIRS_A_PIECE` together. None when there are none."""
+    ends = np.cumsum(counts)
+    start, total = 0, int(ends[-1]) if len(ends) else 0
+    if total == 0:
+        return
+    while start < len(counts):
+        before = int(ends[start - 1]) if start else 0
+        end = max(start + 1, int(np.searchsorted(ends, before + PAIRS_A_PIECE, side="right")))
+        yield slice(start, end)
+        start = end
+
+
 class KeyTable:
     """A hash table over the rows of one batch: `probe` gives all pairs with equal keys (NULL equals NULL here)."""
 
@@ -56,16 +73,17 @@ class KeyTable:
         self._count = np.bincount(slots, minlength=1)
         self._first = np.cumsum(self._count) - self._count
 
-    def probe(self, keys: list[pa.Array], n: int) -> tuple[Array, Array]:
-        """(index into the probing rows, index into the table's rows), in the order of both."""
+    def probe(self, keys: list[pa.Array], n: int) -> Iterator[tuple[Array, Array]]:
+        """(index into the probing rows, index into the table's rows), in the order of both; in pieces."""
         slots = self._index.find(keys, n)
         known = np.flatnonzero(slots >= 0)
         slots = slots[known]
-        count = self._count[slots]
-        at = np.repeat(known, count)
-        before = np.cumsum(count) - count
-        offset = np.arange(len(at)) - np.repeat(before, count)
-        return at, self._rows[np.repeat(self._first[slots], count) + offset]
+        for piece in pieces(self._count[slots]):
+            here = slots[piece]
+            count = self._count[here]
+            at = np.repeat(known[piece], count)
+            offset = np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count)
+            yield at, self._rows[np.repeat(self._first[here], count) + offset]
 
 
 class Residual:

@@ -28,6 +28,7 @@ from sqlstream.state.spec import StateSpec
 from sqlstream.state.table import StateTable
 
 NUMBER, COUNT = "_id", "_n"
+MOST_KEYS = 62  # columns of a key of the state
 EMPTY: Array = np.empty(0, np.int64)
 
 
@@ -56,9 +57,9 @@ class Layout:
         if traits.append_only:
             return Layout(name, columns, partition, None, False, extras)
         identity = tuple(c for c in traits.key or range(len(columns)) if c not in partition)
-        if len(partition) + len(identity) > 62:
+        if len(partition) + len(identity) > MOST_KEYS:
             raise NotSupported(
-                f"rows of {len(columns)} columns without a key cannot be kept: at most 62 columns identify a row",
+                f"rows of {len(columns)} columns without a key cannot be kept: at most {MOST_KEYS} identify a row",
                 hint="select fewer columns, or declare a PRIMARY KEY",
             )
         return Layout(name, columns, partition, identity, not traits.key, extras)
@@ -175,13 +176,21 @@ def net(batch: pa.RecordBatch, width: int) -> tuple[pa.RecordBatch, Array]:
     sign, rows = signs(batch), visible(batch, width)
     if sign is None:
         sign = np.ones(batch.num_rows, np.int64)
-    index = HashIndex([f.type for f in rows.schema])
-    slots, fresh = index.upsert(rows.columns, rows.num_rows)
-    # A new index numbers keys in the order in which they come first: slot i is the i-th fresh row.
-    counts = np.bincount(slots, weights=sign, minlength=1).astype(np.int64)[: index.index.size]
+    slots, fresh = distinct(rows.columns, rows.num_rows)
+    counts = np.bincount(slots, weights=sign, minlength=1).astype(np.int64)[: np.count_nonzero(fresh)]
     kept = counts != 0
     fresh[fresh] = kept
     return (rows if fresh.all() else rows.filter(pa.array(fresh))), counts[kept]
+
+
+def distinct(columns: list[pa.Array], n: int) -> tuple[Array, Array]:
+    """For each row the number of its distinct row, from 0 in the order in which they come first; and where that is."""
+    slots = fresh = EMPTY
+    for at in range(0, max(len(columns), 1), MOST_KEYS - 1):
+        part = columns[at : at + MOST_KEYS - 1] + ([pa.array(slots)] if at else [])
+        # A new index numbers its keys in the order in which they come.
+        slots, fresh = HashIndex([c.type for c in part]).upsert(part, n)
+    return slots, fresh
 
 
 @dataclass(frozen=True)

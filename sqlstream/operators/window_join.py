@@ -9,6 +9,7 @@ A row is late when its own `_wm` had passed the end of its window, or when the w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -111,29 +112,28 @@ class WindowJoinOperator(Operator):
         if not left.num_rows and not right.num_rows:
             return
         ls, rs = BatchRows(left), BatchRows(right)
-        i, j = self._pairs(left, right)
-        if self.residual is not None:
-            holds = self.residual.holds(ls, i, rs, j)
-            i, j = i[holds], j[holds]
-        if node.kind not in LEFT_ONLY:
-            out.pairs(ls, i, rs, j, left_copies[i] * right_copies[j])
-        matched = np.bincount(i, minlength=left.num_rows) > 0
+        left_matched, right_matched = np.zeros(left.num_rows, np.bool_), np.zeros(right.num_rows, np.bool_)
+        for i, j in self._pairs(left, right):
+            if self.residual is not None:
+                holds = self.residual.holds(ls, i, rs, j)
+                i, j = i[holds], j[holds]
+            if node.kind not in LEFT_ONLY:
+                out.pairs(ls, i, rs, j, left_copies[i] * right_copies[j])
+            left_matched[i], right_matched[j] = True, True
         if node.kind in ("LEFT", "FULL", *LEFT_ONLY):
-            at = np.flatnonzero(matched if node.kind == "SEMI" else ~matched)
+            at = np.flatnonzero(left_matched if node.kind == "SEMI" else ~left_matched)
             out.left(ls, at, left_copies[at])
         if node.kind in ("RIGHT", "FULL"):
-            at = np.flatnonzero(np.bincount(j, minlength=right.num_rows) == 0)
+            at = np.flatnonzero(~right_matched)
             out.right(rs, at, right_copies[at])
 
-    def _pairs(self, left: pa.RecordBatch, right: pa.RecordBatch) -> tuple[Array, Array]:
+    def _pairs(self, left: pa.RecordBatch, right: pa.RecordBatch) -> Iterator[tuple[Array, Array]]:
         """All pairs with equal keys."""
         node = self.node
         table = KeyTable([right.column(k) for k in node.right_keys], right.num_rows)
-        i, j = table.probe([left.column(k) for k in node.left_keys], left.num_rows)
         outside = never_equal(left, node.left_keys, node.null_safe)
-        if outside.size:
-            i, j = i[~outside[i]], j[~outside[i]]
-        return i, j
+        for i, j in table.probe([left.column(k) for k in node.left_keys], left.num_rows):
+            yield (i[~outside[i]], j[~outside[i]]) if outside.size else (i, j)
 
     def snapshot(self) -> dict[str, Any]:
         return {"closed": self.closed}

@@ -43,6 +43,13 @@ def test_consolidate() -> None:
     assert tuples(consolidate(b, 2)) == [(1, "a", 0)]
 
 
+def test_rows_wider_than_a_key() -> None:
+    wide = schema(**{f"x{i}": BIGINT for i in range(150)})
+    run = Run(Changelog((source(wide, True),)))
+    a, b = tuple(range(150)), (*range(149), None)
+    assert run.epoch([("+I", *a), ("+I", *b), ("+I", *a), ("-D", *a)]) == [("+I", *a), ("+I", *b)]
+
+
 def test_random_epochs_fold_to_the_same() -> None:
     seed = random.randrange(10**6)
     rng = random.Random(seed)
