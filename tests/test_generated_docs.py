@@ -1,0 +1,33 @@
+"""The generated pages are those of the registries, and every example of a function runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sqlstream.functions.scalar import SCALARS
+from sqlstream.session import Session
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_pages_are_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/generate_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(f.name for f in SCALARS.values() if f.example))
+def test_example_runs_the_same_in_both_modes(name: str) -> None:
+    example = SCALARS[name].example
+    answers = []
+    for mode in ("batch", "streaming"):
+        session = Session(options={"execution.runtime-mode": mode})
+        (result,) = session.execute(f"SELECT {example} AS x")
+        answers.append([b.to_pydict() for b, _ in result.batches()])
+    assert answers[0] == answers[1]
+    assert answers[0][0]["x"][0] is not None or "NULLIF" in example
