@@ -92,6 +92,7 @@ class Aggregation:
         self.parts: dict[Key, Part] = {}
         self.indexes: dict[tuple[int, bool], ValueIndex] = {}
         self._residues: list[tuple[DoubleSum, Count]] = []
+        self._read: dict[Part, Array] = {}
         self.counted = self._count(None, None, False) if counted else None
         self._finish = [self._call(c) for c in calls]
 
@@ -214,7 +215,7 @@ class Aggregation:
         assert isinstance(total, SmallSum | WideSum)
 
         def exact(slots: Array) -> pa.Array:
-            n, pairs = count.get(slots), total.pairs(slots)
+            n, pairs = count.get(slots), self._pairs(total, slots)
             given = np.ones(len(n), np.bool_) if name == "$SUM0" else n > 0
             if name == "AVG":
                 out = np.empty_like(pairs)
@@ -224,6 +225,12 @@ class Aggregation:
             return narrowed(pairs, given, result, name)
 
         return exact
+
+    def _pairs(self, part: SmallSum | WideSum | Squares, slots: Array) -> Array:
+        """128-bit sums at `slots`, read once for all calls of one `result`."""
+        if part not in self._read:
+            self._read[part] = part.pairs(slots)
+        return self._read[part]
 
     def _deviation(self, name: str, argument: int, filter: int | None, distinct: bool, result: pa.DataType) -> Finish:
         less = 0 if name.endswith("_POP") else 1
@@ -237,7 +244,7 @@ class Aggregation:
             def integers(slots: Array) -> pa.Array:
                 n = count.get(slots)
                 out = np.empty(len(n), np.int64)
-                over = kernels.variance(total.pairs(slots), squares.pairs(slots), n, less, out)
+                over = kernels.variance(self._pairs(total, slots), self._pairs(squares, slots), n, less, out)
                 if root:
                     out = np.trunc(np.sqrt(out.astype(np.float64))).astype(np.int64)
                 pairs = widened(out)
@@ -335,6 +342,7 @@ class Aggregation:
 
     def result(self, slots: Array) -> list[pa.Array]:
         """One column a call."""
+        self._read = {}
         return [f(slots) for f in self._finish]
 
     def rows_of(self, slots: Array) -> Array:

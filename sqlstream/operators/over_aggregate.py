@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sqlstream.batch.render import frame_sql, sort_sql
 from sqlstream.batches import END, ORD, Delta, concat, meet
@@ -158,36 +157,68 @@ class OverAggregate(WindowNode):
 
 
 class Statement:
-    """The DuckDB statement, what it carries from epoch to epoch, and how far back its frames reach."""
+    """The DuckDB statement, what it carries from epoch to epoch, and how far back its frames reach.
+
+    It is over `columns` of the rows (those that calls, partition and order read), `_s`, `_i` (their place in order,
+    from 1; 0 for what was carried) and the carried values; it gives `_i`, a column a call, and the values to carry.
+    """
 
     def __init__(self, node: OverAggregate) -> None:
         self._schema = node.inputs[0].schema
         self.partials: list[Partial] = []
         self.reach_rows, self.reach_time, self.reach_all = 0, -1, False
-        width = len(self._schema)
-        by = [f"c{p}" for p in node.partition]
+        used = {*node.partition, *(k.column for k in node.order), *(a for c in node.calls for a in c.args)}
+        self.columns = tuple(sorted(used))
         self._sort = sort_sql(node.order)
-        tie = ORD if node.inputs[0].traits.arrival else ", ".join(f"c{i}" for i in range(width))
-        # A: what was carried, then the rows that are due. B: rows that came out before, then those due.
-        self._a = f"PARTITION BY {', '.join([*by, f'_s = {BEFORE}'])} ORDER BY least(_s, {BEFORE})"
-        self._b = f"PARTITION BY {', '.join([*by, f'_s = {CARRY}'])} ORDER BY"
         self._timed = self._schema[node.order[0].column].type.is_timestamp
+        running = [c for c in node.calls if self._runs(c)]
+        for c in node.calls:
+            if c not in running:
+                self._reach(c)
+        # A: what was carried, then the rows that are due. B: rows that came out before, then those due.
+        by = [f"c{p}" for p in node.partition]
+        a, b = [*by, *([f"_s = {BEFORE}"] if self.keeps else [])], [*by, *([f"_s = {CARRY}"] if running else [])]
+        self._a = (f"PARTITION BY {', '.join(a)} " if a else "") + f"ORDER BY least(_s, {BEFORE})"
+        self._b = (f"PARTITION BY {', '.join(b)} " if b else "") + "ORDER BY"
         if any(c.function in RANKINGS for c in node.calls):
             self._count_ranks()
         inner: list[str] = []
-        results = [self._call(c, inner, f"_r{i}") for i, c in enumerate(node.calls)]
+        results = [self._call(c, inner, f"_r{i}", c in running) for i, c in enumerate(node.calls)]
         inner += [f"{p.sql} AS {p.name}_now" for p in self.partials]
-        back = f"row_number() OVER (PARTITION BY {', '.join([*by, f'_s = {CARRY}'])} ORDER BY _i DESC) AS _back"
-        columns = ", ".join(f"c{i}" for i in range(width))
-        hidden = f", {ORD}" if node.inputs[0].traits.arrival else ""
-        select = [f"{r} AS c{width + i}" for i, r in enumerate(results)]
+        select = [f"{r} AS r{i}" for i, r in enumerate(results)]
         select += [f"{p.stored} AS {p.name}" for p in self.partials]
-        self.sql = (
-            f"SELECT {', '.join([columns + hidden, '_s, _slot, _back', *select])} FROM ("
-            f"SELECT {', '.join([columns + hidden, '_s, _slot, _i', back, *inner])} FROM ("
-            f"SELECT *, row_number() OVER (ORDER BY {self._sort}, {tie}) AS _i FROM input)) "
-            f"WHERE _s <> {CARRY} ORDER BY _i"
-        )
+        self.sql = f"SELECT {', '.join(['_i', *select])} FROM (SELECT {', '.join(['_s, _i', *inner])} FROM input)"
+        self.sql += f" WHERE _s = {DUE}"
+        # Without arrival rows that tie are told apart by all their columns.
+        tie = ", ".join(f"c{i}" for i in range(len(self._schema)))
+        by_arrival = node.inputs[0].traits.arrival and len(node.order) == 1
+        self.sorting = None if by_arrival else f"SELECT _row FROM input ORDER BY {self._sort}, {tie}"
+
+    def _runs(self, call: OverCall) -> bool:
+        """Whether running values stand for the call."""
+        if call.function in RANKINGS:
+            return True
+        if call.frame is None or call.frame.preceding is not None:
+            return False
+        try:
+            AGGREGATES[call.function].sql(self._recorder(call, "", []))
+        except Whole:
+            return False
+        return True
+
+    def _recorder(self, call: OverCall, over: str, partials: list[Partial]) -> Recorder:
+        args, types = tuple(f"c{a}" for a in call.args), tuple(self._schema[a].type for a in call.args)
+        return Recorder(args, types, call.column.type, call.distinct, None, "_i", over, partials)
+
+    def _reach(self, call: OverCall) -> None:
+        if call.function == "LAG":
+            self.reach_rows = max(self.reach_rows, int(call.constants[0]))
+        elif call.frame is None or call.frame.preceding is None:
+            self.reach_all = True
+        elif call.frame.unit == "ROWS":
+            self.reach_rows = max(self.reach_rows, call.frame.preceding)
+        else:
+            self.reach_time = max(self.reach_time, call.frame.preceding)
 
     @property
     def keeps(self) -> bool:
@@ -206,46 +237,32 @@ class Statement:
             sql = f"coalesce(first_value({name}) OVER ({self._a}), 0) + {function}() OVER ({order}) - 1"
             self.partials.append(Partial(name, pa.int64(), f"CAST({sql} AS BIGINT)", f"{name}_now"))
 
-    def _call(self, call: OverCall, inner: list[str], name: str) -> str:
+    def _call(self, call: OverCall, inner: list[str], name: str, running: bool) -> str:
         """The call's result over the columns of the inner query."""
-        if call.function in RANKINGS:
-            if call.function == "ROW_NUMBER":
-                return _cast("_n_now", call.column.type)
-            if call.function == "DENSE_RANK":
-                return _cast("_d_now", call.column.type)
+        if call.function == "ROW_NUMBER":
+            return _cast("_n_now", call.column.type)
+        if call.function == "DENSE_RANK":
+            return _cast("_d_now", call.column.type)
+        if call.function == "RANK":
             rank = f"rank() OVER ({self._a}, {self._sort}) - 1"
             inner.append(f"coalesce(first_value(_n) OVER ({self._a}), 0) + {rank} AS {name}")
             return _cast(name, call.column.type)
         if call.function == "LAG":
             offset, default = call.constants
-            self.reach_rows = max(self.reach_rows, int(offset))
             more = "" if default is None else f", {literal(default, call.column.type)}"
             inner.append(f"lag(c{call.args[0]}, {offset}{more}) OVER ({self._b} _i) AS {name}")
             return _cast(name, call.column.type)
         frame = call.frame
         assert frame is not None
-        known = AGGREGATES[call.function]
-        args, types = tuple(f"c{a}" for a in call.args), tuple(self._schema[a].type for a in call.args)
-        if frame.preceding is None:
-            order = "_i" if frame.unit == "ROWS" else self._sort
-            unit = f"{frame.unit} BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
-            over = f"OVER ({self._a}, {order} {unit})"
-            found = list(self.partials)
-            try:
-                sql = known.sql(Recorder(args, types, call.column.type, call.distinct, None, "_i", over, found))
-                self.partials[:] = found
-                return sql
-            except Whole:
-                self.reach_all = True
-        elif frame.unit == "ROWS":
-            self.reach_rows = max(self.reach_rows, frame.preceding)
-        else:
-            self.reach_time = max(self.reach_time, frame.preceding)
         order = "_i" if frame.unit == "ROWS" else self._sort
+        known = AGGREGATES[call.function]
+        if running:
+            over = f"OVER ({self._a}, {order} {frame.unit} BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+            return known.sql(self._recorder(call, over, self.partials))
+        args, types = [f"c{a}" for a in call.args], [self._schema[a].type for a in call.args]
         over = f"OVER ({self._b} {order} {frame_sql(frame, self._timed)})"
-        inner.append(
-            f"{known.duckdb(args, types, distinct=call.distinct, order='_i', over=over, result=call.column.type)} AS {name}"
-        )
+        sql = known.duckdb(args, types, distinct=call.distinct, order="_i", over=over, result=call.column.type)
+        inner.append(f"{sql} AS {name}")
         return name
 
 
@@ -267,17 +284,17 @@ class OverOperator(WindowOperator):
         # Partitions that have rows that came out before, and those rows.
         self._partitions = HashIndex([schema[p].type.arrow() for p in node.partition])
         self._chains = MultiMap()
-        arrival = node.inputs[0].traits.arrival
-        self._asked = pa.schema(
-            [
-                *schema.arrow(),
-                *([pa.field(ORD, pa.int64())] if arrival else []),
-                pa.field("_s", pa.int8()),
-                pa.field("_slot", pa.int64()),
-                *(pa.field(p.name, p.type) for p in self._statement.partials),
-            ]
-        )
-        self._kept = self._width + arrival  # columns of a row in the state, and first in `_asked`
+        self._arrival = node.inputs[0].traits.arrival
+        kept = [*schema.arrow(), *([pa.field(ORD, pa.int64())] if self._arrival else [])]
+        # A row in an epoch: what is kept of it, what it is, its slot or -1.
+        self._row = pa.schema([*kept, pa.field("_s", pa.int8()), pa.field("_slot", pa.int64())])
+        self._kept = len(kept)
+        columns = [self._row.field(i) for i in self._statement.columns]
+        marks = [pa.field("_s", pa.int8()), pa.field("_i", pa.int64())]
+        partials = [pa.field(p.name, p.type) for p in self._statement.partials]
+        self._asked = pa.schema([*columns, *marks, *partials])
+        sorting = self._statement.sorting
+        self._sorter = None if sorting is None else Evaluator.of(sorting, context.time_zone)
 
     def open(self) -> None:
         specs = self.node.states()
@@ -295,6 +312,8 @@ class OverOperator(WindowOperator):
 
     def close(self) -> None:
         self._evaluator.close()
+        if self._sorter is not None:
+            self._sorter.close()
 
     def step(self, inputs: list[Delta]) -> Delta:
         out = Delta(time=meet([d.time for d in inputs]))
@@ -331,7 +350,7 @@ class OverOperator(WindowOperator):
     def _columns(self, batch: pa.RecordBatch) -> list[pa.Array]:
         """What is kept of input rows: the visible columns, and the arrival."""
         columns = [batch.column(i) for i in range(self._width)]
-        return columns if self._kept == self._width else [*columns, batch.column(batch.schema.get_field_index(ORD))]
+        return [*columns, batch.column(batch.schema.get_field_index(ORD))] if self._arrival else columns
 
     def _stored(self, slots: Array) -> list[pa.Array]:
         return self._table.values(slots).columns[: self._kept]  # type: ignore[no-any-return]
@@ -371,63 +390,78 @@ class OverOperator(WindowOperator):
     # --- the statement -----------------------------------------------------------------------------------
 
     def _given(self, columns: list[pa.Array], what: int, slots: Array) -> pa.RecordBatch:
-        n = len(slots)
-        arrays = [*columns, pa.array(np.full(n, what, np.int8)), pa.array(slots)]
-        arrays += [pa.nulls(n, f.type) for f in list(self._asked)[len(arrays) :]]
-        return pa.RecordBatch.from_arrays(arrays, schema=self._asked)
+        arrays = [*columns, pa.array(np.full(len(slots), what, np.int8)), pa.array(slots)]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._row)
 
     def _evaluate(self, due: list[pa.RecordBatch]) -> pa.RecordBatch:
         rows = pa.concat_batches(due)
-        keys = [rows.column(p) for p in self.node.partition]
-        parts = list(due)
         if self._statement.keeps:
-            owner = self._partitions.find(keys, rows.num_rows)
-            owner = np.unique(owner[owner >= 0])
-            _, slots = self._chains.probe(owner)
-            parts.append(self._given(self._stored(slots), BEFORE, slots))
+            owner = self._partitions.find([rows.column(p) for p in self.node.partition], rows.num_rows)
+            _, slots = self._chains.probe(np.unique(owner[owner >= 0]))
+            if len(slots):
+                rows = pa.concat_batches([rows, self._given(self._stored(slots), BEFORE, slots)])
+        rows = self._in_order(rows)
+        is_due = fixed(rows.column(self._kept)) == DUE
+        came = rows.filter(pa.array(is_due))
+        made = self._evaluator.run(self._asked_of(rows, came))
+        made = made.take(pa.array(np.argsort(fixed(made.column(0)), kind="stable")))
+        calls = len(self.node.calls)
         if self._running is not None:
-            slots, _ = self._running.upsert(keys, rows.num_rows)
-            touched, _ = self._uniques.of(slots, self._running.capacity)
-            carry = self._given(
-                [pa.nulls(len(touched), f.type) for f in list(self._asked)[: self._kept]], CARRY, touched
-            )
-            columns = list(carry.columns)
-            for p, k in zip(self.node.partition, self._running.keys(touched), strict=True):
-                columns[p] = k
-            columns[self._kept + 2 :] = self._running.values(touched).columns
-            parts.append(pa.RecordBatch.from_arrays(columns, schema=self._asked))
-        made = self._evaluator.run(pa.concat_batches(parts))
-        is_due = pc.equal(made.column(self._kept), DUE)
-        came = made.filter(is_due)
-        if self._running is not None:
-            self._carry(came)
+            # Of each partition the last row's running values hold.
+            slots, _ = self._running.upsert([came.column(p) for p in self.node.partition], came.num_rows)
+            values = made.columns[1 + calls :]
+            types = [p.type for p in self._statement.partials]
+            self._running.put(slots, [v.cast(t) for v, t in zip(values, types, strict=True)])
         if self._statement.keeps:
-            self._retain(made)
+            self._retain(rows)
         else:
             slots = fixed(came.column(self._kept + 1))
             self._table.delete(slots[slots >= 0])
-        calls = [came.column(self._kept + 3 + i) for i in range(len(self.node.calls))]
-        arrays = [*(came.column(i) for i in range(self._width)), *calls]
+        arrays = [*came.columns[: self._width], *made.columns[1 : 1 + calls]]
         return pa.RecordBatch.from_arrays(
             [a if a.type == f.type else a.cast(f.type) for a, f in zip(arrays, self._schema, strict=True)],
             schema=self._schema,
         )
 
-    def _carry(self, came: pa.RecordBatch) -> None:
-        """Of each partition the last row's running values hold."""
-        assert self._running is not None
-        slots, _ = self._running.upsert([came.column(p) for p in self.node.partition], came.num_rows)
-        first = self._kept + 3 + len(self.node.calls)
-        values = [came.column(first + i) for i in range(len(self._statement.partials))]
-        self._running.put(slots, [v.cast(p.type) for v, p in zip(values, self._statement.partials, strict=True)])
+    def _in_order(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """By the OVER's order; rows that tie by arrival, else by content."""
+        if self._sorter is None:
+            times = fixed(rows.column(self._time))
+            order = pa.array(np.lexsort((fixed(rows.column(self._width)), times)))
+        else:
+            numbered = rows.append_column("_row", pa.array(np.arange(rows.num_rows)))
+            order = self._sorter.run(numbered).column(0)
+        return rows.take(order)
 
-    def _retain(self, made: pa.RecordBatch) -> None:
+    def _asked_of(self, rows: pa.RecordBatch, came: pa.RecordBatch) -> pa.RecordBatch:
+        """What the statement is over: `rows` in order, and what the partitions of `came` have come to."""
+        n, columns = rows.num_rows, self._statement.columns
+        arrays = [rows.column(c) for c in columns]
+        arrays += [rows.column(self._kept), pa.array(np.arange(1, n + 1))]
+        arrays += [pa.nulls(n, p.type) for p in self._statement.partials]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self._asked)
+        if self._running is None:
+            return batch
+        keys = [came.column(p) for p in self.node.partition]
+        slots, _ = self._running.upsert(keys, came.num_rows)
+        touched, _ = self._uniques.of(slots, self._running.capacity)
+        carry = dict(zip(self.node.partition, self._running.keys(touched), strict=True))
+        n = len(touched)
+        arrays = [carry[c] if c in carry else pa.nulls(n, rows.column(c).type) for c in columns]
+        arrays += [pa.array(np.full(n, CARRY, np.int8)), pa.array(np.zeros(n, np.int64))]
+        arrays += self._running.values(touched).columns
+        return pa.concat_batches([batch, pa.RecordBatch.from_arrays(arrays, schema=self._asked)])
+
+    def _retain(self, rows: pa.RecordBatch) -> None:
         """Keeps what later frames reach, of the partitions at hand."""
-        s, slots, back = (fixed(made.column(self._kept + i)) for i in range(3))
+        s, slots = fixed(rows.column(self._kept)), fixed(rows.column(self._kept + 1))
         keep = np.full(len(s), self._statement.reach_all)
-        keep |= back <= self._statement.reach_rows
+        if self._statement.reach_rows:
+            keys = [rows.column(p) for p in self.node.partition]
+            owner, _ = HashIndex([k.type for k in keys]).upsert(keys, len(s))
+            keep |= last_of(owner, self._statement.reach_rows)
         if self._statement.reach_time >= 0:
-            keep |= fixed(made.column(self._time)) >= self._bound()
+            keep |= fixed(rows.column(self._time)) >= self._bound()
         stored = slots >= 0
         self._forget(slots[stored & ~keep])
         stays = slots[stored & keep & (s == DUE)]
@@ -435,14 +469,9 @@ class OverOperator(WindowOperator):
             self._table.fixed("done").data[stays] = True
             self._table.touch(stays)
             self._remember(stays)
-        fresh = ~stored & keep
-        if fresh.any():
-            mask = pa.array(fresh)
-            columns = [made.column(i).filter(mask) for i in range(self._kept)]
-            want = list(self._asked)
-            self._remember(
-                self._insert([c.cast(want[i].type) for i, c in enumerate(columns)], True)
-            )  # fmt: skip
+        fresh = rows.filter(pa.array(~stored & keep))
+        if fresh.num_rows:
+            self._remember(self._insert(fresh.columns[: self._kept], True))
 
     def _bound(self) -> int:
         """Rows before this time are out of reach of RANGE frames."""
@@ -455,3 +484,13 @@ class OverOperator(WindowOperator):
         slots = self._old.take(self._bound() - 1)
         slots = slots[self._table.fixed("done").data[slots]]
         self._forget(slots[self._times(slots) < self._bound()])
+
+
+def last_of(owner: Array, n: int) -> Array:
+    """True for the last n rows of each owner."""
+    order = np.argsort(owner, kind="stable")
+    size = np.bincount(owner)
+    end = np.cumsum(size)[owner[order]]
+    out = np.empty(len(owner), np.bool_)
+    out[order] = end - np.arange(len(owner)) <= n
+    return out

@@ -149,7 +149,7 @@ def test_every_call_against_duckdb(chunk: int, kind: str) -> None:
     orders: list[int] = []
     free = list(range(1000))
     rng.shuffle(free)
-    for epoch in range(6):
+    for epoch in range(4):
         rows = [random_row(rng) for _ in range(rng.choice([0, 1, 30]))]
         if kind == "changelog":
             changes = [("+I", *r) for r in rows]

@@ -120,13 +120,16 @@ CASES: dict[str, list[OverCall]] = {
 
 
 def oracle(
-    rows: list[Row], orders: list[int], base: Schema, partition: tuple[int, ...], calls: list[OverCall]
+    rows: list[Row], orders: list[int], base: Schema, partition: tuple[int, ...], calls: list[OverCall], arrival: bool
 ) -> list[Row]:
     select = [f"c{i}" for i in range(len(base))]
+    tie = "_ord" if arrival else ", ".join(select)
     for i, c in enumerate(calls):
         by = partition_sql(partition)
         ranges = c.frame is not None and c.frame.unit == "RANGE" or c.function in ("RANK", "DENSE_RANK")
-        text = f"OVER ({by} ORDER BY c8{'' if ranges else ', _ord'}{' ' + frame_sql(c.frame, True) if c.frame else ''})"
+        text = (
+            f"OVER ({by} ORDER BY c8{'' if ranges else ', ' + tie}{' ' + frame_sql(c.frame, True) if c.frame else ''})"
+        )
         args = [f"c{a}" for a in c.args]
         if c.function in AGGREGATES:
             types = [base[a].type for a in c.args]
@@ -138,15 +141,15 @@ def oracle(
     return ask(f"SELECT {', '.join(select)} FROM input", input=table_of(rows, base, orders))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "arrival"), [*((c, True) for c in CASES), ("mixed", False)])
 @pytest.mark.parametrize("run_number", range(2))
-def test_random_rows_against_duckdb(case: str, run_number: int) -> None:
+def test_random_rows_against_duckdb(case: str, arrival: bool, run_number: int) -> None:
     print(f"SEED={SEED}")
     rng, calls = random.Random(f"{SEED} {run_number}"), CASES[case]
     splits = Splits(rng)
     base = Schema(tuple(Column(c.name, c.type, ROWTIME if i == 8 else None) for i, c in enumerate(EVERYTHING)))
     partition = rng.choice([(0,), (), (0, 11)])
-    run = Run(node(source(base, row_wm=True, arrival=True), partition, 8, *calls), parallelism=rng.choice([1, 2]))
+    run = Run(node(source(base, row_wm=True, arrival=arrival), partition, 8, *calls), parallelism=rng.choice([1, 2]))
     kept: list[Row] = []
     orders: list[int] = []
     late: list[Row] = []
@@ -158,11 +161,11 @@ def test_random_rows_against_duckdb(case: str, run_number: int) -> None:
             else:
                 kept.append(row)
                 orders.append(at)
-        rows = [(*row, mark, at) for row, mark, at in fed]
+        rows = [(*row, mark, at) if arrival else (*row, mark) for row, mark, at in fed]
         rng.shuffle(rows)
         watermark = END if epoch == 7 else min(splits.mark)
         run.epoch(rows, watermark=watermark)
-        want = [r for r in oracle(kept, orders, base, partition, calls) if r[8] <= watermark]
+        want = [r for r in oracle(kept, orders, base, partition, calls, arrival) if r[8] <= watermark]
         assert_same(run.rows, want, f"{case}, epoch {epoch}")
         assert_same(run.late, tuples(batch(source(base), late)))
         if rng.random() < 0.4:
