@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sqlstream import duck, show
-from sqlstream.batch.render import BatchRenderer, source_sql
+from sqlstream.batch.render import BatchRenderer, scan_request, source_sql
 from sqlstream.catalog.catalog import FILE, Catalog, local
 from sqlstream.catalog.objects import Function, Table, View, like
 from sqlstream.clock import Clock, SystemClock
@@ -67,7 +67,7 @@ class Session:
         self._set: dict[str, str] = {}
         self._jobs = 0
         self.current_job: Job | None = None  # the last one that was started
-        self._connection: duckdb.DuckDBPyConnection | None = None  # of the batch query that runs
+        self._connections: list[duckdb.DuckDBPyConnection] = []  # of the batch queries that run
         self._canceled = threading.Event()
         for k, v in self.options.items():
             self._check_option(k, v)
@@ -113,8 +113,7 @@ class Session:
         self._canceled.set()
         if (job := self.current_job) is not None:
             job.stop()
-        if (connection := self._connection) is not None:
-            connection.interrupt()
+        duck.interrupt(self._connections)
 
     def resume(self) -> None:
         """Takes statements again after `cancel`."""
@@ -227,21 +226,23 @@ class Session:
 
     def _batch_rows(self, plan: nodes.Node) -> Result:
         schema = plan.schema
+        running: list[duckdb.DuckDBPyConnection] = []
 
         def rows() -> Iterator[tuple[pa.RecordBatch, None]]:
-            for batch in self._run_batch(plan):
+            for batch in self._run_batch(plan, running):
                 yield outside(batch, schema), None
 
-        return Result("SELECT", schema, _source=rows)
+        return Result("SELECT", schema, _source=rows, _close=lambda: duck.interrupt(running))
 
-    def _run_batch(self, plan: nodes.Node) -> Iterator[pa.RecordBatch]:
-        """The plan's rows from DuckDB, in the engine's names and types."""
+    def _run_batch(self, plan: nodes.Node, running: list[duckdb.DuckDBPyConnection]) -> Iterator[pa.RecordBatch]:
+        """The plan's rows from DuckDB, in the engine's names and types. `running` has its connection meanwhile."""
         zone = self.option("table.local-time-zone")
         con = duck.connect(os.cpu_count() or 1, zone)
-        self._connection = con
+        running.append(con)
+        self._connections.append(con)
         try:
             if self.canceled:
-                con.interrupt()
+                raise Canceled("the query was canceled")
             sql = BatchRenderer(source_sql(con, self.clock.now())).sql(optimize(plan, watermarks=False))
             duck.prepare_functions(con, sql)
             want = plan.schema.arrow()
@@ -254,12 +255,21 @@ class Session:
                     schema=want,
                 )
         except Exception as e:
-            if self.canceled and not isinstance(e, SqlStreamError):
-                raise Canceled("the query was canceled") from None
-            raise duck.translate(e) from None
+            error = duck.translate(e)
+            raise (None if isinstance(error, Canceled) else self._diagnosed(plan)) or error from None
         finally:
-            self._connection = None
+            running.remove(con)
+            self._connections.remove(con)
             con.close()
+
+    def _diagnosed(self, plan: nodes.Node) -> SqlStreamError | None:
+        """The malformed record that made a batch query fail, if it was one: file, line and text."""
+        for n in walk(optimize(plan, watermarks=False)):
+            if isinstance(n, nodes.Scan):
+                found = n.source.diagnose(scan_request(n))
+                if found is not None:
+                    return found
+        return None
 
     # ---- jobs
 
@@ -339,7 +349,7 @@ class Session:
             task = SinkTask("batch", os.urandom(4).hex(), 0, False)
             writer = t.sink.writer(task)
             try:
-                for batch in self._run_batch(t.plan):
+                for batch in self._run_batch(t.plan, []):
                     writer.write(outside(batch, t.output), None)
                     progress.rows_out += batch.num_rows
                 writer.flush()
@@ -374,6 +384,7 @@ class Session:
             self.option("execution.epoch.max-rows"),
             self.option("execution.epoch.random-seed"),
             self.option("execution.checkpointing.mode") == "AT_LEAST_ONCE",
+            self.option("scan.watermark.alignment.max-drift"),
         )
 
     # ---- DDL

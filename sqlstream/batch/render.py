@@ -324,14 +324,17 @@ def unnest_sql(node: nodes.Unnest, source: str) -> str:
     return f"SELECT {', '.join(items)} FROM ({inner})"
 
 
+def scan_request(node: nodes.Scan) -> ScanRequest:
+    """What a scan decodes: its stored columns (a request for none gives rows all the same)."""
+    return ScanRequest(tuple(c for c in node.columns if c.path != PROCTIME_PATH))
+
+
 def source_sql(connection: duckdb.DuckDBPyConnection, proctime: int) -> ScanSql:
     """Scans as the connectors give them to DuckDB; PROCTIME() is `proctime` (µs), read once."""
 
     def scan(node: nodes.Scan, arrival: bool) -> str:
         stored = [(i, c) for i, c in enumerate(node.columns) if c.path != PROCTIME_PATH]
-        asked = stored or [(0, node.columns[0])]
-        request = ScanRequest(tuple(c for _, c in asked))
-        relation = node.source.relation(connection, request)
+        relation = node.source.relation(connection, scan_request(node))
         items = {i: f"c{n} AS c{i}" for n, (i, _) in enumerate(stored)}
         for i, c in enumerate(node.columns):
             if c.path == PROCTIME_PATH:

@@ -60,6 +60,7 @@ class JobOptions:
     max_rows: int | None = None
     seed: int | None = None
     at_least_once: bool = False
+    max_drift: int = 0
 
 
 class Job:
@@ -168,7 +169,15 @@ class Job:
                 )
             self.directory.write(replace(state, state="RUNNING", message=""))
         settings = WorkerSettings(
-            o.name, run, o.parallelism, self.directory is not None, local, o.idle_timeout, o.time_zone
+            o.name,
+            run,
+            o.parallelism,
+            self.directory is not None,
+            local,
+            o.idle_timeout,
+            o.time_zone,
+            o.max_drift,
+            f"x{uuid.uuid4().hex[:6]}" if o.at_least_once else "",
         )
         self._settings = settings
         channels = LocalChannels(o.parallelism)
@@ -263,6 +272,7 @@ class Job:
         o = self.options
         last = self.clock.monotonic()
         idle = 0.0
+        slowest = END
         pool = ThreadPoolExecutor(o.parallelism, thread_name_prefix="task") if o.parallelism > 1 else None
         try:
             while True:
@@ -278,10 +288,18 @@ class Job:
                         last = self.clock.monotonic()
                 self._epoch += 1
                 command = EpochCommand(
-                    self._epoch, self.clock.now(), 0 if stopping else self._budget(), CATCH_UP_SECONDS, _number(attempt)
+                    self._epoch,
+                    self.clock.now(),
+                    0 if stopping else self._budget(),
+                    CATCH_UP_SECONDS,
+                    _number(attempt),
+                    slowest,
                 )
                 reports = self._step(command, pool)
+                slowest = min(r.watermark for r in reports)
                 self._report(reports)
+                if o.at_least_once:
+                    self._publish_epoch()
                 finished = all(r.finished for r in reports)
                 if attempt is not None:
                     self._write(attempt, reports, finished)
@@ -419,7 +437,7 @@ class Job:
                 parts = [p for s in shares for p in s.sinks.get(self.graph.ids[i], [])]
                 if parts:
                     s = self._settings
-                    node.sink.committer(SinkTask(s.job, s.run, 0, s.durable)).commit(parts)
+                    node.sink.committer(self._sink_task()).commit(parts)
         if manifest is not None:
             self.progress.checkpoint = manifest.checkpoint_id
             self.progress.checkpoint_time = walltime.time()
@@ -440,6 +458,18 @@ class Job:
         if self.progress.state == "RUNNING":
             self.progress.state = "FINISHED"
         self._record(self.progress.state)
+
+    def _publish_epoch(self) -> None:
+        """AT_LEAST_ONCE: what sinks have is shown at once, and shown again by a run that resumes behind it."""
+        for i, node in enumerate(self.graph.nodes):
+            if isinstance(node, Sink):
+                parts = [p for w in self._workers for p in w.prepare(i, self._epoch)]
+                if parts:
+                    node.sink.committer(self._sink_task()).commit(parts)
+
+    def _sink_task(self) -> SinkTask:
+        s = self._settings
+        return SinkTask(s.job, s.output, 0, s.durable)
 
     # ---- small things
 

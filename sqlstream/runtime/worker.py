@@ -44,6 +44,13 @@ class WorkerSettings:
     directory: Path  # local, for state files; one below it for each worker
     idle_timeout: int = 0
     time_zone: str = "UTC"
+    max_drift: int = 0  # µs that a split may run ahead of the slowest; 0: no limit
+    attempt: str = ""  # AT_LEAST_ONCE: makes the names of an attempt's files its own
+
+    @property
+    def output(self) -> str:
+        """The run as sinks name their files by it."""
+        return f"{self.run}{self.attempt}"
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class EpochCommand:
     max_rows: int
     seconds: float
     checkpoint: int | None = None
+    slowest: int = END  # the least watermark of all tasks after the epoch before
 
 
 @dataclass
@@ -168,7 +176,7 @@ class Worker:
         )
         if isinstance(node, Sink):
             s = self.settings
-            operator: Operator = node.writing(context, SinkTask(s.job, s.run, self.subtask, s.durable))
+            operator: Operator = node.writing(context, SinkTask(s.job, s.output, self.subtask, s.durable))
         elif isinstance(node, Collect):
             if self.receive is None:
                 raise InternalError("a query without a receiver")
@@ -252,7 +260,10 @@ class Worker:
                         choice = (rank, scan, s)
             if choice is None:
                 break
-            _, scan, split = choice
+            (mark, _), scan, split = choice
+            held = min(command.slowest, *(s.watermark for x in self.scans.values() for s in x.candidates() if not s.idle), END)
+            if self.settings.max_drift and mark > held + self.settings.max_drift:
+                break  # the slowest split has nothing now: the others wait for it
             got = scan.read(split, min(chunk, command.max_rows - total))
             total += got
             if not got:
@@ -260,6 +271,12 @@ class Worker:
             if walltime.monotonic() - started > command.seconds:
                 break
         return total
+
+    def prepare(self, node: int, number: int) -> list[Any]:
+        """What a sink has written, to be published."""
+        operator = self.operators[node]
+        assert isinstance(operator, SinkOperator)
+        return operator.prepare(number)
 
     def share(self, checkpoint: int, ended: bool = False) -> TaskShare:
         """This task's part of a checkpoint. A job that has ended needs no state any more: it is never resumed."""
