@@ -6,12 +6,13 @@ at a time, so whoever streams takes a cursor of its own. Integers overflow with 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 
 import duckdb
 
-from sqlstream.errors import DataError, RunError, SqlStreamError
+from sqlstream.errors import Canceled, DataError, RunError, SqlStreamError
 from sqlstream.functions import user
 
 # Flink's answers where DuckDB's differ; used by functions/scalar.py. Arguments appear once, so nothing is
@@ -62,6 +63,13 @@ def cursor(con: duckdb.DuckDBPyConnection, time_zone: str = "UTC") -> duckdb.Duc
     return cur
 
 
+def interrupt(connections: list[duckdb.DuckDBPyConnection]) -> None:
+    """Ends the statements that run on them, which raise `Canceled` by way of `translate`. From any thread."""
+    for con in list(connections):
+        with contextlib.suppress(duckdb.Error):  # closed in the meantime
+            con.interrupt()
+
+
 def prepare_functions(con: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Registers the Python functions that `sql` calls on the database of `con`, once each."""
     for name in sorted(set(re.findall(r"\bpy_udf_\w+", sql))):
@@ -83,6 +91,8 @@ def translate(e: Exception, what: str = "") -> SqlStreamError:
     """DuckDB's error as ours: the first line, without DuckDB's own hints and SQL."""
     if isinstance(e, SqlStreamError):
         return e
+    if isinstance(e, duckdb.InterruptException):
+        return Canceled("the query was canceled")
     text = str(e).strip()
     first = text.splitlines()[0] if text else type(e).__name__
     first = re.sub(

@@ -130,7 +130,7 @@ def did_you_mean(name: str, known: Iterable[str], what: str = "known") -> str:
     if near:
         return "did you mean " + " or ".join(by_fold[n] for n in near) + "?"
     if not names:
-        return f"there are no {what} names"
+        return "there are none" if what == "known" else f"there are no {what}"
     if len(names) <= 20:
         return f"{what}: " + ", ".join(names)
     return f"{what}: " + ", ".join(names[:20]) + f", and {len(names) - 20} more"

@@ -124,6 +124,8 @@ class StreamingRows:
             try:
                 item = self._queue.get(timeout=max(step, 0.001))
             except queue.Empty:
+                if self._closed.is_set():
+                    return None
                 waited += step
                 if timeout is not None and waited >= timeout:
                     raise

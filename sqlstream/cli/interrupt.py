@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -18,7 +17,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_interruptible(work: Callable[[], int], cancel: Callable[[], None]) -> int:
-    """What `work` returns, or 128 + the signal that ended it. An exception of `work` is raised here.
+    """What `work` returns; 128 + the signal if one came and all ended well. An exception of `work` is raised here.
 
     `cancel` is called in the main thread and must return soon; `work` must then end by itself.
     """
@@ -50,11 +49,10 @@ def run_interruptible(work: Callable[[], int], cancel: Callable[[], None]) -> in
         worker.start()
         worker.join()
     finally:
-        for s, old in before.items():
-            signal.signal(s, old)
+        for s, old in before.items():  # the process ends now: a second Ctrl-C must not change its exit status
+            signal.signal(s, signal.SIG_IGN if received else old)
     if failure:
         raise failure[0]
-    if received:
-        sys.stdout.flush()
+    if received and outcome[0] == 0:
         return 128 + received[0]
     return outcome[0]

@@ -41,7 +41,9 @@ class Terminal:
                 self.out.write(bytes(data).decode())
             else:
                 self.out.flush()
-                buffer.write(data)
+                left = memoryview(data)
+                while left:  # with PYTHONUNBUFFERED this is the file itself, which may write a part
+                    left = left[buffer.write(left) or 0 :]
             self.out.flush()
 
     def text(self, text: str) -> None:
@@ -79,7 +81,7 @@ class Terminal:
         if not (self.interactive and _is_terminal(self.out)):
             yield
             return
-        sys.stdout = _Guarded(self, self.out)  # type: ignore[assignment]
+        sys.stdout = _Guarded(self, self.out)
         try:
             yield
         finally:

@@ -42,7 +42,7 @@ def json_line(names: list[str], schema: Schema) -> str:
     """SQL of a row as a JSON object: decimals are numbers, times and intervals strings, bytes base64."""
     parts = []
     for i, (name, c) in enumerate(zip(names, schema, strict=True)):
-        key = literal((", " if i else "{") + json.dumps(name, ensure_ascii=False) + ": ")
+        key = literal(("," if i else "{") + json.dumps(name, ensure_ascii=False) + ":")
         if c.type.kind in INTERVALS:
             text = f"coalesce('\"' || {_interval(c.type, f'c{i}')} || '\"', 'null')"
         else:

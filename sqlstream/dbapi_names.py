@@ -1,0 +1,112 @@
+"""PEP 249's names that need no connection: exceptions, type objects, constructors."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Iterator
+
+from sqlstream import errors
+from sqlstream.types import BYTES, NUMERIC, STRINGS, TIMES
+
+Date, Time, Timestamp, Binary = datetime.date, datetime.time, datetime.datetime, bytes
+DateFromTicks = datetime.date.fromtimestamp
+TimestampFromTicks = datetime.datetime.fromtimestamp
+
+
+def TimeFromTicks(ticks: float) -> datetime.time:
+    return datetime.datetime.fromtimestamp(ticks).time()
+
+
+class TypeObject:
+    """Equal to the type codes (`sqlstream.types.Type`) of its group."""
+
+    def __init__(self, name: str, *kinds: str) -> None:
+        self.name = name
+        self.kinds = frozenset(kinds)
+
+    def __eq__(self, other: object) -> bool:
+        kind = getattr(other, "kind", None)
+        return other is self or (isinstance(kind, str) and kind in self.kinds)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f"sqlstream.{self.name}"
+
+
+STRING = TypeObject("STRING", *STRINGS)
+BINARY = TypeObject("BINARY", *BYTES)
+NUMBER = TypeObject("NUMBER", *NUMERIC)
+DATETIME = TypeObject("DATETIME", *TIMES)
+ROWID = TypeObject("ROWID")
+
+
+class Warning(Exception):
+    pass
+
+
+class Error(Exception):
+    """`hint` says what to do, where there is something; the text has it too."""
+
+    hint: str | None = None
+
+
+class InterfaceError(Error):
+    pass
+
+
+class DatabaseError(Error):
+    pass
+
+
+class DataError(DatabaseError):
+    pass
+
+
+class OperationalError(DatabaseError):
+    pass
+
+
+class IntegrityError(DatabaseError):
+    pass
+
+
+class InternalError(DatabaseError):
+    pass
+
+
+class ProgrammingError(DatabaseError):
+    pass
+
+
+class NotSupportedError(DatabaseError):
+    pass
+
+
+# The first one that fits.
+_MAPPING: tuple[tuple[type[errors.SqlStreamError], type[Error]], ...] = (
+    (errors.NotSupported, NotSupportedError),
+    (errors.DataError, DataError),
+    (errors.UserError, ProgrammingError),
+    (errors.RunError, OperationalError),
+    (errors.SqlStreamError, InternalError),
+)
+
+
+@contextlib.contextmanager
+def mapped() -> Iterator[None]:
+    """Errors of the engine as PEP 249's; the original is the cause."""
+    try:
+        yield
+    except errors.SqlStreamError as e:
+        made = next(ours for theirs, ours in _MAPPING if isinstance(e, theirs))(str(e))
+        made.hint = e.hint
+        raise made from e
+
+
+def not_supported(message: str, hint: str) -> NotSupportedError:
+    made = NotSupportedError(f"{message}\nhint: {hint}")
+    made.hint = hint
+    return made
