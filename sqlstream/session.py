@@ -25,7 +25,16 @@ from sqlstream.catalog.catalog import FILE, Catalog, local
 from sqlstream.catalog.objects import Function, Table, View, like
 from sqlstream.clock import Clock, SystemClock
 from sqlstream.connectors.base import SinkTask, Source
-from sqlstream.errors import BindError, Canceled, NotSupported, OptionError, SqlStreamError, did_you_mean
+from sqlstream.errors import (
+    BindError,
+    Canceled,
+    DataError,
+    NotSupported,
+    OptionError,
+    RunError,
+    SqlStreamError,
+    did_you_mean,
+)
 from sqlstream.functions import user
 from sqlstream.operators.target import Target
 from sqlstream.optimize import optimize, uses_rowtime
@@ -101,7 +110,7 @@ class Session:
         try:
             return handler(self, s)
         except SqlStreamError as e:
-            if e.position is None:
+            if e.position is None and not isinstance(e, (DataError, RunError)):  # these have a place of their own
                 e.position = s.position
             raise
 

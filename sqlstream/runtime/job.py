@@ -436,7 +436,6 @@ class Job:
             if isinstance(node, Sink):
                 parts = [p for s in shares for p in s.sinks.get(self.graph.ids[i], [])]
                 if parts:
-                    s = self._settings
                     node.sink.committer(self._sink_task()).commit(parts)
         if manifest is not None:
             self.progress.checkpoint = manifest.checkpoint_id
