@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from sqlstream.clock import PositionClock
 from sqlstream.connectors.base import ScanColumn, ScanRequest, Source, SourceBatch, Split, SplitReader
 from sqlstream.operators.lookup_join import LookupJoin, LookupTable
 from sqlstream.plan.expressions import Call, Column
@@ -86,3 +87,16 @@ def test_against_duckdb(kind: str) -> None:
     sql = f"SELECT * FROM l {kind} JOIN (SELECT k, b + 1 AS b FROM r WHERE b < 100) r ON l.k = r.k AND a < r.b"
     assert run.rows == query(sql, l=(L, left), r=(R, rows)), f"seed {seed}"
     run.close()
+
+
+def test_the_table_is_read_again_after_a_while() -> None:
+    clock = PositionClock(start=0)
+    run = Run(lookup(source(L), [("x", 1)], "INNER", refresh=1000), clock=clock)
+    run.epoch([(1, "x")])
+    rows = run.node.table.source
+    object.__setattr__(rows, "rows", (("x", 7),))
+    clock.rows(0, 0, 1)
+    run.epoch([(2, "x")])
+    clock.rows(0, 0, 2)  # row 1 is taken at 1000 µs
+    run.epoch([(3, "x")])
+    assert run.rows == [(1, "x", "x", 2), (2, "x", "x", 2), (3, "x", "x", 8)]
