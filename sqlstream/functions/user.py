@@ -90,9 +90,11 @@ def resolve(path: str) -> UserFunction:
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.KEYWORD_ONLY):
             raise BindError(f"function '{path}': parameter '{p.name}' must be positional")
         arguments.append(_type(hints.get(p.name), path, f"parameter '{p.name}'"))
-    result = getattr(fn, "result_type", None)
-    if isinstance(result, Type):
-        result_type = result
+    declared = getattr(fn, "result_type", None)
+    if isinstance(declared, str):
+        from sqlstream.sql.types import parse_type
+
+        result_type = parse_type(declared)
     else:
         result_type = _type(hints.get("return"), path, "the result")
     return UserFunction(path, tuple(arguments), result_type, bool(getattr(fn, "deterministic", False)))
