@@ -158,7 +158,9 @@ class Squares(Part):
     types = (pa.decimal128(38, 0),)
 
     def add(self, rows: Rows) -> None:
-        if kernels.square_add(self.columns[0].data, rows.slots, rows.words, rows.signs):
+        from sqlstream.operators import deviation_kernels
+
+        if deviation_kernels.square_add(self.columns[0].data, rows.slots, rows.words, rows.signs):
             raise overflow("the sum of squares")
 
     def merge(self, into: Array, part: Squares, slots: Array) -> None:

@@ -242,9 +242,11 @@ class Aggregation:
             assert isinstance(total, SmallSum | WideSum) and isinstance(squares, Squares)
 
             def integers(slots: Array) -> pa.Array:
+                from sqlstream.operators.deviation_kernels import variance
+
                 n = count.get(slots)
                 out = np.empty(len(n), np.int64)
-                over = kernels.variance(self._pairs(total, slots), self._pairs(squares, slots), n, less, out)
+                over = variance(self._pairs(total, slots), self._pairs(squares, slots), n, less, out)
                 if root:
                     out = np.trunc(np.sqrt(out.astype(np.float64))).astype(np.int64)
                 pairs = widened(out)

@@ -96,7 +96,7 @@ def oracle(rows: list[Row], orders: list[int], base: Schema, keys: tuple[int, ..
     select += "".join(f", {call_sql(c, base, '_ord')} a{i}" for i, c in enumerate(calls))
     return ask(
         f"""SELECT {select} FROM (
-              SELECT *, sum(_f) OVER ({by} ORDER BY _t ROWS UNBOUNDED PRECEDING) _n FROM (
+              SELECT *, sum(_f) OVER ({by} ORDER BY _t RANGE UNBOUNDED PRECEDING) _n FROM (
                 SELECT *, CASE WHEN _t - lag(_t) OVER ({by} ORDER BY _t) <= {gap} THEN 0 ELSE 1 END _f
                 FROM (SELECT *, epoch_us(c8) _t FROM input)))
             GROUP BY {", ".join([*(f"c{k}" for k in keys), "_n"])}""",
