@@ -30,10 +30,11 @@ from sqlstream.checkpoint.manifest import Manifest, OperatorState, TaskState
 from sqlstream.checkpoint.restore import key_group_range
 from sqlstream.checkpoint.storage import CheckpointStorage
 from sqlstream.clock import Clock, SystemClock
-from sqlstream.connectors.base import SinkTask, Split
+from sqlstream.connectors.base import SinkCommitter, SinkTask, Split
 from sqlstream.errors import CheckpointError, SqlStreamError
 from sqlstream.operators.sink import Receive, Sink
 from sqlstream.operators.source_scan import SourceScan, SplitState
+from sqlstream.runtime import faults
 from sqlstream.runtime.channels import LocalChannels, TaskFailed
 from sqlstream.runtime.directory import JobDirectory, JobState
 from sqlstream.runtime.graph import JobGraph
@@ -168,6 +169,7 @@ class Job:
                     f"{manifest.metrics.get('rows_in', 0):,} rows in"
                 )
             self.directory.write(replace(state, state="RUNNING", message=""))
+            faults.point("job-recorded")
         settings = WorkerSettings(
             o.name,
             run,
@@ -195,6 +197,7 @@ class Job:
         self._discover(manifest)
         for worker in self._workers:
             worker.open(manifest, cache)
+        faults.point("restored")
         self._assign_all(manifest)
         return True
 
@@ -222,8 +225,8 @@ class Job:
                 task = SinkTask(self.options.name, run, 0, self.directory is not None)
                 committer = node.sink.committer(task)
                 known = [] if manifest is None else manifest.sinks.get(self.graph.ids[i], [])
-                if known:
-                    committer.commit(known)
+                self._commit(committer, known)
+                faults.point("republished")
                 committer.clean(known)
 
     # ---- splits
@@ -391,6 +394,7 @@ class Job:
             for t, share in enumerate(shares):
                 files = share.pending[node_id].run() if node_id in share.pending else ()
                 attempt.protected.update(f.name for f in files)
+                faults.point("after-upload")
                 tasks.append(TaskState(t, key_group_range(t, o.parallelism), files, share.snapshots.get(node_id, {})))
             head = shares[0].states[node_id]
             operators[node_id] = OperatorState(head.name, head.states, tuple(tasks))
@@ -416,7 +420,10 @@ class Job:
             sinks,
             metrics,
         )
-        return self._coordinator.complete(attempt, manifest)
+        faults.point("before-manifest")
+        completed = self._coordinator.complete(attempt, manifest)
+        faults.point("after-manifest")
+        return completed
 
     def _collect_checkpoint(self, wait: bool) -> None:
         """When the background is done: publishes the sinks' share."""
@@ -432,11 +439,12 @@ class Job:
             if isinstance(attempt, Attempt) and self._coordinator is not None:
                 self._coordinator.abort(attempt)
             raise
+        faults.point("before-publish")
         for i, node in enumerate(self.graph.nodes):
             if isinstance(node, Sink):
                 parts = [p for s in shares for p in s.sinks.get(self.graph.ids[i], [])]
-                if parts:
-                    node.sink.committer(self._sink_task()).commit(parts)
+                self._commit(node.sink.committer(self._sink_task()), parts)
+        faults.point("after-publish")
         if manifest is not None:
             self.progress.checkpoint = manifest.checkpoint_id
             self.progress.checkpoint_time = walltime.time()
@@ -453,7 +461,13 @@ class Job:
             self._write(attempt, reports, finished)
             self._collect_checkpoint(wait=True)
 
+    def _commit(self, committer: SinkCommitter, parts: list[Any]) -> None:
+        for part in parts:
+            committer.commit([part])
+            faults.point("mid-publish")
+
     def _end(self) -> None:
+        faults.point("before-finished")
         if self.progress.state == "RUNNING":
             self.progress.state = "FINISHED"
         self._record(self.progress.state)

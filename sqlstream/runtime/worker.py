@@ -26,6 +26,7 @@ from sqlstream.operators.base import Operator, OperatorContext
 from sqlstream.operators.exchange import Exchange, partition
 from sqlstream.operators.sink import Collect, CollectOperator, Receive, Sink, SinkOperator
 from sqlstream.operators.source_scan import ScanTask, SourceScan, SplitState
+from sqlstream.runtime import faults
 from sqlstream.runtime.channels import Channels
 from sqlstream.runtime.graph import JobGraph
 from sqlstream.state.table import StateSpec, StateTable
@@ -285,6 +286,7 @@ class Worker:
             node, node_id = self.graph.nodes[i], self.graph.ids[i]
             if isinstance(operator, SinkOperator):
                 share.sinks[node_id] = operator.prepare(checkpoint)
+                faults.point("after-prepare")
             if self.storage is None or ended:
                 continue
             share.snapshots[node_id] = operator.snapshot()
