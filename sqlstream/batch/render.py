@@ -13,11 +13,11 @@ import duckdb
 
 from sqlstream.connectors.base import ScanRequest
 from sqlstream.errors import InternalError
+from sqlstream.expressions import Expr
 from sqlstream.functions.aggregates import AGGREGATES
 from sqlstream.functions.render import literal, to_duckdb
 from sqlstream.plan import nodes
 from sqlstream.plan.arrival import knows_arrival
-from sqlstream.plan.expressions import Expr
 from sqlstream.plan.table_binder import PROCTIME_PATH
 from sqlstream.types import PROC_WINDOW_END, PROCTIME, ROWTIME, WINDOW_END, Schema
 

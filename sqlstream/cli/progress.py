@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlstream.batches import END, NO_WATERMARK
 from sqlstream.cli.terminal import Terminal
-from sqlstream.plan.nodes import WindowSpec
+from sqlstream.plan.nodes import Window, WindowSpec
 from sqlstream.runtime.progress import Progress
 from sqlstream.session import Session
 
@@ -101,6 +101,8 @@ def _specs(values: Iterable[Any]) -> Iterable[WindowSpec]:
     for value in values:
         if isinstance(value, WindowSpec):
             yield value
+        elif isinstance(value, Window):
+            yield value.spec
         elif isinstance(value, tuple):
             yield from _specs(value)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -67,13 +66,19 @@ class Terminal:
         """Draws the progress line anew, cut to the width of the terminal; "" takes it away."""
         if not self.interactive:
             return
-        width = shutil.get_terminal_size((80, 24)).columns
+        width = self._width()
         with self._lock, contextlib.suppress(OSError, ValueError):
             self._clear()
             if text:
                 self.err.write(text[: width - 1])
                 self.err.flush()
                 self._line = True
+
+    def _width(self) -> int:
+        try:
+            return os.get_terminal_size(self.err.fileno()).columns or 80
+        except (OSError, ValueError):
+            return 80
 
     @contextlib.contextmanager
     def guarding_stdout(self) -> Iterator[None]:

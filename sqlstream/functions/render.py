@@ -7,10 +7,10 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from sqlstream.errors import InternalError
+from sqlstream.expressions import Call, Cast, Column, Expr, FieldOf, Literal, UserCall
 from sqlstream.functions import user
 from sqlstream.functions.scalar import ARITHMETIC, COMPARISONS, SCALARS
 from sqlstream.functions.typing import as_decimal
-from sqlstream.plan.expressions import Call, Cast, Column, Expr, FieldOf, Literal, UserCall
 from sqlstream.types import Type
 
 Columns = Callable[[int], str]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from sqlstream.batches import Delta
+from sqlstream.expressions import Column, Expr
 from sqlstream.functions.render import to_duckdb
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
 from sqlstream.operators.evaluate import Evaluator
-from sqlstream.plan.expressions import Column, Expr
 from sqlstream.types import Schema
 
 

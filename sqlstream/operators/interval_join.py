@@ -26,10 +26,10 @@ import pyarrow as pa
 
 from sqlstream.batches import END, NO_WATERMARK, WM, Delta, Time, concat, hidden, meet, visible
 from sqlstream.errors import InternalError
+from sqlstream.expressions import Expr
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
 from sqlstream.operators.pairs import LEFT_ONLY, KeyTable, Output, Residual, check, never_equal
 from sqlstream.operators.row_store import EMPTY, BatchRows, Layout, RowSource, RowStore, TimeIndex
-from sqlstream.plan.expressions import Expr
 from sqlstream.state.arrays import Array, fixed, grown, plain, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap

@@ -22,10 +22,10 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.batches import OP, Delta, meet
+from sqlstream.expressions import Expr
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
 from sqlstream.operators.pairs import LEFT_ONLY, Output, Residual, check, never_equal, pieces
 from sqlstream.operators.row_store import EMPTY, BatchRows, Change, Layout, RowSource, RowStore
-from sqlstream.plan.expressions import Expr
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap

@@ -17,12 +17,12 @@ import pyarrow as pa
 from sqlstream.batches import OP, Delta, meet
 from sqlstream.connectors.base import ScanRequest, Source
 from sqlstream.errors import InternalError, NotSupported
+from sqlstream.expressions import Expr
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
 from sqlstream.operators.changelog import repeated
 from sqlstream.operators.evaluate import Evaluator
 from sqlstream.operators.pairs import KeyTable, Residual, check, never_equal
 from sqlstream.operators.row_store import EMPTY, BatchRows, net
-from sqlstream.plan.expressions import Expr
 from sqlstream.types import Schema
 
 ROWS_A_POLL = 1 << 17

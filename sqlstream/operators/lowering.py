@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlstream.connectors.base import ScanColumn, ScanRequest
 from sqlstream.errors import InternalError, NotSupported
+from sqlstream.expressions import Call, Column, Expr, conjunction, conjuncts, shift, substitute
 from sqlstream.functions.aggregates import AGGREGATES
 from sqlstream.functions.render import to_duckdb
 from sqlstream.operators.aggregation import can_share_slices
@@ -38,7 +39,6 @@ from sqlstream.operators.window_function import WindowFunction
 from sqlstream.optimize.drop_watermarks import uses_rowtime
 from sqlstream.plan import nodes
 from sqlstream.plan.arrival import knows_arrival
-from sqlstream.plan.expressions import Call, Column, Expr, conjunction, conjuncts, shift, substitute
 from sqlstream.plan.time_bounds import time_bounds
 from sqlstream.types import (
     BOOLEAN,
@@ -363,29 +363,46 @@ def _all(schema: Schema) -> tuple[Expr, ...]:
     return tuple(Column(c.type, i, c.name) for i, c in enumerate(schema))
 
 
-def _session_below(node: nodes.Node) -> tuple[nodes.Window, list[int]] | None:
-    """The SESSION window right below (through a Project of plain columns), and where its columns went."""
-    if isinstance(node, nodes.Window) and node.spec.kind == "SESSION":
+def _window_below(node: nodes.Node) -> tuple[nodes.Window, list[int]] | None:
+    """The window right below (perhaps through a Project), and where its columns went.
+
+    What the Project computes from a row alone is computed below the window instead: an aggregate then sees columns.
+    """
+    if isinstance(node, nodes.Window):
         return node, list(range(len(node.schema)))
-    if (
-        isinstance(node, nodes.Project)
-        and isinstance(node.input, nodes.Window)
-        and node.input.spec.kind == "SESSION"
-        and all(isinstance(e, Column) for e in node.exprs)
-    ):
-        return node.input, [e.index for e in node.exprs if isinstance(e, Column)]
-    return None
+    if not (isinstance(node, nodes.Project) and isinstance(node.input, nodes.Window)):
+        return None
+    window = node.input
+    width = len(window.input.schema)
+    computed = [(e, c) for e, c in zip(node.exprs, node.schema, strict=True) if not isinstance(e, Column)]
+    if any(isinstance(x, Column) and x.index >= width for e, _ in computed for x in e.walk()):
+        return None
+    if computed:
+        exprs = (*_all(window.input.schema), *(e for e, _ in computed))
+        columns = (*window.input.schema.columns, *(c for _, c in computed))
+        window = replace(window, input=nodes.Project(window.input, exprs, columns))
+    at, made = [], width
+    for e in node.exprs:
+        if isinstance(e, Column):
+            at.append(e.index if e.index < width else e.index + len(computed))
+        else:
+            at.append(made)
+            made += 1
+    return window, at
+
+
+def _session_below(node: nodes.Node) -> tuple[nodes.Window, list[int]] | None:
+    """The SESSION window right below, and where its columns went."""
+    found = _window_below(node)
+    return found if found is not None and found[0].spec.kind == "SESSION" else None
 
 
 def _sliced(node: nodes.Aggregate) -> tuple[nodes.Window, tuple[int, ...], tuple[nodes.AggCall, ...]] | None:
     """The window right below an aggregate, with keys and calls over the window's columns; None when there is none."""
-    below = node.input
-    at = list(range(len(below.schema)))
-    if isinstance(below, nodes.Project) and all(isinstance(e, Column) for e in below.exprs):
-        at = [e.index for e in below.exprs if isinstance(e, Column)]
-        below = below.input
-    if not isinstance(below, nodes.Window) or below.spec.kind == "SESSION":
+    found = _window_below(node.input)
+    if found is None or found[0].spec.kind == "SESSION":
         return None
+    below, at = found
     width = len(below.input.schema)
     keys = tuple(at[k] for k in node.keys)
     calls = tuple(

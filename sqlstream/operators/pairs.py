@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from sqlstream.batches import OP, Kind
 from sqlstream.errors import InternalError
+from sqlstream.expressions import Expr
 from sqlstream.functions.render import to_duckdb
 from sqlstream.operators.evaluate import Evaluator
 from sqlstream.operators.row_store import RowSource
-from sqlstream.plan.expressions import Expr
 from sqlstream.state.arrays import ALL, Array, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.types import Schema

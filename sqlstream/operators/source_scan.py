@@ -17,9 +17,9 @@ import pyarrow as pa
 from sqlstream.batches import END, NO_WATERMARK, OP, ORD, WM, Delta, Time
 from sqlstream.clock import Clock
 from sqlstream.connectors.base import ScanColumn, ScanRequest, Source, SourceBatch, Split, SplitReader
+from sqlstream.expressions import Expr, shift
 from sqlstream.functions.render import to_duckdb
 from sqlstream.operators.base import PhysicalNode, Traits
-from sqlstream.plan.expressions import Expr, shift
 from sqlstream.plan.table_binder import PROCTIME_PATH
 from sqlstream.types import ROWTIME, Column, Schema
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from sqlstream.expressions import Call, Column, Expr, Literal, conjuncts
 from sqlstream.plan import nodes
-from sqlstream.plan.expressions import Call, Column, Expr, Literal, conjuncts
 from sqlstream.types import BOOLEAN
 
 _TRUE, _FALSE = Literal(BOOLEAN.null(False), True), Literal(BOOLEAN.null(False), False)

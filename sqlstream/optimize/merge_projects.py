@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from sqlstream.expressions import Call, Column, Expr, FieldOf, Literal, UserCall, substitute
 from sqlstream.functions.scalar import VOLATILE
 from sqlstream.plan import nodes
-from sqlstream.plan.expressions import Call, Column, Expr, FieldOf, Literal, UserCall, substitute
 from sqlstream.types import Column as SchemaColumn
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sqlstream.connectors.base import ScanColumn
+from sqlstream.expressions import Column, Expr, FieldOf, shift
 from sqlstream.plan import nodes
-from sqlstream.plan.expressions import Column, Expr, FieldOf, shift
 from sqlstream.plan.joins import keep
 from sqlstream.types import PROC_WINDOW_END, WINDOW_END
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sqlstream.expressions import Column, Expr, conjunction, conjuncts, shift, substitute
 from sqlstream.optimize.merge_projects import volatile
 from sqlstream.plan import nodes
-from sqlstream.plan.expressions import Column, Expr, conjunction, conjuncts, shift, substitute
 from sqlstream.plan.joins import join
 
 
@@ -91,7 +91,7 @@ def _descend(node: nodes.Node) -> nodes.Node:
 
 
 def _equal(node: nodes.Join, i: int) -> Expr:
-    from sqlstream.plan.expressions import Call
+    from sqlstream.expressions import Call
     from sqlstream.types import BOOLEAN
 
     a, b = node.left_keys[i], node.right_keys[i]

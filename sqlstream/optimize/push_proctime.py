@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sqlstream.connectors.base import ScanColumn
+from sqlstream.expressions import Call, Column, Expr
 from sqlstream.plan import nodes
-from sqlstream.plan.expressions import Call, Column, Expr
 from sqlstream.plan.table_binder import PROCTIME_PATH, PROCTIME_TYPE
 from sqlstream.types import PROCTIME
 from sqlstream.types import Column as SchemaColumn

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sqlstream.expressions import Call, Column, Expr, Literal, conjunction, conjuncts
 from sqlstream.plan import nodes
-from sqlstream.plan.expressions import Call, Column, Expr, Literal, conjunction, conjuncts
 
 _RANKINGS = ("ROW_NUMBER", "RANK", "DENSE_RANK")
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}

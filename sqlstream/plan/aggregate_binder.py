@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.errors import BindError, NotSupported, SqlStreamError
+from sqlstream.expressions import Column, Expr
 from sqlstream.functions.aggregates import AGGREGATES
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
-from sqlstream.plan.expressions import Column, Expr
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.window_binder import auxiliary, group_window, group_window_spec, time_attribute
 from sqlstream.sql.ast import exp, position_of, sql_of
@@ -220,7 +220,7 @@ class AggregateStage:
                 t = t.null(not (self._keys and c.filter is None and all(not a.type.nullable for a in c.args)))
             calls.append(nodes.AggCall(c.function, args, SchemaColumn(n, t), c.distinct, where))
         if not exprs:
-            from sqlstream.plan.expressions import Literal
+            from sqlstream.expressions import Literal
             from sqlstream.types import INT
 
             place(Literal(INT.null(False), 0))  # COUNT(*) alone reads no column; a relation has at least one

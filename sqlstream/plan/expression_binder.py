@@ -7,11 +7,11 @@ from decimal import Decimal
 
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.errors import BindError, NotSupported, SqlStreamError, did_you_mean
+from sqlstream.expressions import Call, Cast, Expr, Literal, UserCall
 from sqlstream.functions import dates, user
 from sqlstream.functions.aggregates import AGGREGATES
 from sqlstream.functions.scalar import SCALARS
 from sqlstream.functions.typing import arithmetic, common, comparable
-from sqlstream.plan.expressions import Call, Cast, Expr, Literal, UserCall
 from sqlstream.plan.scope import Scope, fields
 from sqlstream.sql.ast import TypedLiteral, column_parts, exp, interval_value, position_of, sql_of
 from sqlstream.sql.types import to_type

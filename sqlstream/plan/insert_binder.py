@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlstream.catalog.objects import Table
 from sqlstream.errors import BindError, Position, did_you_mean
+from sqlstream.expressions import Column, Expr, Literal
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import coerce, implicit
-from sqlstream.plan.expressions import Column, Expr, Literal
 from sqlstream.types import Column as SchemaColumn
 from sqlstream.types import Schema, Type
 

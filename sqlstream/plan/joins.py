@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sqlstream.expressions import Call, Column, Expr, conjunction, conjuncts, shift
 from sqlstream.plan import nodes
-from sqlstream.plan.expressions import Call, Column, Expr, conjunction, conjuncts, shift
 from sqlstream.types import Column as SchemaColumn
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlstream.connectors.base import ScanColumn, Source
 from sqlstream.errors import InternalError
-from sqlstream.plan.expressions import Expr
+from sqlstream.expressions import Expr
 from sqlstream.plan.time_bounds import time_bounds
 from sqlstream.types import (
     BIGINT,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sqlstream.errors import BindError, NotSupported, did_you_mean
+from sqlstream.expressions import Column, Expr, Literal
 from sqlstream.functions.aggregates import AGGREGATES
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
-from sqlstream.plan.expressions import Column, Expr, Literal
 from sqlstream.plan.joins import with_columns
 from sqlstream.sql.ast import exp, position_of, sql_of
 from sqlstream.types import BIGINT, DOUBLE, Type

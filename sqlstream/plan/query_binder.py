@@ -7,11 +7,11 @@ from dataclasses import replace
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Table
 from sqlstream.errors import BindError, NotSupported, SqlStreamError, did_you_mean
+from sqlstream.expressions import Call, Column, Expr, Literal, conjunction
 from sqlstream.functions.typing import common
 from sqlstream.plan import nodes
 from sqlstream.plan.aggregate_binder import AggregateStage, has_aggregate
 from sqlstream.plan.expression_binder import ExpressionBinder, coerce
-from sqlstream.plan.expressions import Call, Column, Expr, Literal, conjunction
 from sqlstream.plan.joins import join, keep, with_columns
 from sqlstream.plan.over_binder import OverStage
 from sqlstream.plan.scope import Relation, Scope

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlstream.errors import BindError, Position, did_you_mean
-from sqlstream.plan.expressions import Column, Expr, FieldOf
+from sqlstream.expressions import Column, Expr, FieldOf
 from sqlstream.types import Schema
 
 

@@ -9,9 +9,9 @@ from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Table
 from sqlstream.connectors.base import Connector, ScanColumn, Source, TableContext
 from sqlstream.errors import BindError, SqlStreamError, did_you_mean
+from sqlstream.expressions import Call, Column, Expr, substitute
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
-from sqlstream.plan.expressions import Call, Column, Expr, substitute
 from sqlstream.plan.scope import Relation, Scope
 from sqlstream.types import PROCTIME, ROWTIME, Schema, timestamp_ltz
 from sqlstream.types import Column as SchemaColumn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlstream.plan.expressions import Call, Column, Expr, Literal, conjunction, conjuncts
+from sqlstream.expressions import Call, Column, Expr, Literal, conjunction, conjuncts
 from sqlstream.types import PROCTIME, ROWTIME, Schema
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.errors import BindError, NotSupported
+from sqlstream.expressions import Column, Literal
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
-from sqlstream.plan.expressions import Column, Literal
 from sqlstream.plan.scope import Scope
 from sqlstream.sql.ast import Descriptor, TableArgument, TableFunction, exp, position_of
 from sqlstream.types import PROCTIME, ROWTIME, Schema

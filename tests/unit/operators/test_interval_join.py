@@ -6,9 +6,9 @@ import random
 
 import pytest
 
+from sqlstream.expressions import Call, Column
 from sqlstream.operators import pairs
 from sqlstream.operators.interval_join import IntervalJoin
-from sqlstream.plan.expressions import Call, Column
 from sqlstream.types import BIGINT, BOOLEAN, INT, PROCTIME, ROWTIME, Schema, timestamp
 from tests.unit.operators.driver import END, Run, query, schema, source
 

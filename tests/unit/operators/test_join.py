@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
+from sqlstream.expressions import Call, Column
 from sqlstream.operators import pairs
 from sqlstream.operators.join import Join
-from sqlstream.plan.expressions import Call, Column
 from sqlstream.types import BIGINT, BOOLEAN, INT, STRING, Schema
 from tests.unit.operators.driver import Input, Run, query, schema, source
 

@@ -10,8 +10,8 @@ import pytest
 
 from sqlstream.clock import PositionClock
 from sqlstream.connectors.base import ScanColumn, ScanRequest, Source, SourceBatch, Split, SplitReader
+from sqlstream.expressions import Call, Column
 from sqlstream.operators.lookup_join import LookupJoin, LookupTable
-from sqlstream.plan.expressions import Call, Column
 from sqlstream.types import BIGINT, BOOLEAN, STRING, Schema
 from tests.unit.operators.driver import Run, query, schema, source, tuples
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
+from sqlstream.expressions import Call, Column
 from sqlstream.operators import pairs
 from sqlstream.operators.join import Join
-from sqlstream.plan.expressions import Call, Column
 from sqlstream.types import BIGINT, BOOLEAN, INT, PROC_WINDOW_END, PROCTIME, ROWTIME, WINDOW_END, Schema, timestamp
 from tests.unit.operators.driver import END, Run, query, schema, source
 
