@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.errors import Position, SqlStreamError
+from sqlstream.errors import DataError, Position, RunError, SqlStreamError
 from sqlstream.runtime.progress import Progress
 from sqlstream.types import STRING, Column, Schema
 
@@ -43,7 +43,8 @@ class Result:
             if self.place is None:
                 raise
             text, source, position = self.place
-            e.position = e.position or position
+            if not isinstance(e, (DataError, RunError)):  # these have a place of their own
+                e.position = e.position or position
             raise e.located(text, source) from None
 
     def close(self) -> None:
