@@ -2,6 +2,7 @@
 
     <dir>/lock             held by the process that runs the job
     <dir>/job.json         the current run and its state
+    <dir>/work/            state files of the process that runs it; what a killed one left goes at the next start
     <dir>/runs/<run>/      the run's checkpoints (under execution.checkpointing.dir where that is set)
 
 `--fresh` begins a new run; the old run's checkpoints stay until the new one has its first.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,6 +55,21 @@ class JobDirectory:
 
     def release(self) -> None:
         self._lock.release()
+
+    def work(self) -> Path:
+        """A new, empty directory for the process's state files. On the disk of the checkpoints, not on /tmp: a state
+        file becomes one of a checkpoint without a copy, and a process that is killed leaves no litter. Under the lock."""
+        place = self.path / "work"
+        try:
+            if place.exists():
+                shutil.rmtree(place)
+            place.mkdir()
+        except OSError as e:
+            raise RunError(f"the job's work directory cannot be made: {place}: {e.strerror}") from None
+        return place
+
+    def forget_work(self) -> None:
+        shutil.rmtree(self.path / "work", ignore_errors=True)
 
     def read(self) -> JobState | None:
         """The state that the last run left; None when there was none."""

@@ -110,10 +110,13 @@ class Job:
 
     def run(self) -> Progress:
         """Runs to the end. Raises what made it fail; the last checkpoint stays."""
-        local = Path(tempfile.mkdtemp(prefix="sqlstream-"))
-        if self.directory is not None:
+        if self.directory is None:
+            local = Path(tempfile.mkdtemp(prefix="sqlstream-"))
+        else:
             self.directory.acquire()
         try:
+            if self.directory is not None:
+                local = self.directory.work()
             if not self._begin(local):
                 return self.progress
             self.progress.state = "RUNNING"
@@ -130,9 +133,11 @@ class Job:
             for w in self._workers:
                 w.close()
             self._background.shutdown(wait=True)
-            if self.directory is not None:
+            if self.directory is None:
+                shutil.rmtree(local, ignore_errors=True)
+            else:
+                self.directory.forget_work()
                 self.directory.release()
-            shutil.rmtree(local, ignore_errors=True)
 
     # ---- start
 
