@@ -59,7 +59,7 @@ class Lowering:
     parallelism: int = 1
     _made: dict[nodes.Node, PhysicalNode] = field(default_factory=dict)
     _scans: dict[int, tuple[SourceScan, list[ScanColumn]]] = field(default_factory=dict)
-    _uses: dict[int, set[nodes.Scan]] = field(default_factory=dict)
+    _uses: dict[int, dict[nodes.Scan, None]] = field(default_factory=dict)  # a set in order: plans must not vary
 
     def job(self, targets: list[Target]) -> tuple[PhysicalNode, ...]:
         """The roots (Sink, Collect) of the job."""
@@ -290,7 +290,7 @@ class Lowering:
 
     def _collect(self, node: nodes.Node) -> None:
         if isinstance(node, nodes.Scan):
-            self._uses.setdefault(id(node.source), set()).add(node)
+            self._uses.setdefault(id(node.source), {})[node] = None
         inputs = node.inputs[:1] if isinstance(node, nodes.LookupJoin) else node.inputs
         for i in inputs:
             self._collect(i)
