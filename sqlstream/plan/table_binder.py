@@ -152,7 +152,7 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
             )
         watermark = substitute(over, tuple(exprs))
         columns[at] = replace(columns[at], time=ROWTIME)
-    plain = len(exprs) == len(scan_columns) and all(isinstance(e, Column) and e.index == i for i, e in enumerate(exprs))
+    plain = all(c.computed is None for c in table.columns)
     time_column = next((i for i, c in enumerate(columns) if c.time == ROWTIME), None) if plain else None
     scan = nodes.Scan(table.name, source, tuple(scan_columns), tuple(names), watermark, None, time_column)
     return scan if plain else nodes.Project(scan, tuple(exprs), tuple(columns))
