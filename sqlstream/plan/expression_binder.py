@@ -103,13 +103,13 @@ class ExpressionBinder:
             return Literal(Type("CHAR", max(len(text), 1), nullable=False), text)
         if "e" in text.lower():
             return Literal(DOUBLE.null(False), float(text))
-        if "." in text:
-            value = Decimal(text)
-            digits = len(value.as_tuple().digits)
-            scale = len(text.split(".")[1])
-            if max(digits, scale) > 38:
+        if "." in text and not text.endswith("."):
+            # Digits as written, also zeros in front: 0.908 is DECIMAL(4, 3), as in Flink.
+            digits, scale = len(text) - 1, len(text.split(".")[1])
+            if digits > 38:
                 raise BindError(f"number {text} has more than 38 digits")
-            return Literal(decimal(max(digits, scale), scale).null(False), value)
+            return Literal(decimal(digits, scale).null(False), Decimal(text))
+        text = text.removesuffix(".")
         number = int(text)
         if -(2**31) <= number < 2**31:
             return Literal(INT.null(False), number)
