@@ -164,7 +164,7 @@ class SinkCommitter:
         """Publish. Idempotent: called again after a restore with what may already be published."""
 
     def clean(self, keep: list[dict[str, Any]]) -> None:
-        """On start of a run: remove staged leftovers of this job that are not among `keep`."""
+        """On start of a run: remove staged leftovers of this run that are not among `keep`."""
 
 
 @dataclass(frozen=True)

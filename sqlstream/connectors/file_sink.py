@@ -3,7 +3,8 @@
 A task writes part files under `<path>/_staging/<job>/`, which readers skip. `prepare` closes and syncs them; the
 committables name each staged file and where it will be published: `<path>/part-<job>-<run>-<subtask>-<checkpoint>-<n>`.
 `commit` publishes by rename (on object stores by copy, then delete) and may be called again: what is published
-already is left alone. Nobody ever changes a published file. `clean` removes this job's staged leftovers.
+already is left alone. Nobody ever changes a published file. `clean` removes this run's staged leftovers, and not those
+of its job: jobs of one name may write here from several places.
 """
 
 from __future__ import annotations
@@ -222,6 +223,7 @@ class FileCommitter(SinkCommitter):
     def __init__(self, path: str, task: SinkTask) -> None:
         self._store = Store(path)
         self._staging = self._store.path(STAGING, safe(task.job))
+        self._prefix = f"part-{safe(task.run)}"
 
     def commit(self, committables: list[dict[str, Any]]) -> None:
         for c in committables:
@@ -241,7 +243,7 @@ class FileCommitter(SinkCommitter):
         with reported(self._staging, "remove staged files"):
             for name in self._store.names(self._staging):
                 path = f"{self._staging}/{name}"
-                if path not in kept:
+                if path not in kept and name.startswith(self._prefix):
                     self._store.remove(path)
 
 

@@ -71,14 +71,16 @@ class JobDirectory:
     def forget_work(self) -> None:
         shutil.rmtree(self.path / "work", ignore_errors=True)
 
-    def read(self) -> JobState | None:
-        """The state that the last run left; None when there was none."""
+    def read(self, broken: bool = False) -> JobState | None:
+        """The state that the last run left; None when there was none, or (`broken`) when it cannot be read."""
         file = self.path / STATE_FILE
         try:
             return JobState(**json.loads(file.read_text()))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as e:
+            if broken:
+                return None
             raise CheckpointError(
                 f"the job's state cannot be read: {file}: {e}", hint="run with --fresh to start anew"
             ) from None

@@ -149,8 +149,8 @@ class Job:
         run = uuid.uuid4().hex[:8]
         cache = local / "cache"
         if self.directory is not None:
-            before = None if self.fresh else self.directory.read()
-            state = before or self.directory.new_run()
+            before = self.directory.read(broken=self.fresh)
+            state = before if before is not None and not self.fresh else self.directory.new_run()
             self._run_state = state
             run = state.run
             storage = CheckpointStorage(state.checkpoints)
@@ -175,6 +175,8 @@ class Job:
                 )
             self.directory.write(replace(state, state="RUNNING", message=""))
             faults.point("job-recorded")
+            if self.fresh and before is not None:
+                self._publish(None, before.run)  # what the run before had staged
         settings = WorkerSettings(
             o.name,
             run,

@@ -84,7 +84,7 @@ def test_crash_before_the_checkpoint_leaves_nothing(tmp_path: Path) -> None:
     first = writer.prepare(1)
     writer.write(batch(2), None)
     writer.prepare(2)  # prepared, but checkpoint 2 never completed; the process is gone
-    again = SinkTask("my job", "r2", 0)
+    again = SinkTask("my job", "r1", 0)
     committer = sink.committer(again)
     committer.commit(first)
     committer.clean(first)
@@ -109,6 +109,18 @@ def test_clean_leaves_other_jobs_and_kept_files_alone(tmp_path: Path) -> None:
     assert published(tmp_path) == [1, 1]
     sink.committer(TASK).clean([])
     assert published(tmp_path) == [1, 1]
+
+
+def test_clean_leaves_other_runs_alone(tmp_path: Path) -> None:
+    """Two unnamed jobs, or two of one name in different directories, may write into one path."""
+    sink = sink_of(tmp_path)
+    other = SinkTask(TASK.job, "r2", 0)
+    writer = sink.writer(other)
+    writer.write(batch(1), None)
+    theirs = writer.prepare(1)
+    sink.committer(TASK).clean([])
+    sink.committer(other).commit(theirs)
+    assert published(tmp_path) == [1]
 
 
 def test_close_publishes_nothing_and_removes_what_is_open(tmp_path: Path) -> None:
