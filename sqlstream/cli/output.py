@@ -24,12 +24,13 @@ from sqlstream.types import STRING, Column, Schema, Type, inside
 
 # Columns of a stream are at least so wide, as the next rows' values are not known.
 _STREAM_WIDTHS = {"TINYINT": 4, "SMALLINT": 6, "INT": 11, "BIGINT": 12, "FLOAT": 12, "DOUBLE": 20, "VARCHAR": 20}
+_ENOUGH = 1024  # rows that a table's first widths are taken from
 # What would move a terminal's cursor or turn the writing direction; shown as an escape.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class Output:
-    """One result's rows. `begin`, any number of `rows`, `end`; `end` also after rows that were cut short."""
+    """One result's rows: `begin`, any number of `rows`, `end` unless an error ended them, and always `close`."""
 
     def __init__(self, result: Result, terminal: Terminal, zone: str) -> None:
         assert result.schema is not None
@@ -62,6 +63,8 @@ class Output:
 
     def end(self) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class Lines(Output):
     """A line a row, by one SQL expression."""
@@ -87,7 +90,10 @@ class Json(Lines):
 
 
 class Table(Output):
-    """Columns as wide as the values so far; a later, wider value widens its column from there on."""
+    """Columns as wide as the values so far; a later, wider value widens its column from there on.
+
+    Rows of a batch query are kept back until there are enough to judge the widths by; a stream's are shown at once.
+    """
 
     def begin(self) -> None:
         self._connection = duck.connect(1)
@@ -102,8 +108,22 @@ class Table(Output):
         if self.changes:
             self._widths[0] = 2
         self._headed = False
+        self._waiting: list[pa.RecordBatch] = []
 
     def _write(self, batch: pa.RecordBatch) -> None:
+        if self.stream or self._headed:
+            self._show(batch)
+        else:
+            self._waiting.append(batch)
+            if self.count >= _ENOUGH:
+                self._show_waiting()
+
+    def _show_waiting(self) -> None:
+        if self._waiting:
+            self._show(pa.concat_batches(self._waiting))
+            self._waiting = []
+
+    def _show(self, batch: pa.RecordBatch) -> None:
         self._connection.register("cells", batch)
         texts = self._connection.sql(self._query).to_arrow_table()
         self._connection.unregister("cells")
@@ -136,10 +156,11 @@ class Table(Output):
         return "+" + "+".join("-" * (w + 2) for w in self._widths) + "+\n"
 
     def end(self) -> None:
-        try:
-            self.terminal.text(("" if self._headed else self._head()) + (self._rule() if self.count else ""))
-        finally:
-            self._connection.close()
+        self._show_waiting()
+        self.terminal.text(("" if self._headed else self._head()) + (self._rule() if self.count else ""))
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 class _Cells:

@@ -92,8 +92,8 @@ class _Runner:
     def _rows(self, result: Result) -> None:
         started = time.monotonic()
         writer = output(result, self.settings.output, self.terminal, self.session.option("table.local-time-zone"))
-        writer.begin()
         try:
+            writer.begin()
             for batch, kinds in result.batches():
                 writer.rows(batch, kinds)
                 if self.session.canceled:
@@ -101,6 +101,7 @@ class _Runner:
             writer.end()
         finally:
             result.close()
+            writer.close()
         if result.kind == "SELECT" and (self.settings.verbose or self.terminal.interactive):
             rows = "1 row" if writer.count == 1 else f"{writer.count:,} rows"
             self.terminal.say(f"{rows} in {time.monotonic() - started:.2f} s")
