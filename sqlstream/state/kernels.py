@@ -1,7 +1,7 @@
 """The compiled loops of keyed state: hashing, hash indexes, byte arenas, chains, row packing.
 
-Compiled ahead for the signatures given (so importing this module compiles, or loads from the cache), without
-Python's lock, never parallel. Everything is int64, uint64, uint8 or bool arrays; inputs that may be views of
+A kernel is compiled for its one signature (or loaded from the cache) when it is first called, so a query waits only
+for those that it uses; without Python's lock, never parallel. Everything is int64, uint64, uint8 or bool arrays; inputs that may be views of
 Arrow buffers are declared read-only.
 
 Hash tables are open addressing with linear probing. An entry is one uint64: the upper 32 bits of the key's
@@ -40,12 +40,26 @@ def r(t: Any, ndim: int = 1) -> Any:
     return types.Array(t, ndim, "C", readonly=True)
 
 
-def kernel(result: Any, *args: Any) -> Callable[[Loop], Loop]:
-    def compile_(f: Loop) -> Loop:
-        compiled: Loop = numba.njit(result(*args), nogil=True, cache=CACHED, error_model="numpy")(f)
-        return compiled
+class Kernel:
+    """A loop that compiles at its first call. It cannot be called by another kernel: `helper` is for that."""
 
-    return compile_
+    __slots__ = ("_compiled", "_loop", "_signature")
+
+    def __init__(self, loop: Loop, signature: Any) -> None:
+        self._loop, self._signature = loop, signature
+        self._compiled: Loop | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        return (self._compiled or self.compile())(*args)
+
+    def compile(self) -> Loop:
+        self._compiled = numba.njit(self._signature, nogil=True, cache=CACHED, error_model="numpy")(self._loop)
+        return self._compiled
+
+
+def kernel(result: Any, *args: Any) -> Callable[[Loop], Kernel]:
+    """Declares a kernel with its result and argument types."""
+    return lambda loop: Kernel(loop, result(*args))
 
 
 def helper(f: Loop) -> Loop:
