@@ -38,14 +38,15 @@ def wait_for(work: Callable[[], T], session: Session) -> T:
             values.append(work())
         except BaseException as e:
             failures.append(e)
+        done.set()
 
-    thread = threading.Thread(target=body, name="statement", daemon=True)
-    thread.start()
+    done = threading.Event()  # and no join: one that was interrupted takes the thread for ended (bpo-45274)
+    threading.Thread(target=body, name="statement", daemon=True).start()
     try:
-        thread.join()
+        done.wait()
     except KeyboardInterrupt:
         session.cancel()
-        thread.join()
+        done.wait()
         session.resume()
         raise
     if failures:
