@@ -240,6 +240,7 @@ def over_sql(node: nodes.Over, call: nodes.OverCall, tie: str) -> str:
             args,
             [node.input.schema[a].type for a in call.args],
             distinct=call.distinct,
+            order=_over_arrival(node, call, tie),
             over=over,
             result=call.column.type,
         )
@@ -251,6 +252,13 @@ def over_sql(node: nodes.Over, call: nodes.OverCall, tie: str) -> str:
     elif call.function == "NTILE":
         args = [str(call.constants[0])]
     return f"CAST({call.function.lower()}({', '.join(args)}) {over} AS {call.column.type.duckdb()})"
+
+
+def _over_arrival(node: nodes.Over, call: nodes.OverCall, tie: str) -> str | None:
+    """What FIRST_VALUE and the like go by among rows of equal time: arrival, where it is known."""
+    if not AGGREGATES[call.function].needs_arrival or tie != "_ord" or not node.order or not node.order[0].ascending:
+        return None
+    return f"(c{node.order[0].column}, _ord)"
 
 
 def frame_sql(frame: nodes.Frame, timed: bool) -> str:
@@ -297,7 +305,7 @@ def window_sql(node: nodes.Window, source: str, order: str | None = None) -> str
         return out("_s", "_e", f"SELECT *, unnest(range({first}, _s + {spec.size} + 1, {spec.slide})) AS _e FROM ({based})")
     keys = partition_sql(node.partition)
     first = f"SELECT *, CASE WHEN _t - lag(_t) OVER ({keys} ORDER BY _t) <= {spec.size} THEN 0 ELSE 1 END AS _f FROM ({rows})"
-    numbered = f"SELECT *, sum(_f) OVER ({keys} ORDER BY _t ROWS UNBOUNDED PRECEDING) AS _n FROM ({first})"
+    numbered = f"SELECT *, sum(_f) OVER ({keys} ORDER BY _t RANGE UNBOUNDED PRECEDING) AS _n FROM ({first})"
     by = f"{keys}, _n" if keys else "PARTITION BY _n"
     bounded = f"SELECT *, min(_t) OVER ({by}) AS _s, max(_t) OVER ({by}) + {spec.size} AS _e FROM ({numbered})"
     return out("_s", "_e", bounded)

@@ -8,7 +8,7 @@ from sqlstream.plan import nodes
 def knows_arrival(node: nodes.Node) -> bool:
     """Whether rows of `node` can carry the place where their source row stood."""
     if isinstance(node, nodes.Scan):
-        return True
+        return node.source.append_only  # where rows are taken back, the place of one says nothing
     if isinstance(node, nodes.Window):
         return node.spec.kind != "SESSION" and knows_arrival(node.input)
     if isinstance(node, (nodes.Project, nodes.Filter, nodes.LookupJoin)):
