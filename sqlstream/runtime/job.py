@@ -163,6 +163,7 @@ class Job:
                 for text in found.skipped:
                     self._say(f"warning: {text}")
                 self._check_plan(manifest)
+                self._continue(manifest)
                 if manifest.metrics.get("finished"):
                     self._publish(manifest, run)
                     self._say(f"job {state.job} has finished: nothing to do (--fresh runs it anew)")
@@ -194,11 +195,6 @@ class Job:
         for t in range(o.parallelism):
             worker = Worker(self.graph, t, settings, self.clock, channels, self._receive_one, self._late, storage)
             self._workers.append(worker)
-        if manifest is not None:
-            self._epoch = manifest.epoch
-            self.progress.checkpoint = manifest.checkpoint_id
-            for key in ("rows_in", "rows_out", "late_rows"):
-                setattr(self.progress, key, manifest.metrics.get(key, 0))
         self._before = replace(self.progress)
         self._publish(manifest, run)
         self._discover(manifest)
@@ -207,6 +203,13 @@ class Job:
         faults.point("restored")
         self._assign_all(manifest)
         return True
+
+    def _continue(self, manifest: Manifest) -> None:
+        """Counts go on where the checkpoint stood; a finished job's too, for who asks again."""
+        self._epoch = self.progress.epoch = manifest.epoch
+        self.progress.checkpoint = manifest.checkpoint_id
+        for key in ("rows_in", "rows_out", "late_rows"):
+            setattr(self.progress, key, manifest.metrics.get(key, 0))
 
     def _check_plan(self, manifest: Manifest) -> None:
         if manifest.plan_fingerprint == self.graph.fingerprint:
