@@ -86,6 +86,7 @@ class _Runner:
                 self._inserted(result)
             elif self.settings.verbose or self.terminal.interactive:
                 self.terminal.say(result.message)
+            self._warn(result)
             if self.session.canceled:
                 return
 
@@ -103,8 +104,15 @@ class _Runner:
             result.close()
             writer.close()
         if result.kind == "SELECT" and (self.settings.verbose or self.terminal.interactive):
-            rows = "1 row" if writer.count == 1 else f"{writer.count:,} rows"
-            self.terminal.say(f"{rows} in {time.monotonic() - started:.2f} s")
+            self.terminal.say(f"{counted(writer.count, 'row')} in {time.monotonic() - started:.2f} s")
+
+    def _warn(self, result: Result) -> None:
+        """Rows that a job left out are never left unsaid."""
+        p = result.progress
+        if p is not None and p.late_rows:
+            self.terminal.say(f"warning: dropped as too late for their windows: {counted(p.late_rows, 'row')}")
+        if p is not None and p.skipped_records:
+            self.terminal.say(f"warning: skipped as malformed: {counted(p.skipped_records, 'record')}")
 
     def _inserted(self, result: Result) -> None:
         self.terminal.say(result.message)
@@ -116,3 +124,7 @@ class _Runner:
             )
         else:
             self.terminal.say("stopped; the job has no pipeline.name, so the same command starts it anew")
+
+
+def counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")

@@ -136,3 +136,22 @@ def test_a_select_ends_at_its_limit(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.status == 0 and len(done.out.splitlines()) == 3
+
+
+def test_rows_that_were_left_out_are_told(tmp_path: Path) -> None:
+    rows = ("00:00:01", "00:01:01", "00:00:02", "what")
+    (tmp_path / "t.json").write_text("".join(f'{{"ts":"2024-01-01 {r}"}}\n' for r in rows))
+    done = sqlstream(
+        "-c",
+        """CREATE TABLE t (ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem',
+          'path' = 't.json', 'format' = 'json', 'json.ignore-parse-errors' = 'true');
+        SELECT window_start, COUNT(*) AS n FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+        GROUP BY window_start, window_end""",
+        "-D",
+        "execution.runtime-mode=streaming",
+        cwd=tmp_path,
+    )
+    assert done.status == 0
+    assert done.err == (
+        "warning: dropped as too late for their windows: 1 row\nwarning: skipped as malformed: 1 record\n"
+    )
