@@ -45,10 +45,14 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Found:
-    """The newest good checkpoint, and a sentence for each newer one that was skipped."""
+    """The newest good checkpoint, and a sentence for each newer one that was skipped.
+
+    `newer`: the manifests of those of which only state files are damaged, newest first: their output is published.
+    """
 
     manifest: Manifest
     skipped: list[str]
+    newer: list[Manifest] = field(default_factory=list)
 
 
 class CheckpointCoordinator:
@@ -75,6 +79,7 @@ class CheckpointCoordinator:
         self.cache = cache
         self._clock: Clock = clock or SystemClock()
         self._attempts: dict[int, Attempt] = {}
+        self._next = 1
         self._good: dict[int, Manifest] = {}  # manifests that were read or written
         self._bad: set[int] = set()  # manifests that cannot be read
         self._damaged: set[int] = set()  # good manifests of files that are not
@@ -128,20 +133,24 @@ class CheckpointCoordinator:
         A manifest of a newer format is an error: going back behind it would repeat output.
         """
         skipped: list[str] = []
+        newer: list[Manifest] = []
         for n in sorted(self._good.keys() | self._bad, reverse=True):
+            manifest: Manifest | None = None
             try:
                 manifest = self._read(n)
                 for entry in manifest.files().values():
                     self._verify(entry)
                 self._remember(manifest)
                 self._damaged.discard(n)
-                return Found(manifest, skipped)
+                return Found(manifest, skipped, newer)
             except Refused:
                 raise
             except CheckpointError as e:
                 if e.transient:
                     raise
                 self._damaged.add(n)
+                if manifest is not None:
+                    newer.append(manifest)
                 skipped.append(f"checkpoint {n} cannot be used: {e.message}")
         if skipped:
             raise CheckpointError(
@@ -149,6 +158,17 @@ class CheckpointCoordinator:
                 hint="restore the files from a backup, or start the job anew with another checkpoint directory",
             )
         return None
+
+    def repair(self, kept: Manifest) -> bool:
+        """Writes a manifest again of which there is a copy elsewhere. Only that of the newest checkpoint, when the
+        store has lost or damaged it: else nothing happens, and the answer is False."""
+        n = kept.checkpoint_id
+        if kept.job_id != self.job_id or n in self._good or n < max(self._good.keys() | self._bad, default=0):
+            return False
+        self.storage.put(manifest_name(n), kept.to_json().encode())
+        self._remember(kept)
+        self._next = max(self._next, n + 1)
+        return True
 
     def checkpoints(self) -> list[int]:
         """The complete checkpoints that are kept, oldest first."""

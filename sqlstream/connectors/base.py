@@ -166,6 +166,10 @@ class SinkCommitter:
     def clean(self, keep: list[dict[str, Any]]) -> None:
         """On start of a run: remove staged leftovers of this run that are not among `keep`."""
 
+    def published(self, after: int) -> list[str]:
+        """What this run has published for checkpoints later than `after`, as far as the sink can tell."""
+        return []
+
 
 @dataclass(frozen=True)
 class SinkTask:

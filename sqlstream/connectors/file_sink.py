@@ -221,6 +221,7 @@ class FileWriter(SinkWriter):
 
 class FileCommitter(SinkCommitter):
     def __init__(self, path: str, task: SinkTask) -> None:
+        self._task = task
         self._store = Store(path)
         self._staging = self._store.path(STAGING, safe(task.job))
         self._prefix = f"part-{safe(task.run)}"
@@ -237,6 +238,12 @@ class FileCommitter(SinkCommitter):
                         hint="somebody removed files under _staging; the rows of this checkpoint are lost in the sink",
                     ) from e
                 raise
+
+    def published(self, after: int) -> list[str]:
+        name = re.compile(re.escape(f"part-{safe(self._task.job)}-{safe(self._task.run)}-") + r"\d+-(\d+)-\d+\..*")
+        with reported(self._store.root, "list the directory"):
+            found = [(m, n) for n in self._store.names(self._store.root) if (m := name.fullmatch(n))]
+        return [self._store.path(n) for m, n in found if int(m[1]) > after]
 
     def clean(self, keep: list[dict[str, Any]]) -> None:
         kept = {c["staged"] for c in keep}

@@ -47,6 +47,7 @@ class SinkOperator(Operator):
         self.node = node
         self.writer = writer
         self.rows_written = 0
+        self.muted = False  # what comes was published before: it is not written again
         self._required = [i for i, c in enumerate(node.output) if not c.type.nullable]
 
     def step(self, inputs: list[Delta]) -> Delta:
@@ -61,6 +62,8 @@ class SinkOperator(Operator):
                         f"table {self.node.table}: NULL for column '{name}', which is NOT NULL",
                         hint="filter such rows out (WHERE … IS NOT NULL), or declare the column nullable",
                     )
+            if self.muted:
+                continue
             self.writer.write(outside(visible(b, len(self.node.output)), self.node.output), hidden(b, OP))
             self.rows_written += b.num_rows
         self.writer.flush()

@@ -2,7 +2,8 @@
 
 Every row counts for positions and for the watermark, also those that `predicate` drops. A row's `_wm` is the
 greatest watermark of the rows of its split before it, so lateness does not depend on batches. A split's watermark
-is in the checkpoint; a split met late starts at the source's watermark, since what was closed stays closed.
+is in the checkpoint, and so are the source's and which splits are idle; a split met late, or idle until now, starts at
+the source's watermark, since what was closed stays closed, also after a restart.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class SplitState:
     idle: bool = False
     waiting_since: float | None = None  # the first empty poll since the last rows
     waited: float = 0.0
+    limit: int | None = None  # read no further than so many rows for now
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -92,6 +94,7 @@ class SplitState:
             "rows": self.rows,
             "watermark": self.watermark,
             "finished": self.finished,
+            "idle": self.idle,
         }
 
     @staticmethod
@@ -102,6 +105,7 @@ class SplitState:
             value["rows"],
             value["watermark"],
             finished=value["finished"],
+            idle=value.get("idle", False),
         )
 
 
@@ -121,6 +125,10 @@ class ScanTask:
     def __post_init__(self) -> None:
         self._request = self.node.request()
 
+    def hold(self, watermark: int) -> None:
+        """The source's watermark was here before: it does not go back behind it."""
+        self._output = max(self._output, watermark)
+
     def add(self, states: list[SplitState]) -> None:
         """More splits. One met for the first time cannot bring back what the watermark has closed."""
         for s in states:
@@ -129,7 +137,7 @@ class ScanTask:
             self.splits.append(s)
 
     def candidates(self) -> list[SplitState]:
-        return [s for s in self.splits if not s.finished]
+        return [s for s in self.splits if not s.finished and (s.limit is None or s.rows < s.limit)]
 
     @property
     def finished(self) -> bool:
@@ -139,6 +147,8 @@ class ScanTask:
         """Polls one split; the number of rows that came (before the filter)."""
         if state.reader is None:
             state.reader = self.node.source.reader(state.split, state.position, self._request, state.rows)
+        if state.limit is not None:
+            max_rows = min(max_rows, state.limit - state.rows)
         got = state.reader.poll(max_rows)
         if got is None:
             if state.reader.finished:

@@ -2,6 +2,8 @@
 
     <dir>/lock             held by the process that runs the job
     <dir>/job.json         the current run and its state
+    <dir>/manifest.json    the last checkpoint's manifest once more, should the store lose it: without the positions
+                           in it nobody knows how far the published output goes
     <dir>/work/            state files of the process that runs it; what a killed one left goes at the next start
     <dir>/runs/<run>/      the run's checkpoints (under execution.checkpointing.dir where that is set)
 
@@ -22,6 +24,7 @@ from sqlstream.checkpoint.lock import JobLock
 from sqlstream.errors import CheckpointError, RunError
 
 STATE_FILE = "job.json"
+MANIFEST_FILE = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,22 @@ class JobDirectory:
             os.replace(temporary, file)
         except OSError as e:
             raise RunError(f"the job's state cannot be written: {file}: {e.strerror}") from None
+
+    def keep_manifest(self, text: str) -> None:
+        """Before a checkpoint's output is published. Not synced: it is the second copy."""
+        file = self.path / MANIFEST_FILE
+        temporary = file.with_suffix(".tmp")
+        try:
+            temporary.write_text(text)
+            os.replace(temporary, file)
+        except OSError as e:
+            raise RunError(f"the checkpoint's manifest cannot be written: {file}: {e.strerror}") from None
+
+    def kept_manifest(self) -> str | None:
+        try:
+            return (self.path / MANIFEST_FILE).read_text()
+        except (OSError, ValueError):
+            return None
 
     def new_run(self) -> JobState:
         run = uuid.uuid4().hex[:8]

@@ -24,7 +24,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sqlstream.batches import END, NO_WATERMARK
+from sqlstream.batches import END, NO_WATERMARK, meet
 from sqlstream.checkpoint.coordinator import Attempt, CheckpointCoordinator
 from sqlstream.checkpoint.manifest import Manifest, OperatorState, TaskState
 from sqlstream.checkpoint.restore import key_group_range
@@ -39,6 +39,7 @@ from sqlstream.runtime.channels import LocalChannels, TaskFailed
 from sqlstream.runtime.directory import JobDirectory, JobState
 from sqlstream.runtime.graph import JobGraph
 from sqlstream.runtime.progress import Progress
+from sqlstream.runtime.replay import Replay, hold
 from sqlstream.runtime.worker import EpochCommand, EpochReport, TaskShare, Worker, WorkerSettings
 
 # Rows an epoch takes at most when it catches up: large enough that fixed costs of operators do not show.
@@ -101,6 +102,7 @@ class Job:
         self._late_lock = threading.Lock()
         self._run_state: JobState | None = None
         self._epoch = 0
+        self._replay: Replay | None = None
 
     # ---- from outside
 
@@ -157,6 +159,7 @@ class Job:
             self._coordinator = CheckpointCoordinator(
                 storage, f"{state.job}/{run}", retained=o.retained, clock=self.clock, cache=cache
             )
+            self._repair()
             found = self._coordinator.latest()
             if found is not None:
                 manifest = found.manifest
@@ -164,6 +167,13 @@ class Job:
                     self._say(f"warning: {text}")
                 self._check_plan(manifest)
                 self._continue(manifest)
+                if found.newer:
+                    behind = found.newer[0]
+                    self._replay = Replay(self.graph, behind)
+                    self._say(
+                        f"what follows checkpoint {manifest.checkpoint_id} is computed again, and not written again "
+                        f"up to where checkpoint {behind.checkpoint_id} has published it"
+                    )
                 if manifest.metrics.get("finished"):
                     self._publish(manifest, run)
                     self._say(f"job {state.job} has finished: nothing to do (--fresh runs it anew)")
@@ -177,7 +187,9 @@ class Job:
             self.directory.write(replace(state, state="RUNNING", message=""))
             faults.point("job-recorded")
             if self.fresh and before is not None:
-                self._publish(None, before.run)  # what the run before had staged
+                for node in self.graph.nodes:  # what the run before had staged
+                    if isinstance(node, Sink):
+                        node.sink.committer(SinkTask(o.name, before.run, 0)).clean([])
         settings = WorkerSettings(
             o.name,
             run,
@@ -195,14 +207,31 @@ class Job:
         for t in range(o.parallelism):
             worker = Worker(self.graph, t, settings, self.clock, channels, self._receive_one, self._late, storage)
             self._workers.append(worker)
-        self._before = replace(self.progress)
         self._publish(manifest, run)
+        self._before = replace(self.progress)
         self._discover(manifest)
         for worker in self._workers:
             worker.open(manifest, cache)
         faults.point("restored")
+        if manifest is not None:
+            hold(self.graph, manifest, self._workers)
         self._assign_all(manifest)
+        if self._replay is not None:
+            self._before.rows_out = self._replay.goal.metrics.get("rows_out", 0)
+            for worker in self._workers:
+                worker.mute(True)
         return True
+
+    def _repair(self) -> None:
+        """The last checkpoint's manifest, from the job's own copy, when the store has lost or damaged it."""
+        assert self.directory is not None and self._coordinator is not None
+        text = self.directory.kept_manifest()
+        try:
+            kept = None if text is None else Manifest.from_json(text)
+        except CheckpointError:
+            return
+        if kept is not None and self._coordinator.repair(kept):
+            self._say(f"warning: the manifest of checkpoint {kept.checkpoint_id} was damaged or gone: written again")
 
     def _continue(self, manifest: Manifest) -> None:
         """Counts go on where the checkpoint stood; a finished job's too, for who asks again."""
@@ -229,12 +258,27 @@ class Job:
         )
 
     def _publish(self, manifest: Manifest | None, run: str) -> None:
-        """Publishes again what the checkpoint prepared, and removes what no checkpoint knows."""
+        """Publishes again what the checkpoint prepared, and removes what no checkpoint knows.
+
+        What a newer, damaged checkpoint prepared is published too: it was complete, and readers may have seen a part.
+        CheckpointError when a sink shows output of a checkpoint that nobody knows.
+        """
+        ahead = None if self._replay is None else self._replay.goal
+        newest = max((m.checkpoint_id for m in (manifest, ahead) if m is not None), default=0)
         for i, node in enumerate(self.graph.nodes):
             if isinstance(node, Sink):
                 task = SinkTask(self.options.name, run, 0, self.directory is not None)
                 committer = node.sink.committer(task)
-                known = [] if manifest is None else manifest.sinks.get(self.graph.ids[i], [])
+                if self.directory is not None and (unknown := committer.published(newest)):
+                    raise CheckpointError(
+                        f"{unknown[0]} was published by a checkpoint that is lost (the newest one there is "
+                        f"{newest or 'none'}): going on from here would repeat rows",
+                        hint="restore the checkpoint's directory from a backup, or start anew with --fresh and another "
+                        "path for the sink",
+                    )
+                known: list[Any] = []
+                for m in (ahead, manifest):
+                    known += [] if m is None else m.sinks.get(self.graph.ids[i], [])
                 self._commit(committer, known)
                 faults.point("republished")
                 committer.clean(known)
@@ -246,8 +290,10 @@ class Job:
             if isinstance(node, SourceScan):
                 old = {} if manifest is None else manifest.sources.get(self.graph.ids[i], {})
                 states = {k: SplitState.from_json(k, v) for k, v in old.items()}
+                if self._replay is not None:
+                    self._replay.limit(self.graph.ids[i], states)
                 known = tuple(s.split for s in sorted(states.values(), key=lambda s: s.split.number))
-                if not (node.source.bounded and known):
+                if self._replay is None and not (node.source.bounded and known):
                     known = tuple(node.source.splits(known))
                 self._splits[i] = list(known)
                 self._known_splits[i] = states
@@ -266,7 +312,7 @@ class Job:
                 worker.assign(i, mine, node.source.bounded)
 
     def _look_for_splits(self) -> None:
-        if walltime.monotonic() - self._discovered < DISCOVERY_SECONDS:
+        if self._replay is not None or walltime.monotonic() - self._discovered < DISCOVERY_SECONDS:
             return
         for i, known in self._splits.items():
             node = self.graph.nodes[i]
@@ -313,20 +359,23 @@ class Job:
                 self._report(reports)
                 if o.at_least_once:
                     self._publish_epoch()
-                finished = all(r.finished for r in reports)
+                finished = all(r.finished for r in reports) and self._replay is None
                 if attempt is not None:
                     self._write(attempt, reports, finished)
+                if self._replay is not None and self._replay.step(self._workers):
+                    self._replay = None
+                    self._discovered = 0.0
                 if finished or stopping:
                     if not finished:
                         self.progress.state = "CANCELED"
                     self._last(reports, attempt, finished)
                     return
+                self._look_for_splits()
                 if sum(r.read for r in reports):
                     idle = 0.0
                 else:
                     # Nothing came: wait a little, longer when it goes on.
                     idle += 1
-                    self._look_for_splits()
                     self._stop.wait(min(IDLE_WAIT[0] * idle, IDLE_WAIT[1]))
         finally:
             if pool is not None:
@@ -334,6 +383,8 @@ class Job:
 
     def _takes_checkpoints(self) -> bool:
         """Durable jobs do; others publish their sinks in the same rhythm."""
+        if self._replay is not None:
+            return False
         return self._coordinator is not None or any(isinstance(n, Sink) for n in self.graph.nodes)
 
     def _budget(self) -> int:
@@ -385,6 +436,7 @@ class Job:
             "late_rows": self.progress.late_rows,
             "watermark": None if self.progress.watermark in (END, NO_WATERMARK) else self.progress.watermark,
             "finished": finished,
+            "source_watermarks": _source_watermarks([r.share for r in reports if r.share is not None]),
         }
         good = [s for s in shares if s is not None]
         future = self._background.submit(self._complete, attempt, good, self._epoch, metrics)
@@ -433,6 +485,8 @@ class Job:
         faults.point("before-manifest")
         completed = self._coordinator.complete(attempt, manifest)
         faults.point("after-manifest")
+        assert self.directory is not None
+        self.directory.keep_manifest(completed.to_json())
         return completed
 
     def _collect_checkpoint(self, wait: bool) -> None:
@@ -519,6 +573,16 @@ class Job:
         self.progress.messages.append(text)
         if self._on_message is not None:
             self._on_message(text)
+
+
+def _source_watermarks(shares: list[TaskShare]) -> dict[str, int]:
+    """By node: the least of the tasks' watermarks, as operators behind an Exchange see it."""
+    out = {}
+    for node in {n for s in shares for n in s.watermarks}:
+        mark = meet([s.watermarks[node] for s in shares if node in s.watermarks]).watermark
+        if mark not in (END, NO_WATERMARK):
+            out[node] = mark
+    return dict(sorted(out.items()))
 
 
 def _number(attempt: Attempt | int | None) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sqlstream.batches import END, NO_WATERMARK, Delta
+from sqlstream.batches import END, NO_WATERMARK, Delta, Time
 from sqlstream.checkpoint.manifest import Manifest, OperatorState
 from sqlstream.checkpoint.restore import key_group_range, restore_task
 from sqlstream.checkpoint.storage import CheckpointStorage
@@ -74,6 +74,7 @@ class TaskShare:
     states: dict[str, OperatorState] = field(default_factory=dict)  # names and schemas only
     snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    watermarks: dict[str, Time] = field(default_factory=dict)  # of the sources
     sinks: dict[str, list[Any]] = field(default_factory=dict)
 
 
@@ -192,6 +193,12 @@ class Worker:
         scan.add(splits)
         scan.complete = complete
 
+    def mute(self, muted: bool) -> None:
+        """Muted, sinks write nothing."""
+        for operator in self.operators.values():
+            if isinstance(operator, SinkOperator):
+                operator.muted = muted
+
     def close(self) -> None:
         for scan in self.scans.values():
             scan.close()
@@ -300,4 +307,6 @@ class Worker:
                 share.states[node_id] = OperatorState(node.name)
         for i, scan in self.scans.items():
             share.sources[self.graph.ids[i]] = scan.positions()
+            mark, idle = scan.watermark()
+            share.watermarks[self.graph.ids[i]] = Time(mark, 0, idle)
         return share
