@@ -117,3 +117,13 @@ def test_help_shows_commands_that_are_there(arguments: str) -> None:
     assert "examples:" in text
     for name in re.findall(r"(queries/\S+\.sql)", text):
         assert (ROOT / name).exists()
+
+
+@pytest.mark.parametrize("mode", ["automatic", "streaming"])
+def test_sql_reference_runs(mode: str) -> None:
+    """Every block of docs/sql.md, in order, in one session."""
+    session = Session(options={"execution.runtime-mode": mode})
+    for block in re.findall(r"^```sql\n(.*?)^```$", (ROOT / "docs" / "sql.md").read_text(), re.M | re.S):
+        for result in session.execute(block, "docs/sql.md"):
+            for _ in result.batches():
+                continue
