@@ -26,7 +26,9 @@ def killed(bench: kill.Bench, name: str, point: str) -> tuple[Path, Path]:
     """A job killed at a fault point, and where its checkpoints are."""
     bench.prepare(name)
     place = bench.place(name)
-    status, said = kill.run(place, [*ARGUMENTS, "-D", "parallelism.default=2"], point)
+    status, said = kill.run(
+        place, [*ARGUMENTS[:-1], "execution.epoch.max-rows=40", "-D", "parallelism.default=2"], point
+    )
     assert status == -signal.SIGKILL, said
     (run,) = (place / ".sqlstream/kill/runs").iterdir()
     return place, run
