@@ -36,12 +36,14 @@ class Traits:
     row_wm       `_wm` is there: an operator that closes things by time judges lateness by it.
                  Where absent, no row of this edge is ever late.
     arrival      `_ord` is there
+    single       there is never more than one live row: it is its own key, without columns
     """
 
     append_only: bool = True
     key: tuple[int, ...] = ()
     row_wm: bool = False
     arrival: bool = False
+    single: bool = False
 
     @property
     def hidden(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class Calc(PhysicalNode):
         below = self.inputs[0].traits
         where = {e.index: i for i, e in reversed(list(enumerate(self.exprs))) if isinstance(e, Column)}
         key = tuple(where[k] for k in below.key) if below.key and all(k in where for k in below.key) else ()
-        self.derive(self.output, Traits(below.append_only, key, below.row_wm, below.arrival))
+        self.derive(self.output, Traits(below.append_only, key, below.row_wm, below.arrival, below.single))
 
     def details(self) -> str:
         select = ", ".join(

@@ -21,7 +21,8 @@ from sqlstream.state.index import HashIndex
 
 @dataclass(frozen=True)
 class Changelog(PhysicalNode):
-    """`key`: columns that identify a row of the result; () pairs nothing, and every change is a -D or +I."""
+    """`key`: columns that identify a row of the result; () pairs nothing, and every change is a -D or +I, unless
+    the result is a `single` row."""
 
     key: tuple[int, ...] = ()
 
@@ -31,7 +32,7 @@ class Changelog(PhysicalNode):
         (input_,) = self.inputs
         if any(k >= len(input_.schema) for k in self.key):
             raise InternalError(f"Changelog: no columns {self.key}")
-        self.derive(input_.schema, Traits(input_.traits.append_only, self.key))
+        self.derive(input_.schema, Traits(input_.traits.append_only, self.key, single=input_.traits.single))
 
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
         return (self.key or None,)
@@ -56,7 +57,7 @@ class ChangelogOperator(Operator):
         if batch is None:
             return Delta([], time)
         rows, counts = net(batch, width)
-        out = paired(*repeated(rows, counts), self.node.key)
+        out = paired(*repeated(rows, counts), self.node.key, self.node.traits.single)
         return Delta([out] if out.num_rows else [], time)
 
 
@@ -75,11 +76,14 @@ def repeated(rows: pa.RecordBatch, counts: Array) -> tuple[pa.RecordBatch, Array
     return rows, np.sign(counts)
 
 
-def paired(rows: pa.RecordBatch, sign: Array, key: tuple[int, ...]) -> pa.RecordBatch:
+def paired(rows: pa.RecordBatch, sign: Array, key: tuple[int, ...], single: bool = False) -> pa.RecordBatch:
     """Net changes (visible columns) in the order of the module's docstring, with `_op`."""
     gone, come = np.flatnonzero(sign < 0), np.flatnonzero(sign > 0)
     before = after = np.empty(0, np.int64)
-    if key and len(gone) and len(come):
+    if single and len(gone) == len(come) == 1:
+        before, after = gone, come
+        gone = come = np.empty(0, np.int64)
+    elif key and len(gone) and len(come):
         index = HashIndex([rows.column(k).type for k in key])
         slots, _ = index.upsert([rows.column(k) for k in key], rows.num_rows)
         # The first deleted and the first inserted row of each key, -1 where there is none: written back to front.

@@ -36,7 +36,7 @@ class GroupAggregate(PhysicalNode):
     def __post_init__(self) -> None:
         traits = self.inputs[0].traits
         distinct = not self.calls and traits.append_only and bool(self.keys)
-        self.derive(self.output, Traits(append_only=distinct, key=tuple(range(len(self.keys)))))
+        self.derive(self.output, Traits(append_only=distinct, key=tuple(range(len(self.keys))), single=not self.keys))
         self.aggregation()  # refuses calls that cannot run
 
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
