@@ -19,6 +19,7 @@ from sqlstream.functions.render import literal, to_duckdb
 from sqlstream.plan import nodes
 from sqlstream.plan.arrival import knows_arrival
 from sqlstream.plan.table_binder import PROCTIME_PATH
+from sqlstream.plan.time_bounds import time_bounds
 from sqlstream.types import PROC_WINDOW_END, PROCTIME, ROWTIME, WINDOW_END, Schema
 
 ScanSql = Callable[[nodes.Scan, bool], str]
@@ -178,11 +179,34 @@ class BatchRenderer:
             items += [f"r.c{i} AS c{len(node.left.schema) + i}" for i in range(len(node.right.schema))]
             text = f"SELECT {', '.join(items)} FROM {left} l {node.kind} JOIN {right} r ON {on}"
         pair = node.windowed
-        if pair is None or self._watermark is None:
+        if self._watermark is None:
             return text
+        if pair is None:
+            return self._timed_join(node, left, right, on) or text
         a = f"c{pair[0]}"
         end = a if node.kind in ("SEMI", "ANTI") else f"coalesce({a}, c{len(node.left.schema) + pair[1]})"
         return f"SELECT * FROM ({text}) WHERE epoch_us({end}) <= {self._watermark}"
+
+    def _timed_join(self, node: nodes.Join, left: str, right: str, on: str) -> str | None:
+        """An outer interval join: an unmatched row shows once no row that is still to come can match it."""
+        bounds = time_bounds(node.residual, node.left.schema, node.right.schema)
+        if bounds is None or node.kind not in ("LEFT", "RIGHT", "FULL"):
+            return None
+
+        def done(side: str, keys: tuple[int, ...], time: int, reach: int) -> str:
+            c = f"{side}.c{time}"
+            never = [f"{side}.c{k} IS NULL" for k, safe in zip(keys, node.null_safe, strict=True) if not safe]
+            return " OR ".join([*never, f"{c} IS NULL", f"epoch_us({c}) + {reach} < {self._watermark}"])
+
+        items = [f"l.c{i} AS c{i}" for i in range(len(node.left.schema))]
+        items += [f"r.c{i} AS c{len(node.left.schema) + i}" for i in range(len(node.right.schema))]
+        sides = [f"(SELECT *, TRUE AS _there FROM {x})" for x in (left, right)]
+        return (
+            f"SELECT {', '.join(items)} FROM {sides[0]} l {node.kind} JOIN {sides[1]} r ON {on} "
+            "WHERE l._there AND r._there "
+            f"OR r._there IS NULL AND ({done('l', node.left_keys, bounds.left_time, -bounds.lower)}) "
+            f"OR l._there IS NULL AND ({done('r', node.right_keys, bounds.right_time, bounds.upper)})"
+        )
 
     def _lookupjoin(self, node: nodes.LookupJoin, arrival: bool) -> str:
         left, right = self._render(node.input, arrival), self._render(node.lookup, False)

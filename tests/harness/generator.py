@@ -1,0 +1,323 @@
+"""Random inputs and random queries over them, as pairs of SQL texts: for streaming, and for the oracle.
+
+The table has, beside its data, the watermark that each row's split had before it (`wm`), computed here. So the
+oracle's text can leave out late rows by conditions of its own, independently of the engine:
+
+    window aggregates   rows whose window had ended:  WHERE wm IS NULL OR window_end > wm
+    sessions, OVER      rows behind the watermark:    FROM …_on   (ts > wm)
+    interval joins      rows behind it:               FROM …_ge   (ts >= wm)
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+BASE = datetime(2024, 1, 1)
+COLUMNS = "id INT, k STRING, j INT, v INT, x DOUBLE, ts TIMESTAMP(3), wm TIMESTAMP(3)"
+
+
+@dataclass(frozen=True)
+class Row:
+    id: int
+    k: str | None
+    j: int | None
+    v: int | None
+    x: float | None
+    ts: datetime | None
+    wm: datetime | None
+
+    def json(self) -> str:
+        def plain(v: object) -> object:
+            return v.isoformat(" ", "milliseconds") if isinstance(v, datetime) else v
+
+        return json.dumps({n: plain(getattr(self, n)) for n in ("id", "k", "j", "v", "x", "ts", "wm")})
+
+
+@dataclass(frozen=True)
+class Data:
+    splits: tuple[tuple[Row, ...], ...]
+    delay: int  # seconds
+
+    def write(self, directory: Path) -> None:
+        directory.mkdir(parents=True)
+        for i, split in enumerate(self.splits):
+            (directory / f"{i:03}.json").write_text("".join(r.json() + "\n" for r in split))
+
+    def setup(self, directory: Path) -> list[str]:
+        options = f"'connector' = 'filesystem', 'path' = '{directory}', 'format' = 'json'"
+        watermark = f"WATERMARK FOR ts AS ts - INTERVAL '{self.delay}' SECOND"
+        statements = [f"CREATE TABLE t ({COLUMNS}, {watermark}) WITH ({options})"]
+        for name, condition in VIEWS.items():
+            if name != "t":
+                statements.append(f"CREATE VIEW {name} AS SELECT * FROM t WHERE {condition}")
+            for suffix, on_time in (("on", "wm IS NULL OR ts > wm"), ("ge", "wm IS NULL OR ts IS NULL OR ts >= wm")):
+                statements.append(f"CREATE VIEW {name}_{suffix} AS SELECT * FROM t WHERE ({condition}) AND ({on_time})")
+        return statements
+
+
+VIEWS = {"t": "TRUE", "tv": "v > 3", "tk": "k IS NOT NULL", "tj": "j < 3 OR id < 5"}
+
+
+def data(rng: random.Random, most: int = 40) -> Data:
+    delay = rng.choice([0, 1, 3])
+    jitter = rng.choice([0, 2, 8])
+    number = 0
+    splits = []
+    for _ in range(rng.randint(1, 3)):
+        watermark: datetime | None = None
+        rows = []
+        now = rng.randint(0, 10)
+        for _ in range(rng.randint(0 if number else 3, most // 2)):
+            now += rng.choice([0, 1, 1, 2, 6])
+            late = rng.randint(0, jitter) + (30 if rng.random() < 0.05 else 0)
+            ts = None if rng.random() < 0.04 else BASE + timedelta(seconds=now - late, milliseconds=rng.choice([0, 0, 500]))
+            number += 1
+            rows.append(
+                Row(
+                    number,
+                    rng.choice(["a", "a", "b", "c", None]),
+                    rng.choice([1, 2, 3, None]),
+                    rng.choice([*range(10), None]),
+                    rng.choice([0.5, 1.25, -2.0, None]),
+                    ts,
+                    watermark,
+                )
+            )
+            if ts is not None:
+                mark = ts - timedelta(seconds=delay)
+                watermark = mark if watermark is None else max(watermark, mark)
+        splits.append(tuple(rows))
+    return Data(tuple(splits), delay)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A query: `a`, `b`, `c` are its columns, a key (STRING) and two numbers (BIGINT)."""
+
+    stream: str
+    oracle: str
+    append_only: bool = False
+
+    def wrapped(self, template: str) -> Text:
+        """`template` with {} as this query in parentheses."""
+        return Text(template.replace("{}", f"({self.stream})"), template.replace("{}", f"({self.oracle})"))
+
+
+class Queries:
+    """The grammar. `query(depth)` gives a random query of that many levels at most."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+
+    def query(self, depth: int = 2) -> Text:
+        if depth <= 0:
+            return self.leaf()
+        return self.rng.choice(
+            [self.leaf, *[lambda f=f: f(depth) for f in (self.group, self.join, self.top_n, self.distinct, self.union)]]
+        )()
+
+    def leaf(self) -> Text:
+        return self.rng.choice(
+            [
+                self.rows, self.grouped, self.grouped, self.window, self.window, self.session, self.over, self.over_changes,
+                self.interval_join, self.rows_join, self.deduplicate, self.window_join, self.aggregates_join, self.exists,
+            ]
+        )()  # fmt: skip
+
+    # ---- pieces
+
+    def base(self) -> str:
+        return self.rng.choice(list(VIEWS))
+
+    def number(self, column: str = "v") -> str:
+        """An aggregate of rows, BIGINT."""
+        f = self.rng.choice(
+            ["COUNT(*)", "COUNT({})", "SUM({})", "MIN({})", "MAX({})", "AVG({})", "COUNT(DISTINCT {})", "SUM({}) FILTER (WHERE id > 4)",
+             "SUM(DISTINCT {})", "COUNT(*) FILTER (WHERE {} > 2)", "MAX(CHAR_LENGTH(k))"]
+        )  # fmt: skip
+        return f"CAST({f.replace('{}', column)} AS BIGINT)"
+
+    def over_number(self, column: str) -> str:
+        f = self.rng.choice(["COUNT(*)", "SUM({})", "MIN({})", "MAX({})", "AVG({})", "COUNT(DISTINCT {})"])
+        return f"CAST({f.replace('{}', column)} AS BIGINT)"
+
+    def both(self, sql: str, view: str, suffix: str = "") -> Text:
+        """`sql` with {} as the view, in the oracle as the view of rows on time."""
+        return Text(sql.replace("{}", view), sql.replace("{}", view + suffix))
+
+    # ---- leaves
+
+    def rows(self) -> Text:
+        condition = self.rng.choice(["TRUE", "v > 2", "k = 'a'", "x < 1", "j IS NULL OR v < 5"])
+        sql = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST(v AS BIGINT) AS c FROM {self.base()} WHERE {condition}"
+        return Text(sql, sql, True)
+
+    def grouped(self) -> Text:
+        having = self.rng.choice(["", "", " HAVING COUNT(*) > 1", " HAVING MAX(v) > 5"])
+        sql = f"SELECT k AS a, {self.number()} AS b, {self.number()} AS c FROM {self.base()} GROUP BY k{having}"
+        return Text(sql, sql)
+
+    def function(self) -> str:
+        return self.rng.choice(
+            ["TUMBLE({}, DESCRIPTOR(ts), INTERVAL '5' SECOND)", "HOP({}, DESCRIPTOR(ts), INTERVAL '2' SECOND, INTERVAL '6' SECOND)",
+             "CUMULATE({}, DESCRIPTOR(ts), INTERVAL '3' SECOND, INTERVAL '9' SECOND)", "HOP({}, DESCRIPTOR(ts), INTERVAL '3' SECOND, INTERVAL '7' SECOND)"]
+        )  # fmt: skip
+
+    def windows(self, view: str, keyed: bool = True) -> Text:
+        """window_start, window_end, k, and two numbers of each window."""
+        source = f"TABLE({self.function().replace('{}', 'TABLE ' + view)})"
+        key = "k, " if keyed else ""
+        first = "k" if keyed else "CAST(window_end AS STRING)"
+        sql = f"SELECT {first} AS a, {self.number()} AS b, {self.number()} AS c, window_start, window_end FROM {source}"
+        tail = f" GROUP BY {key}window_start, window_end"
+        return Text(sql + tail, f"{sql} WHERE wm IS NULL OR window_end > wm{tail}", True)
+
+    def window(self) -> Text:
+        return self.windows(self.base(), self.rng.random() < 0.7).wrapped("SELECT a, b, c FROM {} AS w")
+
+    def window_join(self) -> Text:
+        kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
+        function = self.function()
+        self_function, self.function = self.function, lambda: function  # type: ignore[method-assign]
+        l, r = self.windows(self.base()), self.windows(self.base())
+        self.function = self_function  # type: ignore[method-assign]
+        sql = (
+            f"SELECT COALESCE(l.a, r.a) AS a, l.b AS b, r.c AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r "
+            "ON l.a = r.a AND l.window_start = r.window_start AND l.window_end = r.window_end"
+        )
+        return Text(
+            sql.replace("{l}", l.stream).replace("{r}", r.stream),
+            sql.replace("{l}", l.oracle).replace("{r}", r.oracle),
+            True,
+        )
+
+    def session(self) -> Text:
+        gap = self.rng.choice([2, 4])
+        sql = (
+            f"SELECT k AS a, {self.number()} AS b, {self.number()} AS c FROM "
+            f"TABLE(SESSION(TABLE {{}} PARTITION BY k, DESCRIPTOR(ts), INTERVAL '{gap}' SECOND)) GROUP BY k, window_start, window_end"
+        )
+        text = self.both(sql, self.base(), "_on")
+        return Text(text.stream, text.oracle, True)
+
+    def over(self) -> Text:
+        frame = self.rng.choice(
+            ["", " ROWS BETWEEN 2 PRECEDING AND CURRENT ROW", " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+             " RANGE BETWEEN INTERVAL '3' SECOND PRECEDING AND CURRENT ROW"]
+        )  # fmt: skip
+        partition = self.rng.choice(["PARTITION BY k ", "PARTITION BY k ", ""])
+        w = f"OVER ({partition}ORDER BY ts{frame})"
+        call = self.rng.choice([f"{self.over_number('v')[5:-11]} {w}", f"ROW_NUMBER() OVER ({partition}ORDER BY ts)", f"LAG(v) OVER ({partition}ORDER BY ts)"])  # fmt: skip
+        inner = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST({call} AS BIGINT) AS c FROM {{}} WHERE ts IS NOT NULL"
+        # The condition holds, but needs the call: an OVER that nobody reads is not run, and then no row is late.
+        text = self.both(f"SELECT a, b, c FROM ({inner}) AS o WHERE c > 0 OR b > 0", self.base(), "_on")
+        return Text(text.stream, text.oracle, True)
+
+    def over_changes(self) -> Text:
+        call = self.rng.choice(["SUM(v) {}", "COUNT(*) {}", "ROW_NUMBER() {}", "LAG(v) {}", "LEAD(v) {}", "MAX(v) {}"])
+        w = f"OVER (PARTITION BY {self.rng.choice(['k', 'j'])} ORDER BY id{self.rng.choice([' DESC', ''])})"
+        sql = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST({call.replace('{}', w)} AS BIGINT) AS c FROM {self.base()}"
+        return Text(sql, sql)
+
+    def deduplicate(self) -> Text:
+        order = self.rng.choice(["ts", "ts DESC"])
+        sql = (
+            "SELECT a, b, c FROM (SELECT k AS a, CAST(id AS BIGINT) AS b, CAST(v AS BIGINT) AS c, "
+            f"ROW_NUMBER() OVER (PARTITION BY k ORDER BY {order}) AS rn FROM {self.base()} WHERE ts IS NOT NULL) WHERE rn = 1"
+        )
+        return Text(sql, sql)
+
+    def interval_join(self) -> Text:
+        kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
+        low, high = sorted(self.rng.sample([-4, -2, 0, 1, 3], 2))
+        keys = self.rng.choice(["l.k = r.k AND ", "l.k = r.k AND l.j = r.j AND ", "l.k IS NOT DISTINCT FROM r.k AND "])
+        rest = self.rng.choice(["", " AND l.v > r.v", " AND l.id <> r.id"])
+
+        def shifted(n: int) -> str:
+            return f"l.ts {'-' if n < 0 else '+'} INTERVAL '{abs(n)}' SECOND"
+
+        sql = (
+            "SELECT COALESCE(l.k, r.k) AS a, CAST(l.id AS BIGINT) AS b, CAST(r.id AS BIGINT) AS c "
+            f"FROM {{l}} AS l {kind} {{r}} AS r ON {keys}r.ts BETWEEN {shifted(low)} AND {shifted(high)}{rest}"
+        )
+        l, r = self.base(), self.base()
+        return Text(
+            sql.replace("{l}", l).replace("{r}", r), sql.replace("{l}", l + "_ge").replace("{r}", r + "_ge"), True
+        )
+
+    def rows_join(self) -> Text:
+        kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
+        on = self.rng.choice(["l.k = r.k AND l.j = r.v", "l.v = r.id", "l.id = r.id AND l.v > 4", "l.j = r.j AND l.id < r.id"])
+        sql = (
+            "SELECT COALESCE(l.k, r.k) AS a, CAST(l.id AS BIGINT) AS b, CAST(r.id AS BIGINT) AS c "
+            f"FROM {self.base()} AS l {kind} {self.base()} AS r ON {on}"
+        )
+        return Text(sql, sql)
+
+    def aggregates_join(self) -> Text:
+        """Two aggregates of one stream: what must never be seen at different places of it."""
+        kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
+        l, r = self.grouped(), self.grouped()
+        sql = f"SELECT COALESCE(l.a, r.a) AS a, l.b AS b, r.c AS c FROM ({l.stream}) AS l {kind} ({r.stream}) AS r ON l.a = r.a"
+        return Text(sql, sql)
+
+    def exists(self) -> Text:
+        word = self.rng.choice(["EXISTS", "NOT EXISTS"])
+        inner = self.rng.choice(
+            ["SELECT 1 FROM {} AS r WHERE r.k = l.k AND r.v > l.v", "SELECT 1 FROM (SELECT v AS n FROM {} GROUP BY v HAVING COUNT(*) > 1) AS r WHERE r.n = l.v"]
+        )  # fmt: skip
+        sql = (
+            f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST(v AS BIGINT) AS c FROM {self.base()} AS l "
+            f"WHERE {word} ({inner.replace('{}', self.base())})"
+        )
+        return Text(sql, sql)
+
+    # ---- above other queries
+
+    def group(self, depth: int) -> Text:
+        below = self.query(depth - 1)
+        key = self.rng.choice(["a", "a", "CAST(b AS STRING)"])
+        numbers = [
+            f"CAST({f} AS BIGINT)"
+            for f in self.rng.choices(["COUNT(*)", "SUM(b)", "MIN(c)", "MAX(b)", "COUNT(DISTINCT c)", "AVG(c)", "COUNT(c)", "MAX(c)"], k=2)
+        ]
+        return below.wrapped(f"SELECT {key} AS a, {numbers[0]} AS b, {numbers[1]} AS c FROM {{}} AS g GROUP BY {key}")
+
+    def join(self, depth: int) -> Text:
+        l, r = self.query(depth - 1), self.query(depth - 1)
+        kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
+        on = self.rng.choice(["l.a = r.a AND l.b = r.b", "l.a = r.a AND l.b < r.c", "l.b = r.c", "l.a IS NOT DISTINCT FROM r.a AND l.c = r.b"])
+        sql = f"SELECT COALESCE(l.a, r.a) AS a, l.b AS b, r.c AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r ON {on}"
+        return Text(
+            sql.replace("{l}", l.stream).replace("{r}", r.stream), sql.replace("{l}", l.oracle).replace("{r}", r.oracle)
+        )
+
+    def top_n(self, depth: int) -> Text:
+        below = self.query(depth - 1)
+        partition = self.rng.choice(["PARTITION BY a ", ""])
+        # all columns in the order: no ties that show
+        function, order = self.rng.choice(
+            [("ROW_NUMBER", "b, c, a"), ("ROW_NUMBER", "b DESC, c DESC, a"), ("RANK", "b DESC"), ("DENSE_RANK", "c"), ("ROW_NUMBER", "c DESC NULLS FIRST, b, a")]
+        )  # fmt: skip
+        n = self.rng.randint(1, 3)
+        rank = self.rng.choice(["c", "rn AS c"])
+        return below.wrapped(
+            f"SELECT a, b, {rank} FROM (SELECT *, {function}() OVER ({partition}ORDER BY {order}) AS rn FROM {{}} AS i) WHERE rn <= {n}"
+        )
+
+    def distinct(self, depth: int) -> Text:
+        columns = self.rng.choice(["a, b, c", "a, CAST(NULL AS BIGINT) AS b, c", "a, b, CAST(0 AS BIGINT) AS c"])
+        return self.query(depth - 1).wrapped(f"SELECT DISTINCT {columns} FROM {{}} AS d")
+
+    def union(self, depth: int) -> Text:
+        word = self.rng.choice(["UNION ALL", "UNION ALL", "UNION", "INTERSECT", "EXCEPT"])
+        l, r = self.query(depth - 1), self.query(depth - 1)
+        template = f"SELECT a, b, c FROM ({{l}}) AS l {word} SELECT a, b, c FROM ({{r}}) AS r"
+        return Text(
+            template.replace("{l}", l.stream).replace("{r}", r.stream),
+            template.replace("{l}", l.oracle).replace("{r}", r.oracle),
+        )
