@@ -9,6 +9,7 @@ from decimal import Decimal
 from sqlstream.errors import InternalError
 from sqlstream.expressions import Call, Cast, Column, Expr, FieldOf, Literal, UserCall
 from sqlstream.functions import user
+from sqlstream.functions.decimals import product, quotient, remainder
 from sqlstream.functions.scalar import ARITHMETIC, COMPARISONS, SCALARS
 from sqlstream.functions.typing import as_decimal
 from sqlstream.types import Type
@@ -39,16 +40,26 @@ def to_duckdb(e: Expr, columns: Columns = by_position) -> str:
         )
         return f"{f.sql_name}({args})"
     if isinstance(e, Call):
-        return _call(e, [to_duckdb(a, columns) for a in e.args])
+        return _call(e, columns)
     raise InternalError(f"no DuckDB form of {type(e).__name__}")
 
 
-def _call(e: Call, args: list[str]) -> str:
+def _call_args(e: Call, columns: Columns) -> list[str]:
+    return [to_duckdb(a, columns) for a in e.args]
+
+
+def _call(e: Call, columns: Columns) -> str:
+    args = _call_args(e, columns)
     types = [a.type for a in e.args]
     name = e.function
     if name == "CASE":
         parts = [f"WHEN {args[i]} THEN {args[i + 1]}" for i in range(0, len(args) - 1, 2)]
         return f"CASE {' '.join(parts)} ELSE {args[-1]} END"
+    asked = e.args[0] if name in ("IS NULL", "IS NOT NULL") else None
+    if isinstance(asked, Call) and asked.function == "REGEXP_EXTRACT":
+        # whether it matches is all that is asked
+        matches = f"coalesce(regexp_matches({', '.join(_call_args(asked, columns)[:2])}), FALSE)"
+        return matches if name == "IS NOT NULL" else f"(NOT {matches})"
     if name in COMPARISONS:
         return f"({args[0]} {name} {args[1]})"
     if name in ARITHMETIC:
@@ -83,12 +94,14 @@ def _call(e: Call, args: list[str]) -> str:
 
 def _arithmetic(op: str, args: list[str], types: list[Type], result: Type) -> str:
     if result.kind == "DECIMAL":
-        a, b = (cast(x, t, as_decimal(t), False) for x, t in zip(args, types, strict=True))
+        wide = (as_decimal(types[0]), as_decimal(types[1]))
+        a, b = (cast(x, t, w, False) for x, t, w in zip(args, types, wide, strict=True))
         if op == "/":
-            # DuckDB divides decimals as doubles; Flink gives a DECIMAL of the derived scale.
-            return f"CAST((CAST({a} AS DOUBLE) / nullif(CAST({b} AS DOUBLE), 0)) AS {result.duckdb()})"
+            return quotient(a, b, wide, result)
+        if op == "*":
+            return product(a, b, wide, result)
         if op == "%":
-            return f"CAST(flink_mod({a}, {b}) AS {result.duckdb()})"
+            return remainder(a, b, wide, result) or f"CAST(flink_mod({a}, {b}) AS {result.duckdb()})"
         return f"CAST(({a} {op} {b}) AS {result.duckdb()})"
     a, b = args
     if result.is_integer:

@@ -99,6 +99,13 @@ def _rounded(args: list[str], types: list[Type], result: Type) -> str:
     return f"round({', '.join(args)})" if not types[0].is_integer or len(args) > 1 else args[0]
 
 
+def _split_index(args: list[str], types: list[Type], result: Type) -> str:
+    """With a constant index the split is a common subexpression of all calls over one string."""
+    if args[2].isdigit():
+        return f"str_split({args[0]}, {args[1]})[{int(args[2]) + 1}]"
+    return f"flink_split_index({', '.join(args)})"
+
+
 def _mod(types: list[Type]) -> Type:
     return arithmetic("%", types[0], types[1])
 
@@ -133,7 +140,7 @@ _ALL: tuple[ScalarFunction, ...] = (
     _f("CONCAT", (_S,), _S, lambda a, t, r: "(" + " || ".join(a) + ")", least=1, most=None, example="CONCAT('a', 'b')"),
     _f("||", (_S, _S), _S, "({0} || {1})", example="'a' || 'b'"),
     _f("CONCAT_WS", (_S,), _S, _concat_ws, least=2, most=None, example="CONCAT_WS('-', 'a', 'b')"),
-    _f("SPLIT_INDEX", (_S, _S, _I), _S, "flink_split_index({0}, {1}, {2})", nullable=True,
+    _f("SPLIT_INDEX", (_S, _S, _I), _S, _split_index, nullable=True,
        example="SPLIT_INDEX('a/b/c', '/', 1)"),
     _f("REGEXP_EXTRACT", (_S, _S, _I), _S,
        lambda a, t, r: f"flink_regexp_extract({a[0]}, {a[1]}, {a[2] if len(a) > 2 else 0})", least=2, nullable=True,
