@@ -11,6 +11,7 @@ Processes are forked from a server that has the imports done, so one starts in a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -150,11 +151,14 @@ def _child(arguments: list[str], directory: str, log: str, fault: str | None) ->
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for fd in (1, 2):
         os.dup2(handle, fd)
-    os.environ["PYTHONFAULTHANDLER"] = "1"
+    import faulthandler
+
+    faulthandler.register(signal.SIGUSR1)
     from sqlstream.cli.main import main
     from sqlstream.runtime import faults
 
     faults.arm(fault)
+    Path(log).with_suffix(".ready").touch()
     status = main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -183,10 +187,19 @@ class Run:
     def text(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
+    def signal(self, number: int) -> None:
+        """Sends it once the process is far enough to take it: the fork server's children ignore SIGINT at first."""
+        while number != signal.SIGKILL and self.process.is_alive() and not self.log.with_suffix(".ready").exists():
+            time.sleep(0.005)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid or 0, number)
+
     def wait(self, seconds: float = 120) -> int:
         """Its exit status, negative for a signal. Says what it said when it hangs."""
         self.process.join(seconds)
         if self.process.exitcode is None:
+            os.kill(self.process.pid or 0, signal.SIGUSR1)  # where its threads are
+            time.sleep(0.5)
             self.process.kill()
             self.process.join()
             raise AssertionError(f"still running after {seconds} s: {self.text()}")
@@ -202,7 +215,7 @@ def start(directory: Path, arguments: list[str], fault: str | None = None) -> Ru
     global _started
     _started += 1
     log = directory / f"log-{_started}.txt"
-    process = _SERVER.Process(target=_child, args=(arguments, str(directory), str(log), fault))
+    process = _SERVER.Process(target=_child, args=(arguments, str(directory), str(log), fault), daemon=True)
     process.start()
     return Run(process, log)
 
@@ -409,10 +422,7 @@ def kill_until_done(bench: Bench, name: str, seed: int, most: int, outcome: Outc
             outcome.lives += 1
             life.process.join(seconds)
             if life.process.exitcode is None:
-                try:
-                    os.kill(life.process.pid or 0, number)
-                except ProcessLookupError:
-                    pass
+                life.signal(number)
             status = life.wait()
             if status == 0:
                 break

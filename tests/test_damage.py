@@ -87,7 +87,7 @@ def test_stopped_while_it_catches_up(bench: kill.Bench) -> None:
         for seconds in (0.15, 0.2, 0.3):
             life = kill.start(place, [*ARGUMENTS[:-1], "execution.epoch.max-rows=10"])
             life.process.join(seconds)
-            life.process.terminate()
+            life.signal(signal.SIGTERM)
             assert life.wait() in (143, -signal.SIGTERM), life.text()
         status, said = kill.run(place, ARGUMENTS)
         assert status == 0, said

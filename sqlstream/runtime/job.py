@@ -46,7 +46,7 @@ from sqlstream.runtime.worker import EpochCommand, EpochReport, TaskShare, Worke
 CATCH_UP_ROWS = 262_144
 CATCH_UP_SECONDS = 1.0
 IDLE_WAIT = 0.005, 0.1  # seconds between looks at sources that have nothing: first, and after some time
-DISCOVERY_SECONDS = 1.0
+DISCOVERY_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
