@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import duckdb
 
+from sqlstream.batches import Kind
 from sqlstream.connectors.base import ScanRequest
 from sqlstream.errors import InternalError
 from sqlstream.expressions import Expr
@@ -374,6 +375,17 @@ def source_sql(connection: duckdb.DuckDBPyConnection, proctime: int) -> ScanSql:
         text = f"SELECT {', '.join(items[i] for i in range(len(node.columns)))}"
         if arrival:
             text += ", row_number() OVER () AS _ord"
+        if not node.source.append_only:
+            relation = net_sql(relation, len(stored))
         return f"{text} FROM {relation}"
 
     return scan
+
+
+def net_sql(relation: str, width: int) -> str:
+    """The rows that the changes of a changelog leave: each as often as it was added and not taken back."""
+    columns = ", ".join(f"c{i}" for i in range(width))
+    count = f"CAST(sum(CASE WHEN _op IN ({Kind.INSERT:d}, {Kind.UPDATE_AFTER:d}) THEN 1 ELSE -1 END) AS BIGINT) AS _n"
+    if not columns:
+        return f"(SELECT unnest(range(_n)) FROM (SELECT {count} FROM {relation}))"
+    return f"(SELECT {columns}, unnest(range(_n)) FROM (SELECT {columns}, {count} FROM {relation} GROUP BY {columns}))"
