@@ -44,7 +44,7 @@ ROWID = TypeObject("ROWID")
 
 
 class Warning(Exception):
-    pass
+    """Something that may be lost, such as truncated data."""
 
 
 class Error(Exception):
@@ -54,35 +54,35 @@ class Error(Exception):
 
 
 class InterfaceError(Error):
-    pass
+    """The module is used wrongly."""
 
 
 class DatabaseError(Error):
-    pass
+    """Something about the statement or its run."""
 
 
 class DataError(DatabaseError):
-    pass
+    """A value or record is malformed."""
 
 
 class OperationalError(DatabaseError):
-    pass
+    """The run failed: I/O, a full disk, a lost file."""
 
 
 class IntegrityError(DatabaseError):
-    pass
+    """A constraint does not hold."""
 
 
 class InternalError(DatabaseError):
-    pass
+    """A bug in sqlstream."""
 
 
 class ProgrammingError(DatabaseError):
-    pass
+    """The statement is wrong."""
 
 
 class NotSupportedError(DatabaseError):
-    pass
+    """The statement is right and cannot be run so."""
 
 
 # The first one that fits.

@@ -79,47 +79,47 @@ class SqlStreamError(Exception):
 
 
 class UserError(SqlStreamError):
-    pass
+    """The SQL, an option or an input is wrong."""
 
 
 class ParseError(UserError):
-    pass
+    """The text is not SQL."""
 
 
 class BindError(UserError):
-    pass
+    """A name, a type or an argument is wrong."""
 
 
 class NotSupported(UserError):
-    pass
+    """Correct SQL that cannot be run so; always with a hint."""
 
 
 class OptionError(UserError):
-    pass
+    """An unknown option, or a bad value."""
 
 
 class DataError(UserError):
-    pass
+    """A record, file or value is malformed."""
 
 
 class RunError(SqlStreamError):
-    pass
+    """The run failed."""
 
 
 class CheckpointError(RunError):
-    pass
+    """A checkpoint cannot be written or read."""
 
 
 class JobLocked(RunError):
-    pass
+    """Another process runs this job."""
 
 
 class Canceled(RunError):
-    pass
+    """The user stopped it."""
 
 
 class InternalError(SqlStreamError):
-    pass
+    """A bug in sqlstream."""
 
 
 def did_you_mean(name: str, known: Iterable[str], what: str = "known") -> str:

@@ -12,6 +12,7 @@ are understood, so that `--version` and usage errors answer at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -52,11 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def leave_stdout() -> None:
     """After a broken pipe: gives standard output another end, so that Python's flush at exit does not fail."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -29,7 +30,7 @@ _ENOUGH = 1024  # rows that a table's first widths are taken from
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-class Output:
+class Output(ABC):
     """One result's rows: `begin`, any number of `rows`, `end` unless an error ended them, and always `close`."""
 
     def __init__(self, result: Result, terminal: Terminal, zone: str) -> None:
@@ -58,8 +59,8 @@ class Output:
             )
         self._write(batch)
 
-    def _write(self, batch: pa.RecordBatch) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _write(self, batch: pa.RecordBatch) -> None: ...
 
     def end(self) -> None: ...
 

@@ -34,7 +34,7 @@ def first_error(source: Source, request: ScanRequest) -> SqlStreamError | None:
     """The error that reading all splits of `source` ends with, if it does."""
     try:
         for _ in _read(source, source.splits(), request):
-            pass
+            continue
     except SqlStreamError as e:
         return e
     return None
