@@ -45,7 +45,8 @@ class Output(ABC):
         self._shown = result.schema
         self.count = 0
 
-    def begin(self) -> None: ...
+    def begin(self) -> None:  # noqa: B027  # most forms have nothing to do
+        """Before the first row."""
 
     def rows(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         """Writes a batch; `kinds` None means that all are inserts."""
@@ -62,9 +63,11 @@ class Output(ABC):
     @abstractmethod
     def _write(self, batch: pa.RecordBatch) -> None: ...
 
-    def end(self) -> None: ...
+    def end(self) -> None:  # noqa: B027
+        """After the last row."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:  # noqa: B027
+        """Always last."""
 
 
 class Lines(Output):
