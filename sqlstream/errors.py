@@ -22,6 +22,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sqlstream.secrets import redacted
+
 
 @dataclass(frozen=True)
 class Position:
@@ -45,6 +47,7 @@ class SqlStreamError(Exception):
         sql: str | None = None,
         source: str | None = None,
     ) -> None:
+        message = redacted(message)
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -69,7 +72,7 @@ class SqlStreamError(Exception):
         if self.position is not None and self.sql is not None:
             text = self.sql.splitlines()
             if 1 <= self.position.line <= len(text):
-                row = text[self.position.line - 1].replace("\t", " ")
+                row = redacted(text[self.position.line - 1].replace("\t", " "), aligned=True)
                 start = max(0, self.position.column - 80)
                 lines.append("  " + row[start : start + 120])
                 lines.append("  " + " " * (self.position.column - 1 - start) + "^")

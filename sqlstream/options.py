@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlstream.errors import OptionError, did_you_mean
+from sqlstream.secrets import HIDDEN_VALUE as HIDDEN_VALUE
+from sqlstream.secrets import is_secret as is_secret
+from sqlstream.secrets import redacted
 
 _DURATION = {
     "": 1_000, "ms": 1_000, "milli": 1_000, "millis": 1_000, "millisecond": 1_000, "milliseconds": 1_000,
@@ -22,8 +25,6 @@ _DURATION = {
     "d": 86_400_000_000, "day": 86_400_000_000, "days": 86_400_000_000,
 }  # fmt: skip
 _MEMORY = {"": 1, "b": 1, "bytes": 1, "k": 2**10, "kb": 2**10, "m": 2**20, "mb": 2**20, "g": 2**30, "gb": 2**30}
-_SECRET = re.compile(r"password|passwd|secret|token|credential|api[-_.]?key|access[-_.]?key|private[-_.]?key|sasl\.jaas", re.I)
-HIDDEN_VALUE = "******"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class Option:
             m = re.fullmatch(r"(\d+)\s*([a-zA-Zµ]*)", t)
             units = _DURATION if self.kind == "duration" else _MEMORY
             if not m or m.group(2).lower() not in units:
-                raise self._bad(text, "a duration such as '10 s'" if self.kind == "duration" else "a size such as '64 mb'", where)
+                raise self._bad(
+                    text, "a duration such as '10 s'" if self.kind == "duration" else "a size such as '64 mb'", where
+                )
             value = int(m.group(1)) * units[m.group(2).lower()]
         else:
             try:
@@ -78,14 +81,9 @@ class Option:
         return OptionError(f"{where} '{self.key}': expected {expected}, not '{shown}'")
 
 
-def is_secret(key: str) -> bool:
-    """Whether the value of option `key` must never be shown."""
-    return _SECRET.search(key) is not None
-
-
 def shown(options: Mapping[str, str]) -> dict[str, str]:
     """Options as they may be printed: secrets hidden."""
-    return {k: HIDDEN_VALUE if is_secret(k) else v for k, v in options.items()}
+    return {k: HIDDEN_VALUE if is_secret(k) else redacted(v) for k, v in options.items()}
 
 
 def find(known: Iterable[Option], key: str) -> Option | None:

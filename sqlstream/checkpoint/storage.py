@@ -80,6 +80,8 @@ class CheckpointStorage:
                 f"cannot use {self.url} for checkpoints: {e}",
                 hint="install the fsspec implementation of that protocol, such as s3fs or gcsfs",
             ) from e
+        except Exception as e:  # some connect at once
+            raise CheckpointError(f"cannot use {self.url} for checkpoints: {getattr(e, 'strerror', None) or e}") from e
         self.is_local = isinstance(self.fs, LocalFileSystem)
         if self.is_local:
             self.root = os.path.abspath(self.root)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+# Messages quote names and records: what would move the cursor or turn the writing direction is shown as an escape.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CLEAR = "\r\x1b[K"
 _RED, _PLAIN = "\x1b[31;1m", "\x1b[0m"
 
@@ -54,13 +57,16 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """A message: one line on standard error. A standard error that is closed is nobody's problem."""
-        with self._cleared(), contextlib.suppress(OSError, ValueError):
-            self.err.write(text + "\n")
-            self.err.flush()
+        self._say("", text)
 
     def error(self, text: str) -> None:
         prefix = f"{_RED}error:{_PLAIN} " if self._colours else "error: "
-        self.say(prefix + text)
+        self._say(prefix, text)
+
+    def _say(self, prefix: str, text: str) -> None:
+        with self._cleared(), contextlib.suppress(OSError, ValueError):
+            self.err.write(prefix + _CONTROL.sub(lambda m: repr(m.group())[1:-1], text) + "\n")
+            self.err.flush()
 
     def progress(self, text: str) -> None:
         """Draws the progress line anew, cut to the width of the terminal; "" takes it away."""

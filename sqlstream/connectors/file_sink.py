@@ -24,6 +24,7 @@ from sqlstream.connectors.base import Sink, SinkCommitter, SinkTask, SinkWriter,
 from sqlstream.connectors.paths import filesystem, is_local
 from sqlstream.errors import RunError
 from sqlstream.formats.base import Encoder, Format, Part
+from sqlstream.secrets import redacted
 
 STAGING = "_staging"
 ENCODE_ROWS = 32_768  # rows gathered before they are encoded: small batches cost as much as large ones
@@ -147,7 +148,8 @@ class FileWriter(SinkWriter):
         out = []
         for n, staged in enumerate(self._closed):
             name = f"part-{safe(self._task.job)}-{safe(self._task.run)}-{self._task.subtask}-{checkpoint}-{n}"
-            out.append({"staged": staged, "final": self._store.path(f"{name}.{self._extension}")})
+            final = self._store.path(f"{name}.{self._extension}")
+            out.append({"staged": redacted(staged), "final": redacted(final)})
         self._closed = []
         return out
 
@@ -230,7 +232,7 @@ class FileCommitter(SinkCommitter):
         for c in committables:
             try:
                 with reported(c["final"], "publish the file"):
-                    self._store.publish(c["staged"], c["final"])
+                    self._store.publish(self._own(c["staged"]), self._own(c["final"]))
             except RunError as e:
                 if isinstance(e.__cause__, FileNotFoundError):
                     raise RunError(
@@ -239,6 +241,11 @@ class FileCommitter(SinkCommitter):
                     ) from e
                 raise
 
+    def _own(self, path: str) -> str:
+        """A path of a committable, which goes into manifests, with the password that the sink's own path has."""
+        shown = redacted(self._store.root)
+        return self._store.root + path[len(shown) :] if path.startswith(shown) else path
+
     def published(self, after: int) -> list[str]:
         name = re.compile(re.escape(f"part-{safe(self._task.job)}-{safe(self._task.run)}-") + r"\d+-(\d+)-\d+\..*")
         with reported(self._store.root, "list the directory"):
@@ -246,7 +253,7 @@ class FileCommitter(SinkCommitter):
         return [self._store.path(n) for m, n in found if int(m[1]) > after]
 
     def clean(self, keep: list[dict[str, Any]]) -> None:
-        kept = {c["staged"] for c in keep}
+        kept = {self._own(c["staged"]) for c in keep}
         with reported(self._staging, "remove staged files"):
             for name in self._store.names(self._staging):
                 path = f"{self._staging}/{name}"

@@ -53,6 +53,8 @@ def filesystem(path: str) -> tuple[Any, str]:
         raise OptionError(
             f"path '{path}': {e}", hint="install the package that serves this scheme, e.g. s3fs for s3://"
         ) from e
+    except OSError as e:  # some connect at once
+        raise RunError(f"path '{path}' cannot be reached: {e.strerror or e}") from e
 
 
 def find_files(path: str) -> list[FileEntry]:

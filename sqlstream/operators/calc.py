@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from sqlstream.batches import Delta
+from sqlstream.errors import DataError
 from sqlstream.expressions import Column, Expr
 from sqlstream.functions.render import to_duckdb
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
@@ -61,7 +62,10 @@ class CalcOperator(Operator):
         return Delta([b for b in out if b.num_rows], delta.time)
 
     def _apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        made = self._evaluator.run(batch) if self._evaluator is not None else None
+        try:
+            made = self._evaluator.run(batch) if self._evaluator is not None else None
+        except DataError as error:
+            raise self._explained(error, batch) from None
         if self._filtered:
             assert made is not None
             return pa.RecordBatch.from_arrays(
@@ -78,9 +82,33 @@ class CalcOperator(Operator):
         arrays += [batch.column(h) for h in self.node.traits.hidden]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
+    def _explained(self, error: DataError, batch: pa.RecordBatch) -> DataError:
+        """The error with the expression that raised it: each is tried alone."""
+        zone = self.context.time_zone
+        where = None if self.node.condition is None else to_duckdb(self.node.condition)
+        parts: list[tuple[str, str, str | None]] = []
+        if where is not None:
+            parts.append((f"WHERE {shortened(self.node.condition)}", "1", where))
+        for x, c in zip(self.node.exprs, self.node.output, strict=True):
+            parts.append((f"column '{c.name}' = {shortened(x)}", to_duckdb(x), where))
+        for label, sql, condition in parts:
+            evaluator = Evaluator([("c0", sql)], condition, zone)
+            try:
+                evaluator.run(batch)
+            except DataError as e:
+                return DataError(f"{label}: {e.message}", hint=e.hint)
+            finally:
+                evaluator.close()
+        return error
+
     def close(self) -> None:
         if self._evaluator is not None:
             self._evaluator.close()
+
+
+def shortened(e: object) -> str:
+    text = str(e)
+    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def _typed(array: pa.Array, to: pa.DataType) -> pa.Array:

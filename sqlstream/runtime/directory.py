@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sqlstream.checkpoint.lock import JobLock
-from sqlstream.errors import CheckpointError, RunError
+from sqlstream.errors import CheckpointError, OptionError, RunError
+from sqlstream.secrets import redacted
 
 STATE_FILE = "job.json"
 MANIFEST_FILE = "manifest.json"
@@ -118,7 +119,12 @@ class JobDirectory:
 
     def new_run(self) -> JobState:
         run = uuid.uuid4().hex[:8]
-        return JobState(self.job, run, "RUNNING", f"{self.checkpoints}/runs/{run}")
+        return JobState(self.job, run, "RUNNING", redacted(f"{self.checkpoints}/runs/{run}"))
+
+    def place(self, state: JobState) -> str:
+        """Where the run's checkpoints are, with the password that the file does not have."""
+        now = f"{self.checkpoints}/runs/{state.run}"
+        return now if redacted(now) == state.checkpoints else state.checkpoints
 
 
 def locate(name: str | None, checkpoint_dir: str | None, ordinal: int, root: str = ".") -> tuple[str, Path, str] | None:
@@ -128,6 +134,8 @@ def locate(name: str | None, checkpoint_dir: str | None, ordinal: int, root: str
     """
     if name is None and checkpoint_dir is None:
         return None
+    if name is not None and not name.strip():
+        raise OptionError("option 'pipeline.name' is empty", hint="RESET 'pipeline.name' makes the job nameless")
     suffix = "" if ordinal == 0 else f"-{ordinal + 1}"
     if name is not None:
         job = safe_name(name) + suffix

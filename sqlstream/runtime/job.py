@@ -155,7 +155,7 @@ class Job:
             state = before if before is not None and not self.fresh else self.directory.new_run()
             self._run_state = state
             run = state.run
-            storage = CheckpointStorage(state.checkpoints)
+            storage = CheckpointStorage(self.directory.place(state))
             self._coordinator = CheckpointCoordinator(
                 storage, f"{state.job}/{run}", retained=o.retained, clock=self.clock, cache=cache
             )

@@ -21,8 +21,9 @@ from sqlstream.checkpoint.storage import CheckpointStorage
 from sqlstream.checkpoint.writer import Pending, StateShard
 from sqlstream.clock import Clock
 from sqlstream.connectors.base import SinkTask
-from sqlstream.errors import InternalError
+from sqlstream.errors import DataError, InternalError
 from sqlstream.operators.base import Operator, OperatorContext
+from sqlstream.operators.calc import Calc, shortened
 from sqlstream.operators.exchange import Exchange, partition
 from sqlstream.operators.sink import Collect, CollectOperator, Receive, Sink, SinkOperator
 from sqlstream.operators.source_scan import ScanTask, SourceScan, SplitState
@@ -228,7 +229,7 @@ class Worker:
                 parts = partition(node, inputs_now[0], self.settings.parallelism)
                 made = self.channels.exchange(i, self.subtask, parts, inputs_now[0].time)
             else:
-                made = self.operators[i].step(inputs_now)
+                made = self._step(i, inputs_now)
             metrics.seconds += walltime.perf_counter() - started
             metrics.rows_in += sum(d.num_rows for d in inputs_now)
             metrics.rows_out += made.num_rows
@@ -248,6 +249,15 @@ class Worker:
         if command.checkpoint is not None:
             report.share = self.share(command.checkpoint, ended and self.settings.parallelism == 1)
         return report
+
+    def _step(self, i: int, inputs: list[Delta]) -> Delta:
+        node = self.graph.nodes[i]
+        try:
+            return self.operators[i].step(inputs)
+        except DataError as e:
+            if isinstance(node, (Sink, Calc)):  # these say themselves where it was
+                raise
+            raise DataError(f"{e.message}, in {node.name}({shortened(node.details())})", hint=e.hint) from e
 
     def _read(self, command: EpochCommand) -> int:
         """Reads from the splits, the one with the lowest watermark first, so that none runs far ahead."""
@@ -269,7 +279,9 @@ class Worker:
             if choice is None:
                 break
             (mark, _), scan, split = choice
-            held = min(command.slowest, *(s.watermark for x in self.scans.values() for s in x.candidates() if not s.idle), END)
+            held = min(
+                command.slowest, *(s.watermark for x in self.scans.values() for s in x.candidates() if not s.idle), END
+            )
             if self.settings.max_drift and mark > held + self.settings.max_drift:
                 break  # the slowest split has nothing now: the others wait for it
             got = scan.read(split, min(chunk, command.max_rows - total))
