@@ -10,7 +10,7 @@ def knows_arrival(node: nodes.Node) -> bool:
     if isinstance(node, nodes.Scan):
         return node.source.append_only  # where rows are taken back, the place of one says nothing
     if isinstance(node, nodes.Window):
-        return node.spec.kind != "SESSION" and knows_arrival(node.input)
+        return knows_arrival(node.input)
     if isinstance(node, (nodes.Project, nodes.Filter, nodes.LookupJoin)):
         return knows_arrival(node.inputs[0])
     return False
