@@ -10,6 +10,7 @@ SQLSTREAM_EXAMPLES=2000 for more; SQLSTREAM_SEED repeats a run, and one example 
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,11 +18,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from harness import generator, rows
+from harness import generator, rows, ways
 from harness.seed import random_of, said
 
 from sqlstream import duck
 from sqlstream.batch.render import BatchRenderer
+from sqlstream.batches import END
 from sqlstream.operators.target import Target
 from sqlstream.optimize import optimize
 from sqlstream.plan import nodes
@@ -95,24 +97,52 @@ def consumed(job: Job) -> dict[int, int]:
     return {s.split.number: s.rows for w in job._workers for scan in w.scans.values() for s in scan.splits}
 
 
-@pytest.mark.parametrize("example", range(EXAMPLES))
-def test_every_epoch(example: int, tmp_path: Path) -> None:
-    rng = random_of("epochs", example)
-    data = generator.data(rng)
-    text = generator.Queries(rng).query(rng.choice([0, 0, 1, 1, 2]))
-    data.write(tmp_path / "t")
-    parallelism = rng.choice([1, 1, 3])
+@dataclass(frozen=True)
+class Example:
+    """A generated query over a generated input; `random` is for what is left to choose."""
+
+    number: int
+    random: random.Random
+    data: generator.Data
+    text: generator.Text
+    directory: Path
+
+    @staticmethod
+    def of(number: int, kind: str, directory: Path) -> Example:
+        rng = random_of(kind, number)
+        data = generator.data(rng)
+        text = generator.Queries(rng).query(rng.choice([0, 0, 1, 1, 2]))
+        data.write(directory / "t")
+        return Example(number, rng, data, text, directory)
+
+    @property
+    def setup(self) -> tuple[str, ...]:
+        return tuple(self.data.setup(self.directory / "t"))
+
+    def session(self, options: dict[str, str]) -> Session:
+        return ways.Case(self.setup, "").session(self.directory, options)
+
+    def oracle(self) -> Oracle:
+        return Oracle.over(self.data, optimize(plan_of(self.session({}), self.text.oracle)))
+
+    def explained(self, e: AssertionError) -> AssertionError:
+        shown = "\n".join(f"split {i}: {r.json()}" for i, s in enumerate(self.data.splits) for r in s)
+        where = f"example {self.number}, delay {self.data.delay} s"
+        return AssertionError(said(f"{where}: {e}\n{self.text.stream}\n{shown}"))
+
+
+@pytest.mark.parametrize("number", range(EXAMPLES))
+def test_every_epoch(number: int, tmp_path: Path) -> None:
+    example = Example.of(number, "epochs", tmp_path)
+    rng = example.random
     options = {
         "execution.runtime-mode": "streaming",
-        "parallelism.default": str(parallelism),
+        "parallelism.default": str(rng.choice([1, 1, 3])),
         "execution.epoch.max-rows": str(rng.choice([1, 4, 12])),
         "execution.epoch.random-seed": str(rng.randrange(1, 2**31)),
     }
-    session = Session(None, options, str(tmp_path))
-    for statement in data.setup(tmp_path / "t"):
-        for _ in session.execute(statement):
-            pass
-    oracle = Oracle.over(data, optimize(plan_of(session, text.oracle)))
+    session = example.session(options)
+    oracle = example.oracle()
     epochs = 0
 
     def check(job: Job, fold: rows.Fold, progress: Progress) -> None:
@@ -122,15 +152,31 @@ def test_every_epoch(example: int, tmp_path: Path) -> None:
         expected = oracle.answer(at, progress.watermark)
         difference = rows.difference(fold.rows, expected, fold.schema)
         assert difference is None, (
-            f"epoch {progress.epoch}, rows of each split {at}, watermark {progress.watermark}: {difference}"
+            f"{options}, epoch {progress.epoch}, rows of each split {at}, watermark {progress.watermark}: {difference}"
         )
 
     try:
-        run(session, plan_of(session, text.stream), check)
+        run(session, plan_of(session, example.text.stream), check)
     except AssertionError as e:
-        shown = "\n".join(f"split {i}: {r.json()}" for i, s in enumerate(data.splits) for r in s)
-        where = f"example {example}, parallelism {parallelism}, delay {data.delay} s"
-        raise AssertionError(said(f"{where}: {e}\n{text.stream}\n{shown}")) from None
+        raise example.explained(e) from None
     finally:
         oracle.con.close()
     assert epochs
+
+
+@pytest.mark.parametrize("number", range(EXAMPLES // 2))
+def test_stopped_and_restored(number: int, tmp_path: Path) -> None:
+    """The same kind of queries as jobs that are stopped after an epoch and restored at another parallelism."""
+    example = Example.of(number, "restored", tmp_path)
+    oracle = example.oracle()
+    try:
+        sizes = {i: len(s) for i, s in enumerate(example.data.splits)}
+        expected = oracle.answer(sizes, END)
+        case = ways.Case(example.setup, example.text.stream, 12)
+        answer = ways.restored(case, tmp_path, example.random)
+        difference = rows.difference(answer.fold.rows, expected, answer.schema)
+        assert difference is None, difference
+    except AssertionError as e:
+        raise example.explained(e) from None
+    finally:
+        oracle.con.close()

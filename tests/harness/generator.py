@@ -125,6 +125,7 @@ class Queries:
             [
                 self.rows, self.grouped, self.grouped, self.window, self.window, self.session, self.over, self.over_changes,
                 self.interval_join, self.rows_join, self.deduplicate, self.window_join, self.aggregates_join, self.exists,
+                self.window_of_windows,
             ]
         )()  # fmt: skip
 
@@ -137,7 +138,8 @@ class Queries:
         """An aggregate of rows, BIGINT."""
         f = self.rng.choice(
             ["COUNT(*)", "COUNT({})", "SUM({})", "MIN({})", "MAX({})", "AVG({})", "COUNT(DISTINCT {})", "SUM({}) FILTER (WHERE id > 4)",
-             "SUM(DISTINCT {})", "COUNT(*) FILTER (WHERE {} > 2)", "MAX(CHAR_LENGTH(k))"]
+             "SUM(DISTINCT {})", "COUNT(*) FILTER (WHERE {} > 2)", "MAX(CHAR_LENGTH(k))", "APPROX_COUNT_DISTINCT({})",
+             "FIRST_VALUE({})", "LAST_VALUE({})", "CHAR_LENGTH(LISTAGG(CAST({} AS STRING), '--'))"]
         )  # fmt: skip
         return f"CAST({f.replace('{}', column)} AS BIGINT)"
 
@@ -178,6 +180,14 @@ class Queries:
 
     def window(self) -> Text:
         return self.windows(self.base(), self.rng.random() < 0.7).wrapped("SELECT a, b, c FROM {} AS w")
+
+    def window_of_windows(self) -> Text:
+        """Two stages, closed together."""
+        inner = self.windows(self.base())
+        return inner.wrapped(
+            "SELECT CAST(window_start AS STRING) AS a, CAST(SUM(b) AS BIGINT) AS b, CAST(COUNT(DISTINCT c) AS BIGINT) AS c "
+            "FROM {} AS w GROUP BY window_start, window_end"
+        )
 
     def window_join(self) -> Text:
         kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
