@@ -21,6 +21,9 @@ MACROS = (
     "flink_div(a, b) AS CASE WHEN b = 0 THEN error('division by zero') ELSE a // b END",
     "flink_mod(a, b) AS CASE WHEN b = 0 THEN error('division by zero') ELSE a % b END",
     "flink_regexp_extract(s, p, g) AS CASE WHEN regexp_matches(s, p) THEN regexp_extract(s, p, g) END",
+    "flink_substring(s, p, n) AS CASE WHEN n < 0 THEN NULL WHEN length(s) + p < 0 THEN '' ELSE substring(s, CASE WHEN p = 0 THEN 1 ELSE p END, n) END",
+    "flink_json_value(j, p) AS CASE WHEN json_valid(j) THEN CASE WHEN json_type(j, p) NOT IN ('ARRAY', 'OBJECT') THEN json_extract_string(j, p) END END",
+    "flink_json_exists(j, p) AS CASE WHEN json_valid(j) THEN json_exists(j, p) WHEN j IS NOT NULL THEN FALSE END",
     "flink_split_index(s, sep, i) AS CASE WHEN i >= 0 THEN str_split(s, sep)[i + 1] END",
 )
 

@@ -70,6 +70,20 @@ def to_timestamp(args: list[str], types: list[Type], result: Type) -> str:
     return f"date_trunc('milliseconds', try_strptime({args[0]}, {pattern}))"
 
 
+def unix_timestamp(args: list[str], types: list[Type], result: Type) -> str:
+    """Seconds since 1970 of a text that is in the session's zone."""
+    time = f"CAST({args[0]} AS TIMESTAMP)"
+    if len(args) > 1:
+        time = f"strptime({args[0]}, {_quoted(strftime_pattern(_literal(args[1], 'UNIX_TIMESTAMP')))})"
+    return f"CAST(floor(epoch(CAST({time} AS TIMESTAMPTZ))) AS BIGINT)"
+
+
+def from_unixtime(args: list[str], types: list[Type], result: Type) -> str:
+    """In the session's zone."""
+    pattern = strftime_pattern(_literal(args[1], "FROM_UNIXTIME") if len(args) > 1 else "yyyy-MM-dd HH:mm:ss")
+    return f"strftime(CAST(make_timestamptz({args[0]} * 1000000) AS TIMESTAMP), {_quoted(pattern)})"
+
+
 def to_timestamp_ltz(args: list[str], types: list[Type], result: Type) -> str:
     if len(args) == 1 or args[1] == "3":
         return f"make_timestamptz({args[0]} * 1000)"

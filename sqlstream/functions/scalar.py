@@ -8,6 +8,7 @@ compile from here. Adding a function is one line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -96,7 +97,87 @@ def _concat_ws(args: list[str], types: list[Type], result: Type) -> str:
 
 
 def _rounded(args: list[str], types: list[Type], result: Type) -> str:
-    return f"round({', '.join(args)})" if not types[0].is_integer or len(args) > 1 else args[0]
+    if types[0].is_integer and len(args) == 1:
+        return args[0]
+    if types[0].kind != "DECIMAL":
+        return f"round({', '.join(args)})"
+    if result.null() == types[0].null():
+        return args[0]  # it has no more digits than are asked for
+    # 9.99 to one digit is 10.0: a digit more
+    wide = Type("DECIMAL", min(38, (types[0].precision or 10) + 1), types[0].scale)
+    return f"CAST(round(CAST({args[0]} AS {wide.duckdb()}), {args[1] if len(args) > 1 else 0}) AS {result.duckdb()})"
+
+
+def rounded_type(t: Type, places: int) -> Type:
+    """Flink's type of ROUND(DECIMAL, places)."""
+    precision, scale = t.precision or 10, t.scale or 0
+    if places >= scale:
+        return t
+    kept = max(places, 0)
+    return Type("DECIMAL", min(38, 1 + precision - scale + kept), kept, nullable=t.nullable)
+
+
+def _substring(args: list[str], types: list[Type], result: Type) -> str:
+    """Flink: position 0 is the first character, one before the text gives '', a negative length NULL."""
+    if all(a.isdigit() and a != "0" for a in args[1:]):
+        return f"substring({', '.join(args)})"
+    return f"flink_substring({args[0]}, {args[1]}, {args[2] if len(args) > 2 else 2147483647})"
+
+
+def _padded(name: str) -> Template:
+    """No padding, or a negative length: NULL."""
+
+    def sql(args: list[str], types: list[Type], result: Type) -> str:
+        call = f"{name}({', '.join(args)})"
+        if args[1].isdigit() and args[2][:1] == "'" and args[2] != "''":
+            return call
+        return f"CASE WHEN {args[1]} >= 0 AND {args[2]} <> '' THEN {call} END"
+
+    return sql
+
+
+def _constant(sql: str) -> str | None:
+    """The text of a string literal."""
+    if re.fullmatch(r"'(?:[^']|'')*'", sql) is None:
+        return None
+    return sql[1:-1].replace("''", "'")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _regexp_replace(args: list[str], types: list[Type], result: Type) -> str:
+    """A constant replacement as RE2 has it: Java's $1 is \\1, and a backslash takes the next character as it is."""
+    text = _constant(args[2])
+    if text is not None:
+
+        def one(m: re.Match[str]) -> str:
+            plain = m[0][1:] if m[0][0] == "\\" else None
+            return "\\" + m[0][1:] if plain is None else "\\\\" if plain == "\\" else plain
+
+        args = [*args[:2], _quoted(re.sub(r"\\.|\$\d", one, text))]
+    return f"regexp_replace({', '.join(args)}, 'g')"
+
+
+def _json(macro: str) -> Template:
+    """JSON functions; the path in DuckDB's form: no mode before it, fields in brackets after a point."""
+
+    def sql(args: list[str], types: list[Type], result: Type) -> str:
+        path = _constant(args[1])
+        if path is not None:
+            path = re.sub(r"^\s*(?:lax|strict)\s+", "", path)
+            args = [args[0], _quoted(re.sub(r"\['([^']*)'\]", r'."\1"', path))]
+        return f"{macro}({', '.join(args)})"
+
+    return sql
+
+
+# Words are runs of ASCII letters and digits.
+_INITCAP = (
+    "CASE WHEN {0} = '' THEN '' ELSE list_aggregate(list_transform(regexp_extract_all({0}, '[A-Za-z0-9]+|[^A-Za-z0-9]+'), "
+    "lambda x: upper(left(x, 1)) || lower(x[2:])), 'string_agg', '') END"
+)
 
 
 def _split_index(args: list[str], types: list[Type], result: Type) -> str:
@@ -135,8 +216,8 @@ _ALL: tuple[ScalarFunction, ...] = (
     _f("CHARACTER_LENGTH", (_S,), INT, "CAST(length({0}) AS INTEGER)", example="CHARACTER_LENGTH('abc')"),
     _f("OCTET_LENGTH", (_S,), INT, "CAST(strlen({0}) AS INTEGER)", example="OCTET_LENGTH('añb')"),
     _f("REPLACE", (_S, _S, _S), _S, "replace({0}, {1}, {2})", example="REPLACE('hello', 'l', 'L')"),
-    _f("SUBSTRING", (_S, _I, _I), _S, "substring({all})", least=2, example="SUBSTRING('hello', 2, 3)"),
-    _f("SUBSTR", (_S, _I, _I), _S, "substring({all})", least=2, example="SUBSTR('hello', 2, 3)"),
+    _f("SUBSTRING", (_S, _I, _I), _S, _substring, least=2, example="SUBSTRING('hello', 2, 3)"),
+    _f("SUBSTR", (_S, _I, _I), _S, _substring, least=2, example="SUBSTR('hello', 2, 3)"),
     _f("CONCAT", (_S,), _S, lambda a, t, r: "(" + " || ".join(a) + ")", least=1, most=None, example="CONCAT('a', 'b')"),
     _f("||", (_S, _S), _S, "({0} || {1})", example="'a' || 'b'"),
     _f("CONCAT_WS", (_S,), _S, _concat_ws, least=2, most=None, example="CONCAT_WS('-', 'a', 'b')"),
@@ -145,12 +226,12 @@ _ALL: tuple[ScalarFunction, ...] = (
     _f("REGEXP_EXTRACT", (_S, _S, _I), _S,
        lambda a, t, r: f"flink_regexp_extract({a[0]}, {a[1]}, {a[2] if len(a) > 2 else 0})", least=2, nullable=True,
        example="REGEXP_EXTRACT('foothebar', 'foo(.*?)(bar)', 2)"),
-    _f("REGEXP_REPLACE", (_S, _S, _S), _S, "regexp_replace({0}, {1}, {2}, 'g')", example="REGEXP_REPLACE('foobar', 'oo|ar', '')"),
+    _f("REGEXP_REPLACE", (_S, _S, _S), _S, _regexp_replace, example="REGEXP_REPLACE('foobar', 'oo|ar', '')"),
     _f("REGEXP", (_S, _S), BOOLEAN, "regexp_matches({0}, {1})", example="REGEXP('foobar', 'o+b')"),
     _f("LEFT", (_S, _I), _S, "left({0}, greatest({1}, 0))", example="LEFT('hello', 2)"),
     _f("RIGHT", (_S, _I), _S, "right({0}, greatest({1}, 0))", example="RIGHT('hello', 2)"),
-    _f("LPAD", (_S, _I, _S), _S, "lpad({0}, {1}, {2})", example="LPAD('hi', 4, '??')"),
-    _f("RPAD", (_S, _I, _S), _S, "rpad({0}, {1}, {2})", example="RPAD('hi', 4, '??')"),
+    _f("LPAD", (_S, _I, _S), _S, _padded("lpad"), nullable=True, example="LPAD('hi', 4, '??')"),
+    _f("RPAD", (_S, _I, _S), _S, _padded("rpad"), nullable=True, example="RPAD('hi', 4, '??')"),
     _f("REPEAT", (_S, _I), _S, "repeat({0}, {1})", example="REPEAT('ab', 3)"),
     _f("REVERSE", (_S,), _S, "reverse({0})", example="REVERSE('abc')"),
     _f("TRIM", (_S, _S), _S, lambda a, t, r: f"trim({a[0]}, {a[1] if len(a) > 1 else chr(39) + ' ' + chr(39)})", least=1,
@@ -164,7 +245,7 @@ _ALL: tuple[ScalarFunction, ...] = (
     _f("LOCATE", (_S, _S), INT, "CAST(instr({1}, {0}) AS INTEGER)", example="LOCATE('l', 'hello')"),
     _f("ASCII", (_S,), INT, "ascii({0})", example="ASCII('a')"),
     _f("CHR", (_B,), _S, "chr(CAST({0} % 256 AS INTEGER))", example="CHR(97)"),
-    _f("INITCAP", (_S,), _S, "list_aggregate(list_transform(str_split({0}, ' '), lambda x: upper(left(x, 1)) || lower(x[2:])), 'string_agg', ' ')",
+    _f("INITCAP", (_S,), _S, _INITCAP,
        example="INITCAP('hello wORLD')"),
     _f("MD5", (_S,), _S, "md5({0})", example="MD5('abc')"),
     _f("SHA256", (_S,), _S, "sha256({0})", example="SHA256('abc')"),
@@ -175,8 +256,8 @@ _ALL: tuple[ScalarFunction, ...] = (
     _f("LIKE", (_S, _S), BOOLEAN, "({0} LIKE {1})", example="'hello' LIKE 'h%'"),
     _f("LIKE_ESCAPE", (_S, _S, _S), BOOLEAN, "({0} LIKE {1} ESCAPE {2})"),
     _f("SIMILAR TO", (_S, _S), BOOLEAN, "({0} SIMILAR TO {1})"),
-    _f("JSON_VALUE", (_S, _S), _S, "json_extract_string({0}, {1})", nullable=True, example="JSON_VALUE('{\"a\": 1}', '$.a')"),
-    _f("JSON_EXISTS", (_S, _S), BOOLEAN, "json_exists({0}, {1})", example="JSON_EXISTS('{\"a\": 1}', '$.a')"),
+    _f("JSON_VALUE", (_S, _S), _S, _json("flink_json_value"), nullable=True, example="JSON_VALUE('{\"a\": 1}', '$.a')"),
+    _f("JSON_EXISTS", (_S, _S), BOOLEAN, _json("flink_json_exists"), example="JSON_EXISTS('{\"a\": 1}', '$.a')"),
     # numbers
     _f("ABS", (None,), _number, "abs({0})", example="ABS(-3)"),
     _f("MOD", (None, None), _mod, _mod_sql, example="MOD(-7, 3)"),
@@ -184,7 +265,7 @@ _ALL: tuple[ScalarFunction, ...] = (
     _f("CEILING", (None,), _whole, lambda a, t, r: a[0] if t[0].is_integer else f"ceil({a[0]})", example="CEILING(1.2)"),
     _f("FLOOR", (None,), _whole, lambda a, t, r: a[0] if t[0].is_integer else f"floor({a[0]})", example="FLOOR(1.8)"),
     _f("ROUND", (None, _I), _number, _rounded, least=1, example="ROUND(2.345, 2)"),
-    _f("SIGN", (None,), _number, "sign({0})", example="SIGN(-3)"),
+    _f("SIGN", (None,), _number, lambda a, t, r: f"CAST(sign({a[0]}) AS {r.duckdb()})", example="SIGN(-3)"),
     _f("POWER", (_D, _D), _D, "pow({0}, {1})", example="POWER(2, 10)"),
     _f("SQRT", (_D,), _D, "sqrt({0})", example="SQRT(16)"),
     _f("LN", (_D,), _D, "ln({0})", example="LN(1)"),
@@ -218,8 +299,8 @@ _ALL: tuple[ScalarFunction, ...] = (
     _f("TO_TIMESTAMP", (_S, None), timestamp(3), dates.to_timestamp, least=1, nullable=True, example="TO_TIMESTAMP('2024-05-06 07:08:09')"),
     _f("TO_TIMESTAMP_LTZ", (_B, _I), timestamp_ltz(3), dates.to_timestamp_ltz, least=1, nullable=True, example="TO_TIMESTAMP_LTZ(1700000000000, 3)"),
     _f("TO_DATE", (_S,), DATE, "TRY_CAST({0} AS DATE)", nullable=True, example="TO_DATE('2024-05-06')"),
-    _f("UNIX_TIMESTAMP", (_S,), BIGINT, "CAST(epoch(CAST({0} AS TIMESTAMP)) AS BIGINT)", example="UNIX_TIMESTAMP('2024-05-06 07:08:09')"),
-    _f("FROM_UNIXTIME", (_B,), _S, "strftime(make_timestamp({0} * 1000000), '%Y-%m-%d %H:%M:%S')", example="FROM_UNIXTIME(1700000000)"),
+    _f("UNIX_TIMESTAMP", (_S, None), BIGINT, dates.unix_timestamp, least=1, example="UNIX_TIMESTAMP('2024-05-06 07:08:09')"),
+    _f("FROM_UNIXTIME", (_B, None), _S, dates.from_unixtime, least=1, example="FROM_UNIXTIME(1700000000)"),
     _f("QUARTER", (None,), BIGINT, "quarter({0})", example="QUARTER(DATE '2024-05-06')"),
     _f("CURRENT_TIMESTAMP", (), timestamp_ltz(3), "date_trunc('milliseconds', now())", nullable=False, volatile=True),
     _f("NOW", (), timestamp_ltz(3), "date_trunc('milliseconds', now())", nullable=False, volatile=True),

@@ -10,7 +10,7 @@ from sqlstream.errors import BindError, NotSupported, SqlStreamError, did_you_me
 from sqlstream.expressions import Call, Cast, Expr, Literal, UserCall
 from sqlstream.functions import dates, user
 from sqlstream.functions.aggregates import AGGREGATES
-from sqlstream.functions.scalar import SCALARS
+from sqlstream.functions.scalar import SCALARS, rounded_type
 from sqlstream.functions.typing import arithmetic, common, comparable
 from sqlstream.plan.scope import Scope, fields
 from sqlstream.sql.ast import TypedLiteral, column_parts, exp, interval_value, position_of, sql_of
@@ -403,6 +403,8 @@ class ExpressionBinder:
             t = common([a.type for a in out], name)
             out = [coerce(a, t) for a in out]
         result = f.result([a.type for a in out])
+        if name == "ROUND" and result.kind == "DECIMAL":
+            result = rounded_type(result, _places(out))
         if name in ("COALESCE", "IFNULL"):
             result = result.null(all(a.type.nullable for a in out))
         if result.kind == "NULL":
@@ -536,3 +538,17 @@ def parse_time(text: str, kind: str) -> int | None:
 
 
 __all__ = ["ExpressionBinder", "case", "check_cast", "coerce", "implicit", "parse_time"]
+
+
+def _places(args: list[Expr]) -> int:
+    """The digits that ROUND keeps of a DECIMAL, by which its type goes."""
+    if len(args) < 2:
+        return 0
+    places, sign = args[1], 1
+    if isinstance(places, Call) and places.function == "NEGATE":
+        places, sign = places.args[0], -1
+    if not isinstance(places, Literal) or places.value is None:
+        raise NotSupported(
+            "ROUND of a DECIMAL takes a constant number of digits", hint="CAST the first argument to DOUBLE"
+        )
+    return sign * int(places.value)
