@@ -1,7 +1,8 @@
 """UnionAll: the rows of all inputs. No state.
 
 Hidden columns are made the same: `_op` is +I where an input is append-only and another is not; `_wm` is the least
-value, so that nothing is late, where an input has none; `_ord` is kept only when all have it.
+value, so that nothing is late, where an input has none; `_ord` goes: places in different inputs are in no order, and
+the logical plan says so (plan/arrival.py).
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ class UnionAll(PhysicalNode):
             Traits(
                 append_only=all(t.append_only for t in traits),
                 row_wm=any(t.row_wm for t in traits),
-                arrival=all(t.arrival for t in traits),
             ),
         )
 

@@ -37,7 +37,8 @@ class Unnest(PhysicalNode):
         t = input_.traits
         # A row and the place in it identify an element; of a LEFT one without elements the place is NULL.
         key = (*t.key, len(self.output) - 1) if t.key and self.ordinality else ()
-        self.derive(self.output, Traits(t.append_only, key, t.row_wm, t.arrival))
+        # Without `_ord`: a row's elements stood in one place, and the logical plan knows no order of them.
+        self.derive(self.output, Traits(t.append_only, key, t.row_wm))
 
     def _widths(self) -> tuple[int, ...]:
         t = self.inputs[0].schema[self.column].type
@@ -103,7 +104,7 @@ class UnnestOperator(Operator):
             elements = elements[0].flatten()
         if node.ordinality:
             elements.append(pa.array((place + 1).astype(np.int32), mask=missing))
-        columns = [*rows.columns[: self.width], *elements, *rows.columns[self.width :]]
+        columns = [*rows.columns[: self.width], *elements, *rows.columns[self.width : self.width + len(node.traits.hidden)]]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 
