@@ -7,6 +7,7 @@ options (`docs/options.md`) is generated from these declarations.
 from __future__ import annotations
 
 import re
+import zoneinfo
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ _MEMORY = {"": 1, "b": 1, "bytes": 1, "k": 2**10, "kb": 2**10, "m": 2**20, "mb":
 
 @dataclass(frozen=True)
 class Option:
-    """One option. `kind`: string, int, float, bool, duration (µs as int), memory (bytes), enum, map.
+    """One option. `kind`: string, int, float, bool, duration (µs as int), memory (bytes), enum, map, time zone.
 
     `key` may end in `.*`: a family (fields.<name>.kind); then `convert` is applied to each member.
     """
@@ -48,6 +49,16 @@ class Option:
         value: Any
         if self.kind == "string":
             return text
+        if self.kind == "time zone":
+            try:
+                return zoneinfo.ZoneInfo(t).key
+            except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError
+                raise self._bad(text, "a time zone such as 'Europe/Berlin'", where) from None
+            except KeyError:
+                raise OptionError(
+                    f"{where} '{self.key}': there is no time zone '{text}'",
+                    hint=did_you_mean(t, sorted(zoneinfo.available_timezones()), "zones"),
+                ) from None
         if self.kind == "bool":
             if t.lower() not in ("true", "false"):
                 raise self._bad(text, "true or false", where)
@@ -128,7 +139,7 @@ SESSION_OPTIONS: tuple[Option, ...] = (
            "completed checkpoints kept; two, so that a damaged one has one before it to fall back to", minimum=1),
     Option("table.exec.source.idle-timeout", "duration", 0,
            "a split without new rows for so long no longer holds the watermark back; 0: never"),
-    Option("table.local-time-zone", "string", "UTC", "the session's time zone, for TIMESTAMP_LTZ"),
+    Option("table.local-time-zone", "time zone", "UTC", "the session's time zone, for TIMESTAMP_LTZ"),
     Option("scan.watermark.alignment.max-drift", "duration", 0,
            "how far a split's watermark may run ahead of the slowest; 0: a default that suits replay"),
     Option("pipeline.max-parallelism", "int", 128, "number of key groups; fixed at 128", minimum=128),

@@ -31,6 +31,8 @@ from sqlstream.types import Column as SchemaColumn
 
 # A relation of one row, for SELECT without FROM.
 DUAL = nodes.Values((SchemaColumn("ZERO", INT.null(False)),), ((0,),))
+# Zones in which local time is that of UTC.
+_UTC = frozenset(("UTC", "Etc/UTC", "UCT", "Etc/UCT", "GMT", "Etc/GMT", "Zulu", "Etc/Zulu", "Universal", "Etc/Universal"))
 
 
 class QueryBinder:
@@ -113,6 +115,12 @@ class QueryBinder:
             cte, binder = self.ctes[name[0]]
             plan, _ = binder._aliased(binder.query(cte.this), cte.args.get("alias"), name[0], node)
             return self._aliased(plan, node.args.get("alias"), name[0], node)
+        if node.args.get("version") is not None:
+            raise NotSupported(
+                "FOR SYSTEM_TIME AS OF is for the right side of a join",
+                hint="… JOIN t FOR SYSTEM_TIME AS OF o.proctime AS t ON …",
+                position=position_of(node),
+            )
         found = self.catalog.relation(name, position_of(node))
         if isinstance(found, Table):
             return self._aliased(self.tables.scan(self._hinted(found, node)), node.args.get("alias"), name[-1], node)
@@ -149,7 +157,22 @@ class QueryBinder:
             return self.relation(argument.this)
 
         plan = bind_window_function(name, node, table, self.catalog)
+        self._check_zone(plan, node)
         return self._aliased(plan, node.args.get("alias"), None, node)
+
+    def _check_zone(self, plan: nodes.Node, node: exp.Expression) -> None:
+        """Windows of TIMESTAMP_LTZ lie as in UTC; in another zone Flink's days and hours begin elsewhere."""
+        if self.tables.time_zone in _UTC:
+            return
+        for n in walk(plan):
+            if isinstance(n, nodes.Window) and n.input.schema[n.time_column].type.kind == "TIMESTAMP_LTZ":
+                name = n.input.schema[n.time_column].name
+                raise NotSupported(
+                    f"windows of TIMESTAMP_LTZ column '{name}' in zone {self.tables.time_zone} are not supported yet",
+                    hint=f"declare the watermark on a computed column: local AS CAST({name} AS TIMESTAMP(3)); "
+                    "or SET 'table.local-time-zone' = 'UTC'",
+                    position=position_of(node),
+                )
 
     def _join(self, left: nodes.Node, scope: Scope, node: exp.Join) -> tuple[nodes.Node, Scope]:
         side = (node.args.get("side") or "").upper()
@@ -165,6 +188,8 @@ class QueryBinder:
         using = [i.name for i in node.args.get("using") or []]
         if (node.args.get("method") or "").upper() == "NATURAL":
             using = [n for n in scope.names() if n in right_scope.names()]
+            if not using:
+                raise BindError("NATURAL JOIN: the tables have no column of one name", position=position_of(node))
         if using:
             parts: list[Expr] = []
             binder = ExpressionBinder(both, self.catalog)
@@ -241,6 +266,8 @@ class QueryBinder:
         if len(wide.schema) > len(left.schema):
             width = len(left.schema)
             out = keep(out, [*range(width), *range(len(wide.schema), len(out.schema))])
+        if ordinality and len(names) > len(made):
+            out = renamed(out, [*(c.name for c in out.schema.columns[:-1]), names[len(made)]], item)
         right_schema = Schema(out.schema.columns[len(left.schema) :])
         name = alias.this.name if alias is not None and alias.this is not None else None
         return out, scope.joined(Scope((Relation(name, right_schema),))).renamed(out.schema)
@@ -255,6 +282,7 @@ class QueryBinder:
             if isinstance(first, exp.Unnest):
                 plan, scope = self._unnest(DUAL, Scope((Relation(None, Schema(())),)), first, "CROSS", first)
                 plan = keep(plan, range(1, len(plan.schema)))
+                scope = scope.renamed(plan.schema)
             else:
                 plan, scope = self.relation(first)
             for j in node.args.get("joins") or []:
@@ -296,6 +324,7 @@ class QueryBinder:
         qualify_expr = overs.binder.condition(qualify.this) if qualify is not None else None
         if stage is not None:
             plan = stage.plan()
+            self._check_zone(plan, node)
         if having_expr is not None:
             plan = nodes.Filter(plan, having_expr)
         plan, place = overs.plan(plan)
