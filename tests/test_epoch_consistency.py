@@ -52,7 +52,9 @@ class Oracle:
             "ts TIMESTAMP, wm TIMESTAMP)"
         )
         values = [
-            (s, n, r.id, r.k, r.j, r.v, r.x, r.ts, r.wm) for s, split in enumerate(data.splits) for n, r in enumerate(split)
+            (s, n, r.id, r.k, r.j, r.v, r.x, r.ts, r.wm)
+            for s, split in enumerate(data.splits)
+            for n, r in enumerate(split)
         ]
         if values:
             con.executemany("INSERT INTO input_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)

@@ -76,7 +76,9 @@ class Input:
                     if number not in without:
                         ts = (BASE + timedelta(seconds=seconds)).isoformat(" ", "milliseconds")
                         f.write(json.dumps({"id": number, "k": k, "ts": ts}) + "\n")
-        return f"CREATE TABLE t ({COLUMNS}) WITH ('connector' = 'filesystem', 'path' = '{directory}', 'format' = 'json')"
+        return (
+            f"CREATE TABLE t ({COLUMNS}) WITH ('connector' = 'filesystem', 'path' = '{directory}', 'format' = 'json')"
+        )
 
     def late(self, query: Late) -> frozenset[int]:
         return frozenset(

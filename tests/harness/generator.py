@@ -74,7 +74,11 @@ def data(rng: random.Random, most: int = 40) -> Data:
         for _ in range(rng.randint(0 if number else 3, most // 2)):
             now += rng.choice([0, 1, 1, 2, 6])
             late = rng.randint(0, jitter) + (30 if rng.random() < 0.05 else 0)
-            ts = None if rng.random() < 0.04 else BASE + timedelta(seconds=now - late, milliseconds=rng.choice([0, 0, 500]))
+            ts = (
+                None
+                if rng.random() < 0.04
+                else BASE + timedelta(seconds=now - late, milliseconds=rng.choice([0, 0, 500]))
+            )
             number += 1
             rows.append(
                 Row(
@@ -169,9 +173,9 @@ class Queries:
              "CUMULATE({}, DESCRIPTOR(ts), INTERVAL '3' SECOND, INTERVAL '9' SECOND)", "HOP({}, DESCRIPTOR(ts), INTERVAL '3' SECOND, INTERVAL '7' SECOND)"]
         )  # fmt: skip
 
-    def windows(self, view: str, keyed: bool = True) -> Text:
-        """window_start, window_end, k, and two numbers of each window."""
-        source = f"TABLE({self.function().replace('{}', 'TABLE ' + view)})"
+    def windows(self, view: str, keyed: bool = True, function: str | None = None) -> Text:
+        """k, two numbers of each window, window_start and window_end."""
+        source = f"TABLE({(function or self.function()).replace('{}', 'TABLE ' + view)})"
         key = "k, " if keyed else ""
         first = "k" if keyed else "CAST(window_end AS STRING)"
         sql = f"SELECT {first} AS a, {self.number()} AS b, {self.number()} AS c, window_start, window_end FROM {source}"
@@ -192,16 +196,14 @@ class Queries:
     def window_join(self) -> Text:
         kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
         function = self.function()
-        self_function, self.function = self.function, lambda: function  # type: ignore[method-assign]
-        l, r = self.windows(self.base()), self.windows(self.base())
-        self.function = self_function  # type: ignore[method-assign]
+        left, right = self.windows(self.base(), function=function), self.windows(self.base(), function=function)
         sql = (
             f"SELECT COALESCE(l.a, r.a) AS a, l.b AS b, r.c AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r "
             "ON l.a = r.a AND l.window_start = r.window_start AND l.window_end = r.window_end"
         )
         return Text(
-            sql.replace("{l}", l.stream).replace("{r}", r.stream),
-            sql.replace("{l}", l.oracle).replace("{r}", r.oracle),
+            sql.replace("{l}", left.stream).replace("{r}", right.stream),
+            sql.replace("{l}", left.oracle).replace("{r}", right.oracle),
             True,
         )
 
@@ -254,14 +256,18 @@ class Queries:
             "SELECT COALESCE(l.k, r.k) AS a, CAST(l.id AS BIGINT) AS b, CAST(r.id AS BIGINT) AS c "
             f"FROM {{l}} AS l {kind} {{r}} AS r ON {keys}r.ts BETWEEN {shifted(low)} AND {shifted(high)}{rest}"
         )
-        l, r = self.base(), self.base()
+        left, right = self.base(), self.base()
         return Text(
-            sql.replace("{l}", l).replace("{r}", r), sql.replace("{l}", l + "_ge").replace("{r}", r + "_ge"), True
+            sql.replace("{l}", left).replace("{r}", right),
+            sql.replace("{l}", left + "_ge").replace("{r}", right + "_ge"),
+            True,
         )
 
     def rows_join(self) -> Text:
         kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
-        on = self.rng.choice(["l.k = r.k AND l.j = r.v", "l.v = r.id", "l.id = r.id AND l.v > 4", "l.j = r.j AND l.id < r.id"])
+        on = self.rng.choice(
+            ["l.k = r.k AND l.j = r.v", "l.v = r.id", "l.id = r.id AND l.v > 4", "l.j = r.j AND l.id < r.id"]
+        )
         sql = (
             "SELECT COALESCE(l.k, r.k) AS a, CAST(l.id AS BIGINT) AS b, CAST(r.id AS BIGINT) AS c "
             f"FROM {self.base()} AS l {kind} {self.base()} AS r ON {on}"
@@ -271,8 +277,8 @@ class Queries:
     def aggregates_join(self) -> Text:
         """Two aggregates of one stream: what must never be seen at different places of it."""
         kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
-        l, r = self.grouped(), self.grouped()
-        sql = f"SELECT COALESCE(l.a, r.a) AS a, l.b AS b, r.c AS c FROM ({l.stream}) AS l {kind} ({r.stream}) AS r ON l.a = r.a"
+        left, right = self.grouped(), self.grouped()
+        sql = f"SELECT COALESCE(l.a, r.a) AS a, l.b AS b, r.c AS c FROM ({left.stream}) AS l {kind} ({right.stream}) AS r ON l.a = r.a"
         return Text(sql, sql)
 
     def exists(self) -> Text:
@@ -293,17 +299,27 @@ class Queries:
         key = self.rng.choice(["a", "a", "CAST(b AS STRING)"])
         numbers = [
             f"CAST({f} AS BIGINT)"
-            for f in self.rng.choices(["COUNT(*)", "SUM(b)", "MIN(c)", "MAX(b)", "COUNT(DISTINCT c)", "AVG(c)", "COUNT(c)", "MAX(c)"], k=2)
+            for f in self.rng.choices(
+                ["COUNT(*)", "SUM(b)", "MIN(c)", "MAX(b)", "COUNT(DISTINCT c)", "AVG(c)", "COUNT(c)", "MAX(c)"], k=2
+            )
         ]
         return below.wrapped(f"SELECT {key} AS a, {numbers[0]} AS b, {numbers[1]} AS c FROM {{}} AS g GROUP BY {key}")
 
     def join(self, depth: int) -> Text:
-        l, r = self.query(depth - 1), self.query(depth - 1)
+        left, right = self.query(depth - 1), self.query(depth - 1)
         kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
-        on = self.rng.choice(["l.a = r.a AND l.b = r.b", "l.a = r.a AND l.b < r.c", "l.b = r.c", "l.a IS NOT DISTINCT FROM r.a AND l.c = r.b"])
+        on = self.rng.choice(
+            [
+                "l.a = r.a AND l.b = r.b",
+                "l.a = r.a AND l.b < r.c",
+                "l.b = r.c",
+                "l.a IS NOT DISTINCT FROM r.a AND l.c = r.b",
+            ]
+        )
         sql = f"SELECT COALESCE(l.a, r.a) AS a, l.b AS b, r.c AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r ON {on}"
         return Text(
-            sql.replace("{l}", l.stream).replace("{r}", r.stream), sql.replace("{l}", l.oracle).replace("{r}", r.oracle)
+            sql.replace("{l}", left.stream).replace("{r}", right.stream),
+            sql.replace("{l}", left.oracle).replace("{r}", right.oracle),
         )
 
     def top_n(self, depth: int) -> Text:
@@ -325,9 +341,9 @@ class Queries:
 
     def union(self, depth: int) -> Text:
         word = self.rng.choice(["UNION ALL", "UNION ALL", "UNION", "INTERSECT", "EXCEPT"])
-        l, r = self.query(depth - 1), self.query(depth - 1)
+        left, right = self.query(depth - 1), self.query(depth - 1)
         template = f"SELECT a, b, c FROM ({{l}}) AS l {word} SELECT a, b, c FROM ({{r}}) AS r"
         return Text(
-            template.replace("{l}", l.stream).replace("{r}", r.stream),
-            template.replace("{l}", l.oracle).replace("{r}", r.oracle),
+            template.replace("{l}", left.stream).replace("{r}", right.stream),
+            template.replace("{l}", left.oracle).replace("{r}", right.oracle),
         )

@@ -36,6 +36,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlstream.sql import statements as st
 from sqlstream.sql.parser import parse_script
@@ -145,23 +146,22 @@ def _record(reader: _Reader, block: list[tuple[int, str]]) -> None:
     if word == "input":
         reader.inputs.append(_input(rest.split(), body))
         return
-    common = {"inputs": tuple(reader.inputs), "statements": tuple(reader.statements)}
+    common: dict[str, Any] = {
+        "file": reader.name, "line": number, "inputs": tuple(reader.inputs), "statements": tuple(reader.statements),
+        "late": late, "only": only, "clock_ms": clock,
+    }  # fmt: skip
     if head == "statement ok":
         reader.statements.append("\n".join(body))
     elif head.startswith("statement error"):
         error = rest.removeprefix("error").strip()
-        reader.queries.append(
-            Query(reader.name, number, "\n".join(body), error=error, late=late, only=only, clock_ms=clock, **common)  # type: ignore[arg-type]
-        )
+        reader.queries.append(Query(sql="\n".join(body), error=error, **common))
     elif word == "query":
         ordered = rest.split()[-1:] == ["ordered"]
         types = rest.removesuffix("ordered").strip() if ordered else rest.strip()
         at = body.index("----") if "----" in body else len(body)
         expected = tuple(body[at + 1 :]) if at < len(body) else None
         sql = "\n".join(body[:at])
-        reader.queries.append(
-            Query(reader.name, number, sql, types=types, expected=expected, ordered=ordered, late=late, only=only, clock_ms=clock, **common)  # type: ignore[arg-type]
-        )
+        reader.queries.append(Query(sql=sql, types=types, expected=expected, ordered=ordered, **common))
     else:
         raise ValueError(f"what is '{head}'?")
 
@@ -201,7 +201,8 @@ def _line(text: str, names: list[str], form: str) -> str:
         image = "{" + ", ".join(f"{json.dumps(n)}: {p}" for n, p in zip(names, parts, strict=True)) + "}"
     if form != "changelog":
         return image
-    return f'{{"before": null, "after": {image}, "op": "c"}}' if sign == "+" else f'{{"before": {image}, "after": null, "op": "d"}}'
+    before, after, op = ("null", image, "c") if sign == "+" else (image, "null", "d")
+    return f'{{"before": {before}, "after": {after}, "op": "{op}"}}'
 
 
 def _items(text: str) -> list[str]:

@@ -1,10 +1,10 @@
 """The four ways to run a query. Each gives a `Fold`: the final rows, every change checked on the way.
 
-    batch       DuckDB
-    streaming   epochs of random sizes
-    parallel    the same in three tasks
-    restored    an INSERT job into a debezium-json sink, stopped at a checkpoint after some epochs and restored
-                at another parallelism, perhaps twice; the sink's files read back in the order of their checkpoints
+batch       DuckDB
+streaming   epochs of random sizes
+parallel    the same in three tasks
+restored    an INSERT job into a debezium-json sink, stopped at a checkpoint after some epochs and restored
+            at another parallelism, perhaps twice; the sink's files read back in the order of their checkpoints
 """
 
 from __future__ import annotations
