@@ -38,7 +38,7 @@ from sqlstream.errors import (
 from sqlstream.functions import user
 from sqlstream.operators.target import Target
 from sqlstream.optimize import optimize, uses_rowtime
-from sqlstream.options import HIDDEN_VALUE, SESSION_OPTIONS, find, is_secret
+from sqlstream.options import SESSION_OPTIONS, find, shown
 from sqlstream.plan import nodes
 from sqlstream.plan.insert_binder import bind_insert
 from sqlstream.plan.query_binder import QueryBinder, walk
@@ -495,12 +495,12 @@ class Session:
     def _set_option(self, s: st.SetOption) -> Result:
         if s.key is None:
             merged = {**self.options, **self._set}
-            rows: list[list[str | None]] = [[k, HIDDEN_VALUE if is_secret(k) else v] for k, v in sorted(merged.items())]
+            rows: list[list[str | None]] = [[k, v] for k, v in sorted(shown(merged).items())]
             return table_result("SHOW", ["key", "value"], rows)
         assert s.value is not None
         self._check_option(s.key, s.value)
         self._set[s.key] = s.value
-        return Result("SET", message=f"{s.key} = {HIDDEN_VALUE if is_secret(s.key) else s.value}")
+        return Result("SET", message=f"{s.key} = {shown({s.key: s.value})[s.key]}")
 
     def _reset_option(self, s: st.ResetOption) -> Result:
         if s.key is None:

@@ -123,8 +123,11 @@ class JobDirectory:
 
     def place(self, state: JobState) -> str:
         """Where the run's checkpoints are, with the password that the file does not have."""
-        now = f"{self.checkpoints}/runs/{state.run}"
-        return now if redacted(now) == state.checkpoints else state.checkpoints
+        return state.checkpoints if self.moved(state) else f"{self.checkpoints}/runs/{state.run}"
+
+    def moved(self, state: JobState) -> bool:
+        """Whether the run's checkpoints are elsewhere than the options say now."""
+        return redacted(f"{self.checkpoints}/runs/{state.run}") != state.checkpoints
 
 
 def locate(name: str | None, checkpoint_dir: str | None, ordinal: int, root: str = ".") -> tuple[str, Path, str] | None:

@@ -156,6 +156,8 @@ class Job:
             self._run_state = state
             run = state.run
             storage = CheckpointStorage(self.directory.place(state))
+            if self.directory.moved(state):
+                self._say(f"warning: checkpoints of job {state.job} stay in {state.checkpoints}; --fresh begins elsewhere")
             self._coordinator = CheckpointCoordinator(
                 storage, f"{state.job}/{run}", retained=o.retained, clock=self.clock, cache=cache
             )
