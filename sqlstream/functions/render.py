@@ -195,7 +195,8 @@ def cast(sql: str, source: Type, target: Type, lenient: bool) -> str:
     return f"{fn}({sql} AS {to})"
 
 
-def _text(sql: str, source: Type) -> str:
+def _text(sql: str, source: Type, depth: int = 0) -> str:
+    """CAST(… AS STRING); `depth` tells the variables of nested lambdas apart."""
     if source.is_string:
         return sql
     if source.is_timestamp:
@@ -210,7 +211,25 @@ def _text(sql: str, source: Type) -> str:
         return f"upper(CAST({sql} AS VARCHAR))"
     if source.kind == "VARBINARY" or source.kind == "BINARY":
         return f"decode({sql})"
+    if source.kind == "ROW":
+        fields = [f"struct_extract_at({sql}, {i + 1})" for i in range(len(source.fields))]
+        parts = [_part(x, f.type, depth) for x, f in zip(fields, source.fields, strict=True)]
+        inside = " || ', ' || ".join(parts)
+        return f"CASE WHEN {sql} IS NOT NULL THEN '(' || {inside} || ')' END"
+    if source.kind == "ARRAY":
+        x = f"x{depth}"
+        parts_of = f"list_transform({sql}, lambda {x}: {_part(x, source.element, depth + 1)})"
+        return f"('[' || array_to_string({parts_of}, ', ') || ']')"
+    if source.kind == "MAP":
+        x, (key, value) = f"x{depth}", (f.type for f in source.fields)
+        entry = f"concat({_part(f'{x}.key', key, depth + 1)}, '=', {_part(f'{x}.value', value, depth + 1)})"
+        return f"('{{' || array_to_string(list_transform(map_entries({sql}), lambda {x}: {entry}), ', ') || '}}')"
     return f"CAST({sql} AS VARCHAR)"
+
+
+def _part(sql: str, t: Type, depth: int) -> str:
+    """Text of what stands in a ROW, ARRAY or MAP."""
+    return f"coalesce({_text(sql, t, depth)}, 'NULL')"
 
 
 def literal(value: object, t: Type) -> str:
