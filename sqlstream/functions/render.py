@@ -221,7 +221,8 @@ def _text(sql: str, source: Type, depth: int = 0) -> str:
         parts_of = f"list_transform({sql}, lambda {x}: {_part(x, source.element, depth + 1)})"
         return f"('[' || array_to_string({parts_of}, ', ') || ']')"
     if source.kind == "MAP":
-        x, (key, value) = f"x{depth}", (f.type for f in source.fields)
+        x = f"x{depth}"
+        key, value = source.fields[0].type, source.fields[1].type
         entry = f"concat({_part(f'{x}.key', key, depth + 1)}, '=', {_part(f'{x}.value', value, depth + 1)})"
         return f"('{{' || array_to_string(list_transform(map_entries({sql}), lambda {x}: {entry}), ', ') || '}}')"
     return f"CAST({sql} AS VARCHAR)"
