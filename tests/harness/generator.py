@@ -1,6 +1,8 @@
 """Random inputs and random queries over them, as pairs of SQL texts: for streaming, and for the oracle.
 
-The table has, beside its data, the watermark that each row's split had before it (`wm`), computed here. So the
+Table `t` is append-only and has event time; table `h` is a changelog without it: rows come, change and go.
+
+Table t has, beside its data, the watermark that each row's split had before it (`wm`), computed here. So the
 oracle's text can leave out late rows by conditions of its own, independently of the engine:
 
     window aggregates   rows whose window had ended:  WHERE wm IS NULL OR window_end > wm
@@ -17,6 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 BASE = datetime(2024, 1, 1)
+HISTORY_COLUMNS = "id INT, k STRING, j INT, v INT, x DOUBLE"
 COLUMNS = "id INT, k STRING, j INT, v INT, x DOUBLE, ts TIMESTAMP(3), wm TIMESTAMP(3)"
 
 
@@ -37,26 +40,43 @@ class Row:
         return json.dumps({n: plain(getattr(self, n)) for n in ("id", "k", "j", "v", "x", "ts", "wm")})
 
 
+Change = tuple[int, Row]  # +1 or -1
+
+
 @dataclass(frozen=True)
 class Data:
     splits: tuple[tuple[Row, ...], ...]
     delay: int  # seconds
+    changes: tuple[tuple[Change, ...], ...] = ()
 
     def write(self, directory: Path) -> None:
-        directory.mkdir(parents=True)
+        """Files of both tables, in `directory`/t and `directory`/h."""
+        for name in ("t", "h"):
+            (directory / name).mkdir(parents=True)
         for i, split in enumerate(self.splits):
-            (directory / f"{i:03}.json").write_text("".join(r.json() + "\n" for r in split))
+            (directory / "t" / f"{i:03}.json").write_text("".join(r.json() + "\n" for r in split))
+        for i, part in enumerate(self.changes):
+            (directory / "h" / f"{i:03}.json").write_text("".join(_envelope(*c) for c in part))
 
     def setup(self, directory: Path) -> list[str]:
-        options = f"'connector' = 'filesystem', 'path' = '{directory}', 'format' = 'json'"
         watermark = f"WATERMARK FOR ts AS ts - INTERVAL '{self.delay}' SECOND"
-        statements = [f"CREATE TABLE t ({COLUMNS}, {watermark}) WITH ({options})"]
+        files = f"'connector' = 'filesystem', 'path' = '{directory}"
+        statements = [
+            f"CREATE TABLE t ({COLUMNS}, {watermark}) WITH ({files}/t', 'format' = 'json')",
+            f"CREATE TABLE h ({HISTORY_COLUMNS}) WITH ({files}/h', 'format' = 'debezium-json')",
+            "CREATE VIEW hv AS SELECT * FROM h WHERE v > 3",
+        ]
         for name, condition in VIEWS.items():
             if name != "t":
                 statements.append(f"CREATE VIEW {name} AS SELECT * FROM t WHERE {condition}")
             for suffix, on_time in (("on", "wm IS NULL OR ts > wm"), ("ge", "wm IS NULL OR ts IS NULL OR ts >= wm")):
                 statements.append(f"CREATE VIEW {name}_{suffix} AS SELECT * FROM t WHERE ({condition}) AND ({on_time})")
         return statements
+
+
+def _envelope(sign: int, row: Row) -> str:
+    before, after, op = ("null", row.json(), "c") if sign > 0 else (row.json(), "null", "d")
+    return f'{{"before": {before}, "after": {after}, "op": "{op}"}}\n'
 
 
 VIEWS = {"t": "TRUE", "tv": "v > 3", "tk": "k IS NOT NULL", "tj": "j < 3 OR id < 5"}
@@ -80,22 +100,36 @@ def data(rng: random.Random, most: int = 40) -> Data:
                 else BASE + timedelta(seconds=now - late, milliseconds=rng.choice([0, 0, 500]))
             )
             number += 1
-            rows.append(
-                Row(
-                    number,
-                    rng.choice(["a", "a", "b", "c", None]),
-                    rng.choice([1, 2, 3, None]),
-                    rng.choice([*range(10), None]),
-                    rng.choice([0.5, 1.25, -2.0, None]),
-                    ts,
-                    watermark,
-                )
-            )
+            rows.append(Row(number, *_values(rng), ts, watermark))
             if ts is not None:
                 mark = ts - timedelta(seconds=delay)
                 watermark = mark if watermark is None else max(watermark, mark)
         splits.append(tuple(rows))
-    return Data(tuple(splits), delay)
+    return Data(tuple(splits), delay, tuple(_history(rng, first=100 * i) for i in range(rng.randint(1, 2))))
+
+
+def _history(rng: random.Random, first: int) -> tuple[Change, ...]:
+    """Rows of ids from `first` that come, are replaced and go."""
+    changes: list[Change] = []
+    live: dict[int, Row] = {}
+    for _ in range(rng.randint(1, 20)):
+        number = first + rng.randint(0, 7)
+        if number in live:
+            changes.append((-1, live.pop(number)))
+            if rng.random() < 0.4:
+                continue
+        live[number] = Row(number, *_values(rng), None, None)
+        changes.append((1, live[number]))
+    return tuple(changes)
+
+
+def _values(rng: random.Random) -> tuple[str | None, int | None, int | None, float | None]:
+    return (
+        rng.choice(["a", "a", "b", "c", None]),
+        rng.choice([1, 2, 3, None]),
+        rng.choice([*range(10), None]),
+        rng.choice([0.5, 1.25, -2.0, None]),
+    )
 
 
 @dataclass(frozen=True)
@@ -136,7 +170,11 @@ class Queries:
     # ---- pieces
 
     def base(self) -> str:
+        """A view with event time."""
         return self.rng.choice(list(VIEWS))
+
+    def any_base(self) -> str:
+        return self.rng.choice(["h", "h", "hv"]) if self.rng.random() < 0.35 else self.base()
 
     def number(self, column: str = "v") -> str:
         """An aggregate of rows, BIGINT."""
@@ -159,12 +197,12 @@ class Queries:
 
     def rows(self) -> Text:
         condition = self.rng.choice(["TRUE", "v > 2", "k = 'a'", "x < 1", "j IS NULL OR v < 5"])
-        sql = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST(v AS BIGINT) AS c FROM {self.base()} WHERE {condition}"
+        sql = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST(v AS BIGINT) AS c FROM {self.any_base()} WHERE {condition}"
         return Text(sql, sql, True)
 
     def grouped(self) -> Text:
         having = self.rng.choice(["", "", " HAVING COUNT(*) > 1", " HAVING MAX(v) > 5"])
-        sql = f"SELECT k AS a, {self.number()} AS b, {self.number()} AS c FROM {self.base()} GROUP BY k{having}"
+        sql = f"SELECT k AS a, {self.number()} AS b, {self.number()} AS c FROM {self.any_base()} GROUP BY k{having}"
         return Text(sql, sql)
 
     def function(self) -> str:
@@ -232,7 +270,7 @@ class Queries:
     def over_changes(self) -> Text:
         call = self.rng.choice(["SUM(v) {}", "COUNT(*) {}", "ROW_NUMBER() {}", "LAG(v) {}", "LEAD(v) {}", "MAX(v) {}"])
         w = f"OVER (PARTITION BY {self.rng.choice(['k', 'j'])} ORDER BY id{self.rng.choice([' DESC', ''])})"
-        sql = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST({call.replace('{}', w)} AS BIGINT) AS c FROM {self.base()}"
+        sql = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST({call.replace('{}', w)} AS BIGINT) AS c FROM {self.any_base()}"
         return Text(sql, sql)
 
     def deduplicate(self) -> Text:
@@ -270,7 +308,7 @@ class Queries:
         )
         sql = (
             "SELECT COALESCE(l.k, r.k) AS a, CAST(l.id AS BIGINT) AS b, CAST(r.id AS BIGINT) AS c "
-            f"FROM {self.base()} AS l {kind} {self.base()} AS r ON {on}"
+            f"FROM {self.any_base()} AS l {kind} {self.any_base()} AS r ON {on}"
         )
         return Text(sql, sql)
 
@@ -287,8 +325,8 @@ class Queries:
             ["SELECT 1 FROM {} AS r WHERE r.k = l.k AND r.v > l.v", "SELECT 1 FROM (SELECT v AS n FROM {} GROUP BY v HAVING COUNT(*) > 1) AS r WHERE r.n = l.v"]
         )  # fmt: skip
         sql = (
-            f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST(v AS BIGINT) AS c FROM {self.base()} AS l "
-            f"WHERE {word} ({inner.replace('{}', self.base())})"
+            f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST(v AS BIGINT) AS c FROM {self.any_base()} AS l "
+            f"WHERE {word} ({inner.replace('{}', self.any_base())})"
         )
         return Text(sql, sql)
 
