@@ -222,8 +222,8 @@ def _text(sql: str, source: Type, depth: int = 0) -> str:
         return f"('[' || array_to_string({parts_of}, ', ') || ']')"
     if source.kind == "MAP":
         x = f"x{depth}"
-        key, value = source.fields[0].type, source.fields[1].type
-        entry = f"concat({_part(f'{x}.key', key, depth + 1)}, '=', {_part(f'{x}.value', value, depth + 1)})"
+        key, item = (_part(f"{x}.{f.name}", f.type, depth + 1) for f in source.fields)
+        entry = f"concat({key}, '=', {item})"
         return f"('{{' || array_to_string(list_transform(map_entries({sql}), lambda {x}: {entry}), ', ') || '}}')"
     return f"CAST({sql} AS VARCHAR)"
 
