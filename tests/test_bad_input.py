@@ -258,8 +258,8 @@ def test_missing_file(place: Path) -> None:
 
 def test_file_that_goes_while_the_job_is_down(place: Path) -> None:
     write(place, [(i, "x" * 50) for i in range(2000)])
-    slow = (*NAMED, "-D", "execution.epoch.max-rows=100", "-D", "execution.checkpointing.interval=1 ms")
-    assert run(place, INSERT, *slow, fault="after-publish:2")[0] == -signal.SIGKILL
+    slow = (*NAMED, "-D", "execution.epoch.max-rows=20", "-D", "execution.checkpointing.interval=1 ms")
+    assert run(place, INSERT, *slow, fault="after-publish:1")[0] == -signal.SIGKILL
     os.rename(place / "in.json", place / "away")
     status, said = run(place, INSERT, *slow)
     assert status == 1 and f"path '{place}/in.json' does not exist" in said, said
