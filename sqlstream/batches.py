@@ -73,10 +73,13 @@ class Delta:
 
 
 def meet(times: list[Time]) -> Time:
-    """The time of an operator with inputs at `times`: the least of those that are not idle (of all, if all are)."""
+    """The time of an operator with inputs at `times`: the least of those that are not idle; the greatest if all are."""
+    proctime = min(t.proctime for t in times)
     live = [t.watermark for t in times if not t.idle]
-    marks = live or [t.watermark for t in times]
-    return Time(min(marks), min(t.proctime for t in times), not live)
+    if live:
+        return Time(min(live), proctime, False)
+    # As if they had become idle one after the other, the one that came furthest last.
+    return Time(max(t.watermark for t in times), proctime, True)
 
 
 def concat(batches: list[pa.RecordBatch]) -> pa.RecordBatch | None:
