@@ -312,6 +312,11 @@ class Session:
         targets = self._targets(inserts)
         started = time.monotonic()
         if all(self._batch(t.plan, select=False) for t in targets):
+            if self.option("pipeline.name") is not None or self.option("execution.checkpointing.dir") is not None:
+                raise NotSupported(
+                    "a durable job (pipeline.name, execution.checkpointing.dir) runs as a stream, not in batch mode",
+                    hint="SET 'execution.runtime-mode' = 'streaming': bounded inputs give the same rows",
+                )
             progress = self._insert_batch(targets)
         else:
             progress = self._run_job(targets)

@@ -23,6 +23,7 @@ from sqlstream.sql.ast import (
     TableFunction,
     column_parts,
     exp,
+    hints,
     position_of,
     sql_of,
 )  # fmt: skip
@@ -136,8 +137,6 @@ class QueryBinder:
         return self._aliased(plan, node.args.get("alias"), name[-1], node)
 
     def _hinted(self, table: Table, node: exp.Table) -> Table:
-        from sqlstream.sql.ast import hints
-
         for h in hints(node):
             if h.name != "OPTIONS":
                 raise NotSupported(f"hint {h.name} is not supported on a table", position=position_of(node))
@@ -275,6 +274,13 @@ class QueryBinder:
     # ---- SELECT
 
     def _select(self, node: exp.Select) -> nodes.Node:
+        for hint in hints(node):
+            if hint.name == "STATE_TTL":
+                raise NotSupported(
+                    "hint STATE_TTL is not supported: state is kept as long as the query needs it",
+                    hint="a window or an interval join forgets by event time",
+                    position=position_of(node),
+                )
         plan: nodes.Node = DUAL
         scope = Scope()
         if node.args.get("from_") is not None:
