@@ -163,7 +163,7 @@ class Queries:
             [
                 self.rows, self.grouped, self.grouped, self.window, self.window, self.session, self.over, self.over_changes,
                 self.interval_join, self.rows_join, self.deduplicate, self.window_join, self.aggregates_join, self.exists,
-                self.window_of_windows,
+                self.window_of_windows, self.window_rows_join,
             ]
         )()  # fmt: skip
 
@@ -239,6 +239,34 @@ class Queries:
             f"SELECT COALESCE(l.a, r.a) AS a, l.b AS b, r.c AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r "
             "ON l.a = r.a AND l.window_start = r.window_start AND l.window_end = r.window_end"
         )
+        return Text(
+            sql.replace("{l}", left.stream).replace("{r}", right.stream),
+            sql.replace("{l}", left.oracle).replace("{r}", right.oracle),
+            True,
+        )
+
+    def window_rows_join(self) -> Text:
+        """The rows of two windows, not aggregated: late ones are dropped by the join."""
+        kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "SEMI", "ANTI"])
+        function = self.function()
+
+        def side(view: str) -> Text:
+            sql = f"SELECT * FROM TABLE({function.replace('{}', 'TABLE ' + view)})"
+            return Text(sql, f"{sql} WHERE wm IS NULL OR window_end > wm", True)
+
+        left, right = side(self.base()), side(self.base())
+        rest = self.rng.choice(["", "", " AND l.v < r.v"])
+        on = f"l.k = r.k AND l.window_start = r.window_start AND l.window_end = r.window_end{rest}"
+        if kind in ("SEMI", "ANTI"):
+            sql = (
+                "SELECT k AS a, CAST(id AS BIGINT) AS b, CAST(v AS BIGINT) AS c FROM ({l}) AS l "
+                f"WHERE {'NOT ' if kind == 'ANTI' else ''}EXISTS (SELECT 1 FROM ({{r}}) AS r WHERE {on})"
+            )
+        else:
+            sql = (
+                "SELECT COALESCE(l.k, r.k) AS a, CAST(l.id AS BIGINT) AS b, CAST(r.id AS BIGINT) AS c "
+                f"FROM ({{l}}) AS l {kind} ({{r}}) AS r ON {on}"
+            )
         return Text(
             sql.replace("{l}", left.stream).replace("{r}", right.stream),
             sql.replace("{l}", left.oracle).replace("{r}", right.oracle),
