@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def write_inputs(directory: Path, rows: int, seed: int) -> None:
     files = {}
     for name, n in places.items():
         (directory / name).mkdir(parents=True)
-        files[name] = [open(directory / name / f"{k}.json", "w") for k in range(n)]
+        files[name] = [(directory / name / f"{k}.json").open("w") for k in range(n)]
     keys = 300
     for i in range(rows):
         bid = {
@@ -154,11 +154,21 @@ def _child(arguments: list[str], directory: str, log: str, fault: str | None) ->
     import faulthandler
 
     faulthandler.register(signal.SIGUSR1)
+    from sqlstream.cli import script
     from sqlstream.cli.main import main
     from sqlstream.runtime import faults
 
+    interruptible = script.run_interruptible
+
+    def ready(work: Callable[[], int], cancel: Callable[[], None]) -> int:
+        def begun() -> int:
+            Path(log).with_suffix(".ready").touch()
+            return work()
+
+        return interruptible(begun, cancel)
+
+    script.run_interruptible = ready
     faults.arm(fault)
-    Path(log).with_suffix(".ready").touch()
     status = main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()

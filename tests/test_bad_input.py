@@ -369,6 +369,8 @@ def test_finished_changed_and_fresh(place: Path) -> None:
         p: (p.read_bytes(), p.stat().st_mtime_ns) for p in before
     } == before  # published files are nobody's to touch
     assert rows(place) == [1, 1, 2, 2, 3, 3]
+    (runs,) = (place / ".sqlstream/job/runs").iterdir()  # the old run's checkpoints went with the new one's first
+    assert json.loads((place / ".sqlstream/job/job.json").read_text())["run"] == runs.name
 
 
 def test_fresh_removes_what_the_run_before_had_staged(place: Path) -> None:

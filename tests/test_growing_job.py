@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import kill
 import pytest
@@ -72,11 +73,11 @@ class Place:
         rows = kill.fold(kill.lines(self.directory / "out/totals"))
         return Counter({row["k"]: row["n"] for row in map(json.loads, rows)})
 
-    def until(self, run: kill.Run, there: Callable[[], bool]) -> None:
+    def until(self, run: kill.Run, got: Callable[[], Counter[Any]], expected: Counter[Any]) -> None:
         end = time.monotonic() + 30
-        while not there():
+        while (there := got()) != expected:
             assert run.process.exitcode is None, run.text()
-            assert time.monotonic() < end, (self.shown(), self.shown_totals(), run.text())
+            assert time.monotonic() < end, f"missing {expected - there}, extra {there - expected}; {run.text()}"
             time.sleep(0.05)
 
     def closed(self, second: int) -> Counter[tuple[int, int]]:
@@ -105,20 +106,20 @@ def test_files_that_grow(tmp_path: Path) -> None:
     with watcher:
         place.append("a.json", range(0, 10))
         run = place.start(1)
-        place.until(run, lambda: place.shown_totals() == place.totals)
+        place.until(run, place.shown_totals, place.totals)
         # A file that is new while the other one goes on. Its rows are not late.
         place.append("b.json", range(10, 14))
-        place.until(run, lambda: place.shown_totals() == place.totals)
+        place.until(run, place.shown_totals, place.totals)
         place.append("a.json", range(10, 20))
-        place.until(run, lambda: place.shown_totals() == place.totals)
+        place.until(run, place.shown_totals, place.totals)
         place.append("b.json", range(16, 20))
-        place.until(run, lambda: place.shown() == place.closed(14))
+        place.until(run, place.shown, place.closed(14))
         run.process.kill()
         assert run.wait() == -signal.SIGKILL
         # More while nobody runs; b is idle from now on, and a alone closes windows.
         place.append("a.json", range(20, 30))
         run = place.start(2)
-        place.until(run, lambda: place.shown() == place.closed(24))
+        place.until(run, place.shown, place.closed(24))
         said = interrupted(run)
         assert "stopped at checkpoint" in said and "the same command resumes there" in said
         state = json.loads((tmp_path / ".sqlstream/growing/job.json").read_text())
@@ -126,12 +127,12 @@ def test_files_that_grow(tmp_path: Path) -> None:
         # b wakes up with rows of windows that a closed before the stop: too late, also after it.
         place.append("b.json", range(20, 23), late=True)
         run = place.start(1)
-        place.until(run, lambda: place.shown_totals() == place.totals)
+        place.until(run, place.shown_totals, place.totals)
         place.append("a.json", range(30, 40))
         place.append("c.json", range(36, 40))
-        place.until(run, lambda: place.shown_totals() == place.totals)
+        place.until(run, place.shown_totals, place.totals)
         place.append("a.json", range(100, 101))
-        place.until(run, lambda: place.shown() == place.closed(40))
+        place.until(run, place.shown, place.closed(40))
         interrupted(run, signal.SIGTERM)
     assert not watcher.problems, watcher.problems
     assert place.shown() == place.closed(40)
@@ -144,7 +145,7 @@ def test_stopped_at_once_and_resumed_with_nothing_new(tmp_path: Path) -> None:
     place.append("a.json", range(0, 10))
     for parallelism in (1, 2, 3):
         run = place.start(parallelism)
-        place.until(run, lambda: place.shown_totals() == place.totals)
+        place.until(run, place.shown_totals, place.totals)
         interrupted(run)
     before = sorted((tmp_path / "out").rglob("*.json"))
     run = place.start(1)
@@ -157,7 +158,7 @@ def test_a_file_that_is_replaced(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.append("a.json", range(0, 10))
     run = place.start(1)
-    place.until(run, lambda: place.shown_totals() == place.totals)
+    place.until(run, place.shown_totals, place.totals)
     (tmp_path / "in/a.json").write_text('{"k": 1}\n')
     assert run.wait(20) == 1
     assert "a.json was replaced or cut short while it was read" in run.text()
@@ -170,7 +171,7 @@ def test_a_malformed_line_is_appended(tmp_path: Path, text: str) -> None:
     place = Place(tmp_path)
     place.append("a.json", range(0, 10))
     run = place.start(1)
-    place.until(run, lambda: place.shown_totals() == place.totals)
+    place.until(run, place.shown_totals, place.totals)
     with open(tmp_path / "in/a.json", "a") as f:
         f.write(text)
     assert run.wait(20) == 1
@@ -179,5 +180,5 @@ def test_a_malformed_line_is_appended(tmp_path: Path, text: str) -> None:
     os.truncate(tmp_path / "in/a.json", size - len(text))
     place.append("a.json", range(10, 12))
     run = place.start(1)
-    place.until(run, lambda: place.shown_totals() == place.totals)
+    place.until(run, place.shown_totals, place.totals)
     interrupted(run)

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sqlstream.checkpoint.lock import JobLock
+from sqlstream.checkpoint.storage import CheckpointStorage
 from sqlstream.errors import CheckpointError, OptionError, RunError
 from sqlstream.secrets import redacted
 
@@ -116,6 +118,16 @@ class JobDirectory:
             return (self.path / MANIFEST_FILE).read_text()
         except (OSError, ValueError):
             return None
+
+    def forget_runs(self, state: JobState) -> None:
+        """The checkpoints of runs before this one, when it has its own. Errors are left to the next time."""
+        runs = CheckpointStorage(self.place(state).rpartition("/")[0])
+        with contextlib.suppress(CheckpointError):
+            old = {f.name.partition("/")[0] for f in runs.files()} - {state.run}
+            for run in old:
+                runs.delete([f.name for f in runs.files(run)])
+                if (place := runs.local_path(run)) is not None:
+                    shutil.rmtree(place, ignore_errors=True)
 
     def new_run(self) -> JobState:
         run = uuid.uuid4().hex[:8]

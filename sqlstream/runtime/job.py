@@ -157,7 +157,9 @@ class Job:
             run = state.run
             storage = CheckpointStorage(self.directory.place(state))
             if self.directory.moved(state):
-                self._say(f"warning: checkpoints of job {state.job} stay in {state.checkpoints}; --fresh begins elsewhere")
+                self._say(
+                    f"warning: checkpoints of job {state.job} stay in {state.checkpoints}; --fresh begins elsewhere"
+                )
             self._coordinator = CheckpointCoordinator(
                 storage, f"{state.job}/{run}", retained=o.retained, clock=self.clock, cache=cache
             )
@@ -512,6 +514,8 @@ class Job:
                 self._commit(node.sink.committer(self._sink_task()), parts)
         faults.point("after-publish")
         if manifest is not None:
+            if self.progress.checkpoint is None and self.directory is not None and self._run_state is not None:
+                self.directory.forget_runs(self._run_state)
             self.progress.checkpoint = manifest.checkpoint_id
             self.progress.checkpoint_time = walltime.time()
 
