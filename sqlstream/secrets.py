@@ -6,7 +6,9 @@ import re
 
 _NAMES = r"password|passwd|secret|token|credential|api[-_.]?key|access[-_.]?key|private[-_.]?key|sasl\.jaas"
 _SECRET = re.compile(_NAMES, re.I)
-_OPTION = re.compile(rf"('(?:[^']|'')*(?:{_NAMES})(?:[^']|'')*'\s*=\s*')((?:[^']|'')*)(?=')", re.I)
+# A string, also one that does not end: then nothing is scanned twice, however long the text.
+_STRING = re.compile(r"'(?:[^']|'')*+(?:'|\Z)")
+_EQUALS = re.compile(r"\s*=\s*")
 _USER = re.compile(r"(?<=://)[^/@\s'\"]+(?=@)")
 _QUERY = re.compile(rf"(?<=[?&])([^=&\s'\"]*(?:{_NAMES}|sig)[^=&\s'\"]*=)([^&\s'\"]+)", re.I)
 HIDDEN_VALUE = "******"
@@ -29,4 +31,11 @@ def redacted(text: str, aligned: bool = False) -> str:
     if "://" in text:
         text = _USER.sub(lambda m: hidden(m[0]), text)
         text = _QUERY.sub(lambda m: m[1] + hidden(m[2]), text)
-    return _OPTION.sub(lambda m: m[1] + hidden(m[2]), text)
+    out, done, name = [], 0, None
+    for m in _STRING.finditer(text):
+        if name is not None and _EQUALS.fullmatch(text, name.end(), m.start()) and is_secret(name[0]):
+            closed = m[0].endswith("'") and len(m[0]) > 1
+            out += [text[done : m.start() + 1], hidden(m[0][1:-1] if closed else m[0][1:]), "'" if closed else ""]
+            done = m.end()
+        name = m
+    return "".join([*out, text[done:]])
