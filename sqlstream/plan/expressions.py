@@ -1,3 +1,0 @@
-"""Moved to sqlstream.expressions."""
-
-from sqlstream.expressions import *  # noqa: F403
