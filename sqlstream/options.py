@@ -143,6 +143,11 @@ SESSION_OPTIONS: tuple[Option, ...] = (
     Option("scan.watermark.alignment.max-drift", "duration", 0,
            "how far a split's watermark may run ahead of the slowest; 0: a default that suits replay"),
     Option("pipeline.max-parallelism", "int", 128, "number of key groups; fixed at 128", minimum=128),
+    Option("taskmanager.memory.managed.size", "memory", None,
+           "memory that keyed state may take in this process; what is beyond it lies in files mapped into memory; "
+           "default: 40 % of the machine's memory, or of the container's"),
+    Option("io.tmp.dirs", "string", None,
+           "directories for state beyond that memory, separated by commas; default: the job's local directory"),
     Option("execution.epoch.max-rows", "int", None,
            "rows an epoch takes from the sources at most; default: chosen by load"),
     Option("execution.epoch.random-seed", "int", None,

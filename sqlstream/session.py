@@ -399,6 +399,8 @@ class Session:
             self.option("execution.epoch.random-seed"),
             self.option("execution.checkpointing.mode") == "AT_LEAST_ONCE",
             self.option("scan.watermark.alignment.max-drift"),
+            self.option("taskmanager.memory.managed.size"),
+            tuple(d.strip() for d in (self.option("io.tmp.dirs") or "").split(",") if d.strip()),
         )
 
     # ---- DDL

@@ -52,7 +52,7 @@ def own_case(query: str, place: Path) -> ways.Case:
 WAYS = {
     "batch": lambda case, place, rng: ways.batch(case, place)[0],
     "streaming": lambda case, place, rng: ways.streaming(case, place, rng),
-    "parallel": lambda case, place, rng: ways.streaming(case, place, rng, parallelism=3),
+    "parallel": lambda case, place, rng: ways.parallel(case, place, rng),
     "restored": lambda case, place, rng: ways.restored(case, place, rng),
 }
 

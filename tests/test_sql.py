@@ -51,7 +51,7 @@ def agrees(query: slt.Query, directory: Path, rng: random.Random) -> None:
             assert in_order == wanted, "batch: not in this order"
     if query.only != "batch":
         answers["streaming"] = ways.streaming(case, directory, rng)
-        answers["parallel"] = ways.streaming(case, directory, rng, parallelism=3)
+        answers["parallel"] = ways.parallel(case, directory, rng)
         answers["restored"] = ways.restored(case, directory, rng)
         for way in ("streaming", "parallel", "restored"):
             assert answers[way].late == (query.late or 0), f"{way}: {answers[way].late} late rows"

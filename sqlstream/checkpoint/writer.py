@@ -59,7 +59,7 @@ class StateShard:
         self._numbers = {s.name: i for i, s in enumerate(states)}
         self._chain: list[FileEntry] = []
         self._uploaded: set[str] = set()
-        self._queue: list[tuple[int, dict[str, StateChanges], bool]] = []
+        self._queue: list[tuple[int, int, dict[str, StateChanges] | list[FileEntry]]] = []
         self._prepared = self._ran = self._files = 0
         self._live = 0
         self._running = threading.Lock()
@@ -85,7 +85,13 @@ class StateShard:
         if any(c.full != full for c in changes.values()):
             raise InternalError("full changes make a full checkpoint, and only they")
         self._prepared += 1
-        self._queue.append((self._prepared, changes, full))
+        live = sum(c.live for c in changes.values())
+        if full:
+            # A whole state may be larger than memory: it is written now, a piece at a time, from the tables.
+            with self._running:
+                self._queue.append((self._prepared, live, self._write(changes, BASE)))
+        else:
+            self._queue.append((self._prepared, live, changes))
         return Pending(self, self._prepared)
 
     def run(self, number: int) -> tuple[FileEntry, ...]:
@@ -93,10 +99,11 @@ class StateShard:
             if number <= self._ran:
                 raise InternalError(f"checkpoint share {number} runs after {self._ran}")
             while self._queue and self._queue[0][0] <= number:
-                _, changes, full = self._queue[0]
-                self._live = sum(c.live for c in changes.values())
-                kept = [] if full else self._chain
-                self._chain = kept + self._write(changes, DELTA if kept else BASE)
+                _, self._live, what = self._queue[0]
+                if isinstance(what, list):
+                    self._chain = what
+                else:
+                    self._chain = self._chain + self._write(what, DELTA if self._chain else BASE)
                 self._queue.pop(0)
             if self._outgrown():
                 self._merge()
@@ -165,7 +172,8 @@ class StateShard:
             shutil.rmtree(place, ignore_errors=True)
 
     def _forget_old(self) -> None:
-        names = {f.name for f in self._chain}
+        queued = [f for _, _, what in self._queue if isinstance(what, list) for f in what]
+        names = {f.name for f in (*self._chain, *queued)}
         for path in self.directory.glob("*.sst"):
             if f"{SHARED}/{path.name}" not in names:
                 path.unlink(missing_ok=True)

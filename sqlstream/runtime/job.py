@@ -41,6 +41,7 @@ from sqlstream.runtime.graph import JobGraph
 from sqlstream.runtime.progress import Progress
 from sqlstream.runtime.replay import Replay, hold
 from sqlstream.runtime.worker import EpochCommand, EpochReport, TaskShare, Worker, WorkerSettings
+from sqlstream.state.memory import MEMORY, default_limit
 
 # Rows an epoch takes at most when it catches up: large enough that fixed costs of operators do not show.
 CATCH_UP_ROWS = 262_144
@@ -63,6 +64,8 @@ class JobOptions:
     seed: int | None = None
     at_least_once: bool = False
     max_drift: int = 0
+    managed_memory: int | None = None  # bytes of keyed state in memory; None: by the machine
+    tmp_dirs: tuple[str, ...] = ()  # for state beyond that; (): the job's local directory
 
 
 class Job:
@@ -194,6 +197,8 @@ class Job:
                 for node in self.graph.nodes:  # what the run before had staged
                     if isinstance(node, Sink):
                         node.sink.committer(SinkTask(o.name, before.run, 0)).clean([])
+        MEMORY.limit = default_limit() if o.managed_memory is None else o.managed_memory
+        MEMORY.directories = o.tmp_dirs or (str(local),)
         settings = WorkerSettings(
             o.name,
             run,

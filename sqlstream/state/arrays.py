@@ -15,6 +15,7 @@ from pyarrow import types as pt
 
 from sqlstream.errors import DataError
 from sqlstream.state import kernels
+from sqlstream.state.memory import grown
 
 Array = np.ndarray[Any, Any]
 
@@ -181,10 +182,10 @@ def no_spans(n: int) -> Array:
     return spans
 
 
-def grown(a: Array, n: int, fill: int = 0) -> Array:
-    """A copy of `a` with n rows, the new ones `fill`."""
-    out = np.zeros((n, *a.shape[1:]), a.dtype) if fill == 0 else np.full((n, *a.shape[1:]), fill, a.dtype)
-    out[: len(a)] = a
+def grown_spans(spans: Array, n: int) -> Array:
+    """Spans with n rows, the new ones NULL."""
+    out = grown(spans, n)
+    out[len(spans) :, 1] = -1
     return out
 
 

@@ -25,6 +25,7 @@ from sqlstream.state.arrays import (
     from_fixed,
     gather,
     grown,
+    grown_spans,
     is_bytes,
     is_pair,
     is_words,
@@ -32,6 +33,7 @@ from sqlstream.state.arrays import (
     plain,
     validity,
 )
+from sqlstream.state.memory import stored, zeros
 
 SMALL_ARENA = 1 << 16
 LARGE_CHUNK = 1 << 30  # Arrow's nested arrays count their elements and bytes in int32
@@ -83,7 +85,7 @@ class BytesColumn:
         return self.spans[:, 1] >= 0
 
     def grow(self, capacity: int) -> None:
-        self.spans = np.concatenate([self.spans, no_spans(capacity - len(self.spans))])
+        self.spans = grown_spans(self.spans, capacity)
 
     def get(self, slots: Array) -> pa.Array:
         return gather(self.arena, self.spans, as_slots(slots), self.type)
@@ -116,7 +118,7 @@ class BytesColumn:
 def compacted(arena: Array, spans: Array, meta: Array, need: int) -> Array:
     """A new arena of the live values, with room for `need` bytes and for as much again."""
     live = int(meta[kernels.USED] - meta[kernels.GARBAGE])
-    new = np.empty(max(SMALL_ARENA, 2 * (live + need)), np.uint8)
+    new = zeros(max(SMALL_ARENA, 2 * (live + need)), np.uint8)
     meta[kernels.USED] = kernels.compact_bytes(arena, spans, len(spans), new)
     meta[kernels.GARBAGE] = 0
     return new
@@ -159,12 +161,12 @@ class ChunkColumn:
             and 2 * len(self.chunks[-1]) >= len(self.chunks[-2])
             and self.chunks[-1].nbytes + self.chunks[-2].nbytes < LARGE_CHUNK
         ):
-            self.chunks[-2:] = [pa.concat_arrays(self.chunks[-2:])]
+            self.chunks[-2:] = [stored(pa.concat_arrays(self.chunks[-2:]))]
         if self.rows > 1024:
             live = np.flatnonzero(self.at >= 0)
             if len(live) < self.rows // 2:
                 parts = 1 + sum(c.nbytes for c in self.chunks) // LARGE_CHUNK
-                self.chunks = [self.get(s) for s in np.array_split(live, parts)]
+                self.chunks = [stored(self.get(s)) for s in np.array_split(live, parts)]
                 self.rows = len(live)
                 self.at[live] = np.arange(len(live))
 

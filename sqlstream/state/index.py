@@ -20,6 +20,7 @@ from sqlstream.state.arrays import (
     from_fixed,
     gather,
     grown,
+    grown_spans,
     is_bytes,
     is_pair,
     is_words,
@@ -28,6 +29,7 @@ from sqlstream.state.arrays import (
 )
 from sqlstream.state.columns import SMALL_ARENA, compacted
 from sqlstream.state.keys import Bytes, Words, canonical, groups_of, key_width
+from sqlstream.state.memory import zeros
 
 FIRST_SLOTS, FIRST_TABLE = 256, 1024
 
@@ -57,7 +59,7 @@ class SlotTable:
     def make_room(self) -> None:
         """After a kernel stopped: double what was full."""
         if self.size >= len(self.table) // 8 * 5:
-            new = np.zeros(len(self.table) * (4 if len(self.table) < 1 << 20 else 2), np.uint64)
+            new = zeros(len(self.table) * (4 if len(self.table) < 1 << 20 else 2), np.uint64)
             kernels.rehash(self.table, new)
             self.table = new
         elif self.meta[kernels.FREE] == 0 and self.used >= self.capacity:
@@ -77,7 +79,7 @@ class BytesIndex(SlotTable):
     def grow_slots(self, capacity: int) -> None:
         super().grow_slots(capacity)
         self.hashes = grown(self.hashes, capacity)
-        self.spans = np.concatenate([self.spans, no_spans(capacity - len(self.spans))])
+        self.spans = grown_spans(self.spans, capacity)
 
     def upsert(self, keys: Bytes) -> tuple[Array, Array]:
         n = len(keys.offsets) - 1
@@ -126,7 +128,9 @@ class WordIndex(SlotTable):
     def with_nulls(self) -> None:
         """From the first NULL on there is a bitmap word; hashes of rows without NULLs stay what they were."""
         if not self.nulls:
-            self.keys = np.concatenate([self.keys, np.zeros((self.capacity, 1), np.int64)], axis=1)
+            keys = zeros((self.capacity, self.keys.shape[1] + 1), np.int64)
+            keys[:, :-1] = self.keys
+            self.keys = keys
             self.nulls = 1
 
     def upsert(self, words: Array) -> tuple[Array, Array]:

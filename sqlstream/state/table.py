@@ -8,11 +8,12 @@
 
 New slots are dirty, and their values are 0 and NULL. Slots are local to the process and are used again after
 `delete`; what is checkpointed is (key group, key, value), never slots. Not thread-safe; the `StateChanges`
-that `changes` returns is a copy and may be encoded on another thread.
+that `changes` returns is a copy (unless it is full) and may be encoded on another thread.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,11 +45,12 @@ class Rows:
 class StateChanges:
     """A consistent copy of what changed: rows to write, keys to delete (never in both); in bounded pieces.
 
-    `full`: the upserts are the whole table, whatever was stored before. `live`: rows that the table has now.
+    `full`: the upserts are the whole table, whatever was stored before. It may be larger than memory: its pieces are
+    copied as they are iterated over, once, before the table changes. `live`: rows that the table has now.
     """
 
     spec: StateSpec
-    upserts: list[Rows] = field(default_factory=list)
+    upserts: Iterable[Rows] = field(default_factory=list)
     deleted: list[Rows] = field(default_factory=list)
     full: bool = False
     live: int = 0
@@ -169,13 +171,13 @@ class StateTable:
     def changes(self, full: bool = False) -> StateChanges:
         """What changed since the last call (`full`: everything); from now on nothing has."""
         slots = self.slots() if full else np.flatnonzero(self._dirty[: self._index.index.used])
-        pieces = self._pieces(slots)
-        upserts = [Rows(self.key_groups(s), self.keys(s), self.values(s).columns) for s in pieces]
+        upserts = (Rows(self.key_groups(s), self.keys(s), self.values(s).columns) for s in self._pieces(slots))
         deleted = [] if full else [r for r in map(self._still_gone, self._deleted) if len(r)]
         self._deleted = []
-        self._dirty[:] = False
+        changes = StateChanges(self.spec, upserts if full else [*upserts], deleted, full, self.size)
+        self._dirty[slots] = False
         self._stored[slots] = True
-        return StateChanges(self.spec, upserts, deleted, full, self.size)
+        return changes
 
     def load(self, keys: list[pa.Array], values: list[pa.Array]) -> None:
         """Rows of a checkpoint: stored, not dirty. Without key columns there is one row at most."""

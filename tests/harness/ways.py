@@ -2,7 +2,7 @@
 
 batch       DuckDB
 streaming   epochs of random sizes
-parallel    the same in three tasks
+parallel    the same in three tasks, with no memory for state: all of it lies in mapped files
 restored    an INSERT job into a debezium-json sink, stopped at a checkpoint after some epochs and restored
             at another parallelism, perhaps twice; the sink's files read back in the order of their checkpoints
 """
@@ -30,6 +30,7 @@ from sqlstream.runtime.progress import Progress
 from sqlstream.session import Session
 from sqlstream.sql import statements as st
 from sqlstream.sql.parser import parse_script
+from sqlstream.state.memory import MEMORY
 from sqlstream.types import Schema
 
 START = 1_700_000_000_000_000  # PositionClock's, µs
@@ -100,8 +101,19 @@ def _batch_by_position(session: Session, case: Case) -> tuple[Answer, list[Row]]
         con.close()
 
 
-def streaming(case: Case, directory: Path, rng: random.Random, parallelism: int = 1) -> Answer:
-    session = case.session(directory, _options(case, rng, parallelism))
+def parallel(case: Case, directory: Path, rng: random.Random) -> Answer:
+    """Every array of state that grows goes to a file at once, instead of those that exceed the budget."""
+    smallest, MEMORY.smallest = MEMORY.smallest, 1
+    try:
+        return streaming(case, directory, rng, 3, {"taskmanager.memory.managed.size": "0"})
+    finally:
+        MEMORY.smallest = smallest
+
+
+def streaming(
+    case: Case, directory: Path, rng: random.Random, parallelism: int = 1, options: dict[str, str] | None = None
+) -> Answer:
+    session = case.session(directory, _options(case, rng, parallelism) | (options or {}))
     result = _only(session, case.sql)
     assert result.schema is not None
     fold = Fold(result.schema)
