@@ -38,7 +38,7 @@ def until(job: kill.Run, place: Path, rows: int, later: int = 0) -> tuple[Path, 
 
 
 def shared(run: Path) -> dict[str, int]:
-    return {p.name: p.stat().st_size for p in (run / "shared").glob("*.sst")}
+    return {p.name: p.stat().st_size for p in (run / "shared").glob("*.arrow")}
 
 
 def test_unchanged_and_a_hundredth_of_a_million_keys(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Numbers checkpoints, completes them, finds the newest good one, and deletes what no kept one needs.
 
     <dir>/chk-<n>/manifest.json   written last; without it checkpoint n does not exist
-    <dir>/shared/<sha256>.sst     state files, which several checkpoints may name
+    <dir>/shared/<sha256>.arrow   state files, which several checkpoints may name
 
 One coordinator for a job directory (`JobLock` sees to it), and only it deletes. What may go is found by marking
 what the kept manifests name, never by counting. A file that none names goes when it was found so in two rounds

@@ -2,7 +2,7 @@
 
 It is the last file of a checkpoint to be written; a checkpoint without it does not exist. It names each state
 file with its size and hash, each state with its schema, and holds offsets, watermarks and sink preparations
-themselves. `format_version` is 1; a newer one is refused, since falling back would silently repeat output.
+themselves. `format_version` is 2; a newer one is refused, since falling back would silently repeat output.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlstream.checkpoint.schemas import schema_from_json, schema_to_json
 from sqlstream.errors import CheckpointError
 from sqlstream.state.spec import StateSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 BASE, DELTA = "base", "delta"
 SHARED = "shared"  # the directory of state files, which several checkpoints may name
 
@@ -33,7 +33,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class StateSchema:
-    """A state of an operator. `number` is in the keys of its rows."""
+    """A state of an operator. `number` says which rows of the files are its own."""
 
     name: str
     number: int

@@ -1,13 +1,11 @@
 """Restores the tables of one task from a checkpoint, at the same parallelism or another.
 
-The files of all old tasks whose key groups meet ours are ingested, in order, into a store in a fresh directory;
-our key groups are scanned and loaded. At the same parallelism the task goes on with the old chain
+The chains of all old tasks whose key groups meet ours are read, and the rows of our key groups loaded. At the same parallelism the task goes on with the old chain
 (`StateShard.resume`); after a change of it the first checkpoint must be full.
 """
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ from typing import Any
 from sqlstream.checkpoint.manifest import FileEntry, OperatorState, StateSchema
 from sqlstream.checkpoint.storage import CheckpointStorage, failing_as, sha256_of
 from sqlstream.errors import CheckpointError
-from sqlstream.state.rocks import RocksStore
-from sqlstream.state.rows import decode_block, group_key
+from sqlstream.state.files import live_rows
+from sqlstream.state.keys import key_groups
 from sqlstream.state.spec import KEY_GROUPS, StateSpec
 from sqlstream.state.table import StateTable
 
@@ -46,7 +44,7 @@ def restore_task(
     storage: CheckpointStorage,
     operator: OperatorState,
     states: tuple[StateSpec, ...],
-    key_groups: tuple[int, int],
+    groups: tuple[int, int],
     directory: Path,
     cache: Path | None = None,
 ) -> Restored:
@@ -57,7 +55,7 @@ def restore_task(
     damaged, or when the states are not those of the checkpoint.
     """
     check_schemas(operator, states)
-    lo, hi = key_groups
+    lo, hi = groups
     tables = {s.name: StateTable(s) for s in states}
     specs = {s.number: tables[s.name].spec for s in operator.states}
     tasks = [t for t in operator.tasks if t.key_groups[0] < hi and lo < t.key_groups[1]]
@@ -66,17 +64,14 @@ def restore_task(
     with failing_as("make the directory", str(directory)):
         directory.mkdir(parents=True)
     local = {f.name: _local(storage, f, directory, cache) for t in tasks for f in t.files}
-    files = [local[f.name] for t in tasks for f in t.files]
-    if files:
-        place = directory / "store"
-        try:
-            with RocksStore(place) as store:
-                store.ingest(files)
-                for keys, values in store.scan(group_key(lo), group_key(hi)):
-                    for spec, key_columns, value_columns in decode_block(specs, keys, values):
-                        tables[spec.name].load(key_columns, value_columns)
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+    for t in tasks:
+        for part in live_rows([local[f.name] for f in t.files], specs):
+            rows, leading = part.rows, part.spec.leading
+            if t.key_groups[0] < lo or hi < t.key_groups[1]:
+                of = key_groups(rows.keys[:leading], len(rows))
+                rows = rows.filter((lo <= of) & (of < hi))
+            if len(rows):
+                tables[part.spec.name].load(rows)
     chain = tasks[0].files if same else ()
     return Restored(tables, [t.snapshot for t in tasks], same, chain, {f.name: local[f.name] for f in chain})
 

@@ -1,12 +1,12 @@
 """Writes the state of one task: the chain of a base and deltas that its checkpoints consist of.
 
     pending = shard.prepare({"totals": table.changes()})   # at the barrier; cheap
-    files = pending.run()                                  # on a background thread; encodes, sorts, uploads
+    files = pending.run()                                  # on a background thread; writes and uploads
 
 Every checkpoint names the whole chain, base first. A delta holds the rows changed since the last one. `run` merges
 the chain into a new base (newest wins, tombstones dropped) when the deltas have outgrown half of the base and most
 rows of the chain are overwritten or gone: state that only grows is never written twice. A file
-is uploaded once, as shared/<sha256>.sst; without changes nothing is.
+is uploaded once, as shared/<sha256>.arrow; without changes nothing is.
 
 Nothing is lost when a checkpoint fails: changes stay queued until their file is written, files stay in the chain
 and are uploaded with the next checkpoint. Only one pending runs at a time, in the order of `prepare`.
@@ -24,9 +24,7 @@ from pathlib import Path
 from sqlstream.checkpoint.manifest import BASE, DELTA, SHARED, FileEntry, StateSchema
 from sqlstream.checkpoint.storage import CheckpointStorage, failing_as, sha256_of
 from sqlstream.errors import InternalError
-from sqlstream.state.encoding import Packed
-from sqlstream.state.rocks import RocksStore, write_sst
-from sqlstream.state.rows import Block, encode_keys, encode_values, sorted_blocks
+from sqlstream.state.files import SUFFIX, StateRows, live_rows, write_file
 from sqlstream.state.spec import StateSpec
 from sqlstream.state.table import StateChanges
 
@@ -119,35 +117,31 @@ class StateShard:
         return self.directory / name.rsplit("/", 1)[-1]
 
     def _write(self, changes: dict[str, StateChanges], kind: str) -> list[FileEntry]:
-        """Files of bounded size; a row is in one of them only."""
-        out, parts, rows = [], list[tuple[Packed, Packed | None]](), 0
-        for keys, values in self._encoded(changes, kind):
-            parts.append((keys, values))
-            rows += len(keys)
-            if rows >= ROWS_A_FILE:
-                out += self._file(sorted_blocks(parts), kind)
-                parts, rows = [], 0
-        return out + (self._file(sorted_blocks(parts), kind) if rows else [])
+        return self._written(self._parts(changes, kind), kind)
 
-    def _encoded(self, changes: dict[str, StateChanges], kind: str) -> Iterator[tuple[Packed, Packed | None]]:
+    def _parts(self, changes: dict[str, StateChanges], kind: str) -> Iterator[StateRows]:
         for name, change in changes.items():
             number = self._numbers[name]
             for rows in change.deleted if kind == DELTA else ():
-                yield encode_keys(number, rows), None
+                yield StateRows(number, change.spec, rows, deleted=True)
             for rows in change.upserts:
-                yield encode_keys(number, rows), encode_values(change.spec, rows)
+                yield StateRows(number, change.spec, rows)
 
-    def _file(self, blocks: Iterator[Block], kind: str) -> list[FileEntry]:
-        self._files += 1
-        path = self.directory / f"writing-{self._files}.sst"
-        rows = write_sst(path, blocks)
-        if not rows:
-            return []
-        digest, size = sha256_of(path), path.stat().st_size
-        entry = FileEntry(f"{SHARED}/{digest}.sst", size, digest, kind, rows)
-        with failing_as("write", str(path)):
-            os.replace(path, self._local(entry.name))
-        return [entry]
+    def _written(self, parts: Iterator[StateRows], kind: str) -> list[FileEntry]:
+        """Files of bounded size; a row is in one of them only."""
+        out = []
+        while (first := next(parts, None)) is not None:
+            self._files += 1
+            path = self.directory / f"writing-{self._files}{SUFFIX}"
+            rows = write_file(path, _some(first, parts, ROWS_A_FILE))
+            if not rows:
+                continue
+            digest, size = sha256_of(path), path.stat().st_size
+            entry = FileEntry(f"{SHARED}/{digest}{SUFFIX}", size, digest, kind, rows)
+            with failing_as("write", str(path)):
+                os.replace(path, self._local(entry.name))
+            out.append(entry)
+        return out
 
     def _outgrown(self) -> bool:
         deltas = [f.size for f in self._chain if f.kind == DELTA]
@@ -159,34 +153,25 @@ class StateShard:
 
     def _merge(self) -> None:
         """The chain as a new base."""
-        self._files += 1
-        place = self.directory / f"merge-{self._files}"
-        try:
-            with RocksStore(place) as store:
-                store.ingest([self._local(f.name) for f in self._chain])
-                merged, blocks = [], store.scan(b"")
-                while entry := self._file(_some(blocks, ROWS_A_FILE), BASE):
-                    merged += entry
-            self._chain = merged
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+        specs = dict(enumerate(self.states))
+        self._chain = self._written(live_rows([self._local(f.name) for f in self._chain], specs), BASE)
 
     def _forget_old(self) -> None:
         queued = [f for _, _, what in self._queue if isinstance(what, list) for f in what]
         names = {f.name for f in (*self._chain, *queued)}
-        for path in self.directory.glob("*.sst"):
+        for path in self.directory.glob(f"*{SUFFIX}"):
             if f"{SHARED}/{path.name}" not in names:
                 path.unlink(missing_ok=True)
         self._uploaded &= names
 
 
-def _some(blocks: Iterator[tuple[list[bytes], list[bytes]]], rows: int) -> Iterator[Block]:
-    """The next blocks, until there are so many rows."""
-    for keys, values in blocks:
-        yield keys, [*values]
-        rows -= len(keys)
-        if rows <= 0:
-            return
+def _some(first: StateRows, parts: Iterator[StateRows], rows: int) -> Iterator[StateRows]:
+    """`first` and the next parts, until there are so many rows."""
+    part: StateRows | None = first
+    while part is not None:
+        yield part
+        rows -= len(part.rows)
+        part = next(parts, None) if rows > 0 else None
 
 
 def _link(source: Path, target: Path) -> None:

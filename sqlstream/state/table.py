@@ -31,14 +31,19 @@ BYTES_A_PIECE = 1 << 28
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows as they are stored. `values` is empty for deleted rows."""
+    """`count` rows as they are stored. `values` is empty for deleted rows."""
 
-    key_groups: Array
+    count: int
     keys: list[pa.Array]
     values: list[pa.Array]
 
     def __len__(self) -> int:
-        return len(self.key_groups)
+        return self.count
+
+    def filter(self, kept: Array) -> Rows:
+        mask = pa.array(kept)
+        count = int(np.count_nonzero(kept))
+        return Rows(count, [k.filter(mask) for k in self.keys], [v.filter(mask) for v in self.values])
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,7 @@ class StateTable:
             return
         stored = slots[self._stored[slots]]
         if len(stored):
-            self._deleted.append(Rows(self.key_groups(stored), self.keys(stored), []))
+            self._deleted.append(Rows(len(stored), self.keys(stored), []))
         for c in (*self._columns.values(), *self._originals.values()):
             c.clear(slots)
         self._dirty[slots] = False
@@ -171,7 +176,7 @@ class StateTable:
     def changes(self, full: bool = False) -> StateChanges:
         """What changed since the last call (`full`: everything); from now on nothing has."""
         slots = self.slots() if full else np.flatnonzero(self._dirty[: self._index.index.used])
-        upserts = (Rows(self.key_groups(s), self.keys(s), self.values(s).columns) for s in self._pieces(slots))
+        upserts = (Rows(len(s), self.keys(s), self.values(s).columns) for s in self._pieces(slots))
         deleted = [] if full else [r for r in map(self._still_gone, self._deleted) if len(r)]
         self._deleted = []
         changes = StateChanges(self.spec, upserts if full else [*upserts], deleted, full, self.size)
@@ -179,11 +184,10 @@ class StateTable:
         self._stored[slots] = True
         return changes
 
-    def load(self, keys: list[pa.Array], values: list[pa.Array]) -> None:
-        """Rows of a checkpoint: stored, not dirty. Without key columns there is one row at most."""
-        n = len((keys or values)[0]) if keys or values else 1
-        slots, _ = self.upsert(keys, n)
-        for c, a in zip(self._columns.values(), values, strict=True):
+    def load(self, rows: Rows) -> None:
+        """Rows of a checkpoint: stored, not dirty."""
+        slots, _ = self.upsert(rows.keys, len(rows))
+        for c, a in zip(self._columns.values(), rows.values, strict=True):
             c.set(slots, a)
         self._dirty[slots] = False
         self._stored[slots] = True
@@ -191,10 +195,7 @@ class StateTable:
     def _still_gone(self, rows: Rows) -> Rows:
         """Without the keys that came back."""
         gone = self.find(rows.keys, len(rows)) < 0
-        if gone.all():
-            return rows
-        mask = pa.array(gone)
-        return Rows(rows.key_groups[gone], [k.filter(mask) for k in rows.keys], [])
+        return rows if gone.all() else rows.filter(gone)
 
     def _pieces(self, slots: Array) -> list[Array]:
         if not len(slots):

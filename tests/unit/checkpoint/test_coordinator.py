@@ -49,17 +49,17 @@ def test_young_files_and_those_of_attempts_stay(tmp_path: Path) -> None:
     job.add(["a"], [1])
     job.checkpoint()
     for name, age in (("old", 60), ("young", 0), ("protected", 60)):
-        job.storage.put(f"shared/{name}.sst", b"x")
-        os.utime(tmp_path / f"cp/shared/{name}.sst", (clock.seconds - age, clock.seconds - age))
+        job.storage.put(f"shared/{name}.arrow", b"x")
+        os.utime(tmp_path / f"cp/shared/{name}.arrow", (clock.seconds - age, clock.seconds - age))
     attempt = job.coordinator.begin()
-    attempt.protected.add("shared/protected.sst")
+    attempt.protected.add("shared/protected.arrow")
     assert job.coordinator.sweep() == []  # first seen
-    assert job.coordinator.sweep() == ["shared/old.sst"]
+    assert job.coordinator.sweep() == ["shared/old.arrow"]
     clock.seconds += 51
     assert job.coordinator.sweep() == []  # written after an attempt began that is in flight
     job.coordinator.abort(attempt)
-    assert set(job.coordinator.sweep()) == {"shared/young.sst"}
-    assert set(job.coordinator.sweep()) == {"shared/protected.sst"}
+    assert set(job.coordinator.sweep()) == {"shared/young.arrow"}
+    assert set(job.coordinator.sweep()) == {"shared/protected.arrow"}
 
 
 def test_numbers_are_not_used_again(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_another_job_and_a_newer_format_are_refused(tmp_path: Path) -> None:
     assert "directory of its own" in str(e.value)
     job.checkpoint()
     path = tmp_path / "cp/chk-2/manifest.json"
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(CheckpointError, match="format version 2") as e:
+    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 3'))
+    with pytest.raises(CheckpointError, match="format version 3") as e:
         Job(tmp_path / "cp", tmp_path / "work2").restore()
     assert "newer" in str(e.value.hint)
 
@@ -91,15 +91,15 @@ def test_a_manifest_that_cannot_be_read_stops_sweeping(tmp_path: Path) -> None:
     job.checkpoint()
     job.checkpoint()
     (tmp_path / "cp/chk-2/manifest.json").write_text("{}")
-    job.storage.put("shared/unknown.sst", b"")
+    job.storage.put("shared/unknown.arrow", b"")
     job = Job(tmp_path / "cp", tmp_path / "work2", clock=clock).restore()
     for _ in range(2):
         job.checkpoint()
-        assert job.storage.stat("shared/unknown.sst")
+        assert job.storage.stat("shared/unknown.arrow")
         assert job.coordinator.checkpoints() == [1, 3] or job.coordinator.checkpoints() == [3, 4]
     job.checkpoint()
     job.checkpoint()
-    assert job.storage.stat("shared/unknown.sst") is None and job.storage.stat("chk-2/manifest.json") is None
+    assert job.storage.stat("shared/unknown.arrow") is None and job.storage.stat("chk-2/manifest.json") is None
 
 
 class Flaky(CheckpointStorage):

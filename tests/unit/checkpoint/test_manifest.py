@@ -27,7 +27,7 @@ SPEC = StateSpec(
 MANIFEST = Manifest(
     "id", "näme", "run", 7, 70, "2026-01-01T00:00:00Z", "ff", "plan\n  text", 2,
     {"3": OperatorState("Op", (StateSchema.of(SPEC, 0),), (
-        TaskState(0, (0, 64), (FileEntry("shared/a.sst", 1, "aa", "base", 5),), {"wm": -(2**63)}),
+        TaskState(0, (0, 64), (FileEntry("shared/a.arrow", 1, "aa", "base", 5),), {"wm": -(2**63)}),
         TaskState(1, (64, 128)),
     ))},
     {"1": {"0": {"position": 10**15, "watermark": 2**63 - 1, "idle": True}}},
@@ -41,7 +41,7 @@ def test_roundtrip() -> None:
     text = MANIFEST.to_json()
     assert Manifest.from_json(text) == MANIFEST
     assert Manifest.from_json(text.encode()).to_json() == text
-    assert text.startswith('{\n  "format_version": 1,\n  "job_id": "id",') and "näme" in text
+    assert text.startswith('{\n  "format_version": 2,\n  "job_id": "id",') and "näme" in text
     assert Manifest.from_json(text).operators["3"].states[0].spec() == SPEC
 
 
@@ -61,7 +61,7 @@ def test_schemas() -> None:
         "null",
         '{"format_version": "1"}',
         '{"format_version": 1}',
-        '{"format_version": 1, "operators": 3}',
+        '{"format_version": 2, "operators": 3}',
         "\xff",
     ],
 )

@@ -14,8 +14,8 @@ from cli_driver import environment
     [
         ("import sqlstream", "pyarrow duckdb sqlglot numpy numba argparse"),
         ("from sqlstream.cli.main import main\ntry: main(['--version'])\nexcept SystemExit: pass", "pyarrow duckdb numpy"),
-        ("from sqlstream.cli.main import main\nmain(['-c', 'SELECT 1'])", "numba rocksdict fsspec asyncio"),
-        ("import sqlstream\nsqlstream.connect().execute('SELECT 1').fetchall()", "numba rocksdict fsspec asyncio"),
+        ("from sqlstream.cli.main import main\nmain(['-c', 'SELECT 1'])", "numba fsspec asyncio"),
+        ("import sqlstream\nsqlstream.connect().execute('SELECT 1').fetchall()", "numba fsspec asyncio"),
     ],
 )
 def test_lazy_imports(code: str, without: str) -> None:

@@ -28,7 +28,7 @@ from sqlstream.batches import END, HIDDEN_TYPES, KIND_TEXT, NO_WATERMARK, OP, De
 from sqlstream.clock import PositionClock
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
 from sqlstream.state.keys import KEY_GROUPS, key_groups
-from sqlstream.state.table import StateSpec, StateTable
+from sqlstream.state.table import Rows, StateSpec, StateTable
 from sqlstream.types import Column, Schema, Type
 
 Row = tuple[Any, ...]
@@ -143,7 +143,7 @@ class Run:
                     slots = table.slots()
                     slots = slots[np.isin(table.key_groups(slots), np.arange(groups.start, groups.stop))]
                     if len(slots):
-                        tables[name].load(table.keys(slots), table.values(slots).columns)
+                        tables[name].load(Rows(len(slots), table.keys(slots), table.values(slots).columns))
 
             def state(spec: StateSpec, tables: dict[str, StateTable] = tables) -> StateTable:
                 assert tables[spec.name].spec == spec, f"state {spec.name} is not as states() declares it"
@@ -157,7 +157,7 @@ class Run:
             for name, table in tables.items():  # what was restored is durable
                 slots = table.slots()
                 if len(slots):
-                    self.tasks[-1].durable[name].load(table.keys(slots), table.values(slots).columns)
+                    self.tasks[-1].durable[name].load(Rows(len(slots), table.keys(slots), table.values(slots).columns))
 
     def _late(self, rows: pa.RecordBatch) -> None:
         assert not set(rows.schema.names) & set(HIDDEN_TYPES)
@@ -236,7 +236,7 @@ class Run:
                     durable.delete(slots[slots >= 0])
                 for rows in changes.upserts:
                     if len(rows):
-                        durable.load(rows.keys, rows.values)
+                        durable.load(rows)
 
     def restart(self, parallelism: int | None = None) -> None:
         """Checkpoint, crash, and start from what was checkpointed."""

@@ -123,7 +123,7 @@ def test_no_key_columns() -> None:
     table.put(slots[:1], [pa.array([7])])
     (piece,) = table.changes().upserts
     other = StateTable(table.spec)
-    other.load(piece.keys, piece.values)
+    other.load(piece)
     assert other.values(other.slots()).to_pylist() == [{"v0": 7}]
 
 
