@@ -153,7 +153,7 @@ class Side:
         self.columns, self.append_only = node.schema.arrow(), node.traits.append_only
         self.keys = keys
         self.store = RowStore(layout, context.state(layout.spec()))
-        self.map = MultiMap()
+        self.map = MultiMap(removes=layout.identity is not None or bool(layout.extras))
 
     def open(self, index: HashIndex) -> None:
         slots = self.store.table.slots()

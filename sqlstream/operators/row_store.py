@@ -82,7 +82,7 @@ class Layout:
         if self.counted:
             value.append(pa.field(COUNT, pa.int64()))
         value += [pa.field(n, t) for n, t in self.extras]
-        return StateSpec(self.name, pa.schema(key), pa.schema(value), len(self.partition))
+        return StateSpec(self.name, pa.schema(key), pa.schema(value), len(self.partition), log=self.identity is None)
 
 
 class RowStore:
@@ -104,7 +104,9 @@ class RowStore:
         if layout.identity is None:
             keys.append(pa.array(np.arange(self._next, self._next + n)))
             self._next += n
-        slots, fresh = self.table.upsert(keys, n)
+            slots = self.table.append(keys, n)
+        else:
+            slots, _ = self.table.upsert(keys, n)
         if not layout.counted:
             self.table.put(slots, [*(rows.column(i) for i in layout.values), *(extras or [])])
             return slots

@@ -15,7 +15,7 @@ from pyarrow import types as pt
 
 from sqlstream.errors import DataError
 from sqlstream.state import kernels
-from sqlstream.state.memory import grown
+from sqlstream.state.memory import grown as grown
 
 Array = np.ndarray[Any, Any]
 

@@ -39,6 +39,14 @@ SMALL_ARENA = 1 << 16
 LARGE_CHUNK = 1 << 30  # Arrow's nested arrays count their elements and bytes in int32
 
 
+def run_of(slots: Array) -> slice | None:
+    """The slice that `slots` are, when they follow one another: copying it is several times as fast as gathering."""
+    n = len(slots)
+    if n < 2 or slots[n - 1] - slots[0] != n - 1 or slots[0] < 0 or not (np.diff(slots) == 1).all():
+        return None
+    return slice(int(slots[0]), int(slots[0]) + n)
+
+
 class FixedColumn:
     """`data` by slot, 0 where never set (times as integers; decimals (n, 2): low and high word); `valid`."""
 
@@ -52,6 +60,8 @@ class FixedColumn:
         self.data, self.valid = grown(self.data, capacity), grown(self.valid, capacity)
 
     def get(self, slots: Array) -> pa.Array:
+        if (run := run_of(slots)) is not None:
+            return from_fixed(self.data[run].copy(), self.valid[run], self.type)
         return from_fixed(self.data[slots], self.valid[slots], self.type)
 
     def set(self, slots: Array, array: pa.Array) -> None:
@@ -60,8 +70,10 @@ class FixedColumn:
         if valid.size:
             mask = valid[:, None] if values.ndim == 2 else valid
             values = np.where(mask, values, np.zeros(1, values.dtype))
-        self.data[slots] = values
-        self.valid[slots] = valid if valid.size else True
+        run = run_of(slots)
+        at = slots if run is None else run
+        self.data[at] = values
+        self.valid[at] = valid if valid.size else True
 
     def clear(self, slots: Array) -> None:
         self.data[slots] = 0

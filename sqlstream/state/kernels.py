@@ -601,75 +601,87 @@ def compact_bytes(arena, spans, n, out):  # type: ignore[no-untyped-def]
 
 
 # --- chains of rows by key (MultiMap) ----------------------------------------------------------------------
+# A chain is a row of `chains`, a row's place in it a row of `links`: one cache line each. Where rows are never
+# removed, links have their first column only.
+HEAD, TAIL, COUNT = 0, 1, 2
+FOLLOWING, BEFORE, OWNER = 0, 1, 2
 
 
-@kernel(I64, r(I64), r(I64), w(I64), w(I64), w(I64), w(I64), w(I64), w(I64))
-def chain_add(keys, rows, head, tail, count, following, before, owner):  # type: ignore[no-untyped-def]
+@kernel(I64, r(I64), r(I64), w(I64, 2), w(I64, 2))
+def chain_add(keys, rows, chains, links):  # type: ignore[no-untyped-def]
     """Appends each row to its key's chain; one that is in a chain is left there. Returns rows added."""
     added = 0
-    for i in range(rows.size):
+    n, width = rows.size, links.shape[1]
+    for i in range(n):
+        if i + 32 < n:
+            prefetch(chains, keys[i + 32] * 4)
+        if i + 16 < n:
+            k = keys[i + 16]
+            prefetch(links, chains[k, TAIL] * width)
         k, row = keys[i], rows[i]
-        if owner[row] >= 0:
+        if width > 1 and links[row, OWNER] >= 0:
             continue
-        last = tail[k] if count[k] else np.int64(-1)
-        before[row] = last
-        following[row] = -1
-        owner[row] = k
+        last = chains[k, TAIL] if chains[k, COUNT] else np.int64(-1)
+        links[row, FOLLOWING] = -1
+        if width > 1:
+            links[row, BEFORE] = last
+            links[row, OWNER] = k
         if last < 0:
-            head[k] = row
+            chains[k, HEAD] = row
         else:
-            following[last] = row
-        tail[k] = row
-        count[k] += 1
+            links[last, FOLLOWING] = row
+        chains[k, TAIL] = row
+        chains[k, COUNT] += 1
         added += 1
     return added
 
 
-@kernel(I64, r(I64), w(I64), w(I64), w(I64), w(I64), w(I64), w(I64))
-def chain_remove(rows, head, tail, count, following, before, owner):  # type: ignore[no-untyped-def]
+@kernel(I64, r(I64), w(I64, 2), w(I64, 2))
+def chain_remove(rows, chains, links):  # type: ignore[no-untyped-def]
     """Takes rows out of their chains; rows in none are skipped. Returns rows removed."""
     removed = 0
     for row in rows:
-        if row >= owner.size:
+        if row >= links.shape[0]:
             continue
-        k = owner[row]
+        k = links[row, OWNER]
         if k < 0:
             continue
-        p, f = before[row], following[row]
+        p, f = links[row, BEFORE], links[row, FOLLOWING]
         if p < 0:
-            head[k] = f
+            chains[k, HEAD] = f
         else:
-            following[p] = f
+            links[p, FOLLOWING] = f
         if f < 0:
-            tail[k] = p
+            chains[k, TAIL] = max(p, 0)
         else:
-            before[f] = p
-        owner[row] = -1
-        count[k] -= 1
+            links[f, BEFORE] = p
+        links[row, OWNER] = -1
+        chains[k, COUNT] -= 1
         removed += 1
     return removed
 
 
-@kernel(I64, r(I64), r(I64))
-def chain_count(keys, count):  # type: ignore[no-untyped-def]
-    n = np.int64(0)
-    for k in keys:
-        if 0 <= k < count.size:
-            n += count[k]
-    return n
+@kernel(types.void, r(I64), r(I64, 2), w(I64))
+def chain_counts(keys, chains, out):  # type: ignore[no-untyped-def]
+    """How many rows each key has; 0 for keys that are unknown."""
+    n = keys.size
+    for i in range(n):
+        if i + 16 < n and 0 <= keys[i + 16] < chains.shape[0]:
+            prefetch(chains, keys[i + 16] * 4)
+        k = keys[i]
+        out[i] = chains[k, COUNT] if 0 <= k < chains.shape[0] else 0
 
 
-@kernel(types.void, r(I64), r(I64), r(I64), r(I64), w(I64), w(I64))
-def chain_fill(keys, head, count, following, probe, rows):  # type: ignore[no-untyped-def]
+@kernel(types.void, r(I64), r(I64), r(I64, 2), r(I64, 2), w(I64), w(I64))
+def chain_fill(keys, counts, chains, links, probe, rows):  # type: ignore[no-untyped-def]
     at = 0
     for i in range(keys.size):
-        k = keys[i]
-        if 0 <= k < count.size:
-            row = head[k]
-            for _ in range(count[k]):
+        if counts[i]:
+            row = chains[keys[i], HEAD]
+            for _ in range(counts[i]):
                 probe[at] = i
                 rows[at] = row
-                row = following[row]
+                row = links[row, FOLLOWING]
                 at += 1
 
 

@@ -22,6 +22,8 @@ class StateSpec:
     value: pa.Schema
     # How many leading key columns decide the key group; -1: all; 0: none, everything is in key group 0.
     distribution: int = -1
+    # Rows are appended and never looked up: no index from keys to slots. The operator makes their keys unique.
+    log: bool = False
 
     def __post_init__(self) -> None:
         if not -1 <= self.distribution <= len(self.key):

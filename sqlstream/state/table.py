@@ -23,6 +23,7 @@ from sqlstream.errors import InternalError
 from sqlstream.state.arrays import Array, as_slots, grown, is_bytes, is_pair, is_words, plain
 from sqlstream.state.columns import ChunkColumn, Column, FixedColumn, column
 from sqlstream.state.index import HashIndex
+from sqlstream.state.log import LogIndex
 from sqlstream.state.spec import StateSpec
 
 ROWS_A_PIECE = 1 << 18
@@ -69,11 +70,12 @@ class StateTable:
     def __init__(self, spec: StateSpec) -> None:
         self.spec = spec
         self._key_types: list[pa.DataType] = list(spec.key.types)
-        self._index = HashIndex(self._key_types)
+        self._index = LogIndex(self._key_types) if spec.log else HashIndex(self._key_types)
         n = self._index.index.capacity
         self._columns: dict[str, Column] = {f.name: column(f.type, n) for f in spec.value}
         # Canonical keys lose -0.0 and the order of maps: these key columns are kept as they first came.
-        self._originals = {j: column(t, n) for j, t in enumerate(self._key_types) if lossy(t)}
+        lost = [] if spec.log else [j for j, t in enumerate(self._key_types) if lossy(t)]
+        self._originals = {j: column(self._key_types[j], n) for j in lost}
         self._dirty: Array = np.zeros(n, np.bool_)
         self._stored: Array = np.zeros(n, np.bool_)
         self._deleted: list[Rows] = []
@@ -106,6 +108,16 @@ class StateTable:
             for j, c in self._originals.items():
                 c.set(new, plain(keys[j], self._key_types[j]).filter(pa.array(fresh)))
         return slots, fresh
+
+    def append(self, keys: list[pa.Array], n: int) -> Array:
+        """The slots of n new rows of a log."""
+        if not isinstance(self._index, LogIndex):
+            raise InternalError(f"state {self.spec.name} is no log")
+        slots = self._index.append(keys, n)
+        if self._index.index.capacity > self.capacity:
+            self._grow(self._index.index.capacity)
+        self._dirty[slots] = True
+        return slots
 
     def find(self, keys: list[pa.Array], n: int | None = None) -> Array:
         """The slot of each row, or -1."""
@@ -186,7 +198,8 @@ class StateTable:
 
     def load(self, rows: Rows) -> None:
         """Rows of a checkpoint: stored, not dirty."""
-        slots, _ = self.upsert(rows.keys, len(rows))
+        n = len(rows)
+        slots = self.append(rows.keys, n) if self.spec.log else self.upsert(rows.keys, n)[0]
         for c, a in zip(self._columns.values(), rows.values, strict=True):
             c.set(slots, a)
         self._dirty[slots] = False
@@ -194,6 +207,8 @@ class StateTable:
 
     def _still_gone(self, rows: Rows) -> Rows:
         """Without the keys that came back."""
+        if self.spec.log:
+            return rows
         gone = self.find(rows.keys, len(rows)) < 0
         return rows if gone.all() else rows.filter(gone)
 

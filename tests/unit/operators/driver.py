@@ -17,7 +17,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -153,7 +153,7 @@ class Run:
             context = OperatorContext("n", i, parallelism, self.clock, state, self._late, restored)
             operator = self.node.operator(context)
             operator.open()
-            self.tasks.append(Task(operator, tables, groups, {s.name: StateTable(s) for s in self.node.states()}))
+            self.tasks.append(Task(operator, tables, groups, {s.name: StateTable(replace(s, log=False)) for s in self.node.states()}))
             for name, table in tables.items():  # what was restored is durable
                 slots = table.slots()
                 if len(slots):

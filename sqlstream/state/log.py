@@ -1,0 +1,68 @@
+"""Slots for rows that are appended and never looked up by key: no hash table, the key columns kept as they came."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.errors import InternalError
+from sqlstream.state import kernels
+from sqlstream.state.arrays import Array
+from sqlstream.state.columns import Column, column
+from sqlstream.state.index import SlotTable
+from sqlstream.state.keys import key_groups
+
+
+class LogIndex:
+    """Stands where a `HashIndex` does; `append` instead of `upsert`, and no `find`."""
+
+    def __init__(self, key_types: list[pa.DataType]) -> None:
+        self.index = SlotTable()
+        self._columns: list[Column] = [column(t, self.index.capacity) for t in key_types]
+
+    def append(self, arrays: list[pa.Array], n: int) -> Array:
+        """A slot for each of n rows: freed ones first, then the next ones."""
+        slots, index = np.empty(n, np.int64), self.index
+        free = int(index.meta[kernels.FREE])
+        again = min(free, n)
+        slots[:again] = index.free[free - again : free][::-1]
+        first = index.used
+        end = first + n - again
+        if end > index.capacity:
+            index.grow_slots(max(end, 2 * index.capacity))
+            for c in self._columns:
+                c.grow(index.capacity)
+        slots[again:] = np.arange(first, end)
+        index.meta[kernels.FREE] -= again
+        index.meta[kernels.NEXT] = end
+        index.meta[kernels.SIZE] += n
+        index.live[slots] = True
+        for c, a in zip(self._columns, arrays, strict=True):
+            c.set(slots, a)
+        return slots
+
+    def upsert(self, arrays: list[pa.Array], n: int) -> tuple[Array, Array]:
+        raise InternalError("rows of a log are appended")
+
+    def find(self, arrays: list[pa.Array], n: int) -> Array:
+        raise InternalError("rows of a log cannot be looked up")
+
+    def delete(self, slots: Array) -> None:
+        """Frees live, distinct slots."""
+        index, n = self.index, len(slots)
+        free = int(index.meta[kernels.FREE])
+        index.free[free : free + n] = slots
+        index.meta[kernels.FREE] += n
+        index.meta[kernels.SIZE] -= n
+        index.live[slots] = False
+        for c in self._columns:
+            c.clear(slots)
+
+    def keys(self, slots: Array) -> list[pa.Array]:
+        return [c.get(slots) for c in self._columns]
+
+    def bytes_of(self, slots: Array) -> int:
+        return sum(c.bytes_of(slots) for c in self._columns)
+
+    def key_groups(self, slots: Array, leading: int) -> Array:
+        return key_groups([c.get(slots) for c in self._columns[:leading]], len(slots))
