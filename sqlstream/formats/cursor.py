@@ -14,6 +14,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -46,6 +47,10 @@ class BytesFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def exists(self, path: str, **kwargs: Any) -> bool:
         return self._key(path) in self.blocks
+
+    def modified(self, path: str) -> datetime:
+        """Now: nothing of it may be cached."""
+        return datetime.now(UTC)
 
     def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> list[str]:
         return [self._key(path)]

@@ -159,6 +159,8 @@ class Job:
             self._run_state = state
             run = state.run
             storage = CheckpointStorage(self.directory.place(state), self.directory.stores)
+            if not storage.is_local:
+                storage.check_writable()  # said now, and not when the first checkpoint is due
             if self.directory.moved(state):
                 self._say(
                     f"warning: checkpoints of job {state.job} stay in {state.checkpoints}; --fresh begins elsewhere"
