@@ -48,6 +48,7 @@ from sqlstream.runtime.progress import Progress
 from sqlstream.sql import statements as st
 from sqlstream.sql.parser import parse_script
 from sqlstream.sql.splitter import substitute
+from sqlstream.stores import Stores
 from sqlstream.types import Schema, outside
 
 # The streaming half (operators, state, compiled kernels) is imported where a job is made: batch starts without it.
@@ -139,6 +140,14 @@ class Session:
         text = self._set.get(key, self.options.get(key))
         return declared.default if text is None else declared.convert(text)
 
+    def _stores(self) -> Stores:
+        return Stores(
+            self.option("s3.endpoint"),
+            self.option("s3.access-key"),
+            self.option("s3.secret-key"),
+            self.option("s3.path.style.access"),
+        )
+
     def _check_option(self, key: str, value: str) -> None:
         declared = find(SESSION_OPTIONS, key)
         if declared is None:
@@ -180,7 +189,7 @@ class Session:
     # ---- queries
 
     def _bind(self, query: Any, tables: TableBinder | None = None) -> nodes.Node:
-        tables = tables or TableBinder(self.catalog, self.option("table.local-time-zone"))
+        tables = tables or TableBinder(self.catalog, self.option("table.local-time-zone"), self._stores())
         return QueryBinder(self.catalog, tables).query(query)
 
     def _select(self, s: st.Select) -> Result:
@@ -295,7 +304,7 @@ class Session:
 
     def _targets(self, inserts: tuple[st.Insert, ...]) -> list[Target]:
         zone = self.option("table.local-time-zone")
-        tables = TableBinder(self.catalog, zone)
+        tables = TableBinder(self.catalog, zone, self._stores())
         targets = []
         for s in inserts:
             found = self.catalog.relation(s.table, s.position)
@@ -303,7 +312,7 @@ class Session:
                 raise BindError(f"'{found.name}' is a view: it cannot be written", position=s.position)
             if s.overwrite:
                 raise NotSupported("INSERT OVERWRITE is not supported", hint="INSERT INTO", position=s.position)
-            connector, ctx = connector_of(found, zone)
+            connector, ctx = connector_of(found, zone, self._stores())
             plan, schema = bind_insert(self._bind(s.query, tables), found, s.columns, s.position)
             targets.append(Target(plan, schema, found.name, connector.sink(ctx)))
         return targets
@@ -337,7 +346,7 @@ class Session:
             self.option("pipeline.name"), self.option("execution.checkpointing.dir"), self._jobs, self.working_directory
         )
         self._jobs += 1
-        directory = None if place is None else JobDirectory(*place)
+        directory = None if place is None else JobDirectory(*place, self._stores())
         if directory is None and not all(bounded(t.plan) for t in targets) and self.on_message is not None:
             self.on_message(
                 "this job is not durable: it starts anew each time; SET 'pipeline.name' = '…' makes it resume"
@@ -437,7 +446,7 @@ class Session:
         if self.catalog.find(name) is not None and s.if_not_exists:
             return Result("DDL", message=f"table {name} exists already")
         zone = self.option("table.local-time-zone")
-        connector, ctx = connector_of(table, zone)
+        connector, ctx = connector_of(table, zone, self._stores())
         if not s.columns:
             table = self._inferred(table, connector.ddl_columns(ctx))
         # Checks computed columns, key and watermark without opening anything.

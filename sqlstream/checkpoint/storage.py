@@ -1,4 +1,4 @@
-"""Where checkpoints are: a directory on any fsspec file system. The only door to fsspec here.
+"""Where checkpoints are: a directory on any fsspec file system.
 
 Names are relative, with "/". On the local file system a write is a temporary file, fsync and rename, so a name
 is either absent or whole, also after a crash; object stores give that with a plain put. Every failure is a
@@ -19,10 +19,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from sqlstream.errors import CheckpointError
+from sqlstream import stores as remote
+from sqlstream.errors import CheckpointError, OptionError
+from sqlstream.stores import ENVIRONMENT, Stores
 
 CHUNK = 1 << 22
 TRANSIENT = {
@@ -31,12 +32,12 @@ TRANSIENT = {
     errno.EHOSTUNREACH, errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
 HINTS = {
-    errno.ENOSPC: "free space on that disk, or set state.checkpoints.dir to another",
-    errno.EDQUOT: "the disk quota is used up: free space, or set state.checkpoints.dir to another disk",
+    errno.ENOSPC: "free space on that disk, or set execution.checkpointing.dir to another",
+    errno.EDQUOT: "the disk quota is used up: free space, or set execution.checkpointing.dir to another disk",
     errno.EFBIG: "a file size limit (ulimit -f) or the file system forbids files this large",
-    errno.EACCES: "give this user the right to write there, or set state.checkpoints.dir to another directory",
-    errno.EPERM: "give this user the right to write there, or set state.checkpoints.dir to another directory",
-    errno.EROFS: "the file system is read-only: set state.checkpoints.dir to another directory",
+    errno.EACCES: "give this user the right to write there, or set execution.checkpointing.dir to another directory",
+    errno.EPERM: "give this user the right to write there, or set execution.checkpointing.dir to another directory",
+    errno.EROFS: "the file system is read-only: set execution.checkpointing.dir to another directory",
     errno.ENOTDIR: "a file stands where a directory is needed",
 }
 
@@ -54,12 +55,13 @@ class Stored:
 def failing_as(doing: str, place: str) -> Iterator[None]:
     """Turns what file systems raise into CheckpointErrors: "cannot <doing> <place>: <reason>"."""
     try:
-        yield
+        with remote.os_errors():
+            yield
     except CheckpointError:
         raise
     except OSError as e:
-        reason = e.strerror or str(e) or type(e).__name__
-        error = CheckpointError(f"cannot {doing} {place}: {reason}", hint=HINTS.get(e.errno or 0))
+        hint = remote.hint(e, place) or HINTS.get(e.errno or 0)
+        error = CheckpointError(f"cannot {doing} {place}: {remote.reason(e)}", hint=hint)
         error.transient = e.errno in TRANSIENT or isinstance(e, ConnectionError | TimeoutError)
         raise error from e
     except Exception as e:  # fsspec's implementations raise their client libraries' errors
@@ -69,17 +71,14 @@ def failing_as(doing: str, place: str) -> Iterator[None]:
 
 
 class CheckpointStorage:
-    """The files below `url`: a path, or a URL that fsspec knows (`options` go to its file system)."""
+    """The files below `url`: a path, or a URL that fsspec knows."""
 
-    def __init__(self, url: str | os.PathLike[str], **options: Any) -> None:
+    def __init__(self, url: str | os.PathLike[str], stores: Stores = ENVIRONMENT) -> None:
         self.url = str(url)
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(self.url, **options)
-        except (ImportError, ValueError) as e:
-            raise CheckpointError(
-                f"cannot use {self.url} for checkpoints: {e}",
-                hint="install the fsspec implementation of that protocol, such as s3fs or gcsfs",
-            ) from e
+            self.fs, self.root = stores.filesystem(self.url)
+        except OptionError as e:
+            raise CheckpointError(f"cannot use {self.url} for checkpoints: {e.message}", hint=e.hint) from e
         except Exception as e:  # some connect at once
             raise CheckpointError(f"cannot use {self.url} for checkpoints: {getattr(e, 'strerror', None) or e}") from e
         self.is_local = isinstance(self.fs, LocalFileSystem)
@@ -87,8 +86,12 @@ class CheckpointStorage:
             self.root = os.path.abspath(self.root)
 
     def place(self, name: str) -> str:
-        """The full name, for messages and the file system."""
+        """The full name, for the file system."""
         return f"{self.root.rstrip('/')}/{name}" if name else self.root
+
+    def shown(self, name: str) -> str:
+        """The full name, for messages."""
+        return self.place(name) if self.is_local else f"{self.url.rstrip('/')}/{name}"
 
     def local_path(self, name: str) -> Path | None:
         """The file itself when the storage is local, else None."""
@@ -97,7 +100,7 @@ class CheckpointStorage:
     def put(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all; replaces one of that name."""
         place = self.place(name)
-        with failing_as("write", place):
+        with failing_as("write", self.shown(name)):
             if not self.is_local:
                 self.fs.pipe_file(place, data)
                 return
@@ -118,7 +121,7 @@ class CheckpointStorage:
     def put_file(self, name: str, local: Path) -> None:
         """Upload a file that will not change any more. On one disk it becomes a second name of the same file."""
         place = self.place(name)
-        with failing_as("write", place):
+        with failing_as("write", self.shown(name)):
             if not self.is_local:
                 self.fs.put_file(str(local), place)
                 return
@@ -144,14 +147,14 @@ class CheckpointStorage:
 
     def read(self, name: str) -> bytes:
         place = self.place(name)
-        with failing_as("read", place):
+        with failing_as("read", self.shown(name)):
             data: bytes = self.fs.cat_file(place)
             return data
 
     def fetch(self, name: str, to: Path) -> None:
         """Download to a local file, which appears when it is whole."""
         place, temporary = self.place(name), to.with_name(f".tmp-{os.getpid()}-{to.name}")
-        with failing_as("read", place):
+        with failing_as("read", self.shown(name)):
             to.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self.fs.get_file(place, str(temporary))
@@ -163,7 +166,7 @@ class CheckpointStorage:
     def stat(self, name: str) -> Stored | None:
         """None when there is no such file."""
         place = self.place(name)
-        with failing_as("read", place):
+        with failing_as("read", self.shown(name)):
             self.fs.invalidate_cache()
             try:
                 info = self.fs.info(place)
@@ -174,7 +177,7 @@ class CheckpointStorage:
     def files(self, name: str = "") -> list[Stored]:
         """All files below a directory, by name; [] when there is no such directory. Temporary files are not seen."""
         place = self.place(name)
-        with failing_as("list", place):
+        with failing_as("list", self.shown(name)):
             self.fs.invalidate_cache()
             try:
                 found = self.fs.find(place, detail=True)
@@ -190,7 +193,7 @@ class CheckpointStorage:
         """Files that are gone already do not matter. Directories left empty go too."""
         for name in names:
             place = self.place(name)
-            with failing_as("delete", place):
+            with failing_as("delete", self.shown(name)):
                 with contextlib.suppress(FileNotFoundError):
                     self.fs.rm_file(place)
                 if self.is_local:
@@ -199,7 +202,7 @@ class CheckpointStorage:
 
     def sha256(self, name: str) -> str:
         place = self.place(name)
-        with failing_as("read", place), self.fs.open(place, "rb", block_size=CHUNK) as f:
+        with failing_as("read", self.shown(name)), self.fs.open(place, "rb", block_size=CHUNK) as f:
             digest = hashlib.sha256()
             while chunk := f.read(CHUNK):
                 digest.update(chunk)
@@ -209,7 +212,7 @@ class CheckpointStorage:
         """CheckpointError now, rather than at the first checkpoint, when nothing can be written here."""
         probe = f".tmp-probe-{os.getpid()}"
         self.put(probe, b"")
-        with failing_as("delete", self.place(probe)):
+        with failing_as("delete", self.shown(probe)):
             self.fs.rm_file(self.place(probe))
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from sqlstream.errors import InternalError, NotSupported, SqlStreamError
 from sqlstream.options import Option
+from sqlstream.stores import ENVIRONMENT, Stores
 from sqlstream.types import Schema, Type
 
 
@@ -31,6 +32,7 @@ class TableContext:
     partitioned_by: tuple[str, ...] = ()
     working_directory: str = "."
     time_zone: str = "UTC"
+    stores: Stores = ENVIRONMENT
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Reads one complete file.
 
-`_statement` is the fast way, for local files: one DuckDB statement over the file, streamed in file order; the
+`_statement` is the fast way, for local files (and parquet wherever it is): one DuckDB statement over the file, streamed in file order; the
 position is {"row": n}, and resuming skips n rows. `_blocks` is the careful way, for everything else (remote files,
 other compressions, byte order marks) and from the row on where the statement failed: blocks of whole records decoded
 from memory, a malformed one found and named, or skipped and counted; the position adds the block's place, {"row",
@@ -12,6 +12,7 @@ Measured on Nexmark JSON, q0's columns, one thread: 1.2 M events/s by statement 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from sqlstream import stores as remote
 from sqlstream.connectors.base import ScanRequest, SourceBatch, SplitReader
 from sqlstream.connectors.block_decoder import BlockDecoder
 from sqlstream.connectors.decode_ahead import DecodeAhead
@@ -29,7 +31,8 @@ from sqlstream.connectors.paths import compression_of, is_local, missing, open_b
 from sqlstream.errors import DataError, RunError
 from sqlstream.formats.base import Decoder
 from sqlstream.formats.conversion import literal
-from sqlstream.formats.cursor import own_cursor
+from sqlstream.formats.cursor import Slot, own_cursor
+from sqlstream.stores import ENVIRONMENT, Stores
 
 BATCH = 65_536
 BLOCK = 8 * 2**20
@@ -48,6 +51,7 @@ class FileScan:
     constants: Mapping[str, str]
     format: str
     ignore: bool
+    stores: Stores = ENVIRONMENT
 
 
 @dataclass
@@ -110,36 +114,45 @@ class FileReader(SplitReader):
         self._ahead.close()
 
     def _pieces(self, position: Mapping[str, int]) -> Iterator[Piece]:
-        scan = self._scan
         try:
-            if "byte" not in position and by_statement(scan.path, scan.decoder):
-                row = position["row"]
-                try:
-                    for batch in self._statement(row):
-                        yield Piece(batch, row)
-                        row += batch.num_rows
-                    return
-                except (duckdb.Error, pa.ArrowException, OSError) as e:
-                    # DuckDB's, when the stream starts; Arrow's or an OSError with DuckDB's text, later in it
-                    if not scan.decoder.blocks:
-                        raise DataError(f"{scan.path}: {str(e).splitlines()[0]}") from e
-                    position = {"row": row}  # and find the malformed record on the careful way
-            yield from self._blocks(position)
+            with remote.os_errors():
+                yield from self._read(position)
         except DataError as e:
-            raise named(e, scan.path) from e.__cause__
+            raise named(e, self._scan.path) from e.__cause__
         except PermissionError as e:
-            raise DataError(f"{scan.path} cannot be read: {e.strerror or e}") from e
+            hint = remote.hint(e, self._scan.path)
+            raise DataError(f"{self._scan.path} cannot be read: {remote.reason(e)}", hint=hint) from e
         except FileNotFoundError as e:
-            raise missing(scan.path) from e
+            raise missing(self._scan.path, e) from e
         except (OSError, EOFError) as e:
-            raise RunError(f"{scan.path}: {e}") from e
+            hint = remote.hint(e, self._scan.path) if isinstance(e, OSError) else None
+            raise RunError(f"{self._scan.path}: {e}", hint=hint) from e
+
+    def _read(self, position: Mapping[str, int]) -> Iterator[Piece]:
+        scan = self._scan
+        if "byte" not in position and by_statement(scan.path, scan.decoder):
+            row = position["row"]
+            try:
+                for batch in self._statement(row):
+                    yield Piece(batch, row)
+                    row += batch.num_rows
+                return
+            except (duckdb.Error, pa.ArrowException, OSError) as e:
+                # DuckDB's, when the stream starts; Arrow's or an OSError with DuckDB's text, later in it
+                if isinstance(e, OSError) and not is_local(scan.path):
+                    raise
+                if not scan.decoder.blocks:
+                    raise DataError(f"{scan.path}: {str(e).splitlines()[0]}") from e
+                position = {"row": row}  # and find the malformed record on the careful way
+        yield from self._blocks(position)
 
     def _statement(self, row: int) -> Iterator[pa.RecordBatch]:
         scan, cursor = self._scan, own_cursor()
-        sql = scan.decoder.resumed(literal(scan.path), scan.constants, row)
-        for batch in cursor.sql(sql).to_arrow_reader(BATCH):
-            if batch.num_rows:
-                yield conform(batch, scan.request)
+        with for_statement(scan.path, scan.stores) as path:
+            sql = scan.decoder.resumed(literal(path), scan.constants, row)
+            for batch in cursor.sql(sql).to_arrow_reader(BATCH):
+                if batch.num_rows:
+                    yield conform(batch, scan.request)
 
     def _blocks(self, position: Mapping[str, int]) -> Iterator[Piece]:
         scan = self._scan
@@ -148,7 +161,7 @@ class FileReader(SplitReader):
         # with a place the rows before it are done; without one all rows count from the start of the file
         skip = position.get("skip", 0) if "byte" in position else position["row"]
         row = position["row"] - skip
-        with opened(scan.path, at) as file:
+        with opened(scan.path, at, scan.stores) as file:
             for head, data in whole_records(file, scan.decoder, at == 0):
                 at, line = at + len(head), line + head.count(b"\n")
                 after = (at + len(data), line + newlines(data))
@@ -179,6 +192,16 @@ def by_statement(path: str, decoder: Decoder) -> bool:
     return decoder.byte_order_mark or not mark
 
 
+@contextlib.contextmanager
+def for_statement(path: str, stores: Stores) -> Iterator[str]:
+    """The path by which DuckDB reads the file: a remote one is opened here, and lent to it."""
+    if is_local(path):
+        yield path
+        return
+    with open_binary(path, stores) as file, Slot().holding(file) as lent:
+        yield lent
+
+
 def named(error: DataError, path: str) -> DataError:
     """`error` with the file's path in its message."""
     return error if path in error.message else DataError(f"{path}: {error.message}", hint=error.hint)
@@ -190,10 +213,10 @@ def newlines(data: bytes) -> int:
 
 
 class opened:
-    """`with opened(path, byte) as file`: a binary file, decompressed, standing at `byte`."""
+    """`with opened(path, byte, stores) as file`: a binary file, decompressed, standing at `byte`."""
 
-    def __init__(self, path: str, byte: int) -> None:
-        self._raw = open_binary(path)
+    def __init__(self, path: str, byte: int, stores: Stores = ENVIRONMENT) -> None:
+        self._raw = open_binary(path, stores)
         compression = compression_of(path)
         self._file: Any = self._raw
         if compression:

@@ -20,11 +20,13 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
+from sqlstream import stores as remote
 from sqlstream.connectors.base import Sink, SinkCommitter, SinkTask, SinkWriter, TableContext
-from sqlstream.connectors.paths import filesystem, is_local
+from sqlstream.connectors.paths import is_local
 from sqlstream.errors import RunError
 from sqlstream.formats.base import Encoder, Format, Part
 from sqlstream.secrets import redacted
+from sqlstream.stores import ENVIRONMENT, Stores
 
 STAGING = "_staging"
 ENCODE_ROWS = 32_768  # rows gathered before they are encoded: small batches cost as much as large ones
@@ -34,7 +36,8 @@ ENCODE_ROWS = 32_768  # rows gathered before they are encoded: small batches cos
 def reported(path: str, what: str) -> Iterator[None]:
     """I/O errors become RunErrors with path and reason."""
     try:
-        yield
+        with remote.os_errors():
+            yield
     except OSError as e:
         hints = {
             errno.ENOSPC: "free space on the disk; the job continues from its last checkpoint",
@@ -44,16 +47,17 @@ def reported(path: str, what: str) -> Iterator[None]:
             errno.ENOTDIR: "'path' of a sink is a directory",
             errno.EEXIST: "'path' of a sink is a directory, not a file",
         }
-        raise RunError(f"{path}: cannot {what}: {e.strerror or e}", hint=hints.get(e.errno or 0)) from e
+        hint = remote.hint(e, path) or hints.get(e.errno or 0)
+        raise RunError(f"{path}: cannot {what}: {remote.reason(e)}", hint=hint) from e
 
 
 class Store:
     """The few operations on files that a sink needs, on a local path or an fsspec URL."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, stores: Stores = ENVIRONMENT) -> None:
         self.root = root.rstrip("/") or "/"
         self.local = is_local(root)
-        self._fs: Any = None if self.local else filesystem(root)[0]
+        self._fs: Any = None if self.local else stores.filesystem(root)[0]
 
     def path(self, *names: str) -> str:
         return "/".join((self.root, *names))
@@ -114,13 +118,13 @@ class FileSink(Sink):
         return FileWriter(self, task)
 
     def committer(self, task: SinkTask) -> SinkCommitter:
-        return FileCommitter(self.path, task)
+        return FileCommitter(self, task)
 
 
 class FileWriter(SinkWriter):
     def __init__(self, sink: FileSink, task: SinkTask) -> None:
         self._task = task
-        self._store = Store(sink.path)
+        self._store = Store(sink.path, sink.table.stores)
         self._encoder: Encoder = sink.format.encoder(sink.table, sink.options)
         self._extension = sink.format.extension
         self._limit: int = sink.options["sink.rolling-policy.file-size"]
@@ -222,9 +226,9 @@ class FileWriter(SinkWriter):
 
 
 class FileCommitter(SinkCommitter):
-    def __init__(self, path: str, task: SinkTask) -> None:
+    def __init__(self, sink: FileSink, task: SinkTask) -> None:
         self._task = task
-        self._store = Store(path)
+        self._store = Store(sink.path, sink.table.stores)
         self._staging = self._store.path(STAGING, safe(task.job))
         self._prefix = f"part-{safe(task.run)}"
 

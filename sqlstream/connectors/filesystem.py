@@ -71,7 +71,7 @@ class FilesystemConnector(Connector):
     def ddl_columns(self, table: TableContext) -> str | None:
         options = self._read(table)
         path = absolute(options["path"], table.working_directory)
-        files = [f for f in find_files(path) if f.size]
+        files = [f for f in find_files(path, table.stores) if f.size]
         if not files:
             raise DataError(f"table {table.name}: no data in '{path}' to tell columns from", hint="write the columns")
         if not all(is_local(f.path) for f in files):
@@ -117,7 +117,7 @@ class FileSource(Source):
         ids = {s.id for s in known}
         number = max((s.number for s in known), default=-1) + 1
         try:
-            found = find_files(self._path)
+            found = find_files(self._path, self._table.stores)
         except DataError:
             if known:  # all deleted after they were taken in
                 return out
@@ -137,15 +137,17 @@ class FileSource(Source):
             constants,
             self._format.name,
             self._options["ignore"],
+            self._table.stores,
         )
         if self._interval is None:
             return FileReader(scan, position, first_row)
         return GrowingReader(scan, position, first_row, self._interval / 1_000_000, self.clock)
 
     def relation(self, connection: duckdb.DuckDBPyConnection, request: ScanRequest) -> str:
-        files = find_files(self._path)
+        files = find_files(self._path, self._table.stores)
         decoder = self._format.decoder(self._table, request, self._options)
-        if not files or self._options["ignore"] or not all(by_statement(f.path, decoder) for f in files):
+        fast = all(is_local(f.path) and by_statement(f.path, decoder) for f in files)
+        if not files or self._options["ignore"] or not fast:
             return register_splits(self, connection, request)
         used = {c.path[1] for c in request.columns if c.path[0] == "$metadata"}
         source = "[" + ", ".join(literal(f.path) for f in files) + "]"

@@ -12,10 +12,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from sqlstream import stores as remote
 from sqlstream.connectors.base import SourceBatch, SplitReader
 from sqlstream.connectors.block_decoder import BlockDecoder
 from sqlstream.connectors.file_reader import BLOCK, BOM, LONGEST, FileReader, FileScan, Piece, named, newlines
-from sqlstream.connectors.paths import compression_of, filesystem, is_local
+from sqlstream.connectors.paths import compression_of, is_local
 from sqlstream.errors import DataError, RunError
 
 TAIL = 256  # bytes before the position that are compared
@@ -79,15 +80,17 @@ class GrowingReader(SplitReader):
         if self._looked is not None and now - self._looked < self._interval:
             return False
         try:
-            more = self._take()
+            with remote.os_errors():
+                more = self._take()
         except DataError as e:
             raise named(e, self._scan.path) from e.__cause__
         except FileNotFoundError:
             more = False  # deleted: what was read of it stands
         except PermissionError as e:
-            raise DataError(f"{self._scan.path} cannot be read: {e.strerror or e}") from e
+            hint = remote.hint(e, self._scan.path)
+            raise DataError(f"{self._scan.path} cannot be read: {remote.reason(e)}", hint=hint) from e
         except OSError as e:
-            raise RunError(f"{self._scan.path}: {e}") from e
+            raise RunError(f"{self._scan.path}: {e}", hint=remote.hint(e, self._scan.path)) from e
         self._looked = None if more else now
         return more
 
@@ -145,7 +148,7 @@ class GrowingReader(SplitReader):
         if is_local(self._scan.path):
             status = os.stat(self._scan.path)
             return status.st_size, status.st_mtime_ns
-        fs, inner = filesystem(self._scan.path)
+        fs, inner = self._scan.stores.filesystem(self._scan.path)
         fs.invalidate_cache()
         return int(fs.info(inner)["size"]), 0
 
@@ -154,7 +157,7 @@ class GrowingReader(SplitReader):
             with open(self._scan.path, "rb") as file:
                 file.seek(begin)
                 return file.read(end - begin)
-        fs, inner = filesystem(self._scan.path)
+        fs, inner = self._scan.stores.filesystem(self._scan.path)
         return bytes(fs.cat_file(inner, start=begin, end=end))
 
 

@@ -11,12 +11,12 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
-from fsspec.core import url_to_fs
-
-from sqlstream.errors import DataError, OptionError, RunError
+from sqlstream import stores as remote
+from sqlstream.errors import DataError, RunError
+from sqlstream.stores import ENVIRONMENT, Stores
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".lz4": "lz4"}
+READ_AHEAD = 8 * 2**20  # bytes of a remote file that are fetched at once, beyond what was asked for
 
 
 @dataclass(frozen=True)
@@ -45,55 +45,48 @@ def compression_of(path: str) -> str | None:
     return COMPRESSIONS.get(os.path.splitext(path)[1].lower())
 
 
-def filesystem(path: str) -> tuple[Any, str]:
-    """The fsspec filesystem of a URL and the path within it."""
-    try:
-        return url_to_fs(path)  # type: ignore[no-any-return]
-    except (ImportError, ValueError) as e:
-        raise OptionError(
-            f"path '{path}': {e}", hint="install the package that serves this scheme, e.g. s3fs for s3://"
-        ) from e
-    except OSError as e:  # some connect at once
-        raise RunError(f"path '{path}' cannot be reached: {e.strerror or e}") from e
-
-
-def find_files(path: str) -> list[FileEntry]:
+def find_files(path: str, stores: Stores = ENVIRONMENT) -> list[FileEntry]:
     """The files of `path` (as `absolute` gave it), sorted. DataError when there is nothing of that name."""
     try:
-        return _find_local(path) if is_local(path) else _find_remote(path)
+        if is_local(path):
+            return _find_local(path)
+        with remote.os_errors():
+            return _find_remote(path, stores)
     except PermissionError as e:
-        raise DataError(f"path '{path}' cannot be read: {e.strerror or e}", hint="check its permissions") from e
+        hint = remote.hint(e, path) or "check its permissions"
+        raise DataError(f"path '{path}' cannot be read: {remote.reason(e)}", hint=hint) from e
     except FileNotFoundError as e:
-        raise missing(path) from e
+        raise missing(path, e) from e
     except OSError as e:
-        raise RunError(f"path '{path}' cannot be listed: {e.strerror or e}") from e
+        raise RunError(f"path '{path}' cannot be listed: {remote.reason(e)}", hint=remote.hint(e, path)) from e
 
 
-def missing(path: str) -> DataError:
+def missing(path: str, e: FileNotFoundError | None = None) -> DataError:
+    """`e`: what the file system said."""
+    if e is not None and (hint := remote.hint(e, path)) is not None:
+        return DataError(f"path '{path}' does not exist: {remote.reason(e)}", hint=hint)
     if glob.has_magic(path):
         return DataError(f"no file matches '{path}'", hint="the path may be a file, a directory or a glob")
+    if not is_local(path):
+        return DataError(f"path '{path}' does not exist", hint="the path may be a file, a directory or a glob")
     near = os.path.dirname(path)
     hint = "relative paths start at the directory the session was started in"
-    if is_local(path) and not os.path.isdir(near):
+    if not os.path.isdir(near):
         hint = f"there is no directory '{near}'; {hint}"
     return DataError(f"path '{path}' does not exist", hint=hint)
 
 
-def entry(path: str) -> FileEntry:
-    """The file's size and time now. FileNotFoundError when it is gone."""
-    if is_local(path):
-        status = os.stat(path)
-        return FileEntry(path, status.st_size, status.st_mtime_ns // 1000)
-    fs, inner = filesystem(path)
-    return _remote_entry(path, fs.info(inner))
+def _local_entry(path: str) -> FileEntry:
+    status = os.stat(path)
+    return FileEntry(path, status.st_size, status.st_mtime_ns // 1000)
 
 
 def _find_local(path: str) -> list[FileEntry]:
     if os.path.isdir(path):
-        return [entry(p) for p in sorted(_walk(path))]
+        return [_local_entry(p) for p in sorted(_walk(path))]
     if os.path.exists(path) or not glob.has_magic(path):
         with open(path, "rb"):  # says at once, and as an error of its own, that it may not be read
-            return [entry(path)]
+            return [_local_entry(path)]
     found: set[str] = set()
     for p in glob.glob(path, recursive=True):
         if os.path.basename(p).startswith(("_", ".")):
@@ -101,7 +94,7 @@ def _find_local(path: str) -> list[FileEntry]:
         found.update(_walk(p) if os.path.isdir(p) else [p])
     if not found:
         raise missing(path)
-    return [entry(p) for p in sorted(found)]
+    return [_local_entry(p) for p in sorted(found)]
 
 
 def _walk(directory: str) -> list[str]:
@@ -117,8 +110,8 @@ def _walk(directory: str) -> list[str]:
     return out
 
 
-def _find_remote(path: str) -> list[FileEntry]:
-    fs, inner = filesystem(path)
+def _find_remote(path: str, stores: Stores) -> list[FileEntry]:
+    fs, inner = stores.filesystem(path)
     fs.invalidate_cache()
     scheme = path.split("://")[0]
     root = inner.rstrip("/")
@@ -147,6 +140,10 @@ def _remote_entry(path: str, info: dict[str, Any]) -> FileEntry:
     return FileEntry(path, int(info.get("size") or 0), int(float(modified or 0) * 1_000_000))
 
 
-def open_binary(path: str) -> Any:
-    """A readable binary file, local or remote, not decompressed."""
-    return open(path, "rb") if is_local(path) else fsspec.open(path, "rb").open()
+def open_binary(path: str, stores: Stores = ENVIRONMENT) -> Any:
+    """A readable binary file, local or remote, not decompressed. It has the bytes that the file has now."""
+    if is_local(path):
+        return open(path, "rb")
+    fs, inner = stores.filesystem(path)
+    fs.invalidate_cache()
+    return fs.open(inner, "rb", block_size=READ_AHEAD)

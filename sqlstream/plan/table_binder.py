@@ -13,6 +13,7 @@ from sqlstream.expressions import Call, Column, Expr, substitute
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.scope import Relation, Scope
+from sqlstream.stores import ENVIRONMENT, Stores
 from sqlstream.types import PROCTIME, ROWTIME, Schema, timestamp_ltz
 from sqlstream.types import Column as SchemaColumn
 
@@ -20,7 +21,7 @@ PROCTIME_PATH = ("$proctime",)
 PROCTIME_TYPE = timestamp_ltz(3).null(False)
 
 
-def context(table: Table, time_zone: str = "UTC") -> TableContext:
+def context(table: Table, time_zone: str = "UTC", stores: Stores = ENVIRONMENT) -> TableContext:
     """What the connector is told."""
     return TableContext(
         table.name,
@@ -30,15 +31,16 @@ def context(table: Table, time_zone: str = "UTC") -> TableContext:
         table.partitioned_by,
         table.working_directory or os.getcwd(),
         time_zone,
+        stores,
     )
 
 
-def connector_of(table: Table, time_zone: str = "UTC") -> tuple[Connector, TableContext]:
+def connector_of(table: Table, time_zone: str = "UTC", stores: Stores = ENVIRONMENT) -> tuple[Connector, TableContext]:
     """The connector, its options checked; errors name the table."""
     # here and not above: a query without tables starts in half the time without the connectors and their libraries
     from sqlstream.connectors.registry import CONNECTORS, connector
 
-    c = context(table, time_zone)
+    c = context(table, time_zone, stores)
     name = table.option_map.get("connector")
     if name is None:
         raise BindError(
@@ -51,14 +53,15 @@ def connector_of(table: Table, time_zone: str = "UTC") -> tuple[Connector, Table
 class TableBinder:
     """Makes scans; one Source object a table, so that all uses of a table in a job are one scan."""
 
-    def __init__(self, catalog: Catalog, time_zone: str = "UTC") -> None:
+    def __init__(self, catalog: Catalog, time_zone: str = "UTC", stores: Stores = ENVIRONMENT) -> None:
         self.catalog = catalog
         self.time_zone = time_zone
+        self.stores = stores
         self._sources: dict[Table, Source] = {}
 
     def source(self, table: Table) -> Source:
         if table not in self._sources:
-            c, ctx = connector_of(table, self.time_zone)
+            c, ctx = connector_of(table, self.time_zone, self.stores)
             self._sources[table] = c.source(ctx)
         return self._sources[table]
 

@@ -25,6 +25,7 @@ from sqlstream.checkpoint.lock import JobLock
 from sqlstream.checkpoint.storage import CheckpointStorage
 from sqlstream.errors import CheckpointError, OptionError, RunError
 from sqlstream.secrets import redacted
+from sqlstream.stores import ENVIRONMENT, Stores
 
 STATE_FILE = "job.json"
 MANIFEST_FILE = "manifest.json"
@@ -42,10 +43,11 @@ class JobState:
 
 
 class JobDirectory:
-    def __init__(self, job: str, path: Path, checkpoints: str) -> None:
+    def __init__(self, job: str, path: Path, checkpoints: str, stores: Stores = ENVIRONMENT) -> None:
         self.job = job
         self.path = path
         self.checkpoints = checkpoints.rstrip("/")
+        self.stores = stores
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as e:
@@ -121,7 +123,7 @@ class JobDirectory:
 
     def forget_runs(self, state: JobState) -> None:
         """The checkpoints of runs before this one, when it has its own. Errors are left to the next time."""
-        runs = CheckpointStorage(self.place(state).rpartition("/")[0])
+        runs = CheckpointStorage(self.place(state).rpartition("/")[0], self.stores)
         with contextlib.suppress(CheckpointError):
             old = {f.name.partition("/")[0] for f in runs.files()} - {state.run}
             for run in old:

@@ -158,7 +158,9 @@ class Job:
             state = before if before is not None and not self.fresh else self.directory.new_run()
             self._run_state = state
             run = state.run
-            storage = CheckpointStorage(self.directory.place(state))
+            storage = CheckpointStorage(self.directory.place(state), self.directory.stores)
+            if not storage.is_local:
+                storage.check_writable()  # said now, and not when the first checkpoint is due
             if self.directory.moved(state):
                 self._say(
                     f"warning: checkpoints of job {state.job} stay in {state.checkpoints}; --fresh begins elsewhere"
