@@ -26,7 +26,7 @@ from sqlstream import stores as remote
 from sqlstream.connectors.base import ScanRequest, SourceBatch, SplitReader
 from sqlstream.connectors.block_decoder import BlockDecoder
 from sqlstream.connectors.decode_ahead import DecodeAhead
-from sqlstream.connectors.derive import conform
+from sqlstream.connectors.derive import conform, derive
 from sqlstream.connectors.paths import compression_of, is_local, missing, open_binary
 from sqlstream.errors import DataError, RunError
 from sqlstream.formats.base import Decoder
@@ -149,10 +149,17 @@ class FileReader(SplitReader):
     def _statement(self, row: int) -> Iterator[pa.RecordBatch]:
         scan, cursor = self._scan, own_cursor()
         with for_statement(scan.path, scan.stores) as path:
-            sql = scan.decoder.resumed(literal(path), scan.constants, row)
+            texts = scan.decoder.texts()
+            if texts is None:
+                sql = scan.decoder.resumed(literal(path), scan.constants, row)
+            else:
+                sql, beside = scan.decoder.resumed_texts(literal(path), scan.constants, row), own_cursor()
             for batch in cursor.sql(sql).to_arrow_reader(BATCH):
-                if batch.num_rows:
-                    yield conform(batch, scan.request)
+                if not batch.num_rows:
+                    continue
+                if texts is not None:
+                    batch = derive(beside, texts.values(batch, beside), scan.request)
+                yield conform(batch, scan.request)
 
     def _blocks(self, position: Mapping[str, int]) -> Iterator[Piece]:
         scan = self._scan

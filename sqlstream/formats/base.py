@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from sqlstream.connectors.base import ScanRequest, TableContext
 from sqlstream.errors import InternalError, NotSupported
+from sqlstream.formats.text_columns import TextColumns
 from sqlstream.options import Option
 
 
@@ -64,6 +65,14 @@ class Decoder:
         """SQL of the rows of one file from row `row` on, in order."""
         sql = self.rows(f"({self.records(source)})", constants)
         return f"{sql} OFFSET {row}" if row else sql
+
+    def texts(self) -> TextColumns | None:
+        """Which columns `resumed_texts` gives as text, if there is such a way: faster where casts are dear."""
+        return None
+
+    def resumed_texts(self, source: str, constants: Mapping[str, str], row: int) -> str:
+        """As `resumed`, with the columns of `texts()` as text, and without the derived ones."""
+        raise InternalError("Decoder.resumed_texts")
 
     def clean(self, block: bytes) -> bytes:
         """A block without what the statement would trip over (comments)."""

@@ -8,7 +8,7 @@ scale.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -19,6 +19,7 @@ from sqlstream.formats.conversion import ISO_STANDARD, SQL_STANDARD
 from sqlstream.formats.json_encode import JsonEncoder
 from sqlstream.formats.json_inference import infer_columns
 from sqlstream.formats.json_records import JsonRecords, Leaf
+from sqlstream.formats.text_columns import TextColumns, is_fast
 from sqlstream.options import Option
 from sqlstream.types import Schema
 
@@ -41,6 +42,19 @@ class JsonDecoder(Decoder):
         ]
         inner = f"SELECT {', '.join(columns) or '1 AS one'} FROM {records}"
         return with_derived(inner, self.request)
+
+    def texts(self) -> TextColumns | None:
+        fast = {leaf.name: leaf for leaf in self.leaves.leaves if is_fast(leaf.type)}
+        if self.leaves.by_document or not fast:
+            return None
+        # only a column of its own is checked for NULL: a field may be missing with what it is in
+        types = {n: x.type if len(x.path) == 1 else replace(x.type, nullable=True) for n, x in fast.items()}
+        return TextColumns(tuple(types.get(f"c{i}") for i in range(len(self.request.columns))), self.leaves.standard)
+
+    def resumed_texts(self, source: str, constants: Mapping[str, str], row: int) -> str:
+        as_text = frozenset(leaf.name for leaf in self.leaves.leaves if is_fast(leaf.type))
+        plain = JsonDecoder(replace(self.leaves, as_text=as_text), replace(self.request, derived=()))
+        return plain.resumed(source, constants, row)
 
     def cut(self, block: bytes) -> int:
         return block.rfind(b"\n") + 1

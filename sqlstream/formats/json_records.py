@@ -56,6 +56,7 @@ class JsonRecords:
     standard: str = SQL_STANDARD
     fail_on_missing: bool = False
     rules: tuple[Rule, ...] = ()
+    as_text: frozenset[str] = frozenset()  # leaves that are given as their text, unchecked
 
     @property
     def by_document(self) -> bool:
@@ -99,6 +100,8 @@ class JsonRecords:
     def _value(self, leaf: Leaf, x: str) -> str:
         if leaf.presence is not None:
             return f"{x} IS NOT NULL AS {leaf.name}"
+        if leaf.name in self.as_text:
+            return f"{x} AS {leaf.name}"
         value = convert(leaf.type, x, self.standard)
         if len(leaf.path) == 1:
             value = checked_not_null(leaf.type, value)
