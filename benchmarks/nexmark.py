@@ -12,14 +12,12 @@ import hashlib
 import json
 import math
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ import duckdb_runner
 import flink_runner
 import nexmark_sql
 import processes
+import reports
 
 HERE = Path(__file__).resolve().parent
 ENGINES = ("sqlstream", "sqlstream-batch", "duckdb", "flink")
@@ -155,7 +154,7 @@ class FlinkResults:
     def __init__(self, settings: Settings, runs: int, fresh: bool) -> None:
         self._settings, self._runs, self._fresh = settings, runs, fresh
         self._about = {
-            "machine": machine(),
+            "machine": reports.machine(),
             "flink": flink_runner.VERSION,
             "data": _data_identity(settings.data),
             "events": settings.events,
@@ -174,22 +173,10 @@ class FlinkResults:
             return Measurement(**found["measurement"])
         measurement = measure("flink", query, self._settings, self._runs)
         if measurement.error is None:
-            kept["queries"][query] = {"sql": sql, "measured": _now(), "measurement": asdict(measurement)}
+            kept["queries"][query] = {"sql": sql, "measured": reports.now(), "measurement": asdict(measurement)}
             self._path.parent.mkdir(exist_ok=True)
             self._path.write_text(json.dumps(kept, indent=1))
         return measurement
-
-
-def machine() -> dict[str, Any]:
-    """What makes figures comparable."""
-    info = Path("/proc/cpuinfo").read_text()
-    model = next((line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), "")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"cpu": model or platform.machine(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9)}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 # ---- data
@@ -239,16 +226,7 @@ def report(results: dict[str, dict[str, Measurement]], events: int, engines: lis
     head += [f"{e} checkpoints" for e in engines if e in ("sqlstream", "flink")] + [f"{e} MB" for e in engines]
     rows = [[query, *_cells(by, events, engines, others)] for query, by in results.items()]
     rows.append(["geometric mean", *_means(results, events, engines, others)])
-    width = len(head)
-    rows = [r + [""] * (width - len(r)) for r in rows]
-    sizes = [max(len(r[i]) for r in [head, *rows]) for i in range(width)]
-    lines = [head, ["-" * (s - 1) + ":" if i else "-" * s for i, s in enumerate(sizes)], *rows]
-    return "\n".join(
-        "| "
-        + " | ".join(c.ljust(s) if not i else c.rjust(s) for i, (c, s) in enumerate(zip(line, sizes, strict=True)))
-        + " |"
-        for line in lines
-    )
+    return reports.table(head, rows)
 
 
 def _cells(by: dict[str, Measurement], events: int, engines: list[str], others: list[str]) -> list[str]:
@@ -284,9 +262,8 @@ def _shown_ratio(ratio: float | None) -> str:
 
 
 def write_json(path: Path, results: dict[str, dict[str, Measurement]], settings: Settings, runs: int) -> None:
-    about = {"measured": _now(), "machine": machine(), "settings": asdict(settings), "runs": runs}
     figures = {q: {e: asdict(m) for e, m in by.items()} for q, by in results.items()}
-    path.write_text(json.dumps({**about, "queries": figures}, indent=1, default=str))
+    reports.write_json(path, {"settings": asdict(settings), "runs": runs, "queries": figures})
 
 
 def failures(results: dict[str, dict[str, Measurement]]) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 import tempfile
 import threading
 import time as walltime
@@ -38,16 +39,16 @@ from sqlstream.runtime import faults
 from sqlstream.runtime.channels import LocalChannels, TaskFailed
 from sqlstream.runtime.directory import JobDirectory, JobState
 from sqlstream.runtime.graph import JobGraph
+from sqlstream.runtime.pace import IDLE, PERIOD, READING, Pace
 from sqlstream.runtime.progress import Progress
 from sqlstream.runtime.replay import Replay, hold
 from sqlstream.runtime.worker import EpochCommand, EpochReport, TaskShare, Worker, WorkerSettings
 from sqlstream.state.memory import MEMORY, default_limit
 
-# Rows an epoch takes at most when it catches up: large enough that fixed costs of operators do not show.
-CATCH_UP_ROWS = 262_144
-CATCH_UP_SECONDS = 1.0
-IDLE_WAIT = 0.005, 0.1  # seconds between looks at sources that have nothing: first, and after some time
 DISCOVERY_SECONDS = 0.1
+# How long a thread may keep Python's lock from others. An epoch takes the lock some fifty times, and each time waits so
+# long while the background writes a checkpoint.
+SWITCH_SECONDS = 0.0002
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Job:
         self._on_late = on_late
         self._on_message = on_message
         self._stop = threading.Event()
-        self._random = random.Random(options.seed) if options.seed is not None else None
+        self._pace = Pace(options.max_rows, random.Random(options.seed) if options.seed is not None else None)
         self._workers: list[Worker] = []
         self._coordinator: CheckpointCoordinator | None = None
         self._writing: tuple[Attempt | int, Future[Manifest | None], list[TaskShare]] | None = None
@@ -115,6 +116,7 @@ class Job:
 
     def run(self) -> Progress:
         """Runs to the end. Raises what made it fail; the last checkpoint stays."""
+        switching = sys.getswitchinterval()
         if self.directory is None:
             local = Path(tempfile.mkdtemp(prefix="sqlstream-"))
         else:
@@ -125,6 +127,7 @@ class Job:
             if not self._begin(local):
                 return self.progress
             self.progress.state = "RUNNING"
+            sys.setswitchinterval(SWITCH_SECONDS)
             self._loop()
             self._end()
             return self.progress
@@ -135,6 +138,7 @@ class Job:
             self._record(self.progress.state, "" if isinstance(e, KeyboardInterrupt) else str(e).splitlines()[0])
             raise
         finally:
+            sys.setswitchinterval(switching)
             for w in self._workers:
                 w.close()
             self._background.shutdown(wait=True)
@@ -341,7 +345,6 @@ class Job:
     def _loop(self) -> None:
         o = self.options
         last = self.clock.monotonic()
-        idle = 0.0
         slowest = END
         pool = ThreadPoolExecutor(o.parallelism, thread_name_prefix="task") if o.parallelism > 1 else None
         try:
@@ -357,11 +360,12 @@ class Job:
                         attempt = self._coordinator.begin() if self._coordinator is not None else self._epoch + 1
                         last = self.clock.monotonic()
                 self._epoch += 1
+                begun = walltime.monotonic()
                 command = EpochCommand(
                     self._epoch,
                     self.clock.now(),
-                    0 if stopping else self._budget(),
-                    CATCH_UP_SECONDS,
+                    0 if stopping else self._pace.rows(),
+                    READING,
                     _number(attempt),
                     slowest,
                 )
@@ -382,12 +386,8 @@ class Job:
                     self._last(reports, attempt, finished)
                     return
                 self._look_for_splits()
-                if sum(r.read for r in reports):
-                    idle = 0.0
-                else:
-                    # Nothing came: wait a little, longer when it goes on.
-                    idle += 1
-                    self._stop.wait(min(IDLE_WAIT[0] * idle, IDLE_WAIT[1]))
+                if self._replay is None and not any(r.backlog for r in reports):
+                    self._wait(begun, command)
         finally:
             if pool is not None:
                 pool.shutdown(wait=True)
@@ -398,14 +398,13 @@ class Job:
             return False
         return self._coordinator is not None or any(isinstance(n, Sink) for n in self.graph.nodes)
 
-    def _budget(self) -> int:
-        if self._random is not None:
-            kind = self._random.random()
-            if kind < 0.2:
-                return 1
-            most = self.options.max_rows or 5000
-            return self._random.randint(1, min(most, 50) if kind < 0.5 else most)
-        return self.options.max_rows or CATCH_UP_ROWS
+    def _wait(self, begun: float, command: EpochCommand) -> None:
+        """Until the next epoch is to begin: the one that began at `begun` has left nothing."""
+        look = begun + PERIOD
+        while not self._stop.wait(max(look - walltime.monotonic(), 0)):
+            look = max(look + PERIOD, walltime.monotonic())
+            if any([w.look(command) for w in self._workers]) or look > begun + IDLE:
+                return
 
     def _step(self, command: EpochCommand, pool: ThreadPoolExecutor | None) -> list[EpochReport]:
         if pool is None:

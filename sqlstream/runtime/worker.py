@@ -84,6 +84,7 @@ class EpochReport:
     rows_in: int = 0
     rows_out: int = 0
     read: int = 0  # rows read in this epoch
+    backlog: bool = False  # the sources had more
     watermark: int = NO_WATERMARK
     finished: bool = False
     skipped: int = 0
@@ -126,6 +127,8 @@ class Worker:
         self.shards: dict[int, StateShard] = {}
         self.metrics = [OperatorMetrics() for _ in graph.nodes]
         self._full: set[int] = set()
+        self._read_ahead = 0
+        self._backlog = False
 
     # ---- start and end
 
@@ -210,7 +213,10 @@ class Worker:
 
     def epoch(self, command: EpochCommand) -> EpochReport:
         report = EpochReport()
-        report.read = self._read(command)
+        if not self._read_ahead:
+            self.look(command)
+        report.read, self._read_ahead = self._read_ahead, 0
+        report.backlog = self._backlog
         deltas: list[Delta | None] = [None] * len(self.graph.nodes)
         readers = [0] * len(self.graph.nodes)
         for inputs in self.graph.inputs:
@@ -259,10 +265,16 @@ class Worker:
                 raise
             raise DataError(f"{e.message}, in {node.name}({shortened(node.details())})", hint=e.hint) from e
 
+    def look(self, command: EpochCommand) -> int:
+        """Reads what the next epoch will take, and gives the number of rows. Between epochs, from any thread."""
+        self._read_ahead = self._read(command)
+        return self._read_ahead
+
     def _read(self, command: EpochCommand) -> int:
         """Reads from the splits, the one with the lowest watermark first, so that none runs far ahead."""
         started = walltime.monotonic()
         total = 0
+        self._backlog = True
         empty: set[int] = set()
         open_splits = sum(len(s.candidates()) for s in self.scans.values() if s.node.watermark is not None)
         chunk = max(command.max_rows // max(open_splits, 1), 4096)
@@ -277,16 +289,18 @@ class Worker:
                     if choice is None or rank < choice[0]:
                         choice = (rank, scan, s)
             if choice is None:
+                self._backlog = False
                 break
             (mark, _), scan, split = choice
             held = min(
                 command.slowest, *(s.watermark for x in self.scans.values() for s in x.candidates() if not s.idle), END
             )
             if self.settings.max_drift and mark > held + self.settings.max_drift:
+                self._backlog = False
                 break  # the slowest split has nothing now: the others wait for it
             got = scan.read(split, min(chunk, command.max_rows - total))
             total += got
-            if not got:
+            if split.drained:
                 empty.add(id(split))
             if walltime.monotonic() - started > command.seconds:
                 break
