@@ -26,6 +26,8 @@ import flink_runner
 import nexmark_sql
 import processes
 import reports
+import sqlstream_call
+from sqlstream_call import Call
 
 HERE = Path(__file__).resolve().parent
 ENGINES = ("sqlstream", "sqlstream-batch", "duckdb", "flink")
@@ -43,6 +45,7 @@ class Settings:
     checkpoint_seconds: float
     timeout: float
     epoch_rows: int | None = None  # of sqlstream; None: it chooses by load
+    profile: bool = False  # of sqlstream: with operator timings
 
 
 @dataclass(frozen=True)
@@ -67,29 +70,19 @@ def run_once(engine: str, query: str, settings: Settings) -> processes.Finished:
         return processes.run(command, job, cwd=nexmark_sql.ROOT, env=os.environ | env, timeout=settings.timeout)
 
 
-Call = tuple[list[str], dict[str, Any], dict[str, str]]
-
-
-def _sqlstream(query: str, settings: Settings, scratch: Path, mode: str = "streaming") -> Call:
+def _sqlstream(query: str, settings: Settings, scratch: Path) -> Call:
     script = nexmark_sql.script(query, settings.data)
-    options = {"execution.runtime-mode": mode, "parallelism.default": str(settings.parallelism)}
-    if mode == "streaming" and settings.checkpoint_seconds:
-        options["execution.checkpointing.interval"] = f"{settings.checkpoint_seconds * 1000:.0f} ms"
-        options["execution.checkpointing.dir"] = str(scratch / "checkpoints")
-    if mode == "streaming" and settings.epoch_rows:
+    options = {"parallelism.default": str(settings.parallelism)}
+    options |= sqlstream_call.checkpointing(settings.checkpoint_seconds, scratch / "checkpoints")
+    if settings.epoch_rows:
         options["execution.epoch.max-rows"] = str(settings.epoch_rows)
-    job = {
-        "setup": script.setup,
-        "job": script.statements[-1],
-        "options": options,
-        "module_path": str(nexmark_sql.ROOT / "queries" / "nexmark"),
-    }
-    path = os.pathsep.join(filter(None, (str(nexmark_sql.ROOT), os.environ.get("PYTHONPATH"))))
-    return [sys.executable, str(HERE / "sqlstream_runner.py")], job, {"PYTHONPATH": path}
+    return sqlstream_call.call(script.setup, script.statements[-1], options, settings.profile)
 
 
 def _sqlstream_batch(query: str, settings: Settings, scratch: Path) -> Call:
-    return _sqlstream(query, settings, scratch, mode="batch")
+    script = nexmark_sql.script(query, settings.data)
+    options = {"execution.runtime-mode": "batch", "parallelism.default": str(settings.parallelism)}
+    return sqlstream_call.call(script.setup, script.statements[-1], options)
 
 
 def _duckdb(query: str, settings: Settings, scratch: Path) -> Call:
@@ -309,6 +302,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--checkpoint-seconds", type=float, default=1.0, help="0: no checkpoints")
     parser.add_argument("--epoch-rows", type=int, help="sqlstream: rows of an epoch at most; default: by load")
+    parser.add_argument("--profile", action="store_true", help="sqlstream: print what each operator did")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one run")
     parser.add_argument("--fresh-flink", action="store_true", help="measure Flink again, whatever is kept")
     parser.add_argument("--json", type=Path, help="write all figures there")
@@ -343,6 +337,7 @@ def main() -> int:
         checkpoint_seconds=arguments.checkpoint_seconds,
         timeout=arguments.timeout,
         epoch_rows=arguments.epoch_rows,
+        profile=arguments.profile,
     )
     flink = FlinkResults(settings, arguments.runs, arguments.fresh_flink)
     results: dict[str, dict[str, Measurement]] = {}
@@ -352,6 +347,8 @@ def main() -> int:
             m = flink.measure(query) if engine == "flink" else measure(engine, query, settings, arguments.runs)
             results[query][engine] = m
             print(f"{query} {engine}: {m.error or f'{m.seconds:.3f} s'}", file=sys.stderr)
+            if m.runs and m.runs[-1].get("timings"):
+                print(m.runs[-1]["timings"], end="\n\n")
         if arguments.json:  # after each query: an interrupted measurement keeps what it has
             write_json(arguments.json, results, settings, arguments.runs)
     print(report(results, settings.events, arguments.engines))

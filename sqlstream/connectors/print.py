@@ -73,9 +73,10 @@ def column_text(values: pa.Array, t: Type) -> pa.Array:
     """`value_text` of a column: the common types without a look at each value."""
     if t.is_integer or t.is_string or t.kind == "BOOLEAN":
         return values.cast(pa.string()).fill_null("null")
-    if t.kind in ("TIMESTAMP", "TIMESTAMP_LTZ") and values.type.unit == "ms":
+    if t.is_timestamp and (t.precision or 0) <= 3:
         zone = "Z" if t.kind == "TIMESTAMP_LTZ" else ""
-        text = pc.utf8_replace_slice(values.cast(pa.timestamp("ms")).cast(pa.string()), 10, 11, "T")
+        utc = values.cast(pa.timestamp(values.type.unit)).cast(pa.timestamp("ms"), safe=False)
+        text = pc.utf8_replace_slice(utc.cast(pa.string()), 10, 11, "T")
         text = pc.replace_substring_regex(text, r"\.000$" if zone else r"(:00)?\.000$", "")
         return pc.binary_join_element_wise(text, zone, "").fill_null("null")
     return pa.array([value_text(v, t) for v in values.to_pylist()], pa.string())

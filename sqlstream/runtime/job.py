@@ -42,13 +42,14 @@ from sqlstream.runtime.graph import JobGraph
 from sqlstream.runtime.pace import IDLE, PERIOD, READING, Pace
 from sqlstream.runtime.progress import Progress
 from sqlstream.runtime.replay import Replay, hold
+from sqlstream.runtime.timings import JobTimes, timings
 from sqlstream.runtime.worker import EpochCommand, EpochReport, TaskShare, Worker, WorkerSettings
 from sqlstream.state.memory import MEMORY, default_limit
 
 DISCOVERY_SECONDS = 0.1
 # How long a thread may keep Python's lock from others. An epoch takes the lock some fifty times, and each time waits so
 # long while the background writes a checkpoint.
-SWITCH_SECONDS = 0.0002
+SWITCH_SECONDS = 0.00002
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Job:
         self.clock: Clock = clock or SystemClock()
         self.receive = receive
         self.progress = Progress()
+        self.times = JobTimes()
         self._on_epoch = on_epoch
         self._on_late = on_late
         self._on_message = on_message
@@ -106,6 +108,7 @@ class Job:
         self._late_lock = threading.Lock()
         self._run_state: JobState | None = None
         self._epoch = 0
+        self._last_checkpoint = 0.0
         self._replay: Replay | None = None
 
     # ---- from outside
@@ -113,6 +116,10 @@ class Job:
     def stop(self) -> None:
         """Asks the job to end after the epoch, with a last checkpoint if it is durable. From any thread."""
         self._stop.set()
+
+    def timings(self) -> str:
+        """The plan with what its operators did so far (`timings.py`)."""
+        return timings(self.graph, [w.metrics for w in self._workers], self._epoch, self.times)
 
     def run(self) -> Progress:
         """Runs to the end. Raises what made it fail; the last checkpoint stays."""
@@ -128,7 +135,9 @@ class Job:
                 return self.progress
             self.progress.state = "RUNNING"
             sys.setswitchinterval(SWITCH_SECONDS)
+            started = walltime.monotonic()
             self._loop()
+            self.times.running = walltime.monotonic() - started
             self._end()
             return self.progress
         except BaseException as e:
@@ -344,21 +353,20 @@ class Job:
 
     def _loop(self) -> None:
         o = self.options
-        last = self.clock.monotonic()
+        self._last_checkpoint = self.clock.monotonic()
         slowest = END
         pool = ThreadPoolExecutor(o.parallelism, thread_name_prefix="task") if o.parallelism > 1 else None
         try:
             while True:
                 self._collect_checkpoint(wait=False)
                 stopping = self._stop.is_set()
-                due = o.interval > 0 and (self.clock.monotonic() - last) * 1e6 >= o.interval
                 attempt: Attempt | int | None = None
-                if (due or stopping) and self._takes_checkpoints():
+                if (self._due() or stopping) and self._takes_checkpoints():
                     if stopping:
                         self._collect_checkpoint(wait=True)
                     if self._writing is None:
                         attempt = self._coordinator.begin() if self._coordinator is not None else self._epoch + 1
-                        last = self.clock.monotonic()
+                        self._last_checkpoint = self.clock.monotonic()
                 self._epoch += 1
                 begun = walltime.monotonic()
                 command = EpochCommand(
@@ -398,13 +406,23 @@ class Job:
             return False
         return self._coordinator is not None or any(isinstance(n, Sink) for n in self.graph.nodes)
 
+    def _due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        passed = self.clock.monotonic() - self._last_checkpoint
+        return self.options.interval > 0 and passed * 1e6 >= self.options.interval
+
     def _wait(self, begun: float, command: EpochCommand) -> None:
         """Until the next epoch is to begin: the one that began at `begun` has left nothing."""
         look = begun + PERIOD
-        while not self._stop.wait(max(look - walltime.monotonic(), 0)):
-            look = max(look + PERIOD, walltime.monotonic())
-            if any([w.look(command) for w in self._workers]) or look > begun + IDLE:
+        came = False
+        while not came and look < begun + IDLE and not self._due():
+            now = walltime.monotonic()
+            if self._stop.wait(max(look - now, 0)):
                 return
+            self.times.waiting += walltime.monotonic() - now
+            look = max(look + PERIOD, now)
+            self._collect_checkpoint(wait=False)  # what is written is published now, not with the next rows
+            came = any([w.look(command) for w in self._workers])
 
     def _step(self, command: EpochCommand, pool: ThreadPoolExecutor | None) -> list[EpochReport]:
         if pool is None:
@@ -438,6 +456,8 @@ class Job:
 
     def _write(self, attempt: Attempt | int, reports: list[EpochReport], finished: bool) -> None:
         """Writes the checkpoint in the background."""
+        self.times.checkpoints += 1
+        self.times.barriers += max(r.barrier for r in reports)
         shares = [r.share for r in reports]
         assert all(s is not None for s in shares)
         metrics = {
@@ -449,8 +469,15 @@ class Job:
             "source_watermarks": _source_watermarks([r.share for r in reports if r.share is not None]),
         }
         good = [s for s in shares if s is not None]
-        future = self._background.submit(self._complete, attempt, good, self._epoch, metrics)
+        future = self._background.submit(self._timed, attempt, good, self._epoch, metrics)
         self._writing = (attempt, future, good)
+
+    def _timed(self, *checkpoint: Any) -> Manifest | None:
+        started = walltime.monotonic()
+        try:
+            return self._complete(*checkpoint)
+        finally:
+            self.times.writing += walltime.monotonic() - started
 
     def _complete(
         self, attempt: Attempt | int, shares: list[TaskShare], epoch: int, metrics: dict[str, Any]
