@@ -583,7 +583,6 @@ class Session:
         text = "\n\n".join(f"== {title} ==\n{body}" for title, body in parts)
         return table_result("EXPLAIN", ["plan"], [[text]])
 
-
     def _analyzed(self, targets: list[Target], s: st.Explain) -> str:
         """Runs the statement as a stream; what its operators did. Rows of a query are dropped."""
         if not all(bounded(t.plan) for t in targets):

@@ -136,7 +136,9 @@ class NexmarkSource(Source):
         if known:
             return list(known)
         base = {"base": int(self.clock() * 1000) * 1000} if self._now else {}
-        return [Split(f"{i}/{self._splits}", {"first": i, "step": self._splits, **base}, i) for i in range(self._splits)]
+        return [
+            Split(f"{i}/{self._splits}", {"first": i, "step": self._splits, **base}, i) for i in range(self._splits)
+        ]
 
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
         first, step = int(split.info["first"]), int(split.info["step"])
