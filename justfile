@@ -20,3 +20,7 @@ golden:
 # sqlstream, DuckDB and Flink over the same files; see benchmarks/README.md
 bench *ARGS:
     python benchmarks/nexmark.py {{ARGS}}
+
+# latency at a steady rate; growth.py and checkpoints.py are called alike
+latency *ARGS:
+    python benchmarks/latency.py {{ARGS}}

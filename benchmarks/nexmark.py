@@ -12,14 +12,12 @@ import hashlib
 import json
 import math
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,9 @@ import duckdb_runner
 import flink_runner
 import nexmark_sql
 import processes
+import reports
+import sqlstream_call
+from sqlstream_call import Call
 
 HERE = Path(__file__).resolve().parent
 ENGINES = ("sqlstream", "sqlstream-batch", "duckdb", "flink")
@@ -44,6 +45,7 @@ class Settings:
     checkpoint_seconds: float
     timeout: float
     epoch_rows: int | None = None  # of sqlstream; None: it chooses by load
+    profile: bool = False  # of sqlstream: with operator timings
 
 
 @dataclass(frozen=True)
@@ -68,29 +70,19 @@ def run_once(engine: str, query: str, settings: Settings) -> processes.Finished:
         return processes.run(command, job, cwd=nexmark_sql.ROOT, env=os.environ | env, timeout=settings.timeout)
 
 
-Call = tuple[list[str], dict[str, Any], dict[str, str]]
-
-
-def _sqlstream(query: str, settings: Settings, scratch: Path, mode: str = "streaming") -> Call:
+def _sqlstream(query: str, settings: Settings, scratch: Path) -> Call:
     script = nexmark_sql.script(query, settings.data)
-    options = {"execution.runtime-mode": mode, "parallelism.default": str(settings.parallelism)}
-    if mode == "streaming" and settings.checkpoint_seconds:
-        options["execution.checkpointing.interval"] = f"{settings.checkpoint_seconds * 1000:.0f} ms"
-        options["execution.checkpointing.dir"] = str(scratch / "checkpoints")
-    if mode == "streaming" and settings.epoch_rows:
+    options = {"parallelism.default": str(settings.parallelism)}
+    options |= sqlstream_call.checkpointing(settings.checkpoint_seconds, scratch / "checkpoints")
+    if settings.epoch_rows:
         options["execution.epoch.max-rows"] = str(settings.epoch_rows)
-    job = {
-        "setup": script.setup,
-        "job": script.statements[-1],
-        "options": options,
-        "module_path": str(nexmark_sql.ROOT / "queries" / "nexmark"),
-    }
-    path = os.pathsep.join(filter(None, (str(nexmark_sql.ROOT), os.environ.get("PYTHONPATH"))))
-    return [sys.executable, str(HERE / "sqlstream_runner.py")], job, {"PYTHONPATH": path}
+    return sqlstream_call.call(script.setup, script.statements[-1], options, settings.profile)
 
 
 def _sqlstream_batch(query: str, settings: Settings, scratch: Path) -> Call:
-    return _sqlstream(query, settings, scratch, mode="batch")
+    script = nexmark_sql.script(query, settings.data)
+    options = {"execution.runtime-mode": "batch", "parallelism.default": str(settings.parallelism)}
+    return sqlstream_call.call(script.setup, script.statements[-1], options)
 
 
 def _duckdb(query: str, settings: Settings, scratch: Path) -> Call:
@@ -155,7 +147,7 @@ class FlinkResults:
     def __init__(self, settings: Settings, runs: int, fresh: bool) -> None:
         self._settings, self._runs, self._fresh = settings, runs, fresh
         self._about = {
-            "machine": machine(),
+            "machine": reports.machine(),
             "flink": flink_runner.VERSION,
             "data": _data_identity(settings.data),
             "events": settings.events,
@@ -174,22 +166,10 @@ class FlinkResults:
             return Measurement(**found["measurement"])
         measurement = measure("flink", query, self._settings, self._runs)
         if measurement.error is None:
-            kept["queries"][query] = {"sql": sql, "measured": _now(), "measurement": asdict(measurement)}
+            kept["queries"][query] = {"sql": sql, "measured": reports.now(), "measurement": asdict(measurement)}
             self._path.parent.mkdir(exist_ok=True)
             self._path.write_text(json.dumps(kept, indent=1))
         return measurement
-
-
-def machine() -> dict[str, Any]:
-    """What makes figures comparable."""
-    info = Path("/proc/cpuinfo").read_text()
-    model = next((line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), "")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"cpu": model or platform.machine(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9)}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 # ---- data
@@ -239,16 +219,7 @@ def report(results: dict[str, dict[str, Measurement]], events: int, engines: lis
     head += [f"{e} checkpoints" for e in engines if e in ("sqlstream", "flink")] + [f"{e} MB" for e in engines]
     rows = [[query, *_cells(by, events, engines, others)] for query, by in results.items()]
     rows.append(["geometric mean", *_means(results, events, engines, others)])
-    width = len(head)
-    rows = [r + [""] * (width - len(r)) for r in rows]
-    sizes = [max(len(r[i]) for r in [head, *rows]) for i in range(width)]
-    lines = [head, ["-" * (s - 1) + ":" if i else "-" * s for i, s in enumerate(sizes)], *rows]
-    return "\n".join(
-        "| "
-        + " | ".join(c.ljust(s) if not i else c.rjust(s) for i, (c, s) in enumerate(zip(line, sizes, strict=True)))
-        + " |"
-        for line in lines
-    )
+    return reports.table(head, rows)
 
 
 def _cells(by: dict[str, Measurement], events: int, engines: list[str], others: list[str]) -> list[str]:
@@ -284,9 +255,8 @@ def _shown_ratio(ratio: float | None) -> str:
 
 
 def write_json(path: Path, results: dict[str, dict[str, Measurement]], settings: Settings, runs: int) -> None:
-    about = {"measured": _now(), "machine": machine(), "settings": asdict(settings), "runs": runs}
     figures = {q: {e: asdict(m) for e, m in by.items()} for q, by in results.items()}
-    path.write_text(json.dumps({**about, "queries": figures}, indent=1, default=str))
+    reports.write_json(path, {"settings": asdict(settings), "runs": runs, "queries": figures})
 
 
 def failures(results: dict[str, dict[str, Measurement]]) -> list[str]:
@@ -332,6 +302,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--checkpoint-seconds", type=float, default=1.0, help="0: no checkpoints")
     parser.add_argument("--epoch-rows", type=int, help="sqlstream: rows of an epoch at most; default: by load")
+    parser.add_argument("--profile", action="store_true", help="sqlstream: print what each operator did")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one run")
     parser.add_argument("--fresh-flink", action="store_true", help="measure Flink again, whatever is kept")
     parser.add_argument("--json", type=Path, help="write all figures there")
@@ -366,6 +337,7 @@ def main() -> int:
         checkpoint_seconds=arguments.checkpoint_seconds,
         timeout=arguments.timeout,
         epoch_rows=arguments.epoch_rows,
+        profile=arguments.profile,
     )
     flink = FlinkResults(settings, arguments.runs, arguments.fresh_flink)
     results: dict[str, dict[str, Measurement]] = {}
@@ -375,6 +347,8 @@ def main() -> int:
             m = flink.measure(query) if engine == "flink" else measure(engine, query, settings, arguments.runs)
             results[query][engine] = m
             print(f"{query} {engine}: {m.error or f'{m.seconds:.3f} s'}", file=sys.stderr)
+            if m.runs and m.runs[-1].get("timings"):
+                print(m.runs[-1]["timings"], end="\n\n")
         if arguments.json:  # after each query: an interrupted measurement keeps what it has
             write_json(arguments.json, results, settings, arguments.runs)
     print(report(results, settings.events, arguments.engines))

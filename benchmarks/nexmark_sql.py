@@ -32,6 +32,14 @@ def script(query: str, events: Path) -> Script:
     return Script((*_statements(tables), *(s for s in setup if not f"{s} ".startswith(_OWN))), select)
 
 
+def generated(query: str, events: int) -> Script:
+    """`query` over events that the embedded generator makes on the way."""
+    tables = (ROOT / "catalog" / "nexmark.sql").read_text().replace("'1000000'", f"'{events}'")
+    *setup, select = _statements((ROOT / "queries" / "nexmark" / f"{query}.sql").read_text())
+    setup = [s.replace("'queries/nexmark/data/side_input.csv'", f"'{SIDE_INPUT}'") for s in setup]
+    return Script((*_statements(tables), *(s for s in setup if not f"{s} ".startswith(_OWN))), select)
+
+
 def flink_script(query: str, events: Path) -> Script:
     """The same for Flink, which counts q14's characters with functions of its own instead of Python's."""
     s = script(query, events)

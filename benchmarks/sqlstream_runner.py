@@ -1,7 +1,7 @@
 """sqlstream: one query as a job from JSON files to `blackhole`, timed inside the process from submit to end.
 
-Job: setup and job (SQL statements), options (SET), module_path. Result: seconds, checkpoints, epochs, rows,
-late_rows, version. It uses the session directly, as the shell, the command line and the DB-API do.
+Job: setup and job (SQL statements), options (SET), module_path, profile. Result: seconds, checkpoints, epochs, rows,
+late_rows, timings (when profile), version. It uses the session directly, as the shell, the command line and the DB-API do.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     *_, result = session.execute(job["job"])
     seconds = time.perf_counter() - started
+    profiled = job.get("profile") and session.current_job is not None
     progress = result.progress
     return {
         "seconds": seconds,
@@ -30,6 +31,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "epochs": None if progress is None else progress.epoch,
         "rows": None if progress is None else progress.rows_out,
         "late_rows": None if progress is None else progress.late_rows,
+        "timings": session.current_job.timings() if profiled else None,
         "version": getattr(sqlstream, "__version__", ""),
     }
 

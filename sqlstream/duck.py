@@ -11,6 +11,7 @@ import re
 import threading
 
 import duckdb
+import pyarrow as pa
 
 from sqlstream.errors import Canceled, DataError, RunError, SqlStreamError
 from sqlstream.functions import user
@@ -64,6 +65,34 @@ def cursor(con: duckdb.DuckDBPyConnection, time_zone: str = "UTC") -> duckdb.Duc
     cur = con.cursor()
     cur.execute(f"SET TimeZone = '{time_zone.replace(chr(39), chr(39) * 2)}'")
     return cur
+
+
+class Given:
+    """The relation `name` of a connection: the rows of one batch after another.
+
+    It is registered once, since to register each batch costs as much as the rest of a statement over a few rows.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, name: str) -> None:
+        self._connection, self._name = con, name
+        self._schema: pa.Schema | None = None
+        self._batch: pa.RecordBatch | None = None
+
+    def run(self, sql: str, batch: pa.RecordBatch) -> pa.Table:
+        """The rows of a query over `batch`. Raises DuckDB's errors."""
+        self._batch = batch
+        try:
+            if batch.schema != self._schema:  # DuckDB has asked for the schema when it was registered
+                self._connection.register(self._name, self)
+                self._schema = batch.schema
+            return self._connection.sql(sql).to_arrow_table(max(batch.num_rows, 1))
+        finally:
+            self._batch = None
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        assert self._batch is not None
+        reader = pa.RecordBatchReader.from_batches(self._batch.schema, [self._batch])
+        return reader.__arrow_c_stream__(requested_schema)
 
 
 def interrupt(connections: list[duckdb.DuckDBPyConnection]) -> None:

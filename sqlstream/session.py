@@ -342,10 +342,11 @@ class Session:
         from sqlstream.runtime.job import Job
 
         graph = self._graph(targets)
-        place = locate(
-            self.option("pipeline.name"), self.option("execution.checkpointing.dir"), self._jobs, self.working_directory
-        )
-        self._jobs += 1
+        place = None
+        if any(t.sink is not None for t in targets):
+            name, checkpoints = self.option("pipeline.name"), self.option("execution.checkpointing.dir")
+            place = locate(name, checkpoints, self._jobs, self.working_directory)
+            self._jobs += 1
         directory = None if place is None else JobDirectory(*place, self._stores())
         if directory is None and not all(bounded(t.plan) for t in targets) and self.on_message is not None:
             self.on_message(
@@ -357,6 +358,7 @@ class Session:
             directory=directory,
             fresh=self.fresh,
             clock=self.clock,
+            receive=lambda batch, kinds: None,  # a query has rows here only when EXPLAIN ANALYZE runs it
             on_epoch=self.on_progress,
             on_late=self.on_late,
             on_message=self.on_message,
@@ -559,6 +561,8 @@ class Session:
         else:
             inserts = inner.inserts if isinstance(inner, st.StatementSet) else (inner,)
             targets = self._targets(inserts)  # type: ignore[arg-type]
+        if s.analyze:
+            return table_result("EXPLAIN", ["plan"], [[self._analyzed(targets, s)]])
         batch = all(self._batch(t.plan, isinstance(inner, st.Select)) for t in targets)
         logical = "\n".join(nodes.tree(t.plan) for t in targets)
         optimised = self._optimised(targets, batch)
@@ -578,6 +582,18 @@ class Session:
             parts.append(("Physical Plan (streaming)", self._graph(targets).text))
         text = "\n\n".join(f"== {title} ==\n{body}" for title, body in parts)
         return table_result("EXPLAIN", ["plan"], [[text]])
+
+    def _analyzed(self, targets: list[Target], s: st.Explain) -> str:
+        """Runs the statement as a stream; what its operators did. Rows of a query are dropped."""
+        if not all(bounded(t.plan) for t in targets):
+            raise NotSupported(
+                "EXPLAIN ANALYZE runs the statement to its end, and a table of it is unbounded",
+                hint="make its inputs end: 'number-of-rows' of datagen, 'events.num' of nexmark, no monitor-interval",
+                position=s.position,
+            )
+        self._run_job(targets)
+        assert self.current_job is not None
+        return self.current_job.timings()
 
 
 def bounded(plan: nodes.Node) -> bool:

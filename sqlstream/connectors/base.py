@@ -51,7 +51,7 @@ class ScanRequest:
     """What to decode. Delivered as columns c0, c1, … of the engine's Arrow types (`Type.arrow()`).
 
     `derived`: (alias, DuckDB expression over c0, c1, …) to append to every batch: a reader that decodes with
-    DuckDB puts them into its one statement, any other calls `derive()`. Rows are never dropped by a reader:
+    DuckDB puts them into its one statement, any other has a `Derivation`. Rows are never dropped by a reader:
     positions count all rows, and the watermark looks at all of them. A request for nothing gives a column `one`.
     """
 
@@ -78,11 +78,14 @@ class SourceBatch:
     batch      c0…, then the derived aliases, then `_op` (int8) when the format is a changelog
     first_row  ordinal of the first row within the split (counts rows delivered, skipped bad ones not)
     position   JSON-able; reading on from it gives exactly the rows after this batch
+    drained    these are all the rows there were: asking again makes sense in the next epoch only. A reader that does
+               not set it for rows that come one by one is asked until it has none, and the epoch grows meanwhile
     """
 
     batch: pa.RecordBatch
     first_row: int
     position: Any
+    drained: bool = False
 
 
 class SplitReader:

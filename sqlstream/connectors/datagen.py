@@ -18,11 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sqlstream.connectors.base import Connector, ScanRequest, Source, SourceBatch, Split, SplitReader, TableContext
-from sqlstream.connectors.derive import derive
+from sqlstream.connectors.derive import Derivation
 from sqlstream.connectors.nexmark_strings import mix
 from sqlstream.connectors.relation import register_splits
 from sqlstream.errors import NotSupported, OptionError, did_you_mean
-from sqlstream.formats.cursor import own_cursor
 from sqlstream.options import Option, read
 from sqlstream.types import Schema, Type
 
@@ -254,12 +253,12 @@ class DatagenSource(Source):
 class DatagenReader(SplitReader):
     def __init__(self, source: DatagenSource, start: int, request: ScanRequest) -> None:
         self._source, self._next, self._request = source, start, request
-        self._cursor = own_cursor()
+        self._derivation = Derivation(request)
         self._begun = start
         self._zero = source.clock() if source.clock else 0.0
 
     def poll(self, max_rows: int) -> SourceBatch | None:
-        count = min(max_rows, BATCH)
+        count = most = min(max_rows, BATCH)
         if self._source._rows is not None:
             count = min(count, self._source._rows - self._next)
         if self._source.clock is not None:
@@ -270,7 +269,8 @@ class DatagenReader(SplitReader):
         first = self._next
         self._next += count
         batch = self._source.batch(np.arange(first, self._next, dtype=np.int64), self._request)
-        return SourceBatch(derive(self._cursor, batch, self._request), first, {"row": self._next})
+        batch = self._derivation.of(batch)
+        return SourceBatch(batch, first, {"row": self._next}, count < most and not self.finished)
 
     @property
     def finished(self) -> bool:

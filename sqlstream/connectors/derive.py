@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import duckdb
 import pyarrow as pa
 
 from sqlstream.connectors.base import ScanRequest
+from sqlstream.duck import Given
+from sqlstream.formats.cursor import own_cursor
 from sqlstream.types import rename_array
 
 
-def derive(cursor: duckdb.DuckDBPyConnection, batch: pa.RecordBatch, request: ScanRequest) -> pa.RecordBatch:
-    """`batch` (c0, c1, …) with the derived columns of `request` after them."""
-    if not request.derived:
+class Derivation:
+    """Appends the derived columns of `request` to batches (c0, c1, …). For one thread at a time."""
+
+    def __init__(self, request: ScanRequest) -> None:
+        self._sql = ""
+        if request.derived:
+            expressions = ", ".join(f"{expression} AS {alias}" for alias, expression in request.derived)
+            self._sql = f"SELECT {expressions} FROM derived"
+            self._derived = Given(own_cursor(), "derived")
+
+    def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if not self._sql:
+            return batch
+        table = self._derived.run(self._sql, batch).combine_chunks()
+        for name in table.column_names:
+            column = table.column(name)
+            array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+            batch = batch.append_column(pa.field(name, array.type), array)
         return batch
-    expressions = ", ".join(f"{expression} AS {alias}" for alias, expression in request.derived)
-    cursor.register("derived", batch)
-    table = cursor.sql(f"SELECT {expressions} FROM derived").to_arrow_table().combine_chunks()
-    cursor.unregister("derived")
-    for name in table.column_names:
-        column = table.column(name)
-        array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-        batch = batch.append_column(pa.field(name, array.type), array)
-    return batch
 
 
 def conform(batch: pa.RecordBatch, request: ScanRequest) -> pa.RecordBatch:

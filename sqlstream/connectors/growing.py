@@ -43,6 +43,7 @@ class GrowingReader(SplitReader):
         self._checked = (-1, 0)  # size and time of the file when its tail was last found right
         self._piece: Piece | None = None
         self._wanted = BLOCK
+        self._at_end = False  # what was taken last was all there was
         if compression_of(scan.path) or not scan.decoder.blocks:
             self._whole = FileReader(scan, position or None, first_row)
             return
@@ -72,7 +73,8 @@ class GrowingReader(SplitReader):
         self._piece = piece.rest(rows) if rows < piece.batch.num_rows else None
         position: dict[str, Any] = piece.position(rows)
         position["tail"] = self._tail if position["skip"] == 0 else self._tail_before
-        return SourceBatch(piece.batch.slice(0, rows), piece.row, position)
+        drained = self._piece is None and self._at_end
+        return SourceBatch(piece.batch.slice(0, rows), piece.row, position, drained)
 
     def _look(self) -> bool:
         """Take in what the file has more. False: nothing now."""
@@ -91,7 +93,7 @@ class GrowingReader(SplitReader):
             raise DataError(f"{self._scan.path} cannot be read: {remote.reason(e)}", hint=hint) from e
         except OSError as e:
             raise RunError(f"{self._scan.path}: {e}", hint=remote.hint(e, self._scan.path)) from e
-        self._looked = None if more else now
+        self._looked = None if more and not self._at_end else now
         return more
 
     def _take(self) -> bool:
@@ -121,6 +123,7 @@ class GrowingReader(SplitReader):
             self._checked = (size, modified)  # an incomplete last record: wait for its end
             return False
         self._wanted = BLOCK
+        self._at_end = self._byte + len(data) >= size
         self._advance(before, data, head, cut)
         return True
 

@@ -2,7 +2,9 @@
 
 A table without columns has the benchmark's (event_type, person, auction, bid, `dateTime` and its watermark). Split i
 of k has the events n with n mod k = i, so that time advances alike in all of them; the position is {"n": next event
-number}. With 'rate.limited' an event appears when the clock has reached its time, counted from the start of the run.
+number}. With 'rate.limited' an event appears when the clock has reached its time, counted from the start of the run;
+with 'base-time' = 'now' event time is the wall clock's, so that an event is as old as the delay since it was due. What
+was due while the job stood still is then there at once when it resumes.
 
 `python -m sqlstream.connectors.nexmark --events N --files K --output DIR` writes events as JSON lines.
 """
@@ -13,22 +15,23 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from sqlstream.connectors.base import Connector, ScanRequest, Source, SourceBatch, Split, SplitReader, TableContext
-from sqlstream.connectors.derive import derive
+from sqlstream.connectors.derive import Derivation
 from sqlstream.connectors.nexmark_generator import TABLE, EventBatch, NexmarkConfig
 from sqlstream.connectors.nexmark_strings import StringPools
 from sqlstream.errors import DataError, OptionError, did_you_mean
-from sqlstream.formats.cursor import own_cursor
 from sqlstream.formats.json_encode import JsonEncoder
 from sqlstream.options import Option, read
 from sqlstream.types import Column, Schema
 
 BATCH = 65_536
+NOW = "now"
 
 
 class NexmarkConnector(Connector):
@@ -37,7 +40,7 @@ class NexmarkConnector(Connector):
         Option("events.num", "int", 1_000_000, "number of events; 0: without end", minimum=0),
         Option("seed", "int", 0, "another seed gives other events"),
         Option("splits", "int", 1, "number of splits, read in parallel", minimum=1),
-        Option("base-time", "string", "2015-07-15 00:00:00", "event time of the first event"),
+        Option("base-time", "string", "2015-07-15 00:00:00", "event time of the first event; now: of the job's start"),
         Option("first-event.rate", "int", 10_000, "events a second of event time", minimum=1),
         Option("next-event.rate", "int", None, "rate of each second half of a period; default: the first", minimum=1),
         Option("rate.period", "duration", 600_000_000, "time after which the first rate comes again", minimum=2_000_000),
@@ -90,9 +93,12 @@ def _check_column(table: TableContext, c: Column) -> None:
 
 def config_of(options: Mapping[str, Any], where: str) -> NexmarkConfig:
     try:
-        base = np.datetime64(options["base-time"].strip().replace(" ", "T"), "us").astype(np.int64)
+        text = "1970-01-01" if options["base-time"] == NOW else options["base-time"]
+        base = np.datetime64(text.strip().replace(" ", "T"), "us").astype(np.int64)
     except ValueError:
-        raise OptionError(f"{where}: option 'base-time': expected a time such as '2015-07-15 00:00:00'") from None
+        raise OptionError(
+            f"{where}: option 'base-time': expected a time such as '2015-07-15 00:00:00', or '{NOW}'"
+        ) from None
     return NexmarkConfig(
         seed=options["seed"],
         base_time=int(base),
@@ -115,30 +121,41 @@ def config_of(options: Mapping[str, Any], where: str) -> NexmarkConfig:
 
 
 class NexmarkSource(Source):
-    """`clock`: seconds, for 'rate.limited'."""
+    """`clock`: seconds, for 'rate.limited'; with 'base-time' = 'now' the wall clock, whose time splits carry."""
 
     def __init__(self, options: Mapping[str, Any], config: NexmarkConfig) -> None:
         self._events: int | None = options["events.num"] or None
         self._splits: int = options["splits"]
         self._limited: bool = options["rate.limited"]
+        self._now: bool = options["base-time"] == NOW
         self._config = config
         self.bounded = self._events is not None
-        self.clock: Callable[[], float] = time.monotonic
+        self.clock: Callable[[], float] = time.time if self._now else time.monotonic
 
     def splits(self, known: tuple[Split, ...] = ()) -> list[Split]:
-        return list(known) or [
-            Split(f"{i}/{self._splits}", {"first": i, "step": self._splits}, i) for i in range(self._splits)
+        if known:
+            return list(known)
+        base = {"base": int(self.clock() * 1000) * 1000} if self._now else {}
+        return [
+            Split(f"{i}/{self._splits}", {"first": i, "step": self._splits, **base}, i) for i in range(self._splits)
         ]
 
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
         first, step = int(split.info["first"]), int(split.info["step"])
         start = int(position["n"]) if position else first + step * first_row
+        config, zero = self._config, None
+        if "base" in split.info:
+            config = replace(config, base_time=int(split.info["base"]))
+            zero = config.base_time / 1e6
         clock = self.clock if self._limited else None
-        return NexmarkReader(self._config, self._events, first, step, start, request, clock)
+        return NexmarkReader(config, self._events, first, step, start, request, clock, zero)
 
 
 class NexmarkReader(SplitReader):
-    """Events start, start + step, … below `events`. Without a `clock` as many as are asked for."""
+    """Events start, start + step, … below `events`. Without a `clock` as many as are asked for.
+
+    `zero`: the clock's time at which event 0 is due; None: such that the next event is due now.
+    """
 
     def __init__(
         self,
@@ -149,18 +166,19 @@ class NexmarkReader(SplitReader):
         start: int,
         request: ScanRequest,
         clock: Callable[[], float] | None = None,
+        zero: float | None = None,
     ) -> None:
         self._config, self._request, self._clock = config, request, clock
         self._end = events
         self._first, self._step, self._next = first, step, start
         self._pools = StringPools(config.seed)
-        self._cursor = own_cursor() if request.derived else None
+        self._derivation = Derivation(request)
         self._zero = 0.0
-        if clock is not None:  # the next event is due now
-            self._zero = clock() - self._due(start)
+        if clock is not None:
+            self._zero = clock() - self._due(start) if zero is None else zero
 
     def poll(self, max_rows: int) -> SourceBatch | None:
-        count = min(max_rows, BATCH)
+        count = most = min(max_rows, BATCH)
         if self._end is not None:
             count = min(count, -(-(self._end - self._next) // self._step))
         if self._clock is not None:
@@ -170,7 +188,7 @@ class NexmarkReader(SplitReader):
         numbers = np.arange(self._next, self._next + count * self._step, self._step, dtype=np.int64)
         row = (self._next - self._first) // self._step
         self._next += count * self._step
-        return SourceBatch(self._batch(numbers), row, {"n": self._next})
+        return SourceBatch(self._batch(numbers), row, {"n": self._next}, count < most and not self.finished)
 
     @property
     def finished(self) -> bool:
@@ -185,7 +203,7 @@ class NexmarkReader(SplitReader):
         if not arrays:
             schema, arrays = pa.schema([("one", pa.int32())]), [pa.array(np.ones(len(numbers), np.int32))]
         batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
-        return derive(self._cursor, batch, self._request) if self._cursor is not None else batch
+        return self._derivation.of(batch)
 
     def _due(self, number: int) -> float:
         """Seconds after the start at which an event is due."""

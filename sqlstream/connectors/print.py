@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sqlstream.batches import KIND_TEXT
 from sqlstream.connectors.base import Connector, Sink, SinkTask, SinkWriter, TableContext
@@ -68,6 +69,19 @@ def _java_float(value: float) -> str:
     return f"{mantissa}E{int(exponent)}"
 
 
+def column_text(values: pa.Array, t: Type) -> pa.Array:
+    """`value_text` of a column: the common types without a look at each value."""
+    if t.is_integer or t.is_string or t.kind == "BOOLEAN":
+        return values.cast(pa.string()).fill_null("null")
+    if t.is_timestamp and (t.precision or 0) <= 3:
+        zone = "Z" if t.kind == "TIMESTAMP_LTZ" else ""
+        utc = values.cast(pa.timestamp(values.type.unit)).cast(pa.timestamp("ms"), safe=False)
+        text = pc.utf8_replace_slice(utc.cast(pa.string()), 10, 11, "T")
+        text = pc.replace_substring_regex(text, r"\.000$" if zone else r"(:00)?\.000$", "")
+        return pc.binary_join_element_wise(text, zone, "").fill_null("null")
+    return pa.array([value_text(v, t) for v in values.to_pylist()], pa.string())
+
+
 class PrintWriter(SinkWriter):
     """`out` is looked up at each flush, so that a redirected standard output is honoured."""
 
@@ -79,10 +93,11 @@ class PrintWriter(SinkWriter):
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         types = [c.type for c in self._sink.table.schema]
-        columns = [[value_text(v, t) for v in batch.column(i).to_pylist()] for i, t in enumerate(types)]
-        for r in range(batch.num_rows):
-            kind = KIND_TEXT[0] if kinds is None else KIND_TEXT[int(kinds[r])]
-            self._lines.append(f"{self._prefix}{kind}[" + ", ".join(c[r] for c in columns) + "]\n")
+        of_row = pa.scalar(KIND_TEXT[0]) if kinds is None else pa.array(KIND_TEXT).take(pa.array(kinds))
+        heads = pc.binary_join_element_wise(self._prefix, of_row, "[", "")
+        texts = [column_text(batch.column(i), t) for i, t in enumerate(types)]
+        rows = pc.binary_join_element_wise(*texts, ", ")
+        self._lines += pc.binary_join_element_wise(heads, rows, "]\n", "").to_pylist()
 
     def flush(self) -> None:
         out: TextIO = sys.stderr if self._sink.standard_error else sys.stdout

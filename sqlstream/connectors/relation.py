@@ -10,9 +10,8 @@ import duckdb
 import pyarrow as pa
 
 from sqlstream.connectors.base import ScanRequest, Source, Split
-from sqlstream.connectors.derive import derive
+from sqlstream.connectors.derive import Derivation
 from sqlstream.errors import InternalError, SqlStreamError
-from sqlstream.formats.cursor import own_cursor
 
 _names = itertools.count()
 BATCH = 65_536
@@ -71,7 +70,7 @@ def row_schema(request: ScanRequest, append_only: bool) -> pa.Schema:
     """What batches for `request` look like: c0, c1, …, the derived columns, `_op`; `one` if there is none of these."""
     schema = request.arrow_schema()
     empty = pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
-    schema = derive(own_cursor(), empty, request).schema
+    schema = Derivation(request).of(empty).schema
     if not append_only:
         return schema.append(pa.field("_op", pa.int8()))
     return schema if len(schema) else pa.schema([("one", pa.int32())])

@@ -1,4 +1,4 @@
-"""Scalar expressions over a batch: one DuckDB statement, prepared once, run on every batch."""
+"""Scalar expressions over a batch: one DuckDB statement, run on every batch."""
 
 from __future__ import annotations
 
@@ -40,17 +40,13 @@ class Evaluator:
         self._sql = sql
         self._connection = duck.shared(time_zone)
         duck.prepare_functions(self._connection, self._sql)
+        self._input = duck.Given(self._connection, "input")
 
     def run(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        con = self._connection
         try:
-            con.register("input", batch)
-            table = con.sql(self._sql).to_arrow_table(max(batch.num_rows, 1))
+            return one_batch(self._input.run(self._sql, batch))
         except Exception as e:
             raise duck.translate(e) from None
-        finally:
-            con.unregister("input")
-        return one_batch(table)
 
     def close(self) -> None:
         self._connection.close()

@@ -6,7 +6,7 @@ read one scan: the united columns, the filters OR-ed. What cannot run as a strea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from sqlstream.connectors.base import ScanColumn, ScanRequest
@@ -476,9 +476,15 @@ _LOWER: dict[type, Callable[[Lowering, nodes.Node], PhysicalNode]] = {
 }
 
 
-def physical_tree(root: PhysicalNode, indent: int = 0) -> str:
+def physical_tree(root: PhysicalNode) -> str:
     """EXPLAIN's text of a physical plan, with changelog mode."""
+    return "\n".join(text for _, text in physical_lines(root))
+
+
+def physical_lines(root: PhysicalNode, indent: int = 0) -> Iterator[tuple[PhysicalNode, str]]:
+    """That text by its lines, with the nodes that they are about."""
     mode = "I" if root.traits.append_only else "I,UB,UA,D"
     details = root.details()
-    text = "  " * indent + f"{root.name}({details + ', ' if details else ''}changelogMode=[{mode}])"
-    return "\n".join([text, *(physical_tree(i, indent + 1) for i in root.inputs)])
+    yield root, "  " * indent + f"{root.name}({details + ', ' if details else ''}changelogMode=[{mode}])"
+    for i in root.inputs:
+        yield from physical_lines(i, indent + 1)

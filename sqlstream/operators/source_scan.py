@@ -85,6 +85,7 @@ class SplitState:
     waiting_since: float | None = None  # the first empty poll since the last rows
     waited: float = 0.0
     limit: int | None = None  # read no further than so many rows for now
+    drained: bool = False  # had no more rows when it was last read
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -150,6 +151,7 @@ class ScanTask:
         if state.limit is not None:
             max_rows = min(max_rows, state.limit - state.rows)
         got = state.reader.poll(max_rows)
+        state.drained = got is None or got.drained
         if got is None:
             if state.reader.finished:
                 state.finished = True

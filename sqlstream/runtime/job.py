@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 import tempfile
 import threading
 import time as walltime
@@ -38,16 +39,17 @@ from sqlstream.runtime import faults
 from sqlstream.runtime.channels import LocalChannels, TaskFailed
 from sqlstream.runtime.directory import JobDirectory, JobState
 from sqlstream.runtime.graph import JobGraph
+from sqlstream.runtime.pace import IDLE, PERIOD, READING, Pace
 from sqlstream.runtime.progress import Progress
 from sqlstream.runtime.replay import Replay, hold
+from sqlstream.runtime.timings import JobTimes, timings
 from sqlstream.runtime.worker import EpochCommand, EpochReport, TaskShare, Worker, WorkerSettings
 from sqlstream.state.memory import MEMORY, default_limit
 
-# Rows an epoch takes at most when it catches up: large enough that fixed costs of operators do not show.
-CATCH_UP_ROWS = 262_144
-CATCH_UP_SECONDS = 1.0
-IDLE_WAIT = 0.005, 0.1  # seconds between looks at sources that have nothing: first, and after some time
 DISCOVERY_SECONDS = 0.1
+# How long a thread may keep Python's lock from others. An epoch takes the lock some fifty times, and each time waits so
+# long while the background writes a checkpoint.
+SWITCH_SECONDS = 0.00002
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,12 @@ class Job:
         self.clock: Clock = clock or SystemClock()
         self.receive = receive
         self.progress = Progress()
+        self.times = JobTimes()
         self._on_epoch = on_epoch
         self._on_late = on_late
         self._on_message = on_message
         self._stop = threading.Event()
-        self._random = random.Random(options.seed) if options.seed is not None else None
+        self._pace = Pace(options.max_rows, random.Random(options.seed) if options.seed is not None else None)
         self._workers: list[Worker] = []
         self._coordinator: CheckpointCoordinator | None = None
         self._writing: tuple[Attempt | int, Future[Manifest | None], list[TaskShare]] | None = None
@@ -105,6 +108,7 @@ class Job:
         self._late_lock = threading.Lock()
         self._run_state: JobState | None = None
         self._epoch = 0
+        self._last_checkpoint = 0.0
         self._replay: Replay | None = None
 
     # ---- from outside
@@ -113,8 +117,13 @@ class Job:
         """Asks the job to end after the epoch, with a last checkpoint if it is durable. From any thread."""
         self._stop.set()
 
+    def timings(self) -> str:
+        """The plan with what its operators did so far (`timings.py`)."""
+        return timings(self.graph, [w.metrics for w in self._workers], self._epoch, self.times)
+
     def run(self) -> Progress:
         """Runs to the end. Raises what made it fail; the last checkpoint stays."""
+        switching = sys.getswitchinterval()
         if self.directory is None:
             local = Path(tempfile.mkdtemp(prefix="sqlstream-"))
         else:
@@ -125,7 +134,10 @@ class Job:
             if not self._begin(local):
                 return self.progress
             self.progress.state = "RUNNING"
+            sys.setswitchinterval(SWITCH_SECONDS)
+            started = walltime.monotonic()
             self._loop()
+            self.times.running = walltime.monotonic() - started
             self._end()
             return self.progress
         except BaseException as e:
@@ -135,6 +147,7 @@ class Job:
             self._record(self.progress.state, "" if isinstance(e, KeyboardInterrupt) else str(e).splitlines()[0])
             raise
         finally:
+            sys.setswitchinterval(switching)
             for w in self._workers:
                 w.close()
             self._background.shutdown(wait=True)
@@ -340,28 +353,27 @@ class Job:
 
     def _loop(self) -> None:
         o = self.options
-        last = self.clock.monotonic()
-        idle = 0.0
+        self._last_checkpoint = self.clock.monotonic()
         slowest = END
         pool = ThreadPoolExecutor(o.parallelism, thread_name_prefix="task") if o.parallelism > 1 else None
         try:
             while True:
                 self._collect_checkpoint(wait=False)
                 stopping = self._stop.is_set()
-                due = o.interval > 0 and (self.clock.monotonic() - last) * 1e6 >= o.interval
                 attempt: Attempt | int | None = None
-                if (due or stopping) and self._takes_checkpoints():
+                if (self._due() or stopping) and self._takes_checkpoints():
                     if stopping:
                         self._collect_checkpoint(wait=True)
                     if self._writing is None:
                         attempt = self._coordinator.begin() if self._coordinator is not None else self._epoch + 1
-                        last = self.clock.monotonic()
+                        self._last_checkpoint = self.clock.monotonic()
                 self._epoch += 1
+                begun = walltime.monotonic()
                 command = EpochCommand(
                     self._epoch,
                     self.clock.now(),
-                    0 if stopping else self._budget(),
-                    CATCH_UP_SECONDS,
+                    0 if stopping else self._pace.rows(),
+                    READING,
                     _number(attempt),
                     slowest,
                 )
@@ -382,12 +394,8 @@ class Job:
                     self._last(reports, attempt, finished)
                     return
                 self._look_for_splits()
-                if sum(r.read for r in reports):
-                    idle = 0.0
-                else:
-                    # Nothing came: wait a little, longer when it goes on.
-                    idle += 1
-                    self._stop.wait(min(IDLE_WAIT[0] * idle, IDLE_WAIT[1]))
+                if self._replay is None and not any(r.backlog for r in reports):
+                    self._wait(begun, command)
         finally:
             if pool is not None:
                 pool.shutdown(wait=True)
@@ -398,14 +406,23 @@ class Job:
             return False
         return self._coordinator is not None or any(isinstance(n, Sink) for n in self.graph.nodes)
 
-    def _budget(self) -> int:
-        if self._random is not None:
-            kind = self._random.random()
-            if kind < 0.2:
-                return 1
-            most = self.options.max_rows or 5000
-            return self._random.randint(1, min(most, 50) if kind < 0.5 else most)
-        return self.options.max_rows or CATCH_UP_ROWS
+    def _due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        passed = self.clock.monotonic() - self._last_checkpoint
+        return self.options.interval > 0 and passed * 1e6 >= self.options.interval
+
+    def _wait(self, begun: float, command: EpochCommand) -> None:
+        """Until the next epoch is to begin: the one that began at `begun` has left nothing."""
+        look = begun + PERIOD
+        came = False
+        while not came and look < begun + IDLE and not self._due():
+            now = walltime.monotonic()
+            if self._stop.wait(max(look - now, 0)):
+                return
+            self.times.waiting += walltime.monotonic() - now
+            look = max(look + PERIOD, now)
+            self._collect_checkpoint(wait=False)  # what is written is published now, not with the next rows
+            came = any([w.look(command) for w in self._workers])
 
     def _step(self, command: EpochCommand, pool: ThreadPoolExecutor | None) -> list[EpochReport]:
         if pool is None:
@@ -439,6 +456,8 @@ class Job:
 
     def _write(self, attempt: Attempt | int, reports: list[EpochReport], finished: bool) -> None:
         """Writes the checkpoint in the background."""
+        self.times.checkpoints += 1
+        self.times.barriers += max(r.barrier for r in reports)
         shares = [r.share for r in reports]
         assert all(s is not None for s in shares)
         metrics = {
@@ -450,8 +469,15 @@ class Job:
             "source_watermarks": _source_watermarks([r.share for r in reports if r.share is not None]),
         }
         good = [s for s in shares if s is not None]
-        future = self._background.submit(self._complete, attempt, good, self._epoch, metrics)
+        future = self._background.submit(self._timed, attempt, good, self._epoch, metrics)
         self._writing = (attempt, future, good)
+
+    def _timed(self, *checkpoint: Any) -> Manifest | None:
+        started = walltime.monotonic()
+        try:
+            return self._complete(*checkpoint)
+        finally:
+            self.times.writing += walltime.monotonic() - started
 
     def _complete(
         self, attempt: Attempt | int, shares: list[TaskShare], epoch: int, metrics: dict[str, Any]

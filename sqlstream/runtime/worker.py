@@ -30,6 +30,7 @@ from sqlstream.operators.source_scan import ScanTask, SourceScan, SplitState
 from sqlstream.runtime import faults
 from sqlstream.runtime.channels import Channels
 from sqlstream.runtime.graph import JobGraph
+from sqlstream.runtime.timings import OperatorMetrics
 from sqlstream.state.table import StateSpec, StateTable
 
 Late = Callable[[str, pa.RecordBatch], None]
@@ -84,19 +85,12 @@ class EpochReport:
     rows_in: int = 0
     rows_out: int = 0
     read: int = 0  # rows read in this epoch
+    backlog: bool = False  # the sources had more
     watermark: int = NO_WATERMARK
     finished: bool = False
     skipped: int = 0
     share: TaskShare | None = None
-
-
-@dataclass
-class OperatorMetrics:
-    """Always on: a step costs two clock reads."""
-
-    rows_in: int = 0
-    rows_out: int = 0
-    seconds: float = 0.0
+    barrier: float = 0.0  # seconds that `share` took
 
 
 class Worker:
@@ -126,6 +120,8 @@ class Worker:
         self.shards: dict[int, StateShard] = {}
         self.metrics = [OperatorMetrics() for _ in graph.nodes]
         self._full: set[int] = set()
+        self._read_ahead = 0
+        self._backlog = False
 
     # ---- start and end
 
@@ -210,7 +206,10 @@ class Worker:
 
     def epoch(self, command: EpochCommand) -> EpochReport:
         report = EpochReport()
-        report.read = self._read(command)
+        if not self._read_ahead:
+            self.look(command)
+        report.read, self._read_ahead = self._read_ahead, 0
+        report.backlog = self._backlog
         deltas: list[Delta | None] = [None] * len(self.graph.nodes)
         readers = [0] * len(self.graph.nodes)
         for inputs in self.graph.inputs:
@@ -219,15 +218,17 @@ class Worker:
         ended = all(s.finished for s in self.scans.values())
         proctime = END if ended else command.proctime
         for i, node in enumerate(self.graph.nodes):
-            started = walltime.perf_counter()
             given = [deltas[j] for j in self.graph.inputs[i]]
             inputs_now = [d for d in given if d is not None]
             metrics = self.metrics[i]
+            started = walltime.perf_counter()
             if i in self.scans:
                 made = self.scans[i].delta(proctime)
             elif isinstance(node, Exchange):
                 parts = partition(node, inputs_now[0], self.settings.parallelism)
+                metrics.seconds += walltime.perf_counter() - started
                 made = self.channels.exchange(i, self.subtask, parts, inputs_now[0].time)
+                started = walltime.perf_counter()  # what it waits there for others is none of its work
             else:
                 made = self._step(i, inputs_now)
             metrics.seconds += walltime.perf_counter() - started
@@ -247,7 +248,9 @@ class Worker:
         live = [m for m, idle in marks if not idle]
         report.watermark = min(live) if live else max((m for m, _ in marks), default=END)
         if command.checkpoint is not None:
+            started = walltime.perf_counter()
             report.share = self.share(command.checkpoint, ended and self.settings.parallelism == 1)
+            report.barrier = walltime.perf_counter() - started
         return report
 
     def _step(self, i: int, inputs: list[Delta]) -> Delta:
@@ -259,34 +262,45 @@ class Worker:
                 raise
             raise DataError(f"{e.message}, in {node.name}({shortened(node.details())})", hint=e.hint) from e
 
+    def look(self, command: EpochCommand) -> int:
+        """Reads what the next epoch will take, and gives the number of rows. Between epochs, from any thread."""
+        self._read_ahead = self._read(command)
+        return self._read_ahead
+
     def _read(self, command: EpochCommand) -> int:
         """Reads from the splits, the one with the lowest watermark first, so that none runs far ahead."""
         started = walltime.monotonic()
         total = 0
+        self._backlog = True
         empty: set[int] = set()
         open_splits = sum(len(s.candidates()) for s in self.scans.values() if s.node.watermark is not None)
         chunk = max(command.max_rows // max(open_splits, 1), 4096)
         while total < command.max_rows:
-            choice: tuple[tuple[int, int], ScanTask, SplitState] | None = None
-            for scan in self.scans.values():
+            choice: tuple[tuple[int, int], int, SplitState] | None = None
+            for i, scan in self.scans.items():
                 for s in scan.candidates():
                     if id(s) in empty:
                         continue
                     # without watermarks one split after the other, so that few files are open at once
                     rank = (s.watermark, s.split.number)
                     if choice is None or rank < choice[0]:
-                        choice = (rank, scan, s)
+                        choice = (rank, i, s)
             if choice is None:
+                self._backlog = False
                 break
-            (mark, _), scan, split = choice
+            (mark, _), i, split = choice
             held = min(
                 command.slowest, *(s.watermark for x in self.scans.values() for s in x.candidates() if not s.idle), END
             )
             if self.settings.max_drift and mark > held + self.settings.max_drift:
+                self._backlog = False
                 break  # the slowest split has nothing now: the others wait for it
-            got = scan.read(split, min(chunk, command.max_rows - total))
+            begun = walltime.perf_counter()
+            got = self.scans[i].read(split, min(chunk, command.max_rows - total))
+            self.metrics[i].seconds += walltime.perf_counter() - begun
+            self.metrics[i].rows_in += got
             total += got
-            if not got:
+            if split.drained:
                 empty.add(id(split))
             if walltime.monotonic() - started > command.seconds:
                 break

@@ -321,6 +321,8 @@ class StatementGrammar(TableGrammar):
 
     def _explain(self) -> Statement:
         kinds: list[str] = []
+        if self.accept("ANALYZE"):
+            return Explain(self._inner(self._explained), analyze=True)
         if not self.accept("PLAN", "FOR") and self.at(*_EXPLAINED):
             kinds = self.csv(lambda: self.choose(*_EXPLAINED))
         return Explain(self._inner(self._explained), tuple(kinds))

@@ -172,7 +172,11 @@ class Describe(Statement):
 
 @dataclass(frozen=True)
 class Explain(Statement):
-    """`EXPLAIN [PLAN FOR | kinds…] statement`; `statement` is a Select, Insert or StatementSet."""
+    """`EXPLAIN [PLAN FOR | ANALYZE | kinds…] statement`; `statement` is a Select, Insert or StatementSet.
+
+    `analyze`: the statement is run, and its operators' work is shown.
+    """
 
     statement: Statement
     kinds: tuple[str, ...] = ()
+    analyze: bool = False

@@ -226,3 +226,22 @@ def test_remote_file_that_grows() -> None:
     assert drain(reader, clock)[0] == [1]
     fs.pipe("/growing/f.json", b'{"a":1}\n{"a":2}\n')
     assert drain(reader, clock)[0] == [2]
+
+
+def test_all_there_was_is_said_so_and_the_rest_waits_for_the_next_look(tmp_path: Path) -> None:
+    """Else a file that is always appended to would be read on for as long as an epoch may read."""
+    path = tmp_path / "f.json"
+    path.write_text('{"a":1}\n{"a":2}\n{"a":3}\n')
+    source, clock = watching(path)
+    (split,) = source.splits()
+    reader = source.reader(split, None, whole(A))
+    first = reader.poll(2)
+    assert first is not None and not first.drained  # the third row is waiting
+    second = reader.poll(2)
+    assert second is not None and second.drained
+    with path.open("a") as f:
+        f.write('{"a":4}\n')
+    assert reader.poll(2) is None
+    clock.now += 1
+    third = reader.poll(2)
+    assert third is not None and third.drained

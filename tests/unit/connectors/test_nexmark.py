@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,25 @@ def test_arrow_types() -> None:
     assert got is not None and got.batch.schema == whole(EVENTS).arrow_schema()
     got.batch.validate(full=True)
     assert isinstance(got.batch, pa.RecordBatch)
+
+
+def test_event_time_is_the_clock_s_and_stays_so_over_a_restart() -> None:
+    options = {"rate_limited": "true", "first__event_rate": "100", "base__time": "now", "events_num": "0"}
+    made: Any = source_of(nexmark(**options))
+    now = [1_000_000.5004]
+    made.clock = lambda: now[0]
+    (split,) = made.splits()
+
+    def rows(position: Any) -> tuple[list[float], Any]:
+        """Seconds since the job's start at which the events say they were due, and where they end."""
+        b = made.reader(split, position, whole(EVENTS)).poll(1000)
+        events = [tuple(r.values()) for r in b.batch.to_pylist()]
+        times = [(p or a or b)["f6" if p else "f5"] for _, p, a, b in events]
+        assert b.drained
+        return [round((t - datetime(1970, 1, 1)).total_seconds() - 1_000_000.5, 3) for t in times], b.position
+
+    now[0] += 0.02
+    first, position = rows(None)
+    assert first == [0, 0.01, 0.02]
+    now[0] += 0.03  # while nobody reads
+    assert rows(position)[0] == [0.03, 0.04, 0.05]

@@ -13,7 +13,7 @@ import pytest
 from connector_cases import schema
 
 from sqlstream.connectors.base import SinkTask, TableContext
-from sqlstream.connectors.print import value_text
+from sqlstream.connectors.print import column_text, value_text
 from sqlstream.connectors.registry import CONNECTORS, connector
 from sqlstream.errors import NotSupported, OptionError
 from sqlstream.formats.registry import FORMATS, format_of
@@ -116,6 +116,8 @@ VALUES: list[tuple[Type, Any, str]] = [
 @pytest.mark.parametrize(("t", "value", "text"), VALUES)
 def test_print_values(t: Type, value: Any, text: str) -> None:
     assert value_text(value, t) == text
+    if t.kind != "ROW":  # its fields have the users’ names at the edge only
+            assert column_text(pa.array([value, None], t.arrow()), t).to_pylist() == [text, "null"]
 
 
 def test_print(capsys: pytest.CaptureFixture[str]) -> None:

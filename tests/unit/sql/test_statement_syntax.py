@@ -111,6 +111,7 @@ OTHERS = [
     ("DESC EXTENDED t", Describe(("t",))),
     ("EXPLAIN SELECT 1", Explain(Select(SELECT_1))),
     ("EXPLAIN PLAN FOR INSERT INTO t SELECT 1", Explain(INSERT)),
+    ("EXPLAIN ANALYZE INSERT INTO t SELECT 1", Explain(INSERT, analyze=True)),
     ("EXPLAIN CHANGELOG_MODE, ESTIMATED_COST WITH x AS (SELECT 1) SELECT * FROM x",
      Explain(Select(parse_query("WITH x AS (SELECT 1) SELECT * FROM x")), ("CHANGELOG_MODE", "ESTIMATED_COST"))),
     ("EXPLAIN STATEMENT SET BEGIN INSERT INTO t SELECT 1; END", Explain(StatementSet((INSERT,)))),
