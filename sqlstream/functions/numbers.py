@@ -1,0 +1,33 @@
+"""FLOAT and DOUBLE as text, as Java's toString writes them (JDK 19 and later), which is what Flink shows everywhere.
+
+The digits are the fewest that give the number back, at least two: 1.0, 0.1. From 10^7 on and below 10^-3 they come
+with an exponent: 1.0E7, 1.5E-4. DuckDB finds the same digits and changes the form elsewhere: 1e+16, 1e-05, inf.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sqlstream.types import Type
+
+MACROS = (
+    # DuckDB's text of a number that is to have an exponent: 1.5e+20, 1e-05, 12345678.0, 0.00015
+    r"""flink_scientific(s) AS CASE
+    WHEN contains(s, 'e') THEN regexp_replace(s, 'e\+?(-?)0*', CASE WHEN contains(s, '.') THEN 'E\1' ELSE '.0E\1' END)
+    WHEN contains(s, '0.000') AND ltrim(s, '-')[1] = '0' THEN regexp_replace(s || '0', '0\.000(\d)(\d+?)0*$', '\1.\2E-4')
+    ELSE regexp_replace(replace(s, '.', ''), '(\d)(\d+?)0*$', '\1.\2E') || (strpos(ltrim(s, '-'), '.') - 2) END""",
+    # Below `tiny` a single digit may do, and Java shows the nearest number of two.
+    """flink_number_text(x, tiny) AS CASE
+    WHEN abs(x) >= 1e-3 AND abs(x) < 1e7 OR x = 0 THEN CAST(x AS VARCHAR)
+    WHEN isnan(x) THEN 'NaN' WHEN isinf(x) THEN CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END
+    WHEN abs(x) < tiny THEN flink_scientific(printf('%.1e', x))
+    ELSE flink_scientific(CAST(x AS VARCHAR)) END""",
+)
+
+
+def number_text(x: str, t: Type) -> str:
+    """SQL of the text of `x`, a FLOAT or DOUBLE; NULL for NULL. `x` is evaluated once."""
+    tiny = "1e-322" if t.kind == "DOUBLE" else "1e-44"
+    if re.fullmatch(r"[\w.\"]+", x):
+        return f"flink_number_text({x}, {tiny})"
+    return f"list_transform([{x}], lambda number: flink_number_text(number, {tiny}))[1]"
