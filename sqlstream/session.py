@@ -261,7 +261,7 @@ class Session:
         try:
             if self.canceled:
                 raise Canceled("the query was canceled")
-            sql = BatchRenderer(source_sql(con, self.clock.now())).sql(optimize(plan, watermarks=False))
+            sql = BatchRenderer(source_sql(con, self.clock.now()), zone=zone).sql(optimize(plan, watermarks=False))
             duck.prepare_functions(con, sql)
             want = plan.schema.arrow()
             for batch in con.sql(sql).to_arrow_reader(65536):
@@ -568,11 +568,8 @@ class Session:
             ("Optimized Logical Plan", "\n".join(nodes.tree(t.plan) for t in optimised)),
         ]
         if batch:
-            con = duck.connect(1)
-            try:
-                sql = [BatchRenderer(source_sql(con, 0)).sql(t.plan) for t in optimised]
-            finally:
-                con.close()
+            zone = self.option("table.local-time-zone")
+            sql = [BatchRenderer(source_sql(None, 0), zone=zone).sql(t.plan) for t in optimised]
             parts.append(("Physical Plan (batch, DuckDB SQL)", "\n".join(sql)))
         else:
             parts.append(("Physical Plan (streaming)", self._graph(targets).text))
