@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sqlstream import duck, show
+from sqlstream.batch.failure import blamed
 from sqlstream.batch.render import BatchRenderer, scan_request, source_sql
 from sqlstream.catalog.catalog import FILE, Catalog, local
 from sqlstream.catalog.objects import Function, Table, View, like
 from sqlstream.clock import Clock, SystemClock
-from sqlstream.connectors.base import SinkTask, Source
+from sqlstream.connectors.base import Source
 from sqlstream.errors import (
     BindError,
     Canceled,
@@ -55,6 +56,7 @@ from sqlstream.types import Schema, outside
 if TYPE_CHECKING:
     import duckdb
 
+    from sqlstream.runtime.directory import JobDirectory
     from sqlstream.runtime.graph import JobGraph
     from sqlstream.runtime.job import Job, JobOptions
 
@@ -227,6 +229,7 @@ class Session:
             plan.schema,
             append_only=graph.roots[0].traits.append_only,
             bounded=bounded(plan) or limited is not None,
+            streaming=True,
             progress=rows.job.progress,
             _source=lambda: iter(rows),
             _close=rows.close,
@@ -247,13 +250,17 @@ class Session:
         running: list[duckdb.DuckDBPyConnection] = []
 
         def rows() -> Iterator[tuple[pa.RecordBatch, None]]:
-            for batch in self._run_batch(plan, running):
+            for batch in self._run_batch(plan, running, progress):
                 yield outside(batch, schema), None
 
-        return Result("SELECT", schema, _source=rows, _close=lambda: duck.interrupt(running))
+        progress = Progress()
+        return Result("SELECT", schema, progress=progress, _source=rows, _close=lambda: duck.interrupt(running))
 
-    def _run_batch(self, plan: nodes.Node, running: list[duckdb.DuckDBPyConnection]) -> Iterator[pa.RecordBatch]:
-        """The plan's rows from DuckDB, in the engine's names and types. `running` has its connection meanwhile."""
+    def _run_batch(
+        self, plan: nodes.Node, running: list[duckdb.DuckDBPyConnection], progress: Progress
+    ) -> Iterator[pa.RecordBatch]:
+        """The plan's rows from DuckDB, in the engine's names and types. `running` has its connection meanwhile;
+        `progress` gets the malformed records that were skipped."""
         zone = self.option("table.local-time-zone")
         con = duck.connect(os.cpu_count() or 1, zone)
         running.append(con)
@@ -261,7 +268,9 @@ class Session:
         try:
             if self.canceled:
                 raise Canceled("the query was canceled")
-            sql = BatchRenderer(source_sql(con, self.clock.now()), zone=zone).sql(optimize(plan, watermarks=False))
+            plan = optimize(plan, watermarks=False)
+            scans = source_sql(con, self.clock.now())
+            sql = BatchRenderer(scans, zone=zone).sql(plan)
             duck.prepare_functions(con, sql)
             want = plan.schema.arrow()
             for batch in con.sql(sql).to_arrow_reader(65536):
@@ -274,15 +283,23 @@ class Session:
                 )
         except Exception as e:
             error = duck.translate(e)
-            raise (None if isinstance(error, Canceled) else self._diagnosed(plan)) or error from None
+            if isinstance(error, Canceled):
+                raise error from None
+            if (malformed := self._diagnosed(plan)) is not None:
+                raise malformed from None
+            if isinstance(error, DataError) and not isinstance(e, SqlStreamError):
+                error = blamed(error, plan, con, lambda: BatchRenderer(scans, zone=zone))
+            raise error from None
         finally:
+            sources = {id(n.source): n.source for n in walk(plan) if isinstance(n, nodes.Scan)}
+            progress.skipped_records += sum(s.skipped_records for s in sources.values())
             running.remove(con)
             self._connections.remove(con)
             con.close()
 
     def _diagnosed(self, plan: nodes.Node) -> SqlStreamError | None:
         """The malformed record that made a batch query fail, if it was one: file, line and text."""
-        for n in walk(optimize(plan, watermarks=False)):
+        for n in walk(plan):
             if isinstance(n, nodes.Scan):
                 found = n.source.diagnose(scan_request(n))
                 if found is not None:
@@ -321,12 +338,7 @@ class Session:
         targets = self._targets(inserts)
         started = time.monotonic()
         if all(self._batch(t.plan, select=False) for t in targets):
-            if self.option("pipeline.name") is not None or self.option("execution.checkpointing.dir") is not None:
-                raise NotSupported(
-                    "a durable job (pipeline.name, execution.checkpointing.dir) runs as a stream, not in batch mode",
-                    hint="SET 'execution.runtime-mode' = 'streaming': bounded inputs give the same rows",
-                )
-            progress = self._insert_batch(targets)
+            progress = self._run_batch_job(targets)
         else:
             progress = self._run_job(targets)
         seconds = time.monotonic() - started
@@ -338,22 +350,15 @@ class Session:
         )
 
     def _run_job(self, targets: list[Target]) -> Progress:
-        from sqlstream.runtime.directory import JobDirectory, locate
         from sqlstream.runtime.job import Job
 
         graph = self._graph(targets)
-        place = locate(
-            self.option("pipeline.name"), self.option("execution.checkpointing.dir"), self._jobs, self.working_directory
-        )
-        self._jobs += 1
-        directory = None if place is None else JobDirectory(*place, self._stores())
-        if directory is None and not all(bounded(t.plan) for t in targets) and self.on_message is not None:
-            self.on_message(
-                "this job is not durable: it starts anew each time; SET 'pipeline.name' = '…' makes it resume"
-            )
+        name, directory = self._job_directory()
+        if directory is None and not all(bounded(t.plan) for t in targets):
+            self._say("this job is not durable: it starts anew each time; SET 'pipeline.name' = '…' makes it resume")
         job = Job(
             graph,
-            self._job_options("insert" if place is None else place[0]),
+            self._job_options(name),
             directory=directory,
             fresh=self.fresh,
             clock=self.clock,
@@ -364,23 +369,30 @@ class Session:
         self._started(job)
         return job.run()
 
-    def _insert_batch(self, targets: list[Target]) -> Progress:
-        """Batch INSERT: DuckDB's rows through the same transactional writers."""
-        progress = Progress("RUNNING")
-        for t in targets:
-            assert t.sink is not None
-            task = SinkTask("batch", os.urandom(4).hex(), 0, False)
-            writer = t.sink.writer(task)
-            try:
-                for batch in self._run_batch(t.plan, []):
-                    writer.write(outside(batch, t.output), None)
-                    progress.rows_out += batch.num_rows
-                writer.flush()
-                t.sink.committer(task).commit(writer.prepare(1))
-            finally:
-                writer.close()
-        progress.state = "FINISHED"
-        return progress
+    def _run_batch_job(self, targets: list[Target]) -> Progress:
+        """DuckDB's rows through the same transactional writers."""
+        from sqlstream.runtime.batch_job import BatchJob
+
+        name, directory = self._job_directory()
+        job: BatchJob
+        job = BatchJob(
+            name, targets, lambda t: self._run_batch(t.plan, [], job.progress), directory, self.fresh, self._say
+        )
+        return job.run()
+
+    def _job_directory(self) -> tuple[str, JobDirectory | None]:
+        """The name of the next job, and its directory when it is durable."""
+        from sqlstream.runtime.directory import JobDirectory, locate
+
+        place = locate(
+            self.option("pipeline.name"), self.option("execution.checkpointing.dir"), self._jobs, self.working_directory
+        )
+        self._jobs += 1
+        return ("insert", None) if place is None else (place[0], JobDirectory(*place, self._stores()))
+
+    def _say(self, text: str) -> None:
+        if self.on_message is not None:
+            self.on_message(text)
 
     def _optimised(self, targets: list[Target], batch: bool = False) -> list[Target]:
         timed = not batch and any(uses_rowtime(t.plan) for t in targets)

@@ -18,7 +18,9 @@ from sqlstream.types import ROWTIME
 Array = npt.NDArray[np.int64]
 
 # Zones in which local time is that of UTC.
-_UTC = frozenset(("UTC", "Etc/UTC", "UCT", "Etc/UCT", "GMT", "Etc/GMT", "Zulu", "Etc/Zulu", "Universal", "Etc/Universal"))
+_UTC = frozenset(
+    ("UTC", "Etc/UTC", "UCT", "Etc/UCT", "GMT", "Etc/GMT", "Zulu", "Etc/Zulu", "Universal", "Etc/Universal")
+)
 _SECOND, _DAY = 1_000_000, 86_400_000_000
 _NEVER = np.int64(2**62)  # beyond it are marks for the beginning and the end of time, which are in no zone
 _YEARS = ("1900-01-01", "2200-01-01")  # between which a zone's offset changes

@@ -40,8 +40,12 @@ class BatchRenderer:
         self._names: dict[tuple[nodes.Node, bool], str] = {}
 
     def sql(self, plan: nodes.Node) -> str:
+        return self.select(plan, "*")
+
+    def select(self, plan: nodes.Node, items: str) -> str:
+        """`items` over the plan's columns c0, c1, …"""
         name = self._render(plan, False)
-        return f"WITH {', '.join(self._ctes)} SELECT * FROM {name}"
+        return f"WITH {', '.join(self._ctes)} SELECT {items} FROM {name}"
 
     def _render(self, node: nodes.Node, arrival: bool) -> str:
         """Name of the node's table expression; it has `_ord` if `arrival`."""
@@ -140,6 +144,8 @@ class BatchRenderer:
         tie = "_ord" if ordered else ", ".join(f"c{i}" for i in range(width))
         for i, c in enumerate(node.calls):
             items.append(f"{over_sql(node, c, tie)} AS c{width + i}")
+        if arrival:
+            items.append("_ord")
         text = f"SELECT {', '.join(items)} FROM {source}"
         if self._watermark is not None and node.order:
             first = node.order[0].column

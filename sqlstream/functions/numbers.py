@@ -1,12 +1,13 @@
-"""FLOAT and DOUBLE as text, as Java's toString writes them (JDK 19 and later), which is what Flink shows everywhere.
+"""FLOAT and DOUBLE as Flink has them, which is Java: their text, and how they round.
 
-The digits are the fewest that give the number back, at least two: 1.0, 0.1. From 10^7 on and below 10^-3 they come
+Text is that of Java's toString (JDK 19 and later). The digits are the fewest that give the number back, at least two: 1.0, 0.1. From 10^7 on and below 10^-3 they come
 with an exponent: 1.0E7, 1.5E-4. DuckDB finds the same digits and changes the form elsewhere: 1e+16, 1e-05, inf.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from sqlstream.types import Type
 
@@ -22,12 +23,26 @@ MACROS = (
     WHEN isnan(x) THEN 'NaN' WHEN isinf(x) THEN CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END
     WHEN abs(x) < tiny THEN flink_scientific(printf('%.1e', x))
     ELSE flink_scientific(CAST(x AS VARCHAR)) END""",
+    # Half up by the digits that are shown, as 2.675 is nearer to 2.67 in binary. f + 1/2 units is the tie below x.
+    """flink_round(x, unit) AS CASE WHEN abs(x) < 1e15 / unit THEN
+    sign(x) * (floor(abs(x) * unit) + CASE WHEN abs(x) >= (floor(abs(x) * unit) + 0.5::DOUBLE) / unit THEN 1 ELSE 0 END)
+    / unit + 0::DOUBLE ELSE x END""",
 )
 
 
 def number_text(x: str, t: Type) -> str:
     """SQL of the text of `x`, a FLOAT or DOUBLE; NULL for NULL. `x` is evaluated once."""
     tiny = "1e-322" if t.kind == "DOUBLE" else "1e-44"
+    return _once(x, lambda x: f"flink_number_text({x}, {tiny})")
+
+
+def rounded(x: str, places: str) -> str:
+    """SQL of the DOUBLE `x` rounded half up to `places` digits after the point, or before it when below 0."""
+    return _once(x, lambda x: f"CASE WHEN {places} < 0 THEN round({x}, {places}) ELSE flink_round({x}, pow(10, {places})) END")
+
+
+def _once(x: str, macro: Callable[[str], str]) -> str:
+    """A macro that uses its argument several times, over an `x` that is evaluated once."""
     if re.fullmatch(r"[\w.\"]+", x):
-        return f"flink_number_text({x}, {tiny})"
-    return f"list_transform([{x}], lambda number: flink_number_text(number, {tiny}))[1]"
+        return macro(x)
+    return f"list_transform([{x}], lambda number: {macro('number')})[1]"

@@ -42,7 +42,6 @@ from sqlstream.plan.arrival import knows_arrival
 from sqlstream.plan.time_bounds import time_bounds
 from sqlstream.types import (
     BOOLEAN,
-    PROCTIME,
     ROWTIME,
     WINDOW_ENDS,
     WINDOW_STARTS,
@@ -251,16 +250,8 @@ class Lowering:
 
     def _over(self, node: nodes.Over) -> PhysicalNode:
         below = self.lower(node.input)
-        first = node.order[0] if node.order else None
-        mark = node.input.schema[first.column].time if first is not None else None
-        timed = first is not None and first.ascending and mark in (ROWTIME, PROCTIME)
-        bounded = all(c.frame is None or c.frame.following == 0 for c in node.calls)
-        if (
-            below.traits.append_only
-            and timed
-            and bounded
-            and all(c.function not in ("LEAD", "NTILE", "PERCENT_RANK", "CUME_DIST") for c in node.calls)
-        ):
+        if below.traits.append_only and node.in_time_order:
+            mark = node.input.schema[node.order[0].column].time
             assert mark is not None
             return OverAggregate((below,), node.partition, node.order, node.calls, mark, node.schema)
         return OverChangelog((below,), node.partition, node.order, node.calls, node.schema)

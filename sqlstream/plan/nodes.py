@@ -385,6 +385,18 @@ class Over(OneInput):
     def __post_init__(self) -> None:
         self.derive((*self.input.schema.columns, *(c.column for c in self.calls)))
 
+    @property
+    def in_time_order(self) -> bool:
+        """Rows in order of time with frames that end at the current row: of append-only input each comes out once."""
+        first = self.order[0] if self.order else None
+        return (
+            first is not None
+            and first.ascending
+            and self.input.schema[first.column].time in (ROWTIME, PROCTIME)
+            and all(c.frame is None or c.frame.following == 0 for c in self.calls)
+            and all(c.function not in ("LEAD", "NTILE", "PERCENT_RANK", "CUME_DIST") for c in self.calls)
+        )
+
     def details(self) -> str:
         return (
             f"partition=[{self.column_names(self.partition)}], order=[{order_text(self.schema, self.order)}], "

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from sqlstream.batches import KIND_TEXT
-from sqlstream.errors import NotSupported
 from sqlstream.session import Session
-
-
-@pytest.mark.parametrize("option", ["pipeline.name", "execution.checkpointing.dir"])
-def test_a_durable_job_is_no_batch_query(option: str) -> None:
-    session = Session(options={"execution.runtime-mode": "batch", option: "x"})
-    with pytest.raises(NotSupported, match="runs as a stream"):
-        for _ in session.execute(
-            "CREATE TABLE o (a INT) WITH ('connector' = 'blackhole'); INSERT INTO o VALUES (1)"
-        ):
-            continue
 
 
 def test_explain_looks_at_no_file() -> None:
@@ -38,7 +25,7 @@ def test_one_row_under_a_limit_is_updated() -> None:
         pass
     (result,) = session.execute("SELECT COUNT(*) AS n FROM t WHERE event_type = 2 LIMIT 5")
     changes = []
-    for batch, kinds in result.batches():
+    for _, kinds in result.batches():
         assert kinds is not None
         changes += [KIND_TEXT[k] for k in kinds]
     assert changes[:3] == ["+I", "-U", "+U"]
