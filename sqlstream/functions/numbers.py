@@ -38,7 +38,9 @@ def number_text(x: str, t: Type) -> str:
 
 def rounded(x: str, places: str) -> str:
     """SQL of the DOUBLE `x` rounded half up to `places` digits after the point, or before it when below 0."""
-    return _once(x, lambda x: f"CASE WHEN {places} < 0 THEN round({x}, {places}) ELSE flink_round({x}, pow(10, {places})) END")
+    return _once(
+        x, lambda x: f"CASE WHEN {places} < 0 THEN round({x}, {places}) ELSE flink_round({x}, pow(10, {places})) END"
+    )
 
 
 def _once(x: str, macro: Callable[[str], str]) -> str:
