@@ -53,6 +53,10 @@ class TimeZone:
         returns = np.append(self.jumps + self.offsets[1:], _NEVER)  # the local time that the next jump leads to
         return _unless_mark(instants, np.minimum(times + self.offsets[at], returns[at]))
 
+    def passed_at(self, instant: int) -> int:
+        """`passed` of one."""
+        return int(self.passed(np.array([instant], np.int64))[0])
+
     def instants(self, local: Array) -> Array:
         """When it is that local time for the last time; the jump over it when it never is."""
         if self.is_utc:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import duckdb
-import numpy as np
 
 from sqlstream.batches import Kind
 from sqlstream.connectors.base import ScanRequest
@@ -133,8 +132,8 @@ class BatchRenderer:
 
     def _passed(self, end: str, mark: str | None) -> str:
         """Condition that the window that ends at `end` has closed."""
-        local = window_zone(WINDOW_ENDS[mark or ""], self._zone).passed(np.int64(self._watermark))  # type: ignore[arg-type]
-        return f"epoch_us({end}) <= {local}"
+        assert self._watermark is not None and mark is not None
+        return f"epoch_us({end}) <= {window_zone(WINDOW_ENDS[mark], self._zone).passed_at(self._watermark)}"
 
     def _over(self, node: nodes.Over, arrival: bool) -> str:
         ordered = knows_arrival(node.input)

@@ -173,7 +173,7 @@ class SessionOperator(WindowOperator):
 
     def _passed(self, upto: int) -> int:
         """The greatest end of a session that no later row can touch."""
-        return upto if upto in (END, NO_WATERMARK) else int(self._zone.passed(np.int64(upto + 1))) - 1
+        return upto if upto in (END, NO_WATERMARK) else self._zone.passed_at(upto + 1) - 1
 
     def _behind(self, time: Time) -> Time:
         def held(t: int) -> int:

@@ -165,7 +165,7 @@ class WindowAggregateOperator(WindowOperator):
         upto = out.time.of(self.node.domain)
         if upto > self._closed:
             self._closed = upto
-            due = self._ends.take(int(self._zone.passed(np.int64(upto))))
+            due = self._ends.take(self._zone.passed_at(upto))
             if due:
                 self._emit(np.concatenate([s for _, s in due]), out)
         return out
@@ -294,7 +294,7 @@ class SliceOperator(WindowOperator):
             self._take(batch)
         upto = out.time.of(self.node.domain)
         if upto > self._closed:
-            for end in self._due(*self._zone.passed(np.array([self._closed, upto])).tolist()):
+            for end in self._due(self._zone.passed_at(self._closed), self._zone.passed_at(upto)):
                 self._fire(end, out)
             self._closed = upto
         return out

@@ -51,7 +51,7 @@ class Side:
         if batch is None:
             return
         ends = self._ends(batch.column(self.end))
-        late = ends <= self.zone.passed(np.int64(closed))
+        late = ends <= self.zone.passed_at(closed)
         if self.judged:
             wm = hidden(batch, WM)
             assert wm is not None
@@ -71,7 +71,7 @@ class Side:
 
     def closing(self, watermark: int) -> tuple[pa.RecordBatch, Array]:
         """The rows of windows that close, with their copies; they are gone from the state."""
-        passed = int(self.zone.passed(np.int64(watermark)))
+        passed = self.zone.passed_at(watermark)
         slots = self.expiry.take(passed)
         if not self.source.traits.append_only:
             # A slot whose row was retracted is free, or has another row in it.
