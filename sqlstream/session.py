@@ -250,17 +250,17 @@ class Session:
         running: list[duckdb.DuckDBPyConnection] = []
 
         def rows() -> Iterator[tuple[pa.RecordBatch, None]]:
-            for batch in self._run_batch(plan, running, progress):
-                yield outside(batch, schema), None
+            try:
+                for batch in self._run_batch(plan, running):
+                    yield outside(batch, schema), None
+            finally:
+                progress.skipped_records = skipped_records(plan)
 
         progress = Progress()
         return Result("SELECT", schema, progress=progress, _source=rows, _close=lambda: duck.interrupt(running))
 
-    def _run_batch(
-        self, plan: nodes.Node, running: list[duckdb.DuckDBPyConnection], progress: Progress
-    ) -> Iterator[pa.RecordBatch]:
-        """The plan's rows from DuckDB, in the engine's names and types. `running` has its connection meanwhile;
-        `progress` gets the malformed records that were skipped."""
+    def _run_batch(self, plan: nodes.Node, running: list[duckdb.DuckDBPyConnection]) -> Iterator[pa.RecordBatch]:
+        """The plan's rows from DuckDB, in the engine's names and types. `running` has its connection meanwhile."""
         zone = self.option("table.local-time-zone")
         con = duck.connect(os.cpu_count() or 1, zone)
         running.append(con)
@@ -291,8 +291,6 @@ class Session:
                 error = blamed(error, plan, con, lambda: BatchRenderer(scans, zone=zone))
             raise error from None
         finally:
-            sources = {id(n.source): n.source for n in walk(plan) if isinstance(n, nodes.Scan)}
-            progress.skipped_records += sum(s.skipped_records for s in sources.values())
             running.remove(con)
             self._connections.remove(con)
             con.close()
@@ -374,11 +372,10 @@ class Session:
         from sqlstream.runtime.batch_job import BatchJob
 
         name, directory = self._job_directory()
-        job: BatchJob
-        job = BatchJob(
-            name, targets, lambda t: self._run_batch(t.plan, [], job.progress), directory, self.fresh, self._say
-        )
-        return job.run()
+        job = BatchJob(name, targets, lambda t: self._run_batch(t.plan, []), directory, self.fresh, self._say)
+        job.run()
+        job.progress.skipped_records = skipped_records(*(t.plan for t in targets))
+        return job.progress
 
     def _job_directory(self) -> tuple[str, JobDirectory | None]:
         """The name of the next job, and its directory when it is durable."""
@@ -592,6 +589,12 @@ class Session:
 def bounded(plan: nodes.Node) -> bool:
     """Whether every input ends."""
     return all(n.source.bounded for n in walk(plan) if isinstance(n, nodes.Scan))
+
+
+def skipped_records(*plans: nodes.Node) -> int:
+    """Malformed records that batch queries have skipped by option, each source's once."""
+    sources = {id(n.source): n.source for p in plans for n in walk(p) if isinstance(n, nodes.Scan)}
+    return sum(s.skipped_records for s in sources.values())
 
 
 def _columns_of(schema: Schema) -> tuple[st.ColumnDef, ...]:

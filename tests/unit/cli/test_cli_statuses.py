@@ -162,7 +162,11 @@ def test_a_batch_query_tells_what_it_skipped(tmp_path: Path) -> None:
     table = """CREATE TABLE t (a INT, b INT) WITH ('connector' = 'filesystem', 'path' = 't.json', 'format' = 'json',
         'json.ignore-parse-errors' = 'true');"""
     sink = "CREATE TABLE o (a INT, b INT) WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');"
-    for sql in ("SELECT x.a, y.b FROM t x JOIN t y ON x.a = y.a", f"{sink} INSERT INTO o SELECT * FROM t"):
+    inserts = "INSERT INTO o SELECT * FROM t; INSERT INTO o SELECT b, a FROM t;"
+    for sql in (
+        "SELECT x.a, y.b FROM t x JOIN t y ON x.a = y.a",
+        f"{sink} EXECUTE STATEMENT SET BEGIN {inserts} END",
+    ):
         done = sqlstream("-c", table + sql, "-D", "execution.runtime-mode=batch", cwd=tmp_path)
         assert done.status == 0, done.err
         assert done.err.endswith("warning: skipped as malformed: 2 records\n")
