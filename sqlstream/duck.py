@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from sqlstream.errors import Canceled, DataError, RunError, SqlStreamError
-from sqlstream.functions import user
+from sqlstream.functions import numbers, user
 
 # Flink's answers where DuckDB's differ; used by functions/scalar.py. Arguments appear once, so nothing is
 # evaluated twice. Macros have no lambdas over rows: they inline.
@@ -25,7 +25,8 @@ MACROS = (
     "flink_substring(s, p, n) AS CASE WHEN n < 0 THEN NULL WHEN length(s) + p < 0 THEN '' ELSE substring(s, CASE WHEN p = 0 THEN 1 ELSE p END, n) END",
     "flink_json_value(j, p) AS CASE WHEN json_valid(j) THEN CASE WHEN json_type(j, p) NOT IN ('ARRAY', 'OBJECT') THEN json_extract_string(j, p) END END",
     "flink_json_exists(j, p) AS CASE WHEN json_valid(j) THEN json_exists(j, p) WHEN j IS NOT NULL THEN FALSE END",
-    "flink_split_index(s, sep, i) AS CASE WHEN i >= 0 THEN str_split(s, sep)[i + 1] END",
+    "flink_split_index(s, sep, i) AS CASE WHEN i >= 0 THEN CASE WHEN sep = '' THEN regexp_split_to_array(nullif(s, ''), '\\s') ELSE str_split(nullif(s, ''), sep) END[i + 1] END",
+    *numbers.MACROS,
 )
 
 _lock = threading.Lock()

@@ -170,3 +170,9 @@ def conjunction(parts: list[Expr]) -> Expr | None:
     for p in parts[1:]:
         out = Call(BOOLEAN, "AND", (out, p))
     return out
+
+
+def shortened(e: object) -> str:
+    """Text of an expression for a message."""
+    text = str(e)
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -30,6 +30,7 @@ class Result:
     message: str = ""
     append_only: bool = True
     bounded: bool = True
+    streaming: bool = False  # rows of a running job: they may come slowly, and change
     progress: Progress | None = None
     place: tuple[str, str | None, Position] | None = None  # the script, its file, where the statement stands in it
     _source: Callable[[], Iterator[Rows]] = field(default=lambda: iter(()))

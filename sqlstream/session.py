@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sqlstream import duck, show
+from sqlstream.batch.failure import blamed
 from sqlstream.batch.render import BatchRenderer, scan_request, source_sql
 from sqlstream.catalog.catalog import FILE, Catalog, local
 from sqlstream.catalog.objects import Function, Table, View, like
 from sqlstream.clock import Clock, SystemClock
-from sqlstream.connectors.base import SinkTask, Source
+from sqlstream.connectors.base import Source
 from sqlstream.errors import (
     BindError,
     Canceled,
@@ -55,6 +56,7 @@ from sqlstream.types import Schema, outside
 if TYPE_CHECKING:
     import duckdb
 
+    from sqlstream.runtime.directory import JobDirectory
     from sqlstream.runtime.graph import JobGraph
     from sqlstream.runtime.job import Job, JobOptions
 
@@ -227,6 +229,7 @@ class Session:
             plan.schema,
             append_only=graph.roots[0].traits.append_only,
             bounded=bounded(plan) or limited is not None,
+            streaming=True,
             progress=rows.job.progress,
             _source=lambda: iter(rows),
             _close=rows.close,
@@ -247,10 +250,14 @@ class Session:
         running: list[duckdb.DuckDBPyConnection] = []
 
         def rows() -> Iterator[tuple[pa.RecordBatch, None]]:
-            for batch in self._run_batch(plan, running):
-                yield outside(batch, schema), None
+            try:
+                for batch in self._run_batch(plan, running):
+                    yield outside(batch, schema), None
+            finally:
+                progress.skipped_records = skipped_records(plan)
 
-        return Result("SELECT", schema, _source=rows, _close=lambda: duck.interrupt(running))
+        progress = Progress()
+        return Result("SELECT", schema, progress=progress, _source=rows, _close=lambda: duck.interrupt(running))
 
     def _run_batch(self, plan: nodes.Node, running: list[duckdb.DuckDBPyConnection]) -> Iterator[pa.RecordBatch]:
         """The plan's rows from DuckDB, in the engine's names and types. `running` has its connection meanwhile."""
@@ -261,7 +268,9 @@ class Session:
         try:
             if self.canceled:
                 raise Canceled("the query was canceled")
-            sql = BatchRenderer(source_sql(con, self.clock.now())).sql(optimize(plan, watermarks=False))
+            plan = optimize(plan, watermarks=False)
+            scans = source_sql(con, self.clock.now())
+            sql = BatchRenderer(scans, zone=zone).sql(plan)
             duck.prepare_functions(con, sql)
             want = plan.schema.arrow()
             for batch in con.sql(sql).to_arrow_reader(65536):
@@ -274,7 +283,13 @@ class Session:
                 )
         except Exception as e:
             error = duck.translate(e)
-            raise (None if isinstance(error, Canceled) else self._diagnosed(plan)) or error from None
+            if isinstance(error, Canceled):
+                raise error from None
+            if (malformed := self._diagnosed(plan)) is not None:
+                raise malformed from None
+            if isinstance(error, DataError) and not isinstance(e, SqlStreamError):
+                error = blamed(error, plan, con, lambda: BatchRenderer(scans, zone=zone))
+            raise error from None
         finally:
             running.remove(con)
             self._connections.remove(con)
@@ -282,7 +297,7 @@ class Session:
 
     def _diagnosed(self, plan: nodes.Node) -> SqlStreamError | None:
         """The malformed record that made a batch query fail, if it was one: file, line and text."""
-        for n in walk(optimize(plan, watermarks=False)):
+        for n in walk(plan):
             if isinstance(n, nodes.Scan):
                 found = n.source.diagnose(scan_request(n))
                 if found is not None:
@@ -321,12 +336,7 @@ class Session:
         targets = self._targets(inserts)
         started = time.monotonic()
         if all(self._batch(t.plan, select=False) for t in targets):
-            if self.option("pipeline.name") is not None or self.option("execution.checkpointing.dir") is not None:
-                raise NotSupported(
-                    "a durable job (pipeline.name, execution.checkpointing.dir) runs as a stream, not in batch mode",
-                    hint="SET 'execution.runtime-mode' = 'streaming': bounded inputs give the same rows",
-                )
-            progress = self._insert_batch(targets)
+            progress = self._run_batch_job(targets)
         else:
             progress = self._run_job(targets)
         seconds = time.monotonic() - started
@@ -338,23 +348,16 @@ class Session:
         )
 
     def _run_job(self, targets: list[Target]) -> Progress:
-        from sqlstream.runtime.directory import JobDirectory, locate
         from sqlstream.runtime.job import Job
 
         graph = self._graph(targets)
-        place = None
-        if any(t.sink is not None for t in targets):
-            name, checkpoints = self.option("pipeline.name"), self.option("execution.checkpointing.dir")
-            place = locate(name, checkpoints, self._jobs, self.working_directory)
-            self._jobs += 1
-        directory = None if place is None else JobDirectory(*place, self._stores())
-        if directory is None and not all(bounded(t.plan) for t in targets) and self.on_message is not None:
-            self.on_message(
-                "this job is not durable: it starts anew each time; SET 'pipeline.name' = '…' makes it resume"
-            )
+        writes = any(t.sink is not None for t in targets)
+        name, directory = self._job_directory() if writes else ("query", None)
+        if directory is None and not all(bounded(t.plan) for t in targets):
+            self._say("this job is not durable: it starts anew each time; SET 'pipeline.name' = '…' makes it resume")
         job = Job(
             graph,
-            self._job_options("insert" if place is None else place[0]),
+            self._job_options(name),
             directory=directory,
             fresh=self.fresh,
             clock=self.clock,
@@ -366,23 +369,29 @@ class Session:
         self._started(job)
         return job.run()
 
-    def _insert_batch(self, targets: list[Target]) -> Progress:
-        """Batch INSERT: DuckDB's rows through the same transactional writers."""
-        progress = Progress("RUNNING")
-        for t in targets:
-            assert t.sink is not None
-            task = SinkTask("batch", os.urandom(4).hex(), 0, False)
-            writer = t.sink.writer(task)
-            try:
-                for batch in self._run_batch(t.plan, []):
-                    writer.write(outside(batch, t.output), None)
-                    progress.rows_out += batch.num_rows
-                writer.flush()
-                t.sink.committer(task).commit(writer.prepare(1))
-            finally:
-                writer.close()
-        progress.state = "FINISHED"
-        return progress
+    def _run_batch_job(self, targets: list[Target]) -> Progress:
+        """DuckDB's rows through the same transactional writers."""
+        from sqlstream.runtime.batch_job import BatchJob
+
+        name, directory = self._job_directory()
+        job = BatchJob(name, targets, lambda t: self._run_batch(t.plan, []), directory, self.fresh, self._say)
+        job.run()
+        job.progress.skipped_records = skipped_records(*(t.plan for t in targets))
+        return job.progress
+
+    def _job_directory(self) -> tuple[str, JobDirectory | None]:
+        """The name of the next job, and its directory when it is durable."""
+        from sqlstream.runtime.directory import JobDirectory, locate
+
+        place = locate(
+            self.option("pipeline.name"), self.option("execution.checkpointing.dir"), self._jobs, self.working_directory
+        )
+        self._jobs += 1
+        return ("insert", None) if place is None else (place[0], JobDirectory(*place, self._stores()))
+
+    def _say(self, text: str) -> None:
+        if self.on_message is not None:
+            self.on_message(text)
 
     def _optimised(self, targets: list[Target], batch: bool = False) -> list[Target]:
         timed = not batch and any(uses_rowtime(t.plan) for t in targets)
@@ -572,11 +581,8 @@ class Session:
             ("Optimized Logical Plan", "\n".join(nodes.tree(t.plan) for t in optimised)),
         ]
         if batch:
-            con = duck.connect(1)
-            try:
-                sql = [BatchRenderer(source_sql(con, 0)).sql(t.plan) for t in optimised]
-            finally:
-                con.close()
+            zone = self.option("table.local-time-zone")
+            sql = [BatchRenderer(source_sql(None, 0), zone=zone).sql(t.plan) for t in optimised]
             parts.append(("Physical Plan (batch, DuckDB SQL)", "\n".join(sql)))
         else:
             parts.append(("Physical Plan (streaming)", self._graph(targets).text))
@@ -599,6 +605,12 @@ class Session:
 def bounded(plan: nodes.Node) -> bool:
     """Whether every input ends."""
     return all(n.source.bounded for n in walk(plan) if isinstance(n, nodes.Scan))
+
+
+def skipped_records(*plans: nodes.Node) -> int:
+    """Malformed records that batch queries have skipped by option, each source's once."""
+    sources = {id(n.source): n.source for p in plans for n in walk(p) if isinstance(n, nodes.Scan)}
+    return sum(s.skipped_records for s in sources.values())
 
 
 def _columns_of(schema: Schema) -> tuple[st.ColumnDef, ...]:

@@ -209,7 +209,12 @@ def row(*fields: tuple[str, Type]) -> Type:
 # end of a window of that time domain, so that grouping or joining by it may close state when time passes its end.
 ROWTIME, PROCTIME = "ROWTIME", "PROCTIME"
 WINDOW_START, WINDOW_END = "WINDOW_START", "WINDOW_END"
+LOCAL_WINDOW_START, LOCAL_WINDOW_END = "LOCAL_WINDOW_START", "LOCAL_WINDOW_END"
 PROC_WINDOW_START, PROC_WINDOW_END = "PROC_WINDOW_START", "PROC_WINDOW_END"
+# Windows over TIMESTAMP_LTZ and over processing time lie in the session's local time, the others in that of the data.
+LOCAL = "LOCAL"
+WINDOW_STARTS = (WINDOW_START, LOCAL_WINDOW_START, PROC_WINDOW_START)
+WINDOW_ENDS = {WINDOW_END: ROWTIME, LOCAL_WINDOW_END: LOCAL, PROC_WINDOW_END: PROCTIME}  # and what closes them
 
 
 @dataclass(frozen=True)

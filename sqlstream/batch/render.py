@@ -15,29 +15,36 @@ from sqlstream.batches import Kind
 from sqlstream.connectors.base import ScanRequest
 from sqlstream.errors import InternalError
 from sqlstream.expressions import Expr
+from sqlstream.formats.conversion import quoted
 from sqlstream.functions.aggregates import AGGREGATES
 from sqlstream.functions.render import literal, to_duckdb
 from sqlstream.plan import nodes
 from sqlstream.plan.arrival import knows_arrival
 from sqlstream.plan.table_binder import PROCTIME_PATH
 from sqlstream.plan.time_bounds import time_bounds
-from sqlstream.types import PROC_WINDOW_END, PROCTIME, ROWTIME, WINDOW_END, Schema
+from sqlstream.time_zones import window_zone
+from sqlstream.types import PROCTIME, ROWTIME, STRING, WINDOW_ENDS, Schema
 
 ScanSql = Callable[[nodes.Scan, bool], str]
 
 
 class BatchRenderer:
-    """Renders one plan. `scan_sql(scan, arrival)` gives a SELECT of c0…, with `_ord` when `arrival`."""
+    """Renders one plan. `scan_sql(scan, arrival)` gives a SELECT of c0…, with `_ord` when `arrival`. `zone`: the session's."""
 
-    def __init__(self, scan_sql: ScanSql, watermark: int | None = None) -> None:
+    def __init__(self, scan_sql: ScanSql, watermark: int | None = None, zone: str = "UTC") -> None:
         self._scan_sql = scan_sql
+        self._zone = zone
         self._watermark = watermark
         self._ctes: list[str] = []
         self._names: dict[tuple[nodes.Node, bool], str] = {}
 
     def sql(self, plan: nodes.Node) -> str:
+        return self.select(plan, "*")
+
+    def select(self, plan: nodes.Node, items: str) -> str:
+        """`items` over the plan's columns c0, c1, …"""
         name = self._render(plan, False)
-        return f"WITH {', '.join(self._ctes)} SELECT * FROM {name}"
+        return f"WITH {', '.join(self._ctes)} SELECT {items} FROM {name}"
 
     def _render(self, node: nodes.Node, arrival: bool) -> str:
         """Name of the node's table expression; it has `_ord` if `arrival`."""
@@ -86,7 +93,7 @@ class BatchRenderer:
 
     def _window(self, node: nodes.Window, arrival: bool) -> str:
         source = self._render(node.input, arrival)
-        return window_sql(node, source, "_ord" if arrival else None)
+        return window_sql(node, source, "_ord" if arrival else None, self._zone)
 
     def _unnest(self, node: nodes.Unnest, arrival: bool) -> str:
         return unnest_sql(node, self._render(node.input, False))
@@ -121,11 +128,12 @@ class BatchRenderer:
         """Conditions that windows among the key columns have closed; [] without a watermark."""
         if self._watermark is None:
             return []
-        return [
-            f"epoch_us(c{i}) <= {self._watermark}"
-            for i in range(len(keys))
-            if schema[i].time in (WINDOW_END, PROC_WINDOW_END)
-        ]
+        return [self._passed(f"c{i}", mark) for i in range(len(keys)) if (mark := schema[i].time) in WINDOW_ENDS]
+
+    def _passed(self, end: str, mark: str | None) -> str:
+        """Condition that the window that ends at `end` has closed."""
+        assert self._watermark is not None and mark is not None
+        return f"epoch_us({end}) <= {window_zone(WINDOW_ENDS[mark], self._zone).passed_at(self._watermark)}"
 
     def _over(self, node: nodes.Over, arrival: bool) -> str:
         ordered = knows_arrival(node.input)
@@ -135,6 +143,8 @@ class BatchRenderer:
         tie = "_ord" if ordered else ", ".join(f"c{i}" for i in range(width))
         for i, c in enumerate(node.calls):
             items.append(f"{over_sql(node, c, tie)} AS c{width + i}")
+        if arrival:
+            items.append("_ord")
         text = f"SELECT {', '.join(items)} FROM {source}"
         if self._watermark is not None and node.order:
             first = node.order[0].column
@@ -186,7 +196,7 @@ class BatchRenderer:
             return self._timed_join(node, left, right, on) or text
         a = f"c{pair[0]}"
         end = a if node.kind in ("SEMI", "ANTI") else f"coalesce({a}, c{len(node.left.schema) + pair[1]})"
-        return f"SELECT * FROM ({text}) WHERE epoch_us({end}) <= {self._watermark}"
+        return f"SELECT * FROM ({text}) WHERE {self._passed(end, node.left.schema[pair[0]].time)}"
 
     def _timed_join(self, node: nodes.Join, left: str, right: str, on: str) -> str | None:
         """An outer interval join: an unmatched row shows once no row that is still to come can match it."""
@@ -299,21 +309,32 @@ def frame_sql(frame: nodes.Frame, timed: bool) -> str:
     return f"{frame.unit} BETWEEN {start} AND {end}"
 
 
-def window_sql(node: nodes.Window, source: str, order: str | None = None) -> str:
-    """SELECT of the input's columns, window_start, window_end, window_time; rows without a time are left out."""
+def window_sql(node: nodes.Window, source: str, order: str | None = None, zone: str = "UTC") -> str:
+    """SELECT of the input's columns, window_start, window_end, window_time; rows without a time are left out.
+
+    zone  the session's: windows over TIMESTAMP_LTZ lie in its local time
+    """
     width = len(node.input.schema)
     spec = node.spec
     columns = ", ".join([f"c{i}" for i in range(width)])
     hidden = f", {order}" if order else ""
     time = node.input.schema[node.time_column]
     zoned = time.type.kind == "TIMESTAMP_LTZ"
-    rows = f"SELECT *, epoch_us(c{node.time_column}) AS _t FROM {source} WHERE c{node.time_column} IS NOT NULL"
+    local = zoned and not window_zone(node.domain, zone).is_utc
+    at = f"timezone({literal(zone, STRING)}, c{node.time_column})" if local else f"c{node.time_column}"
+    rows = f"SELECT *, epoch_us({at}) AS _t FROM {source} WHERE c{node.time_column} IS NOT NULL"
 
     def out(start: str, end: str, inner: str) -> str:
-        stamp = "make_timestamptz" if zoned else "make_timestamp"
+        time = f"{'make_timestamptz' if zoned else 'make_timestamp'}({end} - 1000)"
+        if local:
+            # A local time that never comes is the jump over it; DuckDB gives it as if clocks had not been put forward.
+            name = literal(zone, STRING)
+            inner = f"SELECT *, timezone({name}, make_timestamp({end} - 1000)) AS _x FROM ({inner})"
+            inner = f"SELECT *, epoch_us(timezone({name}, _x)) - ({end} - 1000) AS _jump FROM ({inner})"
+            time = f"_x - to_microseconds(CASE WHEN _jump = 0 THEN 0 ELSE ({end} - 1000) % _jump END)"
         return (
             f"SELECT {columns}, make_timestamp({start}) AS c{width}, make_timestamp({end}) AS c{width + 1}, "
-            f"{stamp}({end} - 1000) AS c{width + 2}{hidden} FROM ({inner})"
+            f"{time} AS c{width + 2}{hidden} FROM ({inner})"
         )
 
     def floor(step: int) -> str:
@@ -362,12 +383,17 @@ def scan_request(node: nodes.Scan) -> ScanRequest:
     return ScanRequest(tuple(c for c in node.columns if c.path != PROCTIME_PATH))
 
 
-def source_sql(connection: duckdb.DuckDBPyConnection, proctime: int) -> ScanSql:
-    """Scans as the connectors give them to DuckDB; PROCTIME() is `proctime` (µs), read once."""
+def source_sql(connection: duckdb.DuckDBPyConnection | None, proctime: int) -> ScanSql:
+    """Scans as the connectors give them to DuckDB; PROCTIME() is `proctime` (µs), read once.
+
+    Without a connection scans only name their tables, and nothing is looked for: that is what EXPLAIN shows.
+    """
 
     def scan(node: nodes.Scan, arrival: bool) -> str:
         stored = [(i, c) for i, c in enumerate(node.columns) if c.path != PROCTIME_PATH]
-        relation = node.source.relation(connection, scan_request(node))
+        relation = quoted(node.table)
+        if connection is not None:
+            relation = node.source.relation(connection, scan_request(node))
         items = {i: f"c{n} AS c{i}" for n, (i, _) in enumerate(stored)}
         for i, c in enumerate(node.columns):
             if c.path == PROCTIME_PATH:

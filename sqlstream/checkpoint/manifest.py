@@ -90,6 +90,19 @@ class Manifest:
         tasks = (task for operator in self.operators.values() for task in operator.tasks)
         return {f.name: f for task in tasks for f in task.files}
 
+    def check_plan(self, fingerprint: str, plan: str) -> None:
+        """CheckpointError, with the difference, when another plan is to go on from here."""
+        if self.plan_fingerprint == fingerprint:
+            return
+        import difflib
+
+        changes = difflib.unified_diff(self.plan.splitlines(), plan.splitlines(), "checkpoint", "now", lineterm="", n=1)
+        raise CheckpointError(
+            f"the plan of job {self.job_name} is not that of its checkpoint {self.checkpoint_id}:\n  "
+            + "\n  ".join(changes),
+            hint="run the statement as it was, give the changed one another pipeline.name, or start anew with --fresh",
+        )
+
     def to_json(self) -> str:
         """Readable and stable text; `format_version` comes first."""
         value = asdict(self)

@@ -37,7 +37,7 @@ class Output(ABC):
         assert result.schema is not None
         self.terminal = terminal
         self.zone = zone
-        self.stream = result.progress is not None
+        self.stream = result.streaming
         self.changes = not result.append_only
         op = (Column("op", STRING),) if self.changes else ()
         self.schema = Schema((*op, *result.schema))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from sqlstream.formats.conversion import FIXED_STANDARD, literal
-from sqlstream.formats.json_encode import fixed_time_text, json_text
+from sqlstream.formats.json_encode import fixed_time_text, json_text, plain_text
 from sqlstream.types import BYTES, INTERVALS, Schema, Type
 
 
@@ -63,7 +63,7 @@ def _plain(t: Type, x: str) -> str:
         return _interval(t, x)
     if t.fields:
         return f"CASE WHEN {x} IS NOT NULL THEN {json_text(t, x, FIXED_STANDARD)} END"
-    return x if t.is_string else f"CAST({x} AS VARCHAR)"
+    return x if t.is_string else plain_text(t, x)
 
 
 def _interval(t: Type, x: str) -> str:

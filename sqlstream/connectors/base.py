@@ -114,7 +114,8 @@ class Source:
 
     bounded: bool = True
     append_only: bool = True  # False: batches carry `_op`
-    # Column indexes (of the physical schema) that identify a row of a changelog source; () when unknown.
+    # Malformed records that reading its `relation` has skipped by option.
+    skipped_records: int = 0
 
     def splits(self, known: tuple[Split, ...] = ()) -> list[Split]:
         """All splits there are now, `known` ones first and unchanged; called again from time to time if unbounded.

@@ -6,6 +6,7 @@ Lines appear at the end of each epoch. They are for eyes: after a restart rows m
 from __future__ import annotations
 
 import datetime
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def value_text(value: Any, t: Type) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return _java_float(value)
+        return _java_float(value, t)
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, datetime.datetime):
@@ -56,14 +57,17 @@ def _java_time(text: str, seconds: bool = False) -> str:
     return f"{whole}.{fraction[:3] if fraction.endswith('000') else fraction}"
 
 
-def _java_float(value: float) -> str:
-    if value != value:
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "Infinity" if value > 0 else "-Infinity"
+def _java_float(value: float, t: Type) -> str:
+    """As functions/numbers.py has it in SQL."""
+    if not math.isfinite(value):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    single = t.kind == "FLOAT"
+    digits = str(np.float32(value)) if single else repr(value)
     if value == 0 or 1e-3 <= abs(value) < 1e7:
-        return repr(value) if "e" not in repr(value) else format(value, "f")
-    mantissa, exponent = f"{Decimal(repr(value)):E}".split("E")
+        return digits
+    if abs(value) < (1e-44 if single else 1e-322):
+        digits = f"{value:.1e}"
+    mantissa, exponent = f"{Decimal(digits):E}".split("E")
     mantissa = mantissa.rstrip("0") if "." in mantissa else mantissa
     mantissa = mantissa + "0" if mantissa.endswith(".") else mantissa if "." in mantissa else mantissa + ".0"
     return f"{mantissa}E{int(exponent)}"

@@ -55,6 +55,7 @@ class _Splits:
 
 
 def _read(source: Source, splits: list[Split], request: ScanRequest) -> Iterator[pa.RecordBatch]:
+    skipped = 0
     for split in splits:
         reader = source.reader(split, None, request)
         try:
@@ -63,6 +64,9 @@ def _read(source: Source, splits: list[Split], request: ScanRequest) -> Iterator
                 if got is not None and got.batch.num_rows:
                     yield got.batch
         finally:
+            # A statement may read a source more than once, and other columns of it each time.
+            skipped += reader.skipped_records
+            source.skipped_records = max(source.skipped_records, skipped)
             reader.close()
 
 

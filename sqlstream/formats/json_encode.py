@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from sqlstream.formats.base import Encoder
 from sqlstream.formats.conversion import FIXED_STANDARD, ISO_STANDARD, SQL_STANDARD, literal
+from sqlstream.functions.numbers import number_text
 from sqlstream.types import Schema, Type, inside
 
 
@@ -28,7 +29,7 @@ def json_text(t: Type, x: str, standard: str, ignore_null: bool = False, depth: 
     elif t.kind in ("MAP", "MULTISET"):
         e = f"e{depth}"
         value_type = t.fields[1].type if t.kind == "MAP" else Type("INT")
-        key = f"CAST(to_json(CAST({e}.key AS VARCHAR)) AS VARCHAR)"
+        key = f"CAST(to_json({plain_text(t.fields[0].type, f'{e}.key')}) AS VARCHAR)"
         value = json_text(value_type, f"{e}.value", standard, ignore_null, depth + 1)
         items = f"list_transform(map_entries({x}), lambda {e}: concat({key}, ':', {value}))"
         body = f"concat('{{', array_to_string({items}, ','), '}}')"
@@ -64,7 +65,7 @@ def time_text(t: Type, x: str, standard: str) -> str:
     if standard == FIXED_STANDARD and (t.is_timestamp or t.kind == "TIME"):
         return fixed_time_text(t, x)
     if not t.is_timestamp:
-        return f"CAST({x} AS VARCHAR)"
+        return plain_text(t, x)
     plain = f"{x} AT TIME ZONE 'UTC'" if t.kind == "TIMESTAMP_LTZ" else x
     text = f"CAST({plain} AS VARCHAR)"
     if standard == ISO_STANDARD:
@@ -91,13 +92,18 @@ def _scalar_text(t: Type, x: str, standard: str) -> str:
     if t.is_string:
         return f"CAST(to_json({x}) AS VARCHAR)"
     if t.kind in ("FLOAT", "DOUBLE"):
-        special = f"CASE WHEN isnan({x}) THEN '\"NaN\"' WHEN {x} > 0 THEN '\"Infinity\"' ELSE '\"-Infinity\"' END"
-        return f"CASE WHEN isfinite({x}) THEN CAST({x} AS VARCHAR) WHEN {x} IS NOT NULL THEN {special} END"
+        text = number_text(x, t)
+        return f"CASE WHEN isfinite({x}) THEN {text} ELSE '\"' || {text} || '\"' END"
     if t.kind in ("DATE", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ"):
         return f"'\"' || {time_text(t, x, standard)} || '\"'"
     if t.kind in ("BINARY", "VARBINARY"):
         return f"'\"' || to_base64({x}) || '\"'"
-    return f"CAST({x} AS VARCHAR)"
+    return plain_text(t, x)
+
+
+def plain_text(t: Type, x: str) -> str:
+    """SQL of the text of a scalar that is no time."""
+    return number_text(x, t) if t.kind in ("FLOAT", "DOUBLE") else f"CAST({x} AS VARCHAR)"
 
 
 @dataclass(frozen=True)

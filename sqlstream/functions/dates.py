@@ -55,7 +55,7 @@ def date_format(args: list[str], types: list[Type], result: Type) -> str:
     pattern = _quoted(strftime_pattern(_literal(args[1], "DATE_FORMAT")))
     value = args[0]
     if types[0].is_string:
-        value = f"CAST({value} AS TIMESTAMP)"
+        value = f"TRY_CAST({value} AS TIMESTAMP)"
     elif types[0].kind == "TIMESTAMP_LTZ":
         value = f"CAST({value} AS TIMESTAMP)"  # in the session's zone
     elif not types[0].is_timestamp and types[0].kind not in ("DATE", "NULL"):

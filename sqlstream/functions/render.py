@@ -10,6 +10,7 @@ from sqlstream.errors import InternalError
 from sqlstream.expressions import Call, Cast, Column, Expr, FieldOf, Literal, UserCall
 from sqlstream.functions import user
 from sqlstream.functions.decimals import product, quotient, remainder
+from sqlstream.functions.numbers import number_text
 from sqlstream.functions.scalar import ARITHMETIC, COMPARISONS, SCALARS
 from sqlstream.functions.typing import as_decimal
 from sqlstream.types import Type
@@ -207,6 +208,8 @@ def _text(sql: str, source: Type, depth: int = 0) -> str:
         if p == 3:
             return f"strftime({value}, '%Y-%m-%d %H:%M:%S.%g')"
         return f"left(strftime({value}, '%Y-%m-%d %H:%M:%S.%f'), {20 + p})"
+    if source.kind in ("FLOAT", "DOUBLE"):
+        return number_text(sql, source)
     if source.kind == "BOOLEAN":
         return f"upper(CAST({sql} AS VARCHAR))"
     if source.kind == "VARBINARY" or source.kind == "BINARY":

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlstream.errors import BindError
-from sqlstream.functions import dates
+from sqlstream.functions import dates, numbers
 from sqlstream.functions.typing import arithmetic, common
 from sqlstream.types import (
     BIGINT,
@@ -99,6 +99,8 @@ def _concat_ws(args: list[str], types: list[Type], result: Type) -> str:
 def _rounded(args: list[str], types: list[Type], result: Type) -> str:
     if types[0].is_integer and len(args) == 1:
         return args[0]
+    if types[0].kind == "DOUBLE":
+        return numbers.rounded(args[0], args[1] if len(args) > 1 else "0")
     if types[0].kind != "DECIMAL":
         return f"round({', '.join(args)})"
     if result.null() == types[0].null():
@@ -160,6 +162,18 @@ def _regexp_replace(args: list[str], types: list[Type], result: Type) -> str:
     return f"regexp_replace({', '.join(args)}, 'g')"
 
 
+def _regexp_extract(args: list[str], types: list[Type], result: Type) -> str:
+    """A group that the pattern does not have is NULL."""
+    pattern, group = _constant(args[1]), args[2] if len(args) > 2 else "0"
+    if pattern is not None and group.isdigit() and int(group) > 0:
+        try:
+            if int(group) > re.compile(pattern).groups:
+                return f"CASE WHEN FALSE THEN {args[0]} END"
+        except re.error:
+            pass  # RE2 says what is wrong with it
+    return f"flink_regexp_extract({args[0]}, {args[1]}, {group})"
+
+
 def _json(macro: str) -> Template:
     """JSON functions; the path in DuckDB's form: no mode before it, fields in brackets after a point."""
 
@@ -181,9 +195,16 @@ _INITCAP = (
 
 
 def _split_index(args: list[str], types: list[Type], result: Type) -> str:
-    """With a constant index the split is a common subexpression of all calls over one string."""
-    if args[2].isdigit():
-        return f"str_split({args[0]}, {args[1]})[{int(args[2]) + 1}]"
+    """With a constant index the split is a common subexpression of all calls over one string.
+
+    An empty text has no parts. An empty separator means white space.
+    """
+    separator = _constant(args[1])
+    if separator == "":
+        return f"regexp_split_to_array(nullif({args[0]}, ''), '\\s')[CASE WHEN {args[2]} >= 0 THEN {args[2]} + 1 END]"
+    if args[2].isdigit() and separator is not None:
+        text = f"nullif({args[0]}, '')" if args[2] == "0" else args[0]
+        return f"str_split({text}, {args[1]})[{int(args[2]) + 1}]"
     return f"flink_split_index({', '.join(args)})"
 
 
@@ -224,7 +245,7 @@ _ALL: tuple[ScalarFunction, ...] = (
     _f("SPLIT_INDEX", (_S, _S, _I), _S, _split_index, nullable=True,
        example="SPLIT_INDEX('a/b/c', '/', 1)"),
     _f("REGEXP_EXTRACT", (_S, _S, _I), _S,
-       lambda a, t, r: f"flink_regexp_extract({a[0]}, {a[1]}, {a[2] if len(a) > 2 else 0})", least=2, nullable=True,
+       _regexp_extract, least=2, nullable=True,
        example="REGEXP_EXTRACT('foothebar', 'foo(.*?)(bar)', 2)"),
     _f("REGEXP_REPLACE", (_S, _S, _S), _S, _regexp_replace, example="REGEXP_REPLACE('foobar', 'oo|ar', '')"),
     _f("REGEXP", (_S, _S), BOOLEAN, "regexp_matches({0}, {1})", example="REGEXP('foobar', 'o+b')"),
@@ -244,7 +265,7 @@ _ALL: tuple[ScalarFunction, ...] = (
     _f("INSTR", (_S, _S), INT, "CAST(instr({0}, {1}) AS INTEGER)", example="INSTR('hello', 'l')"),
     _f("LOCATE", (_S, _S), INT, "CAST(instr({1}, {0}) AS INTEGER)", example="LOCATE('l', 'hello')"),
     _f("ASCII", (_S,), INT, "ascii({0})", example="ASCII('a')"),
-    _f("CHR", (_B,), _S, "chr(CAST({0} % 256 AS INTEGER))", example="CHR(97)"),
+    _f("CHR", (_B,), _S, "CASE WHEN {0} < 0 THEN '' ELSE chr(CAST({0} % 256 AS INTEGER)) END", example="CHR(97)"),
     _f("INITCAP", (_S,), _S, _INITCAP,
        example="INITCAP('hello wORLD')"),
     _f("MD5", (_S,), _S, "md5({0})", example="MD5('abc')"),
@@ -295,7 +316,7 @@ _ALL: tuple[ScalarFunction, ...] = (
     _f("IS NOT TRUE", (BOOLEAN,), BOOLEAN, "({0} IS NOT TRUE)", nullable=False),
     _f("IS NOT FALSE", (BOOLEAN,), BOOLEAN, "({0} IS NOT FALSE)", nullable=False),
     # times
-    _f("DATE_FORMAT", (None, None), _S, dates.date_format, example="DATE_FORMAT(TIMESTAMP '2024-05-06 07:08:09', 'yyyy-MM-dd HH:mm')"),
+    _f("DATE_FORMAT", (None, None), _S, dates.date_format, nullable=True, example="DATE_FORMAT(TIMESTAMP '2024-05-06 07:08:09', 'yyyy-MM-dd HH:mm')"),
     _f("TO_TIMESTAMP", (_S, None), timestamp(3), dates.to_timestamp, least=1, nullable=True, example="TO_TIMESTAMP('2024-05-06 07:08:09')"),
     _f("TO_TIMESTAMP_LTZ", (_B, _I), timestamp_ltz(3), dates.to_timestamp_ltz, least=1, nullable=True, example="TO_TIMESTAMP_LTZ(1700000000000, 3)"),
     _f("TO_DATE", (_S,), DATE, "TRY_CAST({0} AS DATE)", nullable=True, example="TO_DATE('2024-05-06')"),

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from sqlstream.batches import Delta
 from sqlstream.errors import DataError
-from sqlstream.expressions import Column, Expr
+from sqlstream.expressions import Column, Expr, shortened
 from sqlstream.functions.render import to_duckdb
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
 from sqlstream.operators.evaluate import Evaluator
@@ -104,11 +104,6 @@ class CalcOperator(Operator):
     def close(self) -> None:
         if self._evaluator is not None:
             self._evaluator.close()
-
-
-def shortened(e: object) -> str:
-    text = str(e)
-    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def _typed(array: pa.Array, to: pa.DataType) -> pa.Array:

@@ -42,12 +42,9 @@ from sqlstream.plan.arrival import knows_arrival
 from sqlstream.plan.time_bounds import time_bounds
 from sqlstream.types import (
     BOOLEAN,
-    PROC_WINDOW_END,
-    PROC_WINDOW_START,
-    PROCTIME,
     ROWTIME,
-    WINDOW_END,
-    WINDOW_START,
+    WINDOW_ENDS,
+    WINDOW_STARTS,
     Schema,
 )  # fmt: skip
 
@@ -146,10 +143,10 @@ class Lowering:
         session = _session_below(below)
         if session is not None:
             return self._session(node, *session)
-        end = next((i for i, m in enumerate(marks) if m in (WINDOW_END, PROC_WINDOW_END)), None)
+        end = next((i for i, m in enumerate(marks) if m in WINDOW_ENDS), None)
         if end is None:
             return GroupAggregate((self.lower(below),), node.keys, node.calls, node.schema)
-        domain = PROCTIME if marks[end] == PROC_WINDOW_END else ROWTIME
+        domain = WINDOW_ENDS[marks[end] or ""]
         sliced = _sliced(node)
         if sliced is not None and can_share_slices(node.calls):
             window, keys, calls = sliced
@@ -166,7 +163,7 @@ class Lowering:
                     node.schema,
                     tuple(k if k < width else width - 1 - k for k in keys),
                 )
-        start = next((i for i, m in enumerate(marks) if m in (WINDOW_START, PROC_WINDOW_START)), None)
+        start = next((i for i, m in enumerate(marks) if m in WINDOW_STARTS), None)
         return WindowAggregate(
             (self.lower(below),),
             node.keys,
@@ -221,7 +218,7 @@ class Lowering:
             )  # fmt: skip
         domain = ROWTIME
         if node.windowed is not None:
-            domain = PROCTIME if node.left.schema[node.windowed[0]].time == PROC_WINDOW_END else ROWTIME
+            domain = WINDOW_ENDS[node.left.schema[node.windowed[0]].time or ""]
         return Join(
             (left, right), node.kind, node.left_keys, node.right_keys, node.null_safe, node.residual, node.schema,
             node.windowed, domain,
@@ -253,16 +250,8 @@ class Lowering:
 
     def _over(self, node: nodes.Over) -> PhysicalNode:
         below = self.lower(node.input)
-        first = node.order[0] if node.order else None
-        mark = node.input.schema[first.column].time if first is not None else None
-        timed = first is not None and first.ascending and mark in (ROWTIME, PROCTIME)
-        bounded = all(c.frame is None or c.frame.following == 0 for c in node.calls)
-        if (
-            below.traits.append_only
-            and timed
-            and bounded
-            and all(c.function not in ("LEAD", "NTILE", "PERCENT_RANK", "CUME_DIST") for c in node.calls)
-        ):
+        if below.traits.append_only and node.in_time_order:
+            mark = node.input.schema[node.order[0].column].time
             assert mark is not None
             return OverAggregate((below,), node.partition, node.order, node.calls, mark, node.schema)
         return OverChangelog((below,), node.partition, node.order, node.calls, node.schema)

@@ -122,7 +122,7 @@ class OverAggregate(WindowNode):
                 raise InternalError("OverAggregate: a frame ends after the current row")
             if c.frame is None and c.function not in (*RANKINGS, "LAG"):
                 raise InternalError(f"OverAggregate: {c.function} without a frame")
-        self.derive(self.output, Traits(key=traits.key))
+        self.derive(self.output, Traits(key=traits.key, arrival=traits.arrival))
 
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
         return (self.partition,)
@@ -417,7 +417,7 @@ class OverOperator(WindowOperator):
         else:
             slots = fixed(came.column(self._kept + 1))
             self._table.delete(slots[slots >= 0])
-        arrays = [*came.columns[: self._width], *made.columns[1 : 1 + calls]]
+        arrays = [*came.columns[: self._width], *made.columns[1 : 1 + calls], *came.columns[self._width : self._kept]]
         return pa.RecordBatch.from_arrays(
             [a if a.type == f.type else a.cast(f.type) for a, f in zip(arrays, self._schema, strict=True)],
             schema=self._schema,

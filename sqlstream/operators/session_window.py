@@ -166,9 +166,14 @@ class SessionOperator(WindowOperator):
         upto = out.time.of(self.node.domain)
         if upto > self._closed:
             self._closed = upto
-            if self._least <= upto:
-                self._emit(upto, out)
+            local = self._passed(upto)
+            if self._least <= local:
+                self._emit(local, out)
         return out
+
+    def _passed(self, upto: int) -> int:
+        """The greatest end of a session that no later row can touch."""
+        return upto if upto in (END, NO_WATERMARK) else self._zone.passed_at(upto + 1) - 1
 
     def _behind(self, time: Time) -> Time:
         def held(t: int) -> int:
@@ -179,7 +184,7 @@ class SessionOperator(WindowOperator):
     def _take(self, batch: pa.RecordBatch) -> None:
         node, table = self.node, self._table
         keys = [batch.column(k) for k in node.keys]
-        times = fixed(batch.column(node.time_column)).astype(np.int64, copy=False)
+        times = self._zone.local(fixed(batch.column(node.time_column)).astype(np.int64, copy=False))
         owner, _ = self._keys.upsert(keys, batch.num_rows)
         owners, local = self._uniques.of(owner, self._keys.index.capacity)
         at, open_ = self._chains.probe(owners)  # sessions that are open, of the keys at hand
@@ -231,7 +236,9 @@ class SessionOperator(WindowOperator):
             return
         *keys, start = table.keys(slots)
         results = self._aggregation.result(slots) if self._rows is None else self._rows.result(slots)
-        columns = window_columns(self.node.places, self.node.keys, keys, fixed(start), ends, len(slots), self._schema)
+        columns = window_columns(
+            self.node.places, self.node.keys, keys, fixed(start), ends, len(slots), self._schema, self._zone
+        )
         out.batches.append(pa.RecordBatch.from_arrays([*columns, *results], schema=self._schema))
         owners = self._keys.find(keys, len(slots))
         self._chains.remove(owners, slots)

@@ -15,8 +15,9 @@ import pyarrow as pa
 from sqlstream.batches import OP, Delta, hidden, visible
 from sqlstream.connectors.base import Sink as TableSink
 from sqlstream.connectors.base import SinkTask, SinkWriter
-from sqlstream.errors import DataError, InternalError
+from sqlstream.errors import InternalError
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode
+from sqlstream.operators.target import refuse_nulls
 from sqlstream.types import Schema, outside
 
 
@@ -48,20 +49,13 @@ class SinkOperator(Operator):
         self.writer = writer
         self.rows_written = 0
         self.muted = False  # what comes was published before: it is not written again
-        self._required = [i for i, c in enumerate(node.output) if not c.type.nullable]
 
     def step(self, inputs: list[Delta]) -> Delta:
         (delta,) = inputs
         for b in delta.batches:
             if not b.num_rows:
                 continue
-            for i in self._required:
-                if b.column(i).null_count:
-                    name = self.node.output[i].name
-                    raise DataError(
-                        f"table {self.node.table}: NULL for column '{name}', which is NOT NULL",
-                        hint="filter such rows out (WHERE … IS NOT NULL), or declare the column nullable",
-                    )
+            refuse_nulls(self.node.table, self.node.output, b)
             if self.muted:
                 continue
             self.writer.write(outside(visible(b, len(self.node.output)), self.node.output), hidden(b, OP))

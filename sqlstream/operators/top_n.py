@@ -61,7 +61,7 @@ class TopN(PhysicalNode):
             key = (*self.partition, len(input_.schema))
         elif self.function == "ROW_NUMBER" and self.first >= self.last and self.partition:
             key = self.partition
-        self.derive(self.output, Traits(append_only=False, key=key))
+        self.derive(self.output, Traits(append_only=False, key=key, single=input_.traits.single))
 
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
         return (self.partition,)
@@ -306,7 +306,7 @@ class TopNOperator(Operator):
         if self._may_cancel(r, goes, comes):
             rows, sign = repeated(*net(with_operations(rows, operations(sign)), rows.num_columns))
         if rows.num_rows:
-            changes = paired(rows, sign, node.traits.key)
+            changes = paired(rows, sign, node.traits.key, node.traits.single)
             out.batches.append(pa.RecordBatch.from_arrays(changes.columns, schema=node.arrow_schema()))
 
     def _may_cancel(self, r: Ranked, goes: Array, comes: Array) -> bool:

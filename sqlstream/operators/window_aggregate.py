@@ -33,7 +33,8 @@ from sqlstream.plan.nodes import AggCall, WindowSpec
 from sqlstream.state.arrays import ALL, fixed, from_fixed, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.state.table import StateSpec
-from sqlstream.types import ROWTIME, Schema
+from sqlstream.time_zones import TimeZone, window_zone
+from sqlstream.types import PROCTIME, Schema
 
 # Columns of a window among the keys of an output, as SliceAggregate's `places` has them.
 START, STOP, TIME = -1, -2, -3
@@ -47,16 +48,17 @@ class WindowNode(PhysicalNode):
 
     def judges(self) -> bool:
         """Whether rows carry a watermark to judge lateness by."""
-        return self.domain == ROWTIME and self.inputs[0].traits.row_wm
+        return self.domain != PROCTIME and self.inputs[0].traits.row_wm
 
 
 class WindowOperator(Operator):
-    """Remembers up to which time windows were closed; drops late rows."""
+    """Remembers up to which time windows were closed; drops late rows. Windows lie in the local time of `_zone`."""
 
     def __init__(self, context: OperatorContext, node: WindowNode, width: int) -> None:
         super().__init__(context)
         self._judges, self._width = node.judges(), width
         self._schema = node.arrow_schema()
+        self._zone = window_zone(node.domain, context.time_zone)
         self._closed = max((int(s["closed"]) for s in context.restored), default=NO_WATERMARK)
 
     def snapshot(self) -> dict[str, Any]:
@@ -158,12 +160,12 @@ class WindowAggregateOperator(WindowOperator):
         if batch is not None:
             ends = batch.column(self.node.window_end)
             none = ~validity(ends) if ends.null_count else None
-            late = fixed(ends) <= self.bounds(batch)
+            late = fixed(ends) <= self._zone.passed(self.bounds(batch))
             self._take(self.without(batch, late if none is None else late & ~none, none))
         upto = out.time.of(self.node.domain)
         if upto > self._closed:
             self._closed = upto
-            due = self._ends.take(upto)
+            due = self._ends.take(self._zone.passed_at(upto))
             if due:
                 self._emit(np.concatenate([s for _, s in due]), out)
         return out
@@ -292,14 +294,15 @@ class SliceOperator(WindowOperator):
             self._take(batch)
         upto = out.time.of(self.node.domain)
         if upto > self._closed:
-            for end in self._due(self._closed, upto):
+            for end in self._due(self._zone.passed_at(self._closed), self._zone.passed_at(upto)):
                 self._fire(end, out)
             self._closed = upto
         return out
 
     def _take(self, batch: pa.RecordBatch) -> None:
         column = batch.column(self.node.time_column)
-        times, bounds = fixed(column).astype(np.int64, copy=False), self.bounds(batch)
+        times = self._zone.local(fixed(column).astype(np.int64, copy=False))
+        bounds = self._zone.passed(self.bounds(batch))
         last = self._windows.last(times)
         none = last <= times  # a HOP with gaps
         if column.null_count:
@@ -354,7 +357,7 @@ class SliceOperator(WindowOperator):
             results = merged.result(np.arange(n))
             if self.node.spec.kind == "CUMULATE" and end < last:
                 self._collapse(members, slots, merged, keys, n, end + self._windows.step, last)
-        columns = window_columns(self.node.places, self.node.keys, keys, start, end, n, self._schema)
+        columns = window_columns(self.node.places, self.node.keys, keys, start, end, n, self._schema, self._zone)
         out.batches.append(pa.RecordBatch.from_arrays([*columns, *results], schema=self._schema))
         for k in [k for k in self._slices if k[1] <= end]:
             self._table.delete(np.concatenate(self._slices.pop(k)))
@@ -397,6 +400,7 @@ def window_columns(
     end: int | Array,
     n: int,
     schema: pa.Schema,
+    zone: TimeZone,
 ) -> list[pa.Array]:
     """The key columns of n output rows: `columns` are those of `keys`, the window's are made."""
     out = []
@@ -404,8 +408,10 @@ def window_columns(
         if place >= 0:
             out.append(columns[keys.index(place)])
             continue
-        value = {START: start, STOP: end, TIME: end - MILLISECOND}[place]
-        out.append(from_fixed(np.broadcast_to(np.int64(value), n).copy(), ALL, schema.field(i).type))
+        value = np.asarray({START: start, STOP: end, TIME: end - MILLISECOND}[place], np.int64)
+        if place == TIME:
+            value = zone.instants(value)
+        out.append(from_fixed(np.broadcast_to(value, n).copy(), ALL, schema.field(i).type))
     return out
 
 

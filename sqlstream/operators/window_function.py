@@ -43,7 +43,9 @@ class WindowFunctionOperator(Operator):
         super().__init__(context)
         self._schema = node.arrow_schema()
         hidden = ", ".join(node.traits.hidden)
-        self._evaluator = Evaluator.of(window_sql(node.window, "input", hidden or None), context.time_zone)
+        self._evaluator = Evaluator.of(
+            window_sql(node.window, "input", hidden or None, context.time_zone), context.time_zone
+        )
 
     def step(self, inputs: list[Delta]) -> Delta:
         (delta,) = inputs

@@ -21,7 +21,8 @@ from sqlstream.operators.join import Join
 from sqlstream.operators.pairs import LEFT_ONLY, KeyTable, Output, Residual, never_equal
 from sqlstream.operators.row_store import BatchRows, Change, Layout, RowStore, TimeIndex
 from sqlstream.state.arrays import Array, fixed, plain
-from sqlstream.types import ROWTIME
+from sqlstream.time_zones import window_zone
+from sqlstream.types import PROCTIME
 
 
 class Side:
@@ -32,7 +33,8 @@ class Side:
         self.source, self.end = node.inputs[which], node.close[which]
         self.keys = (node.left_keys, node.right_keys)[which]
         self.columns, self.late = layout.columns, context.late
-        self.judged = self.source.traits.row_wm and node.domain == ROWTIME
+        self.judged = self.source.traits.row_wm and node.domain != PROCTIME
+        self.zone = window_zone(node.domain, context.time_zone)
         self.store = RowStore(layout, context.state(layout.spec()))
         self.expiry = TimeIndex()
 
@@ -49,11 +51,11 @@ class Side:
         if batch is None:
             return
         ends = self._ends(batch.column(self.end))
-        late = ends <= closed
+        late = ends <= self.zone.passed_at(closed)
         if self.judged:
             wm = hidden(batch, WM)
             assert wm is not None
-            late |= ends <= wm
+            late |= ends <= self.zone.passed(wm)
         if late.any():
             self.late(visible(batch, len(self.columns)).filter(pa.array(late)))
             batch = batch.filter(pa.array(~late))
@@ -69,11 +71,12 @@ class Side:
 
     def closing(self, watermark: int) -> tuple[pa.RecordBatch, Array]:
         """The rows of windows that close, with their copies; they are gone from the state."""
-        slots = self.expiry.take(watermark)
+        passed = self.zone.passed_at(watermark)
+        slots = self.expiry.take(passed)
         if not self.source.traits.append_only:
             # A slot whose row was retracted is free, or has another row in it.
             slots = slots[np.isin(slots, self.store.table.slots())]
-            slots = slots[self._ends(self.store.columns(slots, [self.end])[0]) <= watermark]
+            slots = slots[self._ends(self.store.columns(slots, [self.end])[0]) <= passed]
         rows, copies = self.store.rows(slots), self.store.copies(slots)
         self.store.delete(slots)
         return rows, copies

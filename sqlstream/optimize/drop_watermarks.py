@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlstream.plan import nodes
 from sqlstream.plan.time_bounds import time_bounds
-from sqlstream.types import ROWTIME
+from sqlstream.types import PROCTIME, ROWTIME
 
 
 def drop_watermarks(node: nodes.Node) -> nodes.Node:
@@ -17,7 +17,7 @@ def drop_watermarks(node: nodes.Node) -> nodes.Node:
 
 def uses_rowtime(node: nodes.Node) -> bool:
     """Whether any operator of the plan waits for the watermark."""
-    if isinstance(node, nodes.Window) and node.domain == ROWTIME:
+    if isinstance(node, nodes.Window) and node.domain != PROCTIME:
         return True
     if isinstance(node, nodes.Over) and any(node.input.schema[k.column].time == ROWTIME for k in node.order):
         return True

@@ -8,7 +8,7 @@ from sqlstream.connectors.base import ScanColumn
 from sqlstream.expressions import Column, Expr, FieldOf, shift
 from sqlstream.plan import nodes
 from sqlstream.plan.joins import keep
-from sqlstream.types import PROC_WINDOW_END, WINDOW_END
+from sqlstream.types import WINDOW_ENDS
 
 Mapping = dict[int, int]  # old position -> new position
 
@@ -198,7 +198,7 @@ def _aggregate(node: nodes.Aggregate, needed: set[int]) -> tuple[nodes.Node, Map
     n = len(node.keys)
     keys = list(range(n))
     marks = [node.schema[i].time for i in keys]
-    if any(m in (WINDOW_END, PROC_WINDOW_END) for m in marks):
+    if any(m in WINDOW_ENDS for m in marks):
         # window_time follows from window_end: as a key it is needed only where it is read
         keys = [i for i in keys if i in needed or not _is_window_time(node, i)]
     calls = [i for i in range(len(node.calls)) if n + i in needed]

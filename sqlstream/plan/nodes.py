@@ -16,12 +16,14 @@ from sqlstream.plan.time_bounds import time_bounds
 from sqlstream.types import (
     BIGINT,
     INT,
-    PROC_WINDOW_END,
+    LOCAL,
+    LOCAL_WINDOW_START,
     PROC_WINDOW_START,
     PROCTIME,
     ROWTIME,
-    WINDOW_END,
+    WINDOW_ENDS,
     WINDOW_START,
+    WINDOW_STARTS,
     Column,
     Schema,
     timestamp,
@@ -161,11 +163,16 @@ class WindowSpec:
         return ", ".join(parts)
 
 
+_STARTS = {ROWTIME: WINDOW_START, LOCAL: LOCAL_WINDOW_START, PROCTIME: PROC_WINDOW_START}
+_ENDS = {domain: end for end, domain in WINDOW_ENDS.items()}
+
+
 @dataclass(frozen=True)
 class Window(OneInput):
     """A window table function: input columns, then window_start, window_end, window_time (= end - 1 ms).
 
-    A row comes once for each window that it is in. `partition`: SESSION's keys.
+    A row comes once for each window that it is in. `partition`: SESSION's keys. Windows over TIMESTAMP_LTZ lie in the
+    session's local time: a day may have 23 or 25 hours.
     """
 
     spec: WindowSpec
@@ -176,20 +183,21 @@ class Window(OneInput):
         time = self.input.schema[self.time_column]
         if time.time not in (ROWTIME, PROCTIME):
             raise InternalError("Window: the time column is no time attribute")
-        proc = time.time == PROCTIME
         t = time.type.null(False) if time.type.is_timestamp else timestamp(3).null(False)
         self.derive(
             (
                 *self.input.schema.columns,
-                Column("window_start", timestamp(3).null(False), PROC_WINDOW_START if proc else WINDOW_START),
-                Column("window_end", timestamp(3).null(False), PROC_WINDOW_END if proc else WINDOW_END),
+                Column("window_start", timestamp(3).null(False), _STARTS[self.domain]),
+                Column("window_end", timestamp(3).null(False), _ENDS[self.domain]),
                 Column("window_time", t, time.time),
             )
         )
 
     @property
     def domain(self) -> str:
-        return self.input.schema[self.time_column].time or ROWTIME
+        """What closes its windows: ROWTIME, LOCAL or PROCTIME."""
+        time = self.input.schema[self.time_column]
+        return LOCAL if time.time == ROWTIME and time.type.kind == "TIMESTAMP_LTZ" else time.time or ROWTIME
 
     def details(self) -> str:
         text = f"{self.spec}, time={self.input.schema[self.time_column].name}"
@@ -226,7 +234,7 @@ class Aggregate(OneInput):
 
     def __post_init__(self) -> None:
         schema = self.input.schema
-        keep = (WINDOW_START, WINDOW_END, PROC_WINDOW_START, PROC_WINDOW_END)
+        keep = (*WINDOW_STARTS, *WINDOW_ENDS)
         windowed = any(schema[k].time in keep for k in self.keys)
         columns = [
             replace(schema[k], time=schema[k].time if schema[k].time in keep or windowed else None) for k in self.keys
@@ -272,8 +280,8 @@ class Join(OneInput):
     def windowed(self) -> tuple[int, int] | None:
         """The key pair that are window ends on both sides, as (left column, right column): a window join."""
         for a, b in zip(self.left_keys, self.right_keys, strict=True):
-            marks = (self.input.schema[a].time, self.right.schema[b].time)
-            if marks in ((WINDOW_END, WINDOW_END), (PROC_WINDOW_END, PROC_WINDOW_END)):
+            mark = self.input.schema[a].time
+            if mark in WINDOW_ENDS and self.right.schema[b].time == mark:
                 return a, b
         return None
 
@@ -376,6 +384,18 @@ class Over(OneInput):
 
     def __post_init__(self) -> None:
         self.derive((*self.input.schema.columns, *(c.column for c in self.calls)))
+
+    @property
+    def in_time_order(self) -> bool:
+        """Rows in order of time with frames that end at the current row: of append-only input each comes out once."""
+        first = self.order[0] if self.order else None
+        return (
+            first is not None
+            and first.ascending
+            and self.input.schema[first.column].time in (ROWTIME, PROCTIME)
+            and all(c.frame is None or c.frame.following == 0 for c in self.calls)
+            and all(c.function not in ("LEAD", "NTILE", "PERCENT_RANK", "CUME_DIST") for c in self.calls)
+        )
 
     def details(self) -> str:
         return (

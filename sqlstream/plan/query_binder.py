@@ -32,8 +32,6 @@ from sqlstream.types import Column as SchemaColumn
 
 # A relation of one row, for SELECT without FROM.
 DUAL = nodes.Values((SchemaColumn("ZERO", INT.null(False)),), ((0,),))
-# Zones in which local time is that of UTC.
-_UTC = frozenset(("UTC", "Etc/UTC", "UCT", "Etc/UCT", "GMT", "Etc/GMT", "Zulu", "Etc/Zulu", "Universal", "Etc/Universal"))
 
 
 class QueryBinder:
@@ -156,22 +154,7 @@ class QueryBinder:
             return self.relation(argument.this)
 
         plan = bind_window_function(name, node, table, self.catalog)
-        self._check_zone(plan, node)
         return self._aliased(plan, node.args.get("alias"), None, node)
-
-    def _check_zone(self, plan: nodes.Node, node: exp.Expression) -> None:
-        """Windows of TIMESTAMP_LTZ lie as in UTC; in another zone Flink's days and hours begin elsewhere."""
-        if self.tables.time_zone in _UTC:
-            return
-        for n in walk(plan):
-            if isinstance(n, nodes.Window) and n.input.schema[n.time_column].type.kind == "TIMESTAMP_LTZ":
-                name = n.input.schema[n.time_column].name
-                raise NotSupported(
-                    f"windows of TIMESTAMP_LTZ column '{name}' in zone {self.tables.time_zone} are not supported yet",
-                    hint=f"declare the watermark on a computed column: local AS CAST({name} AS TIMESTAMP(3)); "
-                    "or SET 'table.local-time-zone' = 'UTC'",
-                    position=position_of(node),
-                )
 
     def _join(self, left: nodes.Node, scope: Scope, node: exp.Join) -> tuple[nodes.Node, Scope]:
         side = (node.args.get("side") or "").upper()
@@ -330,7 +313,6 @@ class QueryBinder:
         qualify_expr = overs.binder.condition(qualify.this) if qualify is not None else None
         if stage is not None:
             plan = stage.plan()
-            self._check_zone(plan, node)
         if having_expr is not None:
             plan = nodes.Filter(plan, having_expr)
         plan, place = overs.plan(plan)

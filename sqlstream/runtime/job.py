@@ -187,7 +187,7 @@ class Job:
                 manifest = found.manifest
                 for text in found.skipped:
                     self._say(f"warning: {text}")
-                self._check_plan(manifest)
+                manifest.check_plan(self.graph.fingerprint, self.graph.text)
                 self._continue(manifest)
                 if found.newer:
                     behind = found.newer[0]
@@ -263,23 +263,6 @@ class Job:
         self.progress.checkpoint = manifest.checkpoint_id
         for key in ("rows_in", "rows_out", "late_rows"):
             setattr(self.progress, key, manifest.metrics.get(key, 0))
-
-    def _check_plan(self, manifest: Manifest) -> None:
-        if manifest.plan_fingerprint == self.graph.fingerprint:
-            return
-        import difflib
-
-        changes = [
-            line
-            for line in difflib.unified_diff(
-                manifest.plan.splitlines(), self.graph.text.splitlines(), "checkpoint", "now", lineterm="", n=1
-            )
-        ]
-        raise CheckpointError(
-            f"the plan of job {self.options.name} is not that of its checkpoint {manifest.checkpoint_id}:\n  "
-            + "\n  ".join(changes),
-            hint="run the statement as it was, give the changed one another pipeline.name, or start anew with --fresh",
-        )
 
     def _publish(self, manifest: Manifest | None, run: str) -> None:
         """Publishes again what the checkpoint prepared, and removes what no checkpoint knows.

@@ -22,8 +22,9 @@ from sqlstream.checkpoint.writer import Pending, StateShard
 from sqlstream.clock import Clock
 from sqlstream.connectors.base import SinkTask
 from sqlstream.errors import DataError, InternalError
+from sqlstream.expressions import shortened
 from sqlstream.operators.base import Operator, OperatorContext
-from sqlstream.operators.calc import Calc, shortened
+from sqlstream.operators.calc import Calc
 from sqlstream.operators.exchange import Exchange, partition
 from sqlstream.operators.sink import Collect, CollectOperator, Receive, Sink, SinkOperator
 from sqlstream.operators.source_scan import ScanTask, SourceScan, SplitState

@@ -1,18 +1,32 @@
-"""What the session refuses before anything runs."""
+"""What the session refuses, and what it shows, statement by statement."""
 
 from __future__ import annotations
 
-import pytest
-
-from sqlstream.errors import NotSupported
+from sqlstream.batches import KIND_TEXT
 from sqlstream.session import Session
 
 
-@pytest.mark.parametrize("option", ["pipeline.name", "execution.checkpointing.dir"])
-def test_a_durable_job_is_no_batch_query(option: str) -> None:
-    session = Session(options={"execution.runtime-mode": "batch", option: "x"})
-    with pytest.raises(NotSupported, match="runs as a stream"):
-        for _ in session.execute(
-            "CREATE TABLE o (a INT) WITH ('connector' = 'blackhole'); INSERT INTO o VALUES (1)"
-        ):
-            continue
+def test_explain_looks_at_no_file() -> None:
+    table = "CREATE TABLE t (id INT) WITH ('connector' = 'filesystem', 'path' = '/nowhere/t.json', 'format' = 'json')"
+    for mode in ("batch", "streaming"):
+        session = Session(options={"execution.runtime-mode": mode})
+        for _ in session.execute(table):
+            pass
+        for sql in ("SELECT id, COUNT(*) FROM t GROUP BY id", "INSERT INTO t SELECT id FROM t"):
+            (explained,) = session.execute(f"EXPLAIN {sql}")
+            ((batch, _),) = explained.batches()
+            assert "table=t, columns=[id]" in batch.column(0)[0].as_py()
+
+
+def test_one_row_under_a_limit_is_updated() -> None:
+    options = {"execution.runtime-mode": "streaming", "execution.epoch.max-rows": "100"}
+    session = Session(options=options)
+    for _ in session.execute("CREATE TABLE t WITH ('connector' = 'nexmark', 'events.num' = '300')"):
+        pass
+    (result,) = session.execute("SELECT COUNT(*) AS n FROM t WHERE event_type = 2 LIMIT 5")
+    changes = []
+    for _, kinds in result.batches():
+        assert kinds is not None
+        changes += [KIND_TEXT[k] for k in kinds]
+    assert changes[:3] == ["+I", "-U", "+U"]
+    assert set(changes[1:]) == {"-U", "+U"}

@@ -155,3 +155,18 @@ def test_rows_that_were_left_out_are_told(tmp_path: Path) -> None:
     assert done.err == (
         "warning: dropped as too late for their windows: 1 row\nwarning: skipped as malformed: 1 record\n"
     )
+
+
+def test_a_batch_query_tells_what_it_skipped(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('{"a":1,"b":1}\nwhat\n{"a":2,"b":"x"}\n{"a":3,"b":3}\n')
+    table = """CREATE TABLE t (a INT, b INT) WITH ('connector' = 'filesystem', 'path' = 't.json', 'format' = 'json',
+        'json.ignore-parse-errors' = 'true');"""
+    sink = "CREATE TABLE o (a INT, b INT) WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');"
+    inserts = "INSERT INTO o SELECT * FROM t; INSERT INTO o SELECT b, a FROM t;"
+    for sql in (
+        "SELECT x.a, y.b FROM t x JOIN t y ON x.a = y.a",
+        f"{sink} EXECUTE STATEMENT SET BEGIN {inserts} END",
+    ):
+        done = sqlstream("-c", table + sql, "-D", "execution.runtime-mode=batch", cwd=tmp_path)
+        assert done.status == 0, done.err
+        assert done.err.endswith("warning: skipped as malformed: 2 records\n")
