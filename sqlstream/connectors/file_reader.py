@@ -26,7 +26,7 @@ from sqlstream import stores as remote
 from sqlstream.connectors.base import ScanRequest, SourceBatch, SplitReader
 from sqlstream.connectors.block_decoder import BlockDecoder
 from sqlstream.connectors.decode_ahead import DecodeAhead
-from sqlstream.connectors.derive import conform, derive
+from sqlstream.connectors.derive import Derivation, conform
 from sqlstream.connectors.paths import compression_of, is_local, missing, open_binary
 from sqlstream.errors import DataError, RunError
 from sqlstream.formats.base import Decoder
@@ -153,12 +153,13 @@ class FileReader(SplitReader):
             if texts is None:
                 sql = scan.decoder.resumed(literal(path), scan.constants, row)
             else:
-                sql, beside = scan.decoder.resumed_texts(literal(path), scan.constants, row), own_cursor()
+                sql = scan.decoder.resumed_texts(literal(path), scan.constants, row)
+                derivation, checking = Derivation(scan.request), own_cursor()
             for batch in cursor.sql(sql).to_arrow_reader(BATCH):
                 if not batch.num_rows:
                     continue
                 if texts is not None:
-                    batch = derive(beside, texts.values(batch, beside), scan.request)
+                    batch = derivation.of(texts.values(batch, checking))
                 yield conform(batch, scan.request)
 
     def _blocks(self, position: Mapping[str, int]) -> Iterator[Piece]:
