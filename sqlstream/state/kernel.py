@@ -22,7 +22,7 @@ from ctypes import CFUNCTYPE, addressof, c_int32, c_int64, c_uint8, c_void_p
 from dataclasses import dataclass
 from functools import cache, cached_property
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlstream.errors import InternalError
 from sqlstream.state.kernel_cache import CACHE
@@ -54,13 +54,7 @@ def r(element: str, dimensions: int = 1) -> ArrayType:
     return ArrayType(element, dimensions, False)
 
 
-class MachineCode(NamedTuple):
-    """A relocatable object with one entry, `SYMBOL`, which takes what `_Native` hands over."""
-
-    data: bytes
-
-
-SYMBOL = "kernel"
+SYMBOL = "kernel"  # the one entry of a kernel's machine code
 _lock = threading.RLock()
 
 

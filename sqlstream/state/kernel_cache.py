@@ -1,9 +1,10 @@
 """Where the machine code of kernels is kept between runs: a file a kernel, its name says what it is of.
 
 In order: XDG_CACHE_HOME/sqlstream/kernels (XDG_CACHE_HOME defaults to ~/.cache); a directory of this user's under the
-system's temporary directory; none, with a warning, and then every start compiles (some seconds). The package's own
-directory is never written, so a read-only install works. Cache files are code that we load: a directory that others
-may write is not used, and a file that is not whole is not loaded.
+system's temporary directory. Code is read from both, and written to the first that we can write; without one there is
+a warning, and every start compiles what it finds nowhere (some seconds). The package's own directory is never written,
+so a read-only install works. Cache files are code that we load: a directory that others may write is not used, and a
+file that is not whole is not loaded.
 """
 
 from __future__ import annotations
@@ -21,34 +22,29 @@ _DIGEST = 32  # bytes of sha256 before the code
 
 
 class KernelCache:
+    def __init__(self) -> None:
+        self._warned = False
+
     @cached_property
     def directory(self) -> Path | None:
-        """The directory in use, made if need be; None, after a warning, when there is none."""
-        for directory in candidates():
-            if usable(directory):
-                return directory
-        warnings.warn(
-            "no writable cache directory for compiled kernels: every start compiles them anew (some seconds); "
-            "set XDG_CACHE_HOME to a directory that you can write",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
+        """Where code is written, made if need be; None when that is nowhere."""
+        return next((d for d in candidates() if usable(d)), None)
 
     def read(self, name: str) -> bytes | None:
         """The code kept under the name; None when there is none that is whole."""
-        if self.directory is None:
-            return None
-        try:
-            content = (self.directory / name).read_bytes()
-        except OSError:
-            return None
-        code = content[_DIGEST:]
-        return code if hashlib.sha256(code).digest() == content[:_DIGEST] else None
+        for directory in candidates():
+            with contextlib.suppress(OSError):
+                if trusted(directory):
+                    content = (directory / name).read_bytes()
+                    code = content[_DIGEST:]
+                    if hashlib.sha256(code).digest() == content[:_DIGEST]:
+                        return code
+        return None
 
     def write(self, name: str, code: bytes) -> None:
         """Keeps the code; what cannot be written is compiled again next time."""
         if self.directory is None:
+            self._warn()
             return
         partial = self.directory / f".{name}-{os.getpid()}"
         try:
@@ -57,6 +53,17 @@ class KernelCache:
         except OSError:
             with contextlib.suppress(OSError):
                 partial.unlink()
+
+    def _warn(self) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        warnings.warn(
+            "no writable cache directory for compiled kernels: every start compiles them anew (some seconds); "
+            "set XDG_CACHE_HOME to a directory that you can write",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 CACHE = KernelCache()
@@ -71,14 +78,22 @@ def candidates() -> list[Path]:
     ]
 
 
+def trusted(directory: Path) -> bool:
+    """True when only we, or root, may write in it. OSError when it is not there."""
+    for d in (directory, directory.parent):
+        info = d.stat()
+        if info.st_uid not in (os.getuid(), 0) or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return False
+    return True
+
+
 def usable(directory: Path) -> bool:
-    """True when `directory` exists (made if need be), only we may write in it, and we can."""
+    """True when `directory` exists (made if need be), is trusted, and we can write in it."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for d in (directory, directory.parent):
-            info = d.stat()
-            if info.st_uid != os.getuid() or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                return False
-        return os.access(directory, os.W_OK | os.X_OK)
+        if not trusted(directory):
+            return False
+        with tempfile.TemporaryFile(dir=directory):
+            return True
     except OSError:
         return False
