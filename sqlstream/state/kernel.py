@@ -132,8 +132,8 @@ def kernel(result: str, *arguments: ArrayType | str) -> Callable[[Loop], Kernel]
     return lambda loop: Kernel(loop, result, arguments)
 
 
-def helper(loop: Loop) -> Helper:
-    """Declares a helper; its types are those of each call."""
+def helper(loop: Loop) -> Any:
+    """Declares a helper; its types are those of each call. Nothing but a kernel can call it."""
     return Helper(loop)
 
 

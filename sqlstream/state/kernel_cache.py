@@ -34,12 +34,13 @@ class KernelCache:
         """The code kept under the name; None when there is none that is whole."""
         for directory in candidates():
             with contextlib.suppress(OSError):
-                if trusted(directory):
-                    content = (directory / name).read_bytes()
-                    code = content[_DIGEST:]
-                    if hashlib.sha256(code).digest() == content[:_DIGEST]:
-                        return code
+                if trusted(directory) and (code := _whole(directory / name)) is not None:
+                    return code
         return None
+
+    def keeps(self, name: str) -> bool:
+        """Whether whole code is where it would be written."""
+        return self.directory is not None and _whole(self.directory / name) is not None
 
     def write(self, name: str, code: bytes) -> None:
         """Keeps the code; what cannot be written is compiled again next time."""
@@ -76,6 +77,16 @@ def candidates() -> list[Path]:
         Path(home) / "sqlstream" / "kernels",
         Path(tempfile.gettempdir()) / f"sqlstream-{os.getuid()}" / "kernels",
     ]
+
+
+def _whole(file: Path) -> bytes | None:
+    """The code of a file, if it is there and as it was written."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return None
+    code = content[_DIGEST:]
+    return code if hashlib.sha256(code).digest() == content[:_DIGEST] else None
 
 
 def trusted(directory: Path) -> bool:
