@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from importlib import import_module
 
-from sqlstream.state.kernel import CACHE, Kernel
+from sqlstream.state.kernel import Kernel
+from sqlstream.state.kernel_cache import CACHE
 
 MODULES = (
     "sqlstream.state.kernels",

@@ -15,6 +15,7 @@ from numba.core import cgutils, compiler, typed_passes, types, untyped_passes
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager
 from numba.core.registry import cpu_target
+from numba.core.types.misc import unliteral
 from numba.core.typing.templates import AbstractTemplate
 from numba.extending import intrinsic
 from numba.np import arrayobj
@@ -135,7 +136,7 @@ def helper_type(loop: Loop) -> Any:
         key = f"{loop.__module__}.{loop.__qualname__}"
 
         def generic(self, args: tuple[Any, ...], kws: dict[str, Any]) -> Any:
-            of = tuple(types.unliteral(a) for a in args)
+            of = tuple(unliteral(a) for a in args)
             if (self.key, of) not in _helpers:
                 made = _made(loop, of, None)
                 cpu_target.target_context.insert_user_function(self.key, made.fndesc)
