@@ -18,15 +18,16 @@ import sys
 from collections.abc import Sequence
 
 from sqlstream import __version__
-from sqlstream.cli import arguments, run
+from sqlstream.cli import arguments, run, warmup
 
-COMMANDS = (run,)
+COMMANDS = (run, warmup)
 
 _EPILOG = """\
 examples:
   sqlstream -c "SELECT 1"
   sqlstream run queries/nexmark/q5.sql
   sqlstream run --help
+  sqlstream warmup
 """
 
 

@@ -13,7 +13,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from sqlstream.formats import text_kernels
 from sqlstream.formats.conversion import ISO_STANDARD, checked_not_null, convert
+from sqlstream.state.arrays import byte_strings, from_fixed, validity
 from sqlstream.types import Type
 
 _BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
@@ -47,9 +49,6 @@ class TextColumns:
         return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
     def _made(self, t: Type, text: pa.Array) -> pa.Array | None:
-        from sqlstream.formats import text_kernels
-        from sqlstream.state.arrays import byte_strings, from_fixed, validity
-
         if text.null_count and not t.nullable:
             return None
         data, offsets = byte_strings(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sqlstream.state.kernels import I32, I64, U8, B, helper, kernel, r, w
+from sqlstream.state.kernel import I32, I64, U8, B, helper, kernel, r, w
 
 MOST_DIGITS = 18  # always fits 64 bits
 

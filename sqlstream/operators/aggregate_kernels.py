@@ -8,14 +8,12 @@ int64 words, two's complement, as in Arrow's decimal128. A kernel that returns a
 from __future__ import annotations
 
 import numpy as np
-from numba.core import types
 
-from sqlstream.state.kernels import I64, helper, kernel, r, w
-
-F64, B = types.float64, types.boolean
+from sqlstream.state.kernel import F64, I64, VOID, B, helper, kernel, r, w
+from sqlstream.state.kernels import least, most
 
 
-@kernel(types.int64, r(I64), w(I64), w(I64), w(I64))
+@kernel(I64, r(I64), w(I64), w(I64), w(I64))
 def unique_slots(slots, mark, touched, local):  # type: ignore[no-untyped-def]
     """Distinct slots as they first appear, and each row's position among them. `mark`: -1 at every slot."""
     n = 0
@@ -33,7 +31,7 @@ def unique_slots(slots, mark, touched, local):  # type: ignore[no-untyped-def]
     return n
 
 
-@kernel(types.void, w(I64), r(I64), r(I64))
+@kernel(VOID, w(I64), r(I64), r(I64))
 def count_add(data, slots, signs):  # type: ignore[no-untyped-def]
     if len(signs):
         for i in range(len(slots)):
@@ -43,7 +41,7 @@ def count_add(data, slots, signs):  # type: ignore[no-untyped-def]
             data[slots[i]] += 1
 
 
-@kernel(types.void, w(I64), r(I64), r(I64), r(I64))
+@kernel(VOID, w(I64), r(I64), r(I64), r(I64))
 def sum_add(data, slots, values, signs):  # type: ignore[no-untyped-def]
     if len(signs):
         for i in range(len(slots)):
@@ -96,7 +94,7 @@ def pair_add(data, slots, values, signs):  # type: ignore[no-untyped-def]
     return over
 
 
-@kernel(types.void, w(F64), w(F64), r(I64), r(F64), r(I64))
+@kernel(VOID, w(F64), w(F64), r(I64), r(F64), r(I64))
 def double_add(high, low, slots, values, signs):  # type: ignore[no-untyped-def]
     """Sums of doubles as double-doubles (Knuth's two-sum; the errors are summed in `low`)."""
     for i in range(len(slots)):
@@ -111,7 +109,7 @@ def double_add(high, low, slots, values, signs):  # type: ignore[no-untyped-def]
         high[s] = total
 
 
-@kernel(types.void, w(I64), w(B), r(I64), r(I64), B)
+@kernel(VOID, w(I64), w(B), r(I64), r(I64), B)
 def extreme_add(data, valid, slots, values, greatest):  # type: ignore[no-untyped-def]
     """Least or greatest value of each slot."""
     for i in range(len(slots)):
@@ -120,12 +118,12 @@ def extreme_add(data, valid, slots, values, greatest):  # type: ignore[no-untype
             valid[s] = True
             data[s] = values[i]
         elif greatest:
-            data[s] = max(data[s], values[i])
+            data[s] = most(data[s], values[i])
         else:
-            data[s] = min(data[s], values[i])
+            data[s] = least(data[s], values[i])
 
 
-@kernel(types.void, r(I64), r(I64), B, w(I64))
+@kernel(VOID, r(I64), r(I64), B, w(I64))
 def best_rows(local, ranks, greatest, best):  # type: ignore[no-untyped-def]
     """The row of each group with the least or greatest rank; `best` comes as -1. Of ties the first row."""
     for i in range(len(local)):
@@ -155,7 +153,7 @@ def divided(low, high, n):  # type: ignore[no-untyped-def]
     return np.int64(q), np.int64(top), np.int64(rest)
 
 
-@kernel(types.void, r(I64, 2), r(I64), I64, w(I64, 2))
+@kernel(VOID, r(I64, 2), r(I64), I64, w(I64, 2))
 def pair_divide(sums, counts, digits, out):  # type: ignore[no-untyped-def]
     """sums / counts. digits < 0: truncated. Else times 10**digits, rounded half up. Count 0 gives 0."""
     for i in range(len(counts)):

@@ -5,12 +5,9 @@ queries do not compile them. Conventions as in aggregate_kernels.py.
 from __future__ import annotations
 
 import numpy as np
-from numba.core import types
 
 from sqlstream.operators.aggregate_kernels import add_to, divided, negated
-from sqlstream.state.kernels import I64, helper, kernel, r, w
-
-B = types.boolean
+from sqlstream.state.kernel import I64, B, helper, kernel, r, w
 
 
 @helper

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba.core import types
 
-from sqlstream.state.kernels import I64, helper, kernel, r, w
+from sqlstream.state.kernel import I64, VOID, helper, kernel, r, w
+from sqlstream.state.kernels import least
 
 
 @kernel(I64, r(I64), r(I64, 2), w(I64), w(I64))
@@ -43,7 +43,7 @@ def after(keys, i, j):  # type: ignore[no-untyped-def]
     return False
 
 
-@kernel(types.void, r(I64), r(I64, 2), w(I64), w(I64), w(I64))
+@kernel(VOID, r(I64), r(I64, 2), w(I64), w(I64), w(I64))
 def sort_groups(group, keys, start, order, other):  # type: ignore[no-untyped-def]
     """`order`: the rows by group (dense numbers), then by `keys` (n, m); rows that are equal keep their order.
 
@@ -61,7 +61,7 @@ def sort_groups(group, keys, start, order, other):  # type: ignore[no-untyped-de
     for g in range(start.size - 1):
         begin, end = end, start[g]
         for low in range(begin, end, 16):
-            for i in range(low + 1, min(low + 16, end)):
+            for i in range(low + 1, least(low + 16, end)):
                 row, j = order[i], i
                 while j > low and after(keys, order[j - 1], row):
                     order[j] = order[j - 1]
@@ -70,7 +70,7 @@ def sort_groups(group, keys, start, order, other):  # type: ignore[no-untyped-de
         width = 16
         while width < end - begin:
             for low in range(begin, end, 2 * width):
-                middle, high = min(low + width, end), min(low + 2 * width, end)
+                middle, high = least(low + width, end), least(low + 2 * width, end)
                 i, j = low, middle
                 for k in range(low, high):
                     if j >= high or (i < middle and not after(keys, order[i], order[j])):

@@ -1,8 +1,7 @@
 """The compiled loops of keyed state: hashing, hash indexes, byte arenas, chains, row packing.
 
-A kernel is compiled for its one signature (or loaded from the cache) when it is first called, so a query waits only
-for those that it uses; without Python's lock, never parallel. Everything is int64, uint64, uint8 or bool arrays; inputs that may be views of
-Arrow buffers are declared read-only.
+Everything is int64, uint64, uint8 or bool arrays; inputs that may be views of Arrow buffers are declared read-only.
+What a kernel is, and when it is compiled, says `kernel.py`.
 
 Hash tables are open addressing with linear probing. An entry is one uint64: the upper 32 bits of the key's
 hash (the tag, which also decides the home position) over slot + 1; 0 is empty. So growing and deleting (by
@@ -13,109 +12,26 @@ a million keys is as fast as one of ten thousand.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
-from numba.core import types
-from numba.extending import intrinsic
 
-from sqlstream.state import numba_cache
+from sqlstream.state.kernel import I32, I64, U8, U64, VOID, B, Instruction, helper, kernel, r, w
 
-Loop = Callable[..., Any]
-CACHED = numba_cache.prepare()
-
-I64, U64, U8, I32, B = types.int64, types.uint64, types.uint8, types.int32, types.boolean
+load64, load32, store64 = Instruction("load64"), Instruction("load32"), Instruction("store64")
+prefetch, local_words = Instruction("prefetch"), Instruction("local_words")
 
 
-def w(t: Any, ndim: int = 1) -> Any:
-    """A contiguous array that the kernel may write."""
-    return types.Array(t, ndim, "C")
+# --- words of byte arrays ----------------------------------------------------------------------------------
 
 
-def r(t: Any, ndim: int = 1) -> Any:
-    """A contiguous array that the kernel only reads (accepts read-only ones)."""
-    return types.Array(t, ndim, "C", readonly=True)
+@helper
+def least(a, b):  # type: ignore[no-untyped-def]
+    """Numba's own `min` takes ten times as long to compile."""
+    return a if a < b else b
 
 
-class Kernel:
-    """A loop that compiles at its first call. It cannot be called by another kernel: `helper` is for that."""
-
-    __slots__ = ("_compiled", "_loop", "_signature")
-
-    def __init__(self, loop: Loop, signature: Any) -> None:
-        self._loop, self._signature = loop, signature
-        self._compiled: Loop | None = None
-
-    def __call__(self, *args: Any) -> Any:
-        return (self._compiled or self.compile())(*args)
-
-    def compile(self) -> Loop:
-        self._compiled = numba.njit(self._signature, nogil=True, cache=CACHED, error_model="numpy")(self._loop)
-        return self._compiled
-
-
-def kernel(result: Any, *args: Any) -> Callable[[Loop], Kernel]:
-    """Declares a kernel with its result and argument types."""
-    return lambda loop: Kernel(loop, result(*args))
-
-
-def helper(f: Loop) -> Loop:
-    """Compiled into the kernels that call it."""
-    compiled: Loop = numba.njit(nogil=True, error_model="numpy")(f)
-    return compiled
-
-
-# --- loads and stores of unaligned words in byte arrays ----------------------------------------------------
-
-
-def _pointer(context: Any, builder: Any, signature: Any, args: Any, bits: int) -> Any:
-    array = context.make_array(signature.args[0])(context, builder, args[0])
-    return builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(bits).as_pointer())
-
-
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def load64(typingctx: Any, data: Any, at: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(_pointer(context, builder, signature, args, 64), align=1)
-
-    return types.uint64(data, types.int64), code
-
-
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def load32(typingctx: Any, data: Any, at: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        small = builder.load(_pointer(context, builder, signature, args, 32), align=1)
-        return builder.zext(small, ir.IntType(64))
-
-    return types.uint64(data, types.int64), code
-
-
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def store64(typingctx: Any, data: Any, at: Any, value: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], _pointer(context, builder, signature, args, 64), align=1)
-        return context.get_dummy_value()
-
-    return types.void(data, types.int64, types.uint64), code
-
-
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def prefetch(typingctx: Any, data: Any, at: Any) -> Any:
-    """Ask for the cache line of element `at` (of the flat array), and go on."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        pointer = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(8).as_pointer())
-        i32 = ir.IntType(32)
-        signature_ = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], signature_)
-        builder.call(function, [pointer, i32(0), i32(3), i32(1)])
-        return context.get_dummy_value()
-
-    return types.void(data, types.int64), code
+@helper
+def most(a, b):  # type: ignore[no-untyped-def]
+    return a if a > b else b
 
 
 @helper
@@ -190,7 +106,7 @@ def hash_bytes(data, at, n):  # type: ignore[no-untyped-def]
     return mix(h, load64(data, at + n - 8))
 
 
-@kernel(types.void, w(U64), r(I64), r(B))
+@kernel(VOID, w(U64), r(I64), r(B))
 def combine_words(h, words, valid):  # type: ignore[no-untyped-def]
     """h[i] = mix(h[i], word i), NULL where not valid (`valid` empty: all are)."""
     for i in range(h.size):
@@ -200,7 +116,7 @@ def combine_words(h, words, valid):  # type: ignore[no-untyped-def]
             h[i] = mix(h[i], np.uint64(words[i]))
 
 
-@kernel(types.void, w(U64), r(U8), r(I32), r(B))
+@kernel(VOID, w(U64), r(U8), r(I32), r(B))
 def combine_bytes(h, data, offsets, valid):  # type: ignore[no-untyped-def]
     for i in range(h.size):
         if valid.size and not valid[i]:
@@ -221,7 +137,7 @@ AHEAD = 64
 @helper
 def first_slot(entry):  # type: ignore[no-untyped-def]
     """The slot of an entry, 0 if it is empty: an address that may be asked for."""
-    return max(np.int64(entry & _LOW) - 1, 0)
+    return most(np.int64(entry & _LOW) - 1, 0)
 
 
 @helper
@@ -280,7 +196,7 @@ def unlink(table, tag, slot):  # type: ignore[no-untyped-def]
     table[hole] = 0
 
 
-@kernel(types.void, r(U64), w(U64))
+@kernel(VOID, r(U64), w(U64))
 def rehash(old, new):  # type: ignore[no-untyped-def]
     mask = np.uint64(new.size - 1)
     for i in range(old.size):
@@ -296,12 +212,12 @@ def rehash(old, new):  # type: ignore[no-untyped-def]
 def upsert_word(words, table, keys, meta, free, live, out, fresh, start):  # type: ignore[no-untyped-def]
     """Slots of rows start.. of one-word keys; returns the row at which table or slots were full, else n."""
     mask, limit = np.uint64(table.size - 1), table.size // 8 * 5
-    tags = np.empty(AHEAD, np.uint64)
+    tags = local_words(AHEAD)
     for i in range(start, words.size):
         if (i - start) % AHEAD == 0:
-            for k in range(min(words.size - i, AHEAD)):
+            for k in range(least(words.size - i, AHEAD)):
                 tags[k] = mix(SEED, np.uint64(words[i + k])) >> _S32
-            ask(tags, min(words.size - i, AHEAD), table, keys)
+            ask(tags, least(words.size - i, AHEAD), table, keys)
         word = words[i]
         tag = tags[(i - start) % AHEAD]
         at = tag & mask
@@ -333,12 +249,12 @@ def upsert_row(words, table, keys, meta, free, live, out, fresh, start, nulls): 
     """`upsert_word` for keys of several words, the last of them the NULL bitmap if `nulls` is 1."""
     mask, limit = np.uint64(table.size - 1), table.size // 8 * 5
     n, width = words.shape
-    tags = np.empty(AHEAD, np.uint64)
+    tags = local_words(AHEAD)
     for i in range(start, n):
         if (i - start) % AHEAD == 0:
-            for k in range(min(n - i, AHEAD)):
+            for k in range(least(n - i, AHEAD)):
                 tags[k] = hash_row(words, i + k, width, nulls) >> _S32
-            ask(tags, min(n - i, AHEAD), table, keys)
+            ask(tags, least(n - i, AHEAD), table, keys)
         tag = tags[(i - start) % AHEAD]
         at = tag & mask
         while True:
@@ -370,16 +286,16 @@ def upsert_row(words, table, keys, meta, free, live, out, fresh, start, nulls): 
     return n
 
 
-@kernel(types.void, r(I64, 2), r(U64), r(I64, 2), w(I64), I64)
+@kernel(VOID, r(I64, 2), r(U64), r(I64, 2), w(I64), I64)
 def find_row(words, table, keys, out, nulls):  # type: ignore[no-untyped-def]
     mask = np.uint64(table.size - 1)
     n, width = words.shape
-    tags = np.empty(AHEAD, np.uint64)
+    tags = local_words(AHEAD)
     for i in range(n):
         if i % AHEAD == 0:
-            for k in range(min(n - i, AHEAD)):
+            for k in range(least(n - i, AHEAD)):
                 tags[k] = hash_row(words, i + k, width, nulls) >> _S32
-            ask(tags, min(n - i, AHEAD), table, keys)
+            ask(tags, least(n - i, AHEAD), table, keys)
         tag = tags[i % AHEAD]
         at = tag & mask
         out[i] = -1
@@ -398,7 +314,7 @@ def find_row(words, table, keys, out, nulls):  # type: ignore[no-untyped-def]
             at = (at + _ONE) & mask
 
 
-@kernel(types.void, r(I64), w(U64), r(I64, 2), w(I64), w(I64), w(B), I64)
+@kernel(VOID, r(I64), w(U64), r(I64, 2), w(I64), w(I64), w(B), I64)
 def delete_rows(slots, table, keys, meta, free, live, nulls):  # type: ignore[no-untyped-def]
     """Frees live slots; dead ones and repetitions are skipped."""
     for slot in slots:
@@ -420,7 +336,7 @@ def hash_value(data, offsets, valid, i):  # type: ignore[no-untyped-def]
 @helper
 def hash_ahead(data, offsets, valid, i, hs, table, spans, arena):  # type: ignore[no-untyped-def]
     """Hashes of the values from i on, and prefetches of all that comparing them will touch."""
-    n, mask = min(offsets.size - 1 - i, AHEAD), np.uint64(table.size - 1)
+    n, mask = least(offsets.size - 1 - i, AHEAD), np.uint64(table.size - 1)
     for k in range(n):
         hs[k] = hash_value(data, offsets, valid, i + k)
         prefetch(table, np.int64((hs[k] >> _S32) & mask))
@@ -453,7 +369,7 @@ def upsert_bytes(  # type: ignore[no-untyped-def]
     """`upsert_word` for byte strings; stops also when the arena is full (meta[NEED]: bytes needed, or 0)."""
     limit, n = table.size // 8 * 5, offsets.size - 1
     meta[NEED] = 0
-    hs = np.empty(AHEAD, np.uint64)
+    hs = local_words(AHEAD)
     for i in range(start, n):
         if (i - start) % AHEAD == 0:
             hash_ahead(data, offsets, valid, i, hs, table, spans, arena)
@@ -484,9 +400,9 @@ def upsert_bytes(  # type: ignore[no-untyped-def]
     return n
 
 
-@kernel(types.void, r(U8), r(I32), r(B), r(U64), r(I64, 2), r(U8), w(I64))
+@kernel(VOID, r(U8), r(I32), r(B), r(U64), r(I64, 2), r(U8), w(I64))
 def find_bytes(data, offsets, valid, table, spans, arena, out):  # type: ignore[no-untyped-def]
-    hs = np.empty(AHEAD, np.uint64)
+    hs = local_words(AHEAD)
     for i in range(offsets.size - 1):
         if i % AHEAD == 0:
             hash_ahead(data, offsets, valid, i, hs, table, spans, arena)
@@ -494,10 +410,10 @@ def find_bytes(data, offsets, valid, table, spans, arena, out):  # type: ignore[
         if valid.size and not valid[i]:
             size = np.int64(-1)
         slot = find_value(data, np.int64(offsets[i]), size, hs[i % AHEAD], table, spans, arena)
-        out[i] = max(slot, np.int64(-1))
+        out[i] = most(slot, np.int64(-1))
 
 
-@kernel(types.void, r(I64), w(U64), r(U64), w(I64, 2), w(I64), w(I64), w(B))
+@kernel(VOID, r(I64), w(U64), r(U64), w(I64, 2), w(I64), w(I64), w(B))
 def delete_bytes(slots, table, hashes, spans, meta, free, live):  # type: ignore[no-untyped-def]
     for slot in slots:
         if live[slot]:
@@ -506,7 +422,7 @@ def delete_bytes(slots, table, hashes, spans, meta, free, live):  # type: ignore
             free[meta[FREE]] = slot
             meta[FREE] += 1
             meta[SIZE] -= 1
-            meta[GARBAGE] += max(spans[slot, 1], np.int64(0))
+            meta[GARBAGE] += most(spans[slot, 1], np.int64(0))
             spans[slot, 1] = -1
 
 
@@ -534,7 +450,7 @@ def total_length(spans, slots):  # type: ignore[no-untyped-def]
     for i in range(slots.size):
         if i + 32 < slots.size:
             prefetch(spans, slots[i + 32] * 2)
-        n += max(spans[slots[i], 1], np.int64(0))
+        n += most(spans[slots[i], 1], np.int64(0))
     return n
 
 
@@ -546,7 +462,7 @@ def ask_spans(spans, arena, slots, i):  # type: ignore[no-untyped-def]
         prefetch(arena, spans[slots[i + 16], 0])
 
 
-@kernel(types.void, r(U8), r(I64, 2), r(I64), w(I32), w(U8))
+@kernel(VOID, r(U8), r(I64, 2), r(I64), w(I32), w(U8))
 def gather_bytes(arena, spans, slots, offsets, out):  # type: ignore[no-untyped-def]
     """Arrow offsets and data of the values at `slots`."""
     at = np.int64(0)
@@ -568,7 +484,7 @@ def scatter_bytes(data, offsets, valid, slots, arena, spans, meta, start):  # ty
     for i in range(start, slots.size):
         ask_spans(spans, arena, slots, i)
         s = slots[i]
-        old = max(spans[s, 1], np.int64(0))
+        old = most(spans[s, 1], np.int64(0))
         n = np.int64(offsets[i + 1] - offsets[i])
         if valid.size and not valid[i]:
             spans[s, 1] = -1
@@ -661,7 +577,7 @@ def chain_remove(rows, chains, links):  # type: ignore[no-untyped-def]
     return removed
 
 
-@kernel(types.void, r(I64), r(I64, 2), w(I64))
+@kernel(VOID, r(I64), r(I64, 2), w(I64))
 def chain_counts(keys, chains, out):  # type: ignore[no-untyped-def]
     """How many rows each key has; 0 for keys that are unknown."""
     n = keys.size
@@ -672,7 +588,7 @@ def chain_counts(keys, chains, out):  # type: ignore[no-untyped-def]
         out[i] = chains[k, COUNT] if 0 <= k < chains.shape[0] else 0
 
 
-@kernel(types.void, r(I64), r(I64), r(I64, 2), r(I64, 2), w(I64), w(I64))
+@kernel(VOID, r(I64), r(I64), r(I64, 2), r(I64, 2), w(I64), w(I64))
 def chain_fill(keys, counts, chains, links, probe, rows):  # type: ignore[no-untyped-def]
     at = 0
     for i in range(keys.size):
@@ -688,7 +604,7 @@ def chain_fill(keys, counts, chains, links, probe, rows):  # type: ignore[no-unt
 # --- packed rows (encoding.py) -----------------------------------------------------------------------------
 
 
-@kernel(types.void, w(U8), w(I64), r(U8, 2), r(B))
+@kernel(VOID, w(U8), w(I64), r(U8, 2), r(B))
 def pack_fixed(out, at, values, valid):  # type: ignore[no-untyped-def]
     """Appends values[i] to row i, whose end is at[i] and moves; nothing where NULL."""
     n, width = values.shape
@@ -699,7 +615,7 @@ def pack_fixed(out, at, values, valid):  # type: ignore[no-untyped-def]
             at[i] += width
 
 
-@kernel(types.void, w(U8), w(I64), r(U8), r(I64), r(B))
+@kernel(VOID, w(U8), w(I64), r(U8), r(I64), r(B))
 def pack_bytes(out, at, data, offsets, valid):  # type: ignore[no-untyped-def]
     """Appends the length (4 bytes, little-endian) and the bytes."""
     for i in range(at.size):
@@ -711,7 +627,7 @@ def pack_bytes(out, at, data, offsets, valid):  # type: ignore[no-untyped-def]
             at[i] += 4 + n
 
 
-@kernel(types.void, w(U8), r(I64), r(I64), r(U8), r(I64))
+@kernel(VOID, w(U8), r(I64), r(I64), r(U8), r(I64))
 def pack_lists(out, at, first, data, offsets):  # type: ignore[no-untyped-def]
     """List i, of elements first[i] to first[i + 1]: their number, lengths (4 bytes each), and bytes."""
     for i in range(at.size):
