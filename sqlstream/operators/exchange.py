@@ -39,15 +39,13 @@ def partition(node: Exchange, delta: Delta, parallelism: int) -> list[list[pa.Re
     if not node.keys:
         out[0] = [b for b in delta.batches if b.num_rows]
         return out
-    owner = np.array([subtask_of(g, parallelism) for g in range(KEY_GROUPS)], np.int32)
+    owner = np.array([subtask_of(g, parallelism) for g in range(KEY_GROUPS)], np.uint16)
     for b in delta.batches:
         if not b.num_rows:
             continue
         target = owner[key_groups([b.column(k) for k in node.keys], b.num_rows)]
-        order = np.argsort(target, kind="stable")
-        bounds = np.searchsorted(target[order], np.arange(parallelism + 1))
-        rows = b.take(pa.array(order))
         for t in range(parallelism):
-            if bounds[t + 1] > bounds[t]:
-                out[t].append(rows.slice(bounds[t], bounds[t + 1] - bounds[t]))
+            rows = np.flatnonzero(target == t)
+            if len(rows):
+                out[t].append(b if len(rows) == b.num_rows else b.take(pa.array(rows)))
     return out

@@ -5,7 +5,7 @@ so fetch them anew after every `upsert`.
     BytesColumn   strings and binary, in an arena that is compacted when more than half of it is garbage
     ChunkColumn   everything else (ROW, ARRAY, MAP): positions in Arrow chunks, compacted likewise
 
-All have `get(slots) -> pa.Array`, `set(slots, array)` (in order: of a repeated slot the last value holds),
+All have `get(slots) -> pa.Array`, `set(slots, array)` (slots: an array or a slice; of a repeated one the last value holds),
 `clear(slots)` (NULL again) and `valid`.
 """
 
@@ -39,12 +39,19 @@ SMALL_ARENA = 1 << 16
 LARGE_CHUNK = 1 << 30  # Arrow's nested arrays count their elements and bytes in int32
 
 
-def run_of(slots: Array) -> slice | None:
+Slots = Array | slice
+
+
+def run_of(slots: Array) -> Slots:
     """The slice that `slots` are, when they follow one another: copying it is several times as fast as gathering."""
     n = len(slots)
     if n < 2 or slots[n - 1] - slots[0] != n - 1 or slots[0] < 0 or not (np.diff(slots) == 1).all():
-        return None
+        return slots
     return slice(int(slots[0]), int(slots[0]) + n)
+
+
+def array_of(slots: Slots) -> Array:
+    return np.arange(slots.start, slots.stop) if isinstance(slots, slice) else as_slots(slots)
 
 
 class FixedColumn:
@@ -59,21 +66,18 @@ class FixedColumn:
     def grow(self, capacity: int) -> None:
         self.data, self.valid = grown(self.data, capacity), grown(self.valid, capacity)
 
-    def get(self, slots: Array) -> pa.Array:
-        if (run := run_of(slots)) is not None:
-            return from_fixed(self.data[run].copy(), self.valid[run], self.type)
-        return from_fixed(self.data[slots], self.valid[slots], self.type)
+    def get(self, slots: Slots) -> pa.Array:
+        data = self.data[slots]
+        return from_fixed(data.copy() if isinstance(slots, slice) else data, self.valid[slots], self.type)
 
-    def set(self, slots: Array, array: pa.Array) -> None:
+    def set(self, slots: Slots, array: pa.Array) -> None:
         a = plain(array, self.type)
         values, valid = fixed(a), validity(a)
         if valid.size:
             mask = valid[:, None] if values.ndim == 2 else valid
             values = np.where(mask, values, np.zeros(1, values.dtype))
-        run = run_of(slots)
-        at = slots if run is None else run
-        self.data[at] = values
-        self.valid[at] = valid if valid.size else True
+        self.data[slots] = values
+        self.valid[slots] = valid if valid.size else True
 
     def clear(self, slots: Array) -> None:
         self.data[slots] = 0
@@ -99,12 +103,12 @@ class BytesColumn:
     def grow(self, capacity: int) -> None:
         self.spans = grown_spans(self.spans, capacity)
 
-    def get(self, slots: Array) -> pa.Array:
-        return gather(self.arena, self.spans, as_slots(slots), self.type)
+    def get(self, slots: Slots) -> pa.Array:
+        return gather(self.arena, self.spans, array_of(slots), self.type)
 
-    def set(self, slots: Array, array: pa.Array) -> None:
+    def set(self, slots: Slots, array: pa.Array) -> None:
         a = plain(array, self.type)
-        slots, valid = as_slots(slots), validity(a)
+        slots, valid = array_of(slots), validity(a)
         data, offsets = byte_strings(a)
         done = 0
         while True:
@@ -152,7 +156,7 @@ class ChunkColumn:
     def grow(self, capacity: int) -> None:
         self.at = grown(self.at, capacity, -1)
 
-    def get(self, slots: Array) -> pa.Array:
+    def get(self, slots: Slots) -> pa.Array:
         at = self.at[slots]
         if not self.chunks:
             return pa.nulls(len(at), self.type)
@@ -161,7 +165,7 @@ class ChunkColumn:
             return self.chunks[0].take(indices)
         return combined(pa.chunked_array(self.chunks).take(indices))
 
-    def set(self, slots: Array, array: pa.Array) -> None:
+    def set(self, slots: Slots, array: pa.Array) -> None:
         a = plain(array, self.type)
         valid = validity(a)
         at = np.arange(self.rows, self.rows + len(a))
@@ -202,4 +206,4 @@ def column(t: pa.DataType, capacity: int) -> Column:
     return ChunkColumn(t, capacity)
 
 
-__all__ = ["BytesColumn", "ChunkColumn", "Column", "FixedColumn", "column", "compacted"]
+__all__ = ["BytesColumn", "ChunkColumn", "Column", "FixedColumn", "Slots", "column", "compacted", "run_of"]

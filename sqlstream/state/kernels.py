@@ -523,7 +523,7 @@ HEAD, TAIL, COUNT = 0, 1, 2
 FOLLOWING, BEFORE, OWNER = 0, 1, 2
 
 
-@kernel(I64, r(I64), r(I64), w(I64, 2), w(I64, 2))
+@kernel(I64, r(I64), r(I64), w(I32, 2), w(I32, 2))
 def chain_add(keys, rows, chains, links):  # type: ignore[no-untyped-def]
     """Appends each row to its key's chain; one that is in a chain is left there. Returns rows added."""
     added = 0
@@ -533,11 +533,11 @@ def chain_add(keys, rows, chains, links):  # type: ignore[no-untyped-def]
             prefetch(chains, keys[i + 32] * 4)
         if i + 16 < n:
             k = keys[i + 16]
-            prefetch(links, chains[k, TAIL] * width)
+            prefetch(links, np.int64(chains[k, TAIL]) * width)
         k, row = keys[i], rows[i]
         if width > 1 and links[row, OWNER] >= 0:
             continue
-        last = chains[k, TAIL] if chains[k, COUNT] else np.int64(-1)
+        last = np.int64(chains[k, TAIL]) if chains[k, COUNT] else np.int64(-1)
         links[row, FOLLOWING] = -1
         if width > 1:
             links[row, BEFORE] = last
@@ -552,23 +552,23 @@ def chain_add(keys, rows, chains, links):  # type: ignore[no-untyped-def]
     return added
 
 
-@kernel(I64, r(I64), w(I64, 2), w(I64, 2))
+@kernel(I64, r(I64), w(I32, 2), w(I32, 2))
 def chain_remove(rows, chains, links):  # type: ignore[no-untyped-def]
     """Takes rows out of their chains; rows in none are skipped. Returns rows removed."""
     removed = 0
     for row in rows:
         if row >= links.shape[0]:
             continue
-        k = links[row, OWNER]
+        k = np.int64(links[row, OWNER])
         if k < 0:
             continue
-        p, f = links[row, BEFORE], links[row, FOLLOWING]
+        p, f = np.int64(links[row, BEFORE]), np.int64(links[row, FOLLOWING])
         if p < 0:
             chains[k, HEAD] = f
         else:
             links[p, FOLLOWING] = f
         if f < 0:
-            chains[k, TAIL] = max(p, 0)
+            chains[k, TAIL] = most(p, 0)
         else:
             links[f, BEFORE] = p
         links[row, OWNER] = -1
@@ -577,7 +577,7 @@ def chain_remove(rows, chains, links):  # type: ignore[no-untyped-def]
     return removed
 
 
-@kernel(VOID, r(I64), r(I64, 2), w(I64))
+@kernel(VOID, r(I64), r(I32, 2), w(I64))
 def chain_counts(keys, chains, out):  # type: ignore[no-untyped-def]
     """How many rows each key has; 0 for keys that are unknown."""
     n = keys.size
@@ -588,16 +588,16 @@ def chain_counts(keys, chains, out):  # type: ignore[no-untyped-def]
         out[i] = chains[k, COUNT] if 0 <= k < chains.shape[0] else 0
 
 
-@kernel(VOID, r(I64), r(I64), r(I64, 2), r(I64, 2), w(I64), w(I64))
+@kernel(VOID, r(I64), r(I64), r(I32, 2), r(I32, 2), w(I64), w(I64))
 def chain_fill(keys, counts, chains, links, probe, rows):  # type: ignore[no-untyped-def]
     at = 0
     for i in range(keys.size):
         if counts[i]:
-            row = chains[keys[i], HEAD]
+            row = np.int64(chains[keys[i], HEAD])
             for _ in range(counts[i]):
                 probe[at] = i
                 rows[at] = row
-                row = links[row, FOLLOWING]
+                row = np.int64(links[row, FOLLOWING])
                 at += 1
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from sqlstream.errors import InternalError
 from sqlstream.state import kernels
 from sqlstream.state.arrays import Array
-from sqlstream.state.columns import Column, column
+from sqlstream.state.columns import Column, column, run_of
 from sqlstream.state.index import SlotTable
 from sqlstream.state.keys import key_groups
 
@@ -36,9 +36,10 @@ class LogIndex:
         index.meta[kernels.FREE] -= again
         index.meta[kernels.NEXT] = end
         index.meta[kernels.SIZE] += n
-        index.live[slots] = True
+        run = run_of(slots)
+        index.live[run] = True
         for c, a in zip(self._columns, arrays, strict=True):
-            c.set(slots, a)
+            c.set(run, a)
         return slots
 
     def upsert(self, arrays: list[pa.Array], n: int) -> tuple[Array, Array]:
@@ -59,7 +60,8 @@ class LogIndex:
             c.clear(slots)
 
     def keys(self, slots: Array) -> list[pa.Array]:
-        return [c.get(slots) for c in self._columns]
+        run = run_of(slots)
+        return [c.get(run) for c in self._columns]
 
     def bytes_of(self, slots: Array) -> int:
         return sum(c.bytes_of(slots) for c in self._columns)

@@ -3,16 +3,20 @@
     a = zeros((n, 2), np.int64)
     a = grown(a, m)              # longer; what is new is 0
 
+In memory an array has address space for many times its length, of which the system gives only what is touched: it
+grows in place, without a copy (copying and touching new pages took two thirds of the time of a growing table).
+
 An array that would take the process beyond `MEMORY.limit` (`taskmanager.memory.managed.size`) is made as a file in
 `io.tmp.dirs`, mapped into memory: operators work on it as on any other, and the operating system keeps the pages that
 are used and writes the others out, as it does for every file. Tables grow by doubling, so it is the largest arrays
-that go to files; a mapped one grows in its file, without a copy. The files have no name (nothing stays behind a
+that go to files; a mapped one grows in its file, also without a copy. The files have no name (nothing stays behind a
 killed process) and their space is taken before they are mapped: a full disk is an error here, never a signal later.
 They hold nothing durable; that is what checkpoints are for. Why so: docs/decisions/006.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 import os
@@ -34,6 +38,34 @@ SMALLEST = 1 << 18  # bytes; smaller arrays are neither counted nor mapped
 MANAGED_FRACTION = 0.4  # of the memory that the process may use, as Flink's default
 
 
+RESERVED = 32  # times its length that an array in memory can become in place
+HUGE = 1 << 22  # bytes from which on the system is asked for large pages
+_ANONYMOUS = (
+    getattr(mmap, "MAP_PRIVATE", 2) | getattr(mmap, "MAP_ANONYMOUS", 32) | getattr(mmap, "MAP_NORESERVE", 0x4000)
+)
+
+
+@dataclass
+class _Counted:
+    """Bytes of the budget that a region has taken."""
+
+    size: int
+
+
+@dataclass
+class _Region:
+    """Address space of an array in memory, which may become as long as `buffer`."""
+
+    buffer: mmap.mmap
+    counted: _Counted
+
+    def view(self, shape: tuple[int, ...] | int, dtype: np.dtype[Any], size: int) -> Array:
+        if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):
+                self.buffer.madvise(mmap.MADV_HUGEPAGE, 0, size)
+        return np.frombuffer(self.buffer, dtype, count=size // dtype.itemsize).reshape(shape)
+
+
 @dataclass
 class _File:
     """The file behind a mapped array: a descriptor of its own, to grow it; its size in bytes."""
@@ -51,38 +83,46 @@ class Memory:
         self.smallest = smallest
         self.used = 0  # bytes of counted arrays in memory
         self.mapped = 0  # bytes of files
-        self._files: dict[int, _File] = {}  # by id of the array
+        self._homes: dict[int, _Region | _File] = {}  # by id of the array
         self._lock = threading.RLock()  # a collection inside it may end arrays
         self._next = 0
 
     def zeros(self, shape: tuple[int, ...] | int, dtype: Any) -> Array:
         dtype = np.dtype(dtype)
-        size = dtype.itemsize * (math.prod(shape) if isinstance(shape, tuple) else shape)
+        size = _bytes(shape, dtype)
         if size < self.smallest:
             return np.zeros(shape, dtype)
         if not self._fits(size):
             return self._map(self._create(), shape, dtype, size)
-        out = np.zeros(shape, dtype)
-        weakref.finalize(out, self._released, size).atexit = False
-        return out
+        region = self._reserve(size)
+        if region is None:
+            out = np.zeros(shape, dtype)
+            weakref.finalize(out, self._released, size).atexit = False
+            return out
+        return self._at_home(region.view(shape, dtype, size), region)
 
     def grown(self, a: Array, n: int, fill: int = 0) -> Array:
         """`a` with n rows, the new ones `fill`. The old array is not to be used any more: they may share memory."""
         with self._lock:
-            file = self._files.get(id(a))
+            home = self._homes.get(id(a))
         shape = (n, *a.shape[1:])
-        if file is None:
+        size = _bytes(shape, a.dtype)
+        if isinstance(home, _File):
+            out = self._map(os.dup(home.descriptor), shape, a.dtype, size)
+        elif isinstance(home, _Region) and size <= len(home.buffer) and self._fits(size - home.counted.size):
+            home.counted.size = size
+            out = self._at_home(home.view(shape, a.dtype, size), home)
+        else:
             out = self.zeros(shape, a.dtype)
             out[: len(a)] = a
-        else:
-            out = self._map(os.dup(file.descriptor), shape, a.dtype, a.dtype.itemsize * math.prod(shape))
         if fill:
             out[len(a) :] = fill
         return out
 
     def is_mapped(self, a: Array) -> bool:
+        """Whether it lies in a file."""
         with self._lock:
-            return id(a) in self._files
+            return isinstance(self._homes.get(id(a)), _File)
 
     def _fits(self, size: int) -> bool:
         """Takes `size` bytes of the budget, if they are there."""
@@ -94,6 +134,31 @@ class Memory:
     def _released(self, size: int) -> None:
         with self._lock:
             self.used -= size
+
+    def _reserve(self, size: int) -> _Region | None:
+        """Address space; None where the system gives none that is not backed (strict overcommit, other systems)."""
+        if not hasattr(mmap, "MAP_ANONYMOUS"):
+            return None
+        try:
+            buffer = mmap.mmap(-1, RESERVED * size, flags=_ANONYMOUS)
+        except (OSError, OverflowError):
+            return None
+        counted = _Counted(size)
+        weakref.finalize(buffer, lambda: self._released(counted.size)).atexit = False
+        return _Region(buffer, counted)
+
+    def _at_home(self, out: Array, home: _Region | _File) -> Array:
+        with self._lock:
+            self._homes[id(out)] = home
+        weakref.finalize(out, self._left, id(out)).atexit = False
+        return out
+
+    def _left(self, key: int) -> None:
+        with self._lock:
+            home = self._homes.pop(key)
+            if isinstance(home, _File):
+                self.mapped -= home.size
+                os.close(home.descriptor)
 
     def _create(self) -> int:
         with self._lock:
@@ -117,18 +182,15 @@ class Memory:
         except OSError as e:
             os.close(file)
             raise _failed(f"cannot take {size:,} bytes of disk for state", e) from e
-        out = np.frombuffer(buffer, dtype, count=size // dtype.itemsize).reshape(shape)
         with self._lock:
-            self._files[id(out)] = _File(file, size)
             self.mapped += size
-        weakref.finalize(out, self._unmapped, id(out)).atexit = False
-        return out
+        return self._at_home(
+            np.frombuffer(buffer, dtype, count=size // dtype.itemsize).reshape(shape), _File(file, size)
+        )
 
-    def _unmapped(self, key: int) -> None:
-        with self._lock:
-            file = self._files.pop(key)
-            self.mapped -= file.size
-        os.close(file.descriptor)
+
+def _bytes(shape: tuple[int, ...] | int, dtype: np.dtype[Any]) -> int:
+    return dtype.itemsize * (math.prod(shape) if isinstance(shape, tuple) else shape)
 
 
 def _failed(what: str, error: OSError) -> CheckpointError:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from sqlstream.errors import RunError
 from sqlstream.state import kernels
-from sqlstream.state.arrays import Array, as_slots, grown
+from sqlstream.state.arrays import INT32_MAX, Array, as_slots, grown
 
 
 class MultiMap:
     """`removes` False: rows stay for ever, which takes a third of the memory."""
 
     def __init__(self, removes: bool = True) -> None:
-        self._chains: Array = np.zeros((256, 4), np.int64)
-        self._links: Array = np.full((256, 3 if removes else 1), -1, np.int64)
+        self._removes = removes
+        self._chains: Array = np.zeros((256, 4), np.int32)
+        self._links: Array = np.full((256, 3 if removes else 1), -1, np.int32)
         self.size = 0
 
     def __len__(self) -> int:
@@ -51,7 +53,11 @@ class MultiMap:
         return out
 
     def _grow(self, key: int, row: int) -> None:
+        if max(key, row) > INT32_MAX:
+            raise RunError(
+                f"more than {INT32_MAX:,} rows of a join in one task", hint="raise parallelism.default to spread them"
+            )
         if key >= len(self._chains):
             self._chains = grown(self._chains, max(key + 1, 2 * len(self._chains)))
         if row >= len(self._links):
-            self._links = grown(self._links, max(row + 1, 2 * len(self._links)), -1)
+            self._links = grown(self._links, max(row + 1, 2 * len(self._links)), -1 if self._removes else 0)

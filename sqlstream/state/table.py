@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from sqlstream.errors import InternalError
 from sqlstream.state.arrays import Array, as_slots, grown, is_bytes, is_pair, is_words, plain
-from sqlstream.state.columns import ChunkColumn, Column, FixedColumn, column
+from sqlstream.state.columns import ChunkColumn, Column, FixedColumn, column, run_of
 from sqlstream.state.index import HashIndex
 from sqlstream.state.log import LogIndex
 from sqlstream.state.spec import StateSpec
@@ -116,7 +116,7 @@ class StateTable:
         slots = self._index.append(keys, n)
         if self._index.index.capacity > self.capacity:
             self._grow(self._index.index.capacity)
-        self._dirty[slots] = True
+        self._dirty[run_of(slots)] = True
         return slots
 
     def find(self, keys: list[pa.Array], n: int | None = None) -> Array:
@@ -146,14 +146,16 @@ class StateTable:
         slots = as_slots(slots)
         if not self._columns:
             return pa.RecordBatch.from_struct_array(pa.array([{}] * len(slots), pa.struct([])))
-        arrays = [c.get(slots) for c in self._columns.values()]
+        run = run_of(slots)
+        arrays = [c.get(run) for c in self._columns.values()]
         return pa.RecordBatch.from_arrays(arrays, schema=self.spec.value)
 
     def put(self, slots: Array, arrays: list[pa.Array]) -> None:
         """Set all value columns, in order (of a repeated slot the last row holds), and touch."""
+        run = run_of(as_slots(slots))
         for c, a in zip(self._columns.values(), arrays, strict=True):
-            c.set(slots, a)
-        self.touch(slots)
+            c.set(run, a)
+        self._dirty[run] = True
 
     def touch(self, slots: Array) -> None:
         """These rows changed since the last checkpoint."""
