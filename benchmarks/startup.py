@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import nexmark
 import nexmark_sql
+import reports
+import sqlstream_call
 
 HERE = Path(__file__).resolve().parent
 EVENTS = 100
@@ -73,8 +74,9 @@ def first_row_seconds(command: list[str], cache: Path | None = None) -> float:
 def job_seconds(query: str, data: Path, cache: Path | None = None) -> float:
     """What `sqlstream_runner.py` says of a streaming job with checkpoints."""
     with tempfile.TemporaryDirectory() as scratch:
-        settings = nexmark.Settings(data, data, EVENTS, 1, 1.0, 60)
-        command, job, env = nexmark._sqlstream(query, settings, Path(scratch))
+        script = nexmark_sql.script(query, data)
+        options = {"parallelism.default": "1", **sqlstream_call.checkpointing(1.0, Path(scratch))}
+        command, job, env = sqlstream_call.call(script.setup, script.statements[-1], options)
         done = subprocess.run(
             command, input=json.dumps(job), text=True, check=True, capture_output=True, env=environment(cache) | env
         )
@@ -136,14 +138,13 @@ def measure(runs: int, idle_seconds: float) -> list[Figure]:
 
 
 def table(figures: list[Figure]) -> str:
-    rows = [("", "measured", "goal", "")]
+    rows = []
     for f in figures:
         digits = 1 if f.unit.startswith("%") else 2
         goal = "" if f.goal is None else f"{f.goal:.{digits}f}"
         verdict = "" if f.goal is None else "met" if f.value <= f.goal else "MISSED"
         rows.append((f.name, f"{f.value:.{digits}f} {f.unit}", goal, verdict))
-    widths = [max(len(r[i]) for r in rows) for i in range(4)]
-    return "\n".join("  ".join(c.ljust(n) for c, n in zip(r, widths, strict=True)).rstrip() for r in rows)
+    return reports.table(("", "measured", "goal", ""), rows)
 
 
 def main() -> int:
@@ -154,9 +155,7 @@ def main() -> int:
     args = parser.parse_args()
     figures = measure(args.runs, args.idle_seconds)
     print(table(figures))
-    if args.json is not None:
-        out: dict[str, Any] = {"machine": nexmark.machine(), "figures": [asdict(f) for f in figures]}
-        args.json.write_text(json.dumps(out, indent=1) + "\n")
+    reports.write_json(args.json, {"figures": [asdict(f) for f in figures]})
     return 0
 
 
