@@ -9,7 +9,8 @@ from sqlstream.sql.ast import sql_of
 from sqlstream.sql.statements import CreateTable, CreateView
 from sqlstream.types import timestamp
 
-FOLDERS = [Path("/work/shared/nexmark"), Path(__file__).parents[3] / "queries" / "nexmark"]
+CHECKOUT = Path(__file__).parents[3]
+FOLDERS = [CHECKOUT.parent / "shared" / "nexmark", CHECKOUT / "queries" / "nexmark"]
 FILES = sorted(path for folder in FOLDERS for path in folder.rglob("*.sql"))
 
 
