@@ -394,8 +394,11 @@ class Session:
             self.on_message(text)
 
     def _optimised(self, targets: list[Target], batch: bool = False) -> list[Target]:
-        timed = not batch and any(uses_rowtime(t.plan) for t in targets)
-        return [replace(t, plan=optimize(t.plan, timed)) for t in targets]
+        plans = [optimize(t.plan, watermarks=not batch) for t in targets]
+        # asked of optimised plans: top-n, which waits for no watermark, comes out of OVER, which does
+        if not batch and not any(map(uses_rowtime, plans)):
+            plans = [optimize(t.plan, watermarks=False) for t in targets]
+        return [replace(t, plan=p) for t, p in zip(targets, plans, strict=True)]
 
     def _graph(self, targets: list[Target]) -> JobGraph:
         """The physical plan of one job."""

@@ -37,6 +37,7 @@ class Traits:
                  Where absent, no row of this edge is ever late.
     arrival      `_ord` is there
     single       there is never more than one live row: it is its own key, without columns
+    paired       an epoch's changes are net, and in the order that `changelog.py` gives them
     """
 
     append_only: bool = True
@@ -44,6 +45,7 @@ class Traits:
     row_wm: bool = False
     arrival: bool = False
     single: bool = False
+    paired: bool = False
 
     @property
     def hidden(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Changelog: the last operator before the sink or result of a plan that is not append-only.
 
-In: an epoch's changes in any order. Kept: nothing. Out: the net change, ordered so that who applies it row by row
+In: an epoch's changes in any order (those of a GroupAggregate are as they should be, and go through). Kept: nothing. Out: the net change, ordered so that who applies it row by row
 is right at each step: all -D first, then for each key its -U directly before its +U, then all +I.
 """
 
@@ -48,11 +48,15 @@ class ChangelogOperator(Operator):
     def __init__(self, node: Changelog, context: OperatorContext) -> None:
         super().__init__(context)
         self.node = node
+        below = node.inputs[0].traits
+        self._paired = below.paired and node.key == below.key and node.traits.single == below.single
 
     def step(self, inputs: list[Delta]) -> Delta:
         width, time = len(self.node.schema), meet([d.time for d in inputs])
         if self.node.traits.append_only:
             return Delta([visible(b, width) for b in inputs[0].batches], time)
+        if self._paired:
+            return Delta(inputs[0].batches, time)
         batch = concat(inputs[0].batches)
         if batch is None:
             return Delta([], time)

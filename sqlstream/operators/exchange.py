@@ -6,7 +6,7 @@ an aligned barrier.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ class Exchange(PhysicalNode):
     name = "Exchange"
 
     def __post_init__(self) -> None:
-        self.derive(self.inputs[0].schema, self.inputs[0].traits)
+        self.derive(self.inputs[0].schema, replace(self.inputs[0].traits, paired=False))
 
     def details(self) -> str:
         names = ", ".join(self.schema[k].name for k in self.keys)

@@ -36,7 +36,8 @@ class GroupAggregate(PhysicalNode):
     def __post_init__(self) -> None:
         traits = self.inputs[0].traits
         distinct = not self.calls and traits.append_only and bool(self.keys)
-        self.derive(self.output, Traits(append_only=distinct, key=tuple(range(len(self.keys))), single=not self.keys))
+        key = tuple(range(len(self.keys)))
+        self.derive(self.output, Traits(append_only=distinct, key=key, single=not self.keys, paired=not distinct))
         self.aggregation()  # refuses calls that cannot run
 
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
@@ -149,13 +150,22 @@ class GroupOperator(Operator):
 
 
 def changelog(parts: list[tuple[Kind, list[pa.Array]]], schema: pa.Schema) -> pa.RecordBatch | None:
-    """Columns of rows of one kind each, as one batch in this order; None when there are no rows."""
+    """Columns of rows of one kind each, as one batch in this order, an update's two rows together; None for no rows."""
     parts = [(kind, columns) for kind, columns in parts if columns and len(columns[0])]
     if not parts:
         return None
     kinds = [np.full(len(columns[0]), int(kind), np.int8) for kind, columns in parts]
     columns = [pa.concat_arrays(list(c)) for c in zip(*(columns for _, columns in parts), strict=True)]
-    return pa.RecordBatch.from_arrays([*columns, pa.array(np.concatenate(kinds))], schema=schema)
+    out = pa.RecordBatch.from_arrays([*columns, pa.array(np.concatenate(kinds))], schema=schema)
+    order, at = [], 0
+    for kind, part in parts:
+        n = len(part[0])
+        if kind == Kind.UPDATE_BEFORE:
+            order.append(np.stack([np.arange(at, at + n), np.arange(at + n, at + 2 * n)], axis=1).reshape(-1))
+        elif kind != Kind.UPDATE_AFTER:  # those came with what was before
+            order.append(np.arange(at, at + n))
+        at += n
+    return out if len(order) == len(parts) else out.take(pa.array(np.concatenate(order)))
 
 
 def different(a: list[pa.Array], b: list[pa.Array], n: int) -> Array:
