@@ -84,8 +84,8 @@ def test_stopped_while_it_catches_up(bench: kill.Bench) -> None:
     place, run = killed(bench, "changes", "after-publish:4")
     damage_state(run, "gone")
     with bench.watcher("changes", place) as watcher:
-        for seconds in (0.15, 0.2, 0.3):
-            life = kill.start(place, [*ARGUMENTS[:-1], "execution.epoch.max-rows=10"])
+        for seconds in (0.1, 0.15, 0.2):
+            life = kill.start(place, [*ARGUMENTS[:-1], "execution.epoch.max-rows=1"])
             life.process.join(seconds)
             life.signal(signal.SIGTERM)
             assert life.wait() in (143, -signal.SIGTERM), life.text()

@@ -408,7 +408,8 @@ def deviation(sums: tuple[Array, Array], squares: tuple[Array, Array], n: Array)
         low = low + sums[0] * rest + sums[1] * mean
         s, t = two_sum(squares[0], -high)
         out = s + (t + squares[1] - low)
-        # Less than this is rounding: about 106 bits are exact.
+        # Less than this is rounding: about 106 bits are exact. So is what larger values leave behind when they went.
+        out = np.where(n > 1, out, np.where(np.isfinite(squares[0]), 0.0, np.nan))
         return np.where(out > squares[0] * 2.0**-98, out, np.where(np.isnan(out), out, 0.0))
 
 
