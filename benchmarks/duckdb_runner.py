@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -21,6 +22,22 @@ def connect(files: str, side_input: str, threads: int) -> duckdb.DuckDBPyConnect
     for name, value in (("files", files), ("side_input", side_input)):
         connection.execute(f"SET VARIABLE {name} = '{value}'")
     return connection
+
+
+EVENT = """{event_type: 'INTEGER',
+  person: 'STRUCT(id BIGINT, name VARCHAR, emailAddress VARCHAR, creditCard VARCHAR, city VARCHAR, state VARCHAR,
+    dateTime TIMESTAMP, extra VARCHAR)',
+  auction: 'STRUCT(id BIGINT, itemName VARCHAR, description VARCHAR, initialBid BIGINT, reserve BIGINT,
+    dateTime TIMESTAMP, expires TIMESTAMP, seller BIGINT, category BIGINT, extra VARCHAR)',
+  bid: 'STRUCT(auction BIGINT, bidder BIGINT, price BIGINT, channel VARCHAR, url VARCHAR, dateTime TIMESTAMP,
+    extra VARCHAR)'}"""
+
+
+def to_parquet(json_file: Path, target: Path) -> None:
+    """A file of events as Parquet, in the same order."""
+    with duckdb.connect() as connection:
+        events = f"read_json('{json_file}', format = 'newline_delimited', columns = {EVENT})"
+        connection.execute(f"COPY (SELECT * FROM {events}) TO '{target}' (FORMAT parquet)")
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:

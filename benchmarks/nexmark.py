@@ -30,7 +30,7 @@ import sqlstream_call
 from sqlstream_call import Call
 
 HERE = Path(__file__).resolve().parent
-ENGINES = ("sqlstream", "sqlstream-batch", "duckdb", "flink")
+ENGINES = ("sqlstream", "sqlstream-batch", "sqlstream-parquet", "sqlstream-generator", "duckdb", "flink")
 WARMUP_EVENTS = 20_000
 
 
@@ -70,8 +70,8 @@ def run_once(engine: str, query: str, settings: Settings) -> processes.Finished:
         return processes.run(command, job, cwd=nexmark_sql.ROOT, env=os.environ | env, timeout=settings.timeout)
 
 
-def _sqlstream(query: str, settings: Settings, scratch: Path) -> Call:
-    script = nexmark_sql.script(query, settings.data)
+def _sqlstream(query: str, settings: Settings, scratch: Path, script: nexmark_sql.Script | None = None) -> Call:
+    script = script or nexmark_sql.script(query, settings.data)
     options = {"parallelism.default": str(settings.parallelism)}
     options |= sqlstream_call.checkpointing(settings.checkpoint_seconds, scratch / "checkpoints")
     if settings.epoch_rows:
@@ -83,6 +83,14 @@ def _sqlstream_batch(query: str, settings: Settings, scratch: Path) -> Call:
     script = nexmark_sql.script(query, settings.data)
     options = {"execution.runtime-mode": "batch", "parallelism.default": str(settings.parallelism)}
     return sqlstream_call.call(script.setup, script.statements[-1], options)
+
+
+def _sqlstream_parquet(query: str, settings: Settings, scratch: Path) -> Call:
+    return _sqlstream(query, settings, scratch, nexmark_sql.script(query, as_parquet(settings.data), "parquet"))
+
+
+def _sqlstream_generator(query: str, settings: Settings, scratch: Path) -> Call:
+    return _sqlstream(query, settings, scratch, nexmark_sql.generated(query, settings.events, settings.parallelism))
 
 
 def _duckdb(query: str, settings: Settings, scratch: Path) -> Call:
@@ -107,7 +115,14 @@ def _flink(query: str, settings: Settings, scratch: Path) -> Call:
     return [flink_runner.python(), str(HERE / "flink_runner.py")], job, {"FLINK_LOG_DIR": str(scratch)}
 
 
-_JOBS = {"sqlstream": _sqlstream, "sqlstream-batch": _sqlstream_batch, "duckdb": _duckdb, "flink": _flink}
+_JOBS = {
+    "sqlstream": _sqlstream,
+    "sqlstream-batch": _sqlstream_batch,
+    "sqlstream-parquet": _sqlstream_parquet,
+    "sqlstream-generator": _sqlstream_generator,
+    "duckdb": _duckdb,
+    "flink": _flink,
+}
 
 
 # ---- measuring
@@ -185,6 +200,22 @@ def prepare(events: int, files: int) -> Path:
         generator = [sys.executable, "-m", "sqlstream.connectors.nexmark"]
         try:
             subprocess.run([*generator, *arguments], check=True, cwd=nexmark_sql.ROOT, stdout=sys.stderr)
+            partial.rename(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def as_parquet(directory: Path) -> Path:
+    """The same events as Parquet files beside them; made once."""
+    target = directory.with_name(f"{directory.name}-parquet")
+    if not target.exists():
+        partial = target.with_name(f".{target.name}-{os.getpid()}")
+        partial.mkdir()
+        try:
+            for file in sorted(directory.glob("*.json")):
+                print(f"writing {target / file.stem}.parquet", file=sys.stderr)
+                duckdb_runner.to_parquet(file, partial / f"{file.stem}.parquet")
             partial.rename(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

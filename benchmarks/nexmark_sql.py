@@ -24,17 +24,19 @@ class Script:
         return (*self.setup, f"CREATE TABLE discarded WITH ('connector' = 'blackhole') AS {self.select}")
 
 
-def script(query: str, events: Path) -> Script:
-    """`query` as its file has it, but over the JSON files in directory `events`."""
+def script(query: str, events: Path, format: str = "json") -> Script:
+    """`query` as its file has it, but over the files in directory `events`."""
     tables = (ROOT / "catalog" / "nexmark_files.sql").read_text().replace("${events}", str(events.resolve()))
-    *setup, select = _statements((ROOT / "queries" / "nexmark" / f"{query}.sql").read_text())
-    setup = [s.replace("'queries/nexmark/data/side_input.csv'", f"'{SIDE_INPUT}'") for s in setup]
-    return Script((*_statements(tables), *(s for s in setup if not f"{s} ".startswith(_OWN))), select)
+    return _script(query, tables.replace("'format' = 'json'", f"'format' = '{format}'"))
 
 
-def generated(query: str, events: int) -> Script:
+def generated(query: str, events: int, splits: int = 1) -> Script:
     """`query` over events that the embedded generator makes on the way."""
-    tables = (ROOT / "catalog" / "nexmark.sql").read_text().replace("'1000000'", f"'{events}'")
+    tables = (ROOT / "catalog" / "nexmark.sql").read_text()
+    return _script(query, tables.replace("'1000000'", f"'{events}', 'splits' = '{splits}'"))
+
+
+def _script(query: str, tables: str) -> Script:
     *setup, select = _statements((ROOT / "queries" / "nexmark" / f"{query}.sql").read_text())
     setup = [s.replace("'queries/nexmark/data/side_input.csv'", f"'{SIDE_INPUT}'") for s in setup]
     return Script((*_statements(tables), *(s for s in setup if not f"{s} ".startswith(_OWN))), select)
