@@ -101,7 +101,9 @@ def trusted(directory: Path) -> bool:
 def usable(directory: Path) -> bool:
     """True when `directory` exists (made if need be), is trusted, and we can write in it."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.parent.parent.mkdir(parents=True, exist_ok=True)
+        for d in (directory.parent, directory):  # `parents` would make the upper one as the umask says
+            d.mkdir(mode=0o700, exist_ok=True)
         if not trusted(directory):
             return False
         with tempfile.TemporaryFile(dir=directory):

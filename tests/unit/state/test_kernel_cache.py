@@ -54,6 +54,17 @@ def test_directories_of_others_are_not_used(tmp_path: Path, monkeypatch: pytest.
     assert not kernel_cache.usable(tmp_path / "file/kernels")
 
 
+def test_a_umask_for_groups_does_not_cost_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """002 is what many systems give their users: directories are writable by a group that is theirs alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home/.cache"))
+    before = os.umask(0o002)
+    try:
+        KernelCache().write("test-1", b"code")
+    finally:
+        os.umask(before)
+    assert KernelCache().read("test-1") == b"code"
+
+
 def test_a_damaged_file_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cache = KernelCache()
