@@ -344,12 +344,11 @@ class Job:
                 self._collect_checkpoint(wait=False)
                 stopping = self._stop.is_set()
                 attempt: Attempt | int | None = None
-                if (self._due() or stopping) and self._takes_checkpoints():
-                    if stopping:
-                        self._collect_checkpoint(wait=True)
-                    if self._writing is None:
-                        attempt = self._coordinator.begin() if self._coordinator is not None else self._epoch + 1
-                        self._last_checkpoint = self.clock.monotonic()
+                if stopping:
+                    self._collect_checkpoint(wait=True)
+                if self._due() or (stopping and self._takes_checkpoints()):
+                    attempt = self._coordinator.begin() if self._coordinator is not None else self._epoch + 1
+                    self._last_checkpoint = self.clock.monotonic()
                 self._epoch += 1
                 begun = walltime.monotonic()
                 command = EpochCommand(
@@ -390,9 +389,10 @@ class Job:
         return self._coordinator is not None or any(isinstance(n, Sink) for n in self.graph.nodes)
 
     def _due(self) -> bool:
-        """Whether it is time for a checkpoint."""
-        passed = self.clock.monotonic() - self._last_checkpoint
-        return self.options.interval > 0 and passed * 1e6 >= self.options.interval
+        """Whether it is time for a checkpoint, and the one before is done with."""
+        if self._writing is not None or self.options.interval <= 0 or not self._takes_checkpoints():
+            return False
+        return (self.clock.monotonic() - self._last_checkpoint) * 1e6 >= self.options.interval
 
     def _wait(self, begun: float, command: EpochCommand) -> None:
         """Until the next epoch is to begin: the one that began at `begun` has left nothing."""
