@@ -23,7 +23,7 @@ from pathlib import Path
 
 from sqlstream.checkpoint.manifest import BASE, DELTA, SHARED, FileEntry, StateSchema
 from sqlstream.checkpoint.storage import CheckpointStorage, failing_as, sha256_of
-from sqlstream.errors import InternalError
+from sqlstream.errors import CheckpointError, InternalError
 from sqlstream.state.files import SUFFIX, StateRows, live_rows, write_file
 from sqlstream.state.spec import StateSpec
 from sqlstream.state.table import StateChanges
@@ -152,7 +152,10 @@ class StateShard:
         return sum(deltas) > max(base // 2, SMALL_BASE) and garbage > self._live
 
     def _merge(self) -> None:
-        """The chain as a new base."""
+        """The chain as a new base. CheckpointError when a file of it is damaged: that must not become a good file."""
+        for f in self._chain:
+            if sha256_of(path := self._local(f.name)) != f.sha256:
+                raise CheckpointError(f"{path} is damaged: it is not as it was written")
         specs = dict(enumerate(self.states))
         self._chain = self._written(live_rows([self._local(f.name) for f in self._chain], specs), BASE)
 

@@ -114,6 +114,20 @@ def test_outgrown_deltas_become_a_base(tmp_path: Path) -> None:
         assert sum(f.rows for f in manifest.files().values()) == len(job.totals())
 
 
+def test_a_damaged_chain_is_not_merged(tmp_path: Path) -> None:
+    """The new base would have a good hash, and rows that nobody wrote."""
+    job = Job(tmp_path / "cp", tmp_path / "work")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        for i in range(12):
+            job.add([f"{n}-{i % 2}" for n in range(5000)], [i] * 5000)
+            job.checkpoint()
+            damaged = next((tmp_path / "work/task-0").iterdir())
+            content = bytearray(damaged.read_bytes())
+            content[len(content) // 2] ^= 1
+            damaged.unlink()  # the stored file has this as its second name
+            damaged.write_bytes(content)
+
+
 def test_state_that_only_grows_is_not_written_twice(tmp_path: Path) -> None:
     job = Job(tmp_path / "cp", tmp_path / "work")
     for i in range(8):
