@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+import sqlstream.formats.cursor  # noqa: F401  before `_close` is registered: at the end DuckDB closes after it
 
 T = TypeVar("T")
+PATIENCE = 5.0  # seconds that the interpreter's end waits for a thread
+
+_open: weakref.WeakSet[DecodeAhead[Any]] = weakref.WeakSet()
 
 
 class DecodeAhead(Generic[T]):
@@ -26,6 +33,7 @@ class DecodeAhead(Generic[T]):
         self._ended = False
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="sqlstream-decode", daemon=True)
+        _open.add(self)
         self._thread.start()
 
     def _run(self) -> None:
@@ -59,9 +67,17 @@ class DecodeAhead(Generic[T]):
             raise error
         return None
 
-    def close(self) -> None:
+    def close(self, patience: float | None = None) -> None:
+        """Ends the thread, and waits for that; `patience` seconds at most."""
         with self._condition:
             self._closed = True
             self._ready.clear()
             self._condition.notify_all()
-        self._thread.join()
+        self._thread.join(patience)
+
+
+@atexit.register
+def _close() -> None:
+    """Readers that nobody closed: their threads must not be in DuckDB, nor in compiled code, when it is freed."""
+    for each in [*_open]:
+        each.close(PATIENCE)

@@ -105,9 +105,10 @@ def own_cursor() -> duckdb.DuckDBPyConnection:
 @atexit.register
 def _close() -> None:
     """Before the interpreter ends: the binding reports connections that outlive it as leaks on standard error."""
-    for connection in _instances.values():
-        connection.close()
-    _instances.clear()
+    for pid, connection in [*_instances.items()]:
+        with contextlib.suppress(duckdb.Error):  # in the middle of a call on a thread that cannot be stopped
+            connection.close()
+            del _instances[pid]
 
 
 class Slot:
