@@ -165,7 +165,7 @@ def _add(digest: Any, loop: Loop, seen: set[Loop]) -> None:
         if isinstance(value, Helper):
             _add(digest, value.loop, seen)
         elif value is not None and not isinstance(value, Instruction):
-            digest.update(f"{name}={value!r};".encode() if hasattr(value, "__index__") else name.encode())
+            digest.update(f"{name}={value!r};".encode() if hasattr(value, "__float__") else name.encode())
 
 
 # ---- calling

@@ -108,16 +108,16 @@ def test_the_package_is_not_written() -> None:
 
 
 def test_the_key_covers_what_the_code_is_made_from() -> None:
-    def made(step: int) -> tuple[Kernel, Kernel]:
-        text = f"def more(x):\n    return x + {step}\ndef loop(data):\n    data[0] = more(data[0])\n"
+    def made(step: int, scale: float = 0.5) -> tuple[Kernel, Kernel]:
+        text = f"SCALE = {scale}\ndef more(x):\n    return x * SCALE + {step}\ndef loop(data):\n    data[0] = more(data[0])\n"
         names: dict[str, object] = {"__name__": "m"}
         exec(text, names)
         names["more"] = helper(names["more"])  # type: ignore[arg-type]
         return kernel("", w(I64))(names["loop"]), kernel("", w(I64, 2))(names["loop"])  # type: ignore[arg-type]
 
-    (a, wide), (same, _), (other, _) = made(1), made(1), made(2)
+    (a, wide), (same, _), (other, _), (scaled, _) = made(1), made(1), made(2), made(1, 0.25)
     assert a.file == same.file
-    assert len({a.file, wide.file, other.file}) == 3
+    assert len({a.file, wide.file, other.file, scaled.file}) == 4
 
 
 def test_arguments_are_checked() -> None:
