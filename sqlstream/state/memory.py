@@ -96,7 +96,11 @@ class Memory:
             return self._map(self._create(), shape, dtype, size)
         region = self._reserve(size)
         if region is None:
-            out = np.zeros(shape, dtype)
+            try:
+                out = np.zeros(shape, dtype)
+            except MemoryError:
+                self._released(size)
+                raise
             weakref.finalize(out, self._released, size).atexit = False
             return out
         return self._at_home(region.view(shape, dtype, size), region)

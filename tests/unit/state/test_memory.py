@@ -47,6 +47,13 @@ def test_memory_given_back_is_used_again() -> None:
         assert not m.is_mapped(m.zeros(900, np.int8))
 
 
+def test_memory_that_the_system_refuses_is_not_counted() -> None:
+    m = Memory(1 << 62, smallest=1)
+    with pytest.raises(MemoryError):
+        m.zeros(1 << 60, np.int8)
+    assert m.used == 0
+
+
 def test_a_disk_without_room_is_an_error(tmp_path: Path) -> None:
     m = Memory(0, (str(tmp_path),), smallest=1)
     with pytest.raises(CheckpointError, match="cannot take .* bytes of disk for state") as e:
