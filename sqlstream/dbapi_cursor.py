@@ -56,8 +56,9 @@ class Cursor:
         """Runs one statement; `?` in it are filled in from `parameters`."""
         session = self._ready()
         with mapped():
-            if parameters is not None:
-                sql = bind_parameters(sql, parameters)
+            if not isinstance(sql, str):
+                raise errors.ParseError(f"a statement is a str, not {type(sql).__name__}")
+            sql = bind_parameters(sql, () if parameters is None else parameters)
             try:
                 statement = parse_statement(sql)
                 result = wait_for(lambda: session.statement(statement), session)

@@ -155,7 +155,7 @@ class CheckpointCoordinator:
         if skipped:
             raise CheckpointError(
                 f"no checkpoint in {self.storage.url} can be used:\n  " + "\n  ".join(skipped),
-                hint="restore the files from a backup, or start the job anew with another checkpoint directory",
+                hint="restore the files from a backup, or start anew with --fresh",
             )
         return None
 

@@ -1,5 +1,8 @@
 """Ctrl-C and SIGTERM: the first one asks the work to end well, the second one ends the process.
 
+What follows the first within `SAME` seconds is still the first: `timeout` and others send a signal to the process and
+once more to its group.
+
 The work runs on a thread of its own and the main thread only waits, so a signal is handled at once whatever the work
 is doing: a query inside DuckDB, a compiled kernel, a write. Where a signal is ignored (`nohup`, a job in the
 background of a script) it stays ignored.
@@ -10,9 +13,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
+SAME = 0.3
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -24,6 +29,7 @@ def run_interruptible(work: Callable[[], int], cancel: Callable[[], None]) -> in
     outcome: list[int] = []
     failure: list[BaseException] = []
     received: list[int] = []
+    first = 0.0
 
     def body() -> None:
         try:
@@ -32,8 +38,13 @@ def run_interruptible(work: Callable[[], int], cancel: Callable[[], None]) -> in
             failure.append(e)
 
     def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        if received and time.monotonic() - first < SAME:
+            return
         received.append(number)
-        if len(received) > 1:
+        if len(received) == 1:
+            first = time.monotonic()
+        else:
             os.write(2, b"\nsqlstream: ended without waiting for the job\n")
             os._exit(128 + number)
         cancel()

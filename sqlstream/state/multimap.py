@@ -55,7 +55,7 @@ class MultiMap:
     def _grow(self, key: int, row: int) -> None:
         if max(key, row) > INT32_MAX:
             raise RunError(
-                f"more than {INT32_MAX:,} rows of a join in one task", hint="raise parallelism.default to spread them"
+                f"more than {INT32_MAX:,} rows by key in one task", hint="raise parallelism.default to spread them"
             )
         if key >= len(self._chains):
             self._chains = grown(self._chains, max(key + 1, 2 * len(self._chains)))
