@@ -287,3 +287,14 @@ def test_ctrl_c_stops_an_insert_with_a_checkpoint(tmp_path: Path, monkeypatch: p
             assert any("resumes" in text for _, text in connection.messages) is resumes
             assert connection.execute("SELECT 1").fetchone() == (1,)
             connection._session._jobs = 0  # the same job again, as another process would run it
+
+
+@pytest.mark.parametrize("statement", [5, None, b"SELECT 1"])
+def test_a_statement_is_text(statement: object) -> None:
+    with sqlstream.connect() as connection, pytest.raises(sqlstream.ProgrammingError, match="a statement is a str"):
+        connection.cursor().execute(statement)  # type: ignore[arg-type]
+
+
+def test_forgotten_parameters() -> None:
+    with sqlstream.connect() as connection, pytest.raises(sqlstream.ProgrammingError, match="1 parameters, 0 were given"):
+        connection.cursor().execute("SELECT ?")
