@@ -84,6 +84,8 @@ def test_an_error_at_a_fault_point(small: kill.Bench, point: str) -> None:
 
 
 def test_every_fault_point_is_somewhere() -> None:
-    source = "".join(p.read_text() for p in (Path(faults.__file__).parent).glob("*.py"))
+    files = {p.stem: p.read_text() for p in (Path(faults.__file__).parent).glob("*.py")}
+    batch = files.pop("batch_job")  # its job passes some of them, once each
+    source = "".join(files.values())
     for name in faults.POINTS:
-        assert source.count(f'faults.point("{name}")') == 1, name
+        assert source.count(f'faults.point("{name}")') == 1 and batch.count(f'faults.point("{name}")') <= 1, name

@@ -191,7 +191,8 @@ def test_damaged_checkpoint(store: ObjectStore, tmp_path: Path, how: str) -> Non
     name = f"damaged-{how}"
     prepare(store, name)
     place = script(tmp_path, name)
-    assert kill.run(place, arguments(store, 2), "after-publish:3")[0] == -signal.SIGKILL
+    small = ["-D", "execution.epoch.max-rows=3"]  # there must be rows left, so that each checkpoint has state files
+    assert kill.run(place, [*arguments(store, 2), *small], "after-publish:3")[0] == -signal.SIGKILL
     manifests = sorted(
         [k for k in store.keys(f"{name}/cp/") if k.endswith("manifest.json")],
         key=lambda k: int(k.split("/")[-2].removeprefix("chk-")),
