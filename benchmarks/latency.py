@@ -29,7 +29,7 @@ import pyarrow.json
 import reports
 
 ROOT = Path(__file__).resolve().parent.parent
-INTERRUPTED = 130
+STOPPED = 143  # by SIGTERM, which is never ignored (Ctrl-C is, in the background of a script)
 PIPE_BYTES = 1 << 20  # so that the engine does not wait for the reader of its pipe
 MONITOR, CHECKPOINT = 0.1, 1.0  # seconds: intervals of the files' part
 APPEND = 0.005  # seconds between two writes into the growing file
@@ -162,7 +162,7 @@ def files(rate: int, seconds: float, warmup: float) -> Measured:
         with _engine(sql, place) as process, ThreadPoolExecutor(1) as pool:
             count = pool.submit(_append, place / "input" / "rows.json", rate, seconds + warmup)
             appeared = _appearing(place / "output", lambda: process.poll() is None and not count.done())
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
         due, arrived = [], []
         for when, path in appeared:
             rows = pyarrow.json.read_json(path).column("due").to_numpy()
@@ -240,7 +240,7 @@ def _engine(sql: str, scratch: Path, **arguments: Any) -> Iterator[subprocess.Po
         finally:
             process.kill()
             process.wait()
-        if process.returncode not in (0, INTERRUPTED):
+        if process.returncode not in (0, STOPPED):
             errors.seek(0)
             raise SystemExit(f"the job failed: {errors.read().decode()[-2000:]}")
 
