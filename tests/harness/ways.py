@@ -2,7 +2,7 @@
 
 batch       DuckDB
 streaming   epochs of random sizes
-parallel    the same in three tasks, with no memory for state: all of it lies in mapped files
+parallel    the same in three tasks, with no memory for state: what outgrows its first 256 rows lies in mapped files
 restored    an INSERT job into a debezium-json sink, stopped at a checkpoint after some epochs and restored
             at another parallelism, perhaps twice; the sink's files read back in the order of their checkpoints
 """
