@@ -4,6 +4,8 @@
     with sqlstream.connect() as connection:
         for row in connection.cursor().execute("SELECT 1"): ...
 
+`udf` marks Python functions for CREATE FUNCTION.
+
 Names of PEP 249 are taken from `sqlstream.dbapi` when they are first used: `import sqlstream` costs nothing.
 """
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         Warning,
         connect,
     )
+    from sqlstream.functions.user import udf
 
 __version__ = "0.1.0"
 
@@ -63,10 +66,15 @@ __all__ = [
     "connect",
     "paramstyle",
     "threadsafety",
+    "udf",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "udf":
+        from sqlstream.functions.user import udf
+
+        return udf
     if name in __all__:
         from sqlstream import dbapi
 

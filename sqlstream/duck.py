@@ -117,6 +117,7 @@ def prepare_functions(con: duckdb.DuckDBPyConnection, sql: str) -> None:
                 duckdb.sqltype(f.result.duckdb()),
                 null_handling="special",
                 side_effects=not f.deterministic,
+                type="arrow" if f.arrow else "native",
             )
 
 

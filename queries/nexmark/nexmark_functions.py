@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.compute as pc
 
-def count_char(text: str | None, char: str) -> int | None:
-    """How often `char` occurs in `text`; NULL gives NULL."""
-    return None if text is None else text.count(char)
+from sqlstream import udf
+
+
+@udf(input_types=["STRING", "STRING"], result_type="BIGINT", func_type="arrow")
+def count_char(text: pa.Array, char: pa.Array) -> pa.Array:
+    """How often `char` occurs in `text`, for many rows at a time; NULL gives NULL."""
+    kinds = pc.unique(char).to_pylist()
+    if len(kinds) == 1 and kinds[0]:  # as a rule it is a constant
+        return pc.count_substring(text, kinds[0])
+    pairs = zip(text.to_pylist(), char.to_pylist(), strict=True)
+    return pa.array([None if t is None or c is None else t.count(c) for t, c in pairs], pa.int64())

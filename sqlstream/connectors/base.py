@@ -188,9 +188,13 @@ class SinkTask:
 
 
 class Sink:
-    """A writable table. Picklable. `changelog`: accepts updates and deletes (else the planner refuses them)."""
+    """A writable table. Picklable. `changelog`: accepts updates and deletes (else the planner refuses them).
+
+    `update_before`: wants the row before an update, too (-U). Not, where the new row takes the place of the old one.
+    """
 
     changelog: bool = False
+    update_before: bool = True
 
     def writer(self, task: SinkTask) -> SinkWriter:
         raise InternalError("Sink.writer")

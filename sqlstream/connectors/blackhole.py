@@ -1,4 +1,4 @@
-"""Connector 'blackhole': takes rows and forgets them. For benchmarks."""
+"""Connector 'blackhole': takes rows and forgets them. For benchmarks. Like Flink's it is not told of the row before an update."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class BlackholeWriter(SinkWriter):
 
 class BlackholeSink(Sink):
     changelog = True
+    update_before = False
 
     def writer(self, task: SinkTask) -> SinkWriter:
         return BlackholeWriter()

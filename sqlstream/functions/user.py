@@ -1,7 +1,8 @@
 """Python scalar functions (CREATE FUNCTION f AS 'module.attribute'): found, typed by their hints, called.
 
-A function is typed by its annotations; `f.result_type = 'DECIMAL(10, 2)'` (an attribute with SQL text) overrides.
-`f.deterministic = True` says that equal arguments give equal results; anything else is volatile.
+A function is typed by its annotations; the attributes `result_type` and `input_types` (SQL text) override them.
+`deterministic` says that equal arguments give equal results; anything else is volatile. `func_type` 'arrow': it takes
+and gives whole Arrow arrays. `udf` sets these attributes, under the names of PyFlink's decorator.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import importlib
 import inspect
 import types as pytypes
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pyarrow as pa
 
 from sqlstream.errors import BindError, DataError
 from sqlstream.types import BIGINT, BOOLEAN, BYTES_TYPE, DATE, DOUBLE, STRING, Type, array, timestamp
@@ -27,14 +30,54 @@ _HINTS: dict[Any, Type] = {
 }  # fmt: skip
 
 
+GENERAL, ARROW = "general", "arrow"
+FUNC_TYPES = (GENERAL, ARROW)
+
+
+def udf(
+    f: Callable[..., Any] | None = None,
+    *,
+    input_types: str | Sequence[str] | None = None,
+    result_type: str | None = None,
+    deterministic: bool = True,
+    func_type: str = GENERAL,
+) -> Any:
+    """Decorator of a Python scalar function. Types are SQL text, and not needed where type hints say them.
+
+    func_type: 'general', called with the values of a row; 'arrow', with a `pyarrow.Array` of many rows for each
+    argument, for an array of as many results: some hundred times as fast where Arrow, NumPy or so do the work.
+    deterministic: equal arguments give equal results.
+
+        @udf(input_types=["STRING", "STRING"], result_type="STRING", func_type="arrow")
+        def joined(a, b):
+            return pyarrow.compute.binary_join_element_wise(a, b, "-")
+    """
+    if func_type not in FUNC_TYPES:
+        raise BindError(
+            f"func_type '{func_type}' is none of {', '.join(FUNC_TYPES)}",
+            hint="an 'arrow' function may call to_pandas() on its arguments" if func_type == "pandas" else None,
+        )
+
+    def mark(f: Any) -> Any:
+        f.func_type, f.deterministic = func_type, deterministic
+        if input_types is not None:
+            f.input_types = (input_types,) if isinstance(input_types, str) else tuple(input_types)
+        if result_type is not None:
+            f.result_type = result_type
+        return f
+
+    return mark if f is None else mark(f)
+
+
 @dataclass(frozen=True)
 class UserFunction:
-    """A resolved function: its path, SQL types, and whether it is deterministic."""
+    """A resolved function: its path, SQL types, whether it is deterministic, and whether it takes Arrow arrays."""
 
     path: str
     arguments: tuple[Type, ...]
     result: Type
     deterministic: bool
+    arrow: bool = False
 
     @property
     def sql_name(self) -> str:
@@ -43,6 +86,8 @@ class UserFunction:
     def guarded(self) -> Callable[..., Any]:
         """The callable; what it raises becomes an error that names the function."""
         fn = load(self.path)
+        if self.arrow:
+            return functools.wraps(fn)(functools.partial(_on_arrays, self, fn))
 
         @functools.wraps(fn)  # DuckDB looks at the parameters
         def call(*args: Any) -> Any:
@@ -52,6 +97,23 @@ class UserFunction:
                 raise DataError(f"Python function {self.path}{args!r}: {type(e).__name__}: {e}") from e
 
         return call
+
+
+def _on_arrays(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> pa.Array:
+    """The result of an 'arrow' function, checked."""
+    n, want = len(args[0]), f.result.arrow()
+    try:
+        out = fn(*(a.combine_chunks() for a in args))
+        if isinstance(out, pa.ChunkedArray):
+            out = out.combine_chunks()
+        if not isinstance(out, pa.Array):
+            out = pa.array(out, want)
+        out = out.cast(want)
+    except Exception as e:
+        raise DataError(f"Python function {f.path}: {type(e).__name__}: {e}") from e
+    if len(out) != n:
+        raise DataError(f"Python function {f.path} gave {len(out)} values for {n} rows")
+    return out
 
 
 # SQL name -> function, filled when an expression is rendered: so a task that got a pickled plan has what it calls.
@@ -85,22 +147,39 @@ def resolve(path: str) -> UserFunction:
         parameters = list(inspect.signature(fn).parameters.values())
     except (TypeError, NameError, ValueError) as e:
         raise BindError(f"function '{path}': its type hints cannot be read: {e}") from None
-    arguments = []
+    func_type = getattr(fn, "func_type", GENERAL)
+    if func_type not in FUNC_TYPES:
+        raise BindError(f"function '{path}': func_type '{func_type}' is none of {', '.join(FUNC_TYPES)}")
     for p in parameters:
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.KEYWORD_ONLY):
             raise BindError(f"function '{path}': parameter '{p.name}' must be positional")
-        arguments.append(_type(hints.get(p.name), path, f"parameter '{p.name}'"))
-    declared = getattr(fn, "result_type", None)
-    if isinstance(declared, str):
-        from sqlstream.sql.types import parse_type
-
-        result_type = parse_type(declared)
+    arrow = func_type == ARROW
+    if arrow and not parameters:
+        raise BindError(f"function '{path}': an 'arrow' function needs an argument, to know how many rows there are")
+    declared = getattr(fn, "input_types", None)
+    if declared is None:
+        arguments = [_type(hints.get(p.name), path, f"parameter '{p.name}'", arrow) for p in parameters]
+    elif len(declared) != len(parameters):
+        raise BindError(f"function '{path}': {len(declared)} input_types for {len(parameters)} parameters")
     else:
-        result_type = _type(hints.get("return"), path, "the result")
-    return UserFunction(path, tuple(arguments), result_type, bool(getattr(fn, "deterministic", False)))
+        arguments = [_sql_type(t) for t in declared]
+    declared = getattr(fn, "result_type", None)
+    result = _sql_type(declared) if isinstance(declared, str) else _type(hints.get("return"), path, "the result", arrow)
+    return UserFunction(path, tuple(arguments), result, bool(getattr(fn, "deterministic", False)), arrow)
 
 
-def _type(hint: Any, path: str, what: str) -> Type:
+def _sql_type(text: str) -> Type:
+    from sqlstream.sql.types import parse_type
+
+    return parse_type(text)
+
+
+def _type(hint: Any, path: str, what: str, arrow: bool = False) -> Type:
+    if arrow:
+        raise BindError(
+            f"function '{path}': the type of {what} is not known",
+            hint="@sqlstream.udf(input_types=['STRING'], result_type='BIGINT', func_type='arrow')",
+        )
     if isinstance(hint, pytypes.UnionType) or typing.get_origin(hint) is typing.Union:
         parts = [a for a in typing.get_args(hint) if a is not type(None)]
         if len(parts) == 1:

@@ -149,7 +149,7 @@ class WideSum(Part):
             raise overflow("SUM")
 
     def pairs(self, slots: Array) -> Array:
-        return self.columns[0].data[slots]
+        return self.columns[0].data.take(slots, axis=0)
 
 
 class Squares(Part):
@@ -168,7 +168,7 @@ class Squares(Part):
             raise overflow("the sum of squares")
 
     def pairs(self, slots: Array) -> Array:
-        return self.columns[0].data[slots]
+        return self.columns[0].data.take(slots, axis=0)
 
 
 class DoubleSum(Part):
@@ -414,12 +414,10 @@ def narrowed(pairs: Array, given: Array, t: pa.DataType, what: str) -> pa.Array:
         if (over & given).any():
             raise overflow(what)
         return from_fixed(np.where(given[:, None], pairs, 0), given, t)
-    low = pairs[:, 0]
-    info = np.iinfo(dtype_of(t))
-    over = (pairs[:, 1] != low >> 63) | (low < info.min) | (low > info.max)
-    if (over & given).any():
+    info, out = np.iinfo(dtype_of(t)), np.empty(len(pairs), np.int64)
+    if kernels.narrow_pairs(pairs, given, int(info.min), int(info.max), out):
         raise overflow(what)
-    return from_fixed(np.where(given, low, 0).astype(dtype_of(t)), given, t)
+    return from_fixed(out.astype(dtype_of(t), copy=False), given, t)
 
 
 def overflow(what: str) -> DataError:

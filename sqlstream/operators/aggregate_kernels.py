@@ -133,6 +133,17 @@ def best_rows(local, ranks, greatest, best):  # type: ignore[no-untyped-def]
             best[g] = i
 
 
+@kernel(B, r(I64, 2), r(B), I64, I64, w(I64))
+def narrow_pairs(pairs, given, least_, most_, out):  # type: ignore[no-untyped-def]
+    """128-bit values as 64 bits, 0 where not `given`; True when one is not within least_..most_."""
+    over = False
+    for i in range(len(out)):
+        low, high = pairs[i, 0], pairs[i, 1]
+        out[i] = low if given[i] else 0
+        over |= given[i] and (high != low >> 63 or low < least_ or low > most_)
+    return over
+
+
 @helper
 def divided(low, high, n):  # type: ignore[no-untyped-def]
     """(low, high) >= 0 divided by n > 0: quotient (low, high) and remainder."""

@@ -95,6 +95,7 @@ class Aggregation:
         self._read: dict[Part, Array] = {}
         self.counted = self._count(None, None, False) if counted else None
         self._finish = [self._call(c) for c in calls]
+        self._all_counted = any(c.function == "COUNT" and self._is_every(c) for c in calls)
 
     # --- what it needs -----------------------------------------------------------------------------------
 
@@ -135,6 +136,11 @@ class Aggregation:
         assert isinstance(part, Count)
         return part
 
+    def _is_every(self, call: AggCall) -> bool:
+        """Whether a COUNT leaves no row out."""
+        given = not call.args or (not call.distinct and not self.schema[call.args[0]].type.nullable)
+        return given and call.filter is None
+
     def _extreme(self, greatest: bool, argument: int, filter: int | None) -> Finish:
         kind = extreme(greatest, self.schema[argument].type.arrow())
         if self.append_only:
@@ -166,7 +172,7 @@ class Aggregation:
         if name in ("COUNT", "APPROX_COUNT_DISTINCT"):
             argument = call.args[0] if call.args else None
             count = self._count(argument, call.filter, distinct and argument is not None)
-            return lambda s: pa.array(count.get(s), pa.int64())
+            return lambda s: pa.array(self._number(count, s), pa.int64())
         (argument, *rest) = call.args
         if name in ("MIN", "MAX"):
             return self._extreme(name == "MAX", argument, call.filter)
@@ -205,7 +211,7 @@ class Aggregation:
         if isinstance(total, DoubleSum):
 
             def double(slots: Array) -> pa.Array:
-                n, x = count.get(slots), total.get(slots)
+                n, x = self._number(count, slots), total.get(slots)
                 given = np.ones(len(n), np.bool_) if name == "$SUM0" else n > 0
                 if name == "AVG":
                     x = x / np.maximum(n, 1)
@@ -215,7 +221,7 @@ class Aggregation:
         assert isinstance(total, SmallSum | WideSum)
 
         def exact(slots: Array) -> pa.Array:
-            n, pairs = count.get(slots), self._pairs(total, slots)
+            n, pairs = self._number(count, slots), self._pairs(total, slots)
             given = np.ones(len(n), np.bool_) if name == "$SUM0" else n > 0
             if name == "AVG":
                 out = np.empty_like(pairs)
@@ -232,6 +238,12 @@ class Aggregation:
             self._read[part] = part.pairs(slots)
         return self._read[part]
 
+    def _number(self, part: Count, slots: Array) -> Array:
+        """Counts at `slots`, likewise."""
+        if part not in self._read:
+            self._read[part] = part.get(slots)
+        return self._read[part]
+
     def _deviation(self, name: str, argument: int, filter: int | None, distinct: bool, result: pa.DataType) -> Finish:
         less = 0 if name.endswith("_POP") else 1
         root = name.startswith("STDDEV")
@@ -244,7 +256,7 @@ class Aggregation:
             def integers(slots: Array) -> pa.Array:
                 from sqlstream.operators.deviation_kernels import variance
 
-                n = count.get(slots)
+                n = self._number(count, slots)
                 out = np.empty(len(n), np.int64)
                 over = variance(self._pairs(total, slots), self._pairs(squares, slots), n, less, out)
                 if root:
@@ -262,7 +274,7 @@ class Aggregation:
         self._leave_none(power, count)
 
         def doubles(slots: Array) -> pa.Array:
-            n = count.get(slots)
+            n = self._number(count, slots)
             given = n > less
             var = deviation(sums.pair(slots), power.pair(slots), n) / np.maximum(n - less, 1)
             var = np.where((sums.odd(slots) == 0) & (power.odd(slots) == 0), var, np.nan)
@@ -346,6 +358,11 @@ class Aggregation:
         """One column a call."""
         self._read = {}
         return [f(slots) for f in self._finish]
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether each row changes its group's result, for certain: there are no signs, and COUNT(*) is among the calls."""
+        return self.append_only and self._all_counted
 
     def rows_of(self, slots: Array) -> Array:
         """How many rows each group has."""

@@ -38,6 +38,7 @@ class Traits:
     arrival      `_ord` is there
     single       there is never more than one live row: it is its own key, without columns
     paired       an epoch's changes are net, and in the order that `changelog.py` gives them
+    before       an update is its -U and its +U; else the +U alone, for who knows rows by their key
     """
 
     append_only: bool = True
@@ -46,6 +47,7 @@ class Traits:
     arrival: bool = False
     single: bool = False
     paired: bool = False
+    before: bool = True
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -90,6 +92,10 @@ class PhysicalNode:
     def states(self) -> tuple[StateSpec, ...]:
         """The keyed states, by name and schema; in the manifest and the plan fingerprint."""
         return ()
+
+    def without_before(self) -> PhysicalNode:
+        """This node for a reader that needs no -U. Whoever cannot save any work by it stays as it is."""
+        return self
 
     def operator(self, context: OperatorContext) -> Operator:
         raise InternalError(f"{type(self).__name__} has no running half")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -28,13 +28,19 @@ class Calc(PhysicalNode):
         below = self.inputs[0].traits
         where = {e.index: i for i, e in reversed(list(enumerate(self.exprs))) if isinstance(e, Column)}
         key = tuple(where[k] for k in below.key) if below.key and all(k in where for k in below.key) else ()
-        self.derive(self.output, Traits(below.append_only, key, below.row_wm, below.arrival, below.single))
+        # What nothing is taken from has no update that changes nothing.
+        paired = below.paired and self.condition is None and len(where) == len(self.inputs[0].schema)
+        traits = Traits(below.append_only, key, below.row_wm, below.arrival, below.single, paired, below.before)
+        self.derive(self.output, traits)
 
     def details(self) -> str:
         select = ", ".join(
             f"{e} AS {c.name}" if str(e) != c.name else c.name for e, c in zip(self.exprs, self.output, strict=True)
         )
         return f"select=[{select}]" + (f", where=[{self.condition}]" if self.condition is not None else "")
+
+    def without_before(self) -> PhysicalNode:
+        return replace(self, inputs=(self.inputs[0].without_before(),)) if self.traits.paired else self
 
     def operator(self, context: OperatorContext) -> Operator:
         return CalcOperator(self, context)

@@ -1,12 +1,13 @@
 """Changelog: the last operator before the sink or result of a plan that is not append-only.
 
-In: an epoch's changes in any order (those of a GroupAggregate are as they should be, and go through). Kept: nothing. Out: the net change, ordered so that who applies it row by row
-is right at each step: all -D first, then for each key its -U directly before its +U, then all +I.
+In: an epoch's changes in any order (those of a GroupAggregate are as they should be, and go through). Kept: nothing.
+Out: the net change, ordered so that who applies it row by row is right at each step: all -D first, then for each key
+its -U (if the reader wants it) directly before its +U, then all +I.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ class Changelog(PhysicalNode):
     the result is a `single` row."""
 
     key: tuple[int, ...] = ()
+    before: bool = True
 
     name = "Changelog"
 
@@ -32,13 +34,24 @@ class Changelog(PhysicalNode):
         (input_,) = self.inputs
         if any(k >= len(input_.schema) for k in self.key):
             raise InternalError(f"Changelog: no columns {self.key}")
-        self.derive(input_.schema, Traits(input_.traits.append_only, self.key, single=input_.traits.single))
+        below = input_.traits
+        self.derive(input_.schema, Traits(below.append_only, self.key, single=below.single, before=self.before))
+
+    @property
+    def passes(self) -> bool:
+        """Whether the input is as it should be."""
+        below = self.inputs[0].traits
+        return below.paired and self.key == below.key and below.before == self.before
 
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
         return (self.key or None,)
 
     def details(self) -> str:
         return f"key=[{', '.join(self.schema[k].name for k in self.key)}]"
+
+    def without_before(self) -> PhysicalNode:
+        inputs = (self.inputs[0].without_before(),) if self.passes else self.inputs
+        return replace(self, inputs=inputs, before=False)
 
     def operator(self, context: OperatorContext) -> Operator:
         return ChangelogOperator(self, context)
@@ -48,20 +61,18 @@ class ChangelogOperator(Operator):
     def __init__(self, node: Changelog, context: OperatorContext) -> None:
         super().__init__(context)
         self.node = node
-        below = node.inputs[0].traits
-        self._paired = below.paired and node.key == below.key and node.traits.single == below.single
 
     def step(self, inputs: list[Delta]) -> Delta:
         width, time = len(self.node.schema), meet([d.time for d in inputs])
         if self.node.traits.append_only:
             return Delta([visible(b, width) for b in inputs[0].batches], time)
-        if self._paired:
+        if self.node.passes:
             return Delta(inputs[0].batches, time)
         batch = concat(inputs[0].batches)
         if batch is None:
             return Delta([], time)
         rows, counts = net(batch, width)
-        out = paired(*repeated(rows, counts), self.node.key, self.node.traits.single)
+        out = paired(*repeated(rows, counts), self.node.key, self.node.traits.single, self.node.before)
         return Delta([out] if out.num_rows else [], time)
 
 
@@ -80,7 +91,9 @@ def repeated(rows: pa.RecordBatch, counts: Array) -> tuple[pa.RecordBatch, Array
     return rows, np.sign(counts)
 
 
-def paired(rows: pa.RecordBatch, sign: Array, key: tuple[int, ...], single: bool = False) -> pa.RecordBatch:
+def paired(
+    rows: pa.RecordBatch, sign: Array, key: tuple[int, ...], single: bool = False, want_before: bool = True
+) -> pa.RecordBatch:
     """Net changes (visible columns) in the order of the module's docstring, with `_op`."""
     gone, come = np.flatnonzero(sign < 0), np.flatnonzero(sign > 0)
     before = after = np.empty(0, np.int64)
@@ -98,11 +111,13 @@ def paired(rows: pa.RecordBatch, sign: Array, key: tuple[int, ...], single: bool
         left = np.ones(rows.num_rows, np.bool_)
         left[before] = left[after] = False
         gone, come = gone[left[gone]], come[left[come]]
-    n, m = len(gone), len(before)
-    order = np.concatenate([gone, np.stack([before, after], axis=1).reshape(-1), come])
+    updates = np.stack([before, after], axis=1).reshape(-1) if want_before else after
+    order = np.concatenate([gone, updates, come])
     op = np.full(len(order), Kind.INSERT, np.int8)
-    op[:n] = Kind.DELETE
-    op[n : n + 2 * m : 2], op[n + 1 : n + 2 * m : 2] = Kind.UPDATE_BEFORE, Kind.UPDATE_AFTER
+    n, end = len(gone), len(gone) + len(updates)
+    op[:n], op[n:end] = Kind.DELETE, Kind.UPDATE_AFTER
+    if want_before:
+        op[n:end:2] = Kind.UPDATE_BEFORE
     return with_operations(rows.take(pa.array(order)), op)
 
 

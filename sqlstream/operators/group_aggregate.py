@@ -1,14 +1,14 @@
 """GroupAggregate: GROUP BY without windows, over an append-only stream or a changelog; also SELECT DISTINCT.
 
 In: changes. State: one row a group with its accumulators; values a group for DISTINCT and for extremes of a
-changelog (value_index.py). Out, once an epoch and group: +I for a new group, -U and +U where a result changed, -D
-when a group's last row is gone. Without keys there is one row from the first epoch on, and never a -D.
+changelog (value_index.py). Out, once an epoch and group: +I for a new group, -U (where it is wanted) and +U where a
+result changed, -D when a group's last row is gone. Without keys there is one row from the first epoch on, and never a -D.
 DISTINCT over an append-only stream (no calls) is append-only: each row that has not been seen.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -19,25 +19,27 @@ from sqlstream.operators.accumulators import EVERY, Array, Uniques
 from sqlstream.operators.aggregation import Aggregation
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
 from sqlstream.plan.nodes import AggCall
-from sqlstream.state.arrays import fixed, is_pair, is_words, validity
+from sqlstream.state.arrays import combined, fixed, from_fixed, is_pair, is_words, validity
 from sqlstream.state.table import StateSpec, StateTable
 from sqlstream.types import Schema
 
 
 @dataclass(frozen=True)
 class GroupAggregate(PhysicalNode):
-    """keys: input columns. output: the logical Aggregate's schema: keys, then calls."""
+    """keys: input columns. output: the logical Aggregate's schema: keys, then calls. before: whether -U are wanted."""
 
     keys: tuple[int, ...]
     calls: tuple[AggCall, ...]
     output: Schema
+    before: bool = True
     name = "GroupAggregate"
 
     def __post_init__(self) -> None:
         traits = self.inputs[0].traits
         distinct = not self.calls and traits.append_only and bool(self.keys)
         key = tuple(range(len(self.keys)))
-        self.derive(self.output, Traits(append_only=distinct, key=key, single=not self.keys, paired=not distinct))
+        traits = Traits(distinct, key, single=not self.keys, paired=not distinct, before=self.before or distinct)
+        self.derive(self.output, traits)
         self.aggregation()  # refuses calls that cannot run
 
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
@@ -58,6 +60,9 @@ class GroupAggregate(PhysicalNode):
 
     def states(self) -> tuple[StateSpec, ...]:
         return group_states(self.aggregation(), self.inputs[0].schema, self.keys, len(self.keys))
+
+    def without_before(self) -> PhysicalNode:
+        return replace(self, before=False)
 
     def operator(self, context: OperatorContext) -> Operator:
         return DistinctOperator(context, self) if self.traits.append_only else GroupOperator(context, self)
@@ -91,6 +96,8 @@ class GroupOperator(Operator):
         self._schema = node.arrow_schema()
         self._aggregation = node.aggregation()
         self._uniques = Uniques()
+        # Nobody wants to know what a group's result was, and it is another one with each row.
+        self._forgets = not node.before and self._aggregation.counts_rows
 
     def open(self) -> None:
         self._table = open_groups(self.context, self.node, self._aggregation)
@@ -103,15 +110,16 @@ class GroupOperator(Operator):
             slots, fresh = self._table.upsert([], 1)
             first = slots[fresh]
             self._aggregation.start(first)
-        if batch is None:
-            rows = changelog([(Kind.INSERT, self._aggregation.result(first))], self._schema) if len(first) else None
-        else:
-            rows = changelog(self._apply(batch, first), self._schema)
+        rows = None
+        if batch is not None:
+            rows = self._apply(batch, first)
+        elif len(first):
+            rows = changelog([(Kind.INSERT, self._aggregation.result(first))], self._schema)
         if rows is not None:
             out.batches.append(rows)
         return out
 
-    def _apply(self, batch: pa.RecordBatch, first: Array) -> list[tuple[Kind, list[pa.Array]]]:
+    def _apply(self, batch: pa.RecordBatch, first: Array) -> pa.RecordBatch | None:
         """Takes the rows in; the net change. `first`: the row of an aggregate without keys, if it is new."""
         table, aggregation = self._table, self._aggregation
         keys = [batch.column(k) for k in self.node.keys]
@@ -119,53 +127,73 @@ class GroupOperator(Operator):
         new = np.concatenate([first, slots[fresh]])
         aggregation.start(slots[fresh])
         touched, local = self._uniques.of(slots, table.capacity)
-        is_new = np.zeros(len(touched), np.bool_)
+        is_new = np.full(len(touched), len(first) > 0)
         is_new[local[fresh]] = True
-        known = touched[~is_new] if not len(first) else EVERY
+        known = EVERY if self._forgets else touched[~is_new]
         old = aggregation.result(known)
         given = signs(batch)
         aggregation.add(slots, EVERY if given is None else given, batch, keys, hidden(batch, ORD))
         table.touch(touched)
+        if self._forgets:
+            updated, made = touched[~is_new], touched[is_new]
+            touched = np.concatenate([updated, made])
+            kinds = np.repeat(np.array([Kind.UPDATE_AFTER, Kind.INSERT], np.int8), [len(updated), len(made)])
+            columns = [*table.keys(touched), *aggregation.result(touched), pa.array(kinds)]
+            return pa.RecordBatch.from_arrays(columns, schema=self._schema)
         parts: list[tuple[Kind, list[pa.Array]]] = []
         if given is not None and keys:
             there = aggregation.rows_of(known) > 0
             if not there.all():
                 dead = known[~there]
-                gone = pa.array(~there)
-                parts.append((Kind.DELETE, [*table.keys(dead), *(c.filter(gone) for c in old)]))
+                parts.append((Kind.DELETE, [*table.keys(dead), *kept(old, ~there)]))
                 table.delete(dead)
-                known, old = known[there], [c.filter(pa.array(there)) for c in old]
+                known, old = known[there], kept(old, there)
             stays = aggregation.rows_of(new) > 0
             table.delete(new[~stays])
             new = new[stays]
         results = aggregation.result(known)
         differs = different(old, results, len(known))
-        if differs.any():
-            mask = pa.array(differs)
-            row = table.keys(known[differs])
-            parts.append((Kind.UPDATE_BEFORE, [*row, *(c.filter(mask) for c in old)]))
-            parts.append((Kind.UPDATE_AFTER, [*row, *(c.filter(mask) for c in results)]))
+        if not differs.all():
+            known, old, results = known[differs], kept(old, differs), kept(results, differs)
+        if not self.node.before:
+            parts.append((Kind.UPDATE_AFTER, [*table.keys(known), *results]))
+        elif len(known):
+            pairs = [interleaved(a, b) for a, b in zip(old, results, strict=True)]
+            parts.append((Kind.UPDATE_BEFORE, [*table.keys(np.repeat(known, 2)), *pairs]))
         parts.append((Kind.INSERT, [*table.keys(new), *aggregation.result(new)]))
-        return parts
+        return changelog(parts, self._schema)
 
 
 def changelog(parts: list[tuple[Kind, list[pa.Array]]], schema: pa.Schema) -> pa.RecordBatch | None:
-    """Columns of rows of one kind each, as one batch in this order, an update's two rows together; None for no rows."""
+    """Columns of rows of one kind each, as one batch in this order; None for no rows. Those of UPDATE_BEFORE are pairs:
+    every other row is an UPDATE_AFTER."""
     parts = [(kind, columns) for kind, columns in parts if columns and len(columns[0])]
     if not parts:
         return None
-    kinds = [np.full(len(columns[0]), int(kind), np.int8) for kind, columns in parts]
-    columns = [pa.concat_arrays(list(c)) for c in zip(*(columns for _, columns in parts), strict=True)]
-    out = pa.RecordBatch.from_arrays([*columns, pa.array(np.concatenate(kinds))], schema=schema)
-    order, at = [], 0
-    for kind, part in parts:
-        n = len(part[0])
+    kinds = []
+    for kind, columns in parts:
+        kinds.append(np.full(len(columns[0]), int(kind), np.int8))
         if kind == Kind.UPDATE_BEFORE:
-            order.append(np.stack([np.arange(at, at + n), np.arange(at + n, at + 2 * n)], axis=1).reshape(-1))
-        elif kind != Kind.UPDATE_AFTER:  # those came with what was before
-            order.append(np.arange(at, at + n))
-        at += n
-    return out if len(order) == len(parts) else out.take(pa.array(np.concatenate(order)))
+            kinds[-1][1::2] = Kind.UPDATE_AFTER
+    one = len(parts) == 1
+    columns = parts[0][1] if one else [pa.concat_arrays(list(c)) for c in zip(*(c for _, c in parts), strict=True)]
+    return pa.RecordBatch.from_arrays([*columns, pa.array(np.concatenate(kinds))], schema=schema)
+
+
+def interleaved(a: pa.Array, b: pa.Array) -> pa.Array:
+    """a[0], b[0], a[1], b[1], …"""
+    n, t = len(a), a.type
+    if not (is_words(t) or is_pair(t)):
+        return combined(pa.chunked_array([a, b])).take(pa.array(np.arange(2 * n).reshape(2, n).T.reshape(-1)))
+    valid = np.empty(0, np.bool_)
+    if a.null_count or b.null_count:
+        valid = np.stack([each if each.size else np.ones(n, np.bool_) for each in map(validity, (a, b))], axis=1)
+    return from_fixed(np.stack([fixed(a), fixed(b)], axis=1).reshape(2 * n, *fixed(a).shape[1:]), valid.reshape(-1), t)
+
+
+def kept(columns: list[pa.Array], rows: Array) -> list[pa.Array]:
+    mask = pa.array(rows)
+    return [c.filter(mask) for c in columns]
 
 
 def different(a: list[pa.Array], b: list[pa.Array], n: int) -> Array:

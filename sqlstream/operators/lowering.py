@@ -64,7 +64,7 @@ class Lowering:
             self._collect(t.plan)
         self._timed = any(uses_rowtime(t.plan) for t in targets)
         self._ordered = any(_wants_arrival(t.plan) for t in targets)
-        return tuple(self._root(t) for t in targets)
+        return _updates_as_wanted(tuple(self._root(t) for t in targets))
 
     # ---- roots
 
@@ -465,6 +465,32 @@ _LOWER: dict[type, Callable[[Lowering, nodes.Node], PhysicalNode]] = {
 }
 
 
+def _updates_as_wanted(roots: tuple[PhysicalNode, ...]) -> tuple[PhysicalNode, ...]:
+    """Without -U on the way to sinks that do not want it; not below a node that others read as well."""
+    readers: dict[int, int] = {}
+
+    def count(node: PhysicalNode) -> None:
+        readers[id(node)] = readers.get(id(node), 0) + 1
+        if readers[id(node)] == 1:
+            for i in node.inputs:
+                count(i)
+
+    def alone(node: PhysicalNode) -> bool:
+        return readers[id(node)] == 1 and all(alone(i) for i in node.inputs if not i.traits.append_only)
+
+    for r in roots:
+        count(r)
+    out: list[PhysicalNode] = []
+    for r in roots:
+        if isinstance(r, Sink) and not r.sink.update_before and not r.traits.append_only:
+            (changelog,) = r.inputs
+            assert isinstance(changelog, Changelog)
+            changelog = changelog.without_before() if alone(changelog) else replace(changelog, before=False)
+            r = replace(r, inputs=(changelog,))
+        out.append(r)
+    return tuple(out)
+
+
 def physical_tree(root: PhysicalNode) -> str:
     """EXPLAIN's text of a physical plan, with changelog mode."""
     return "\n".join(text for _, text in physical_lines(root))
@@ -472,7 +498,7 @@ def physical_tree(root: PhysicalNode) -> str:
 
 def physical_lines(root: PhysicalNode, indent: int = 0) -> Iterator[tuple[PhysicalNode, str]]:
     """That text by its lines, with the nodes that they are about."""
-    mode = "I" if root.traits.append_only else "I,UB,UA,D"
+    mode = "I" if root.traits.append_only else "I,UB,UA,D" if root.traits.before else "I,UA,D"
     details = root.details()
     yield root, "  " * indent + f"{root.name}({details + ', ' if details else ''}changelogMode=[{mode}])"
     for i in root.inputs:

@@ -44,7 +44,7 @@ from sqlstream.runtime.progress import Progress
 from sqlstream.runtime.replay import Replay, hold
 from sqlstream.runtime.timings import JobTimes, timings
 from sqlstream.runtime.worker import EpochCommand, EpochReport, TaskShare, Worker, WorkerSettings
-from sqlstream.state.memory import MEMORY, default_limit
+from sqlstream.state.memory import MEMORY, default_limit, keep_freed
 
 DISCOVERY_SECONDS = 0.1
 # How long a thread may keep Python's lock from others. An epoch takes the lock some fifty times, and each time waits so
@@ -212,6 +212,7 @@ class Job:
                 for node in self.graph.nodes:  # what the run before had staged
                     if isinstance(node, Sink):
                         node.sink.committer(SinkTask(o.name, before.run, 0)).clean([])
+        keep_freed()
         MEMORY.limit = default_limit() if o.managed_memory is None else o.managed_memory
         MEMORY.directories = o.tmp_dirs or (str(local),)
         settings = WorkerSettings(

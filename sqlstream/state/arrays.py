@@ -166,7 +166,7 @@ def from_bytes(data: Array, offsets: Array, valid: Array, t: pa.DataType) -> pa.
 
 
 def gather(arena: Array, spans: Array, slots: Array, t: pa.DataType) -> pa.Array:
-    """The byte strings at `slots` of an arena as an Arrow array. Spans are (offset, length), -1 for NULL."""
+    """The byte strings at `slots` of an arena as an Arrow array."""
     total = kernels.total_length(spans, slots)
     if total > INT32_MAX:
         raise DataError(f"{len(slots)} strings of {total} bytes do not fit in one Arrow array (2 GiB)")
@@ -177,7 +177,7 @@ def gather(arena: Array, spans: Array, slots: Array, t: pa.DataType) -> pa.Array
 
 def no_spans(n: int) -> Array:
     """Spans of n NULLs."""
-    spans = np.zeros((n, 2), np.int64)
+    spans = np.zeros((n, 2), np.int32)
     spans[:, 1] = -1
     return spans
 

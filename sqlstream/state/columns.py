@@ -3,6 +3,7 @@ so fetch them anew after every `upsert`.
 
     FixedColumn   numbers, booleans, dates, times, decimals: `data` and `valid` may be read and written
     BytesColumn   strings and binary, in an arena that is compacted when more than half of it is garbage
+    NumberColumn  numbers that go up with the slots: nothing is kept as long as they do
     ChunkColumn   everything else (ROW, ARRAY, MAP): positions in Arrow chunks, compacted likewise
 
 All have `get(slots) -> pa.Array`, `set(slots, array)` (slots: an array or a slice; of a repeated one the last value holds),
@@ -14,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from sqlstream.errors import RunError
 from sqlstream.state import kernels
 from sqlstream.state.arrays import (
     Array,
@@ -36,6 +38,8 @@ from sqlstream.state.arrays import (
 from sqlstream.state.memory import stored, zeros
 
 SMALL_ARENA = 1 << 16
+LARGEST_ARENA = 1 << (31 + kernels.UNIT)
+RECENT = 1 << 14  # values that are looked at for an equal one
 LARGE_CHUNK = 1 << 30  # Arrow's nested arrays count their elements and bytes in int32
 
 
@@ -88,10 +92,12 @@ class FixedColumn:
 
 
 class BytesColumn:
-    """Offset and length by slot into one arena; length -1 is NULL."""
+    """Place and length by slot into one arena; length -1 is NULL. `shared`: equal values that come soon after one
+    another are kept once; for columns that are written once a slot."""
 
-    def __init__(self, t: pa.DataType, capacity: int) -> None:
+    def __init__(self, t: pa.DataType, capacity: int, shared: bool = False) -> None:
         self.type = t
+        self._recent: Array = np.zeros(RECENT if shared else 0, np.int64)
         self.arena: Array = np.empty(SMALL_ARENA, np.uint8)
         self.spans = no_spans(capacity)
         self.meta: Array = np.zeros(6, np.int64)
@@ -112,7 +118,9 @@ class BytesColumn:
         data, offsets = byte_strings(a)
         done = 0
         while True:
-            done = kernels.scatter_bytes(data, offsets, valid, slots, self.arena, self.spans, self.meta, done)
+            done = kernels.scatter_bytes(
+                data, offsets, valid, slots, self.arena, self.spans, self.meta, self._recent, done
+            )
             if done == len(slots):
                 break
             self._make_room(int(self.meta[kernels.NEED]))
@@ -121,7 +129,8 @@ class BytesColumn:
 
     def clear(self, slots: Array) -> None:
         slots = np.unique(as_slots(slots))
-        self.meta[kernels.GARBAGE] += kernels.total_length(self.spans, slots)
+        unit = (1 << kernels.UNIT) - 1
+        self.meta[kernels.GARBAGE] += int(((np.maximum(self.spans[slots, 1], 0) + unit) & ~unit).sum(dtype=np.int64))
         self.spans[slots, 1] = -1
 
     def bytes_of(self, slots: Array) -> int:
@@ -132,12 +141,25 @@ class BytesColumn:
 
 
 def compacted(arena: Array, spans: Array, meta: Array, need: int) -> Array:
-    """A new arena of the live values, with room for `need` bytes and for as much again."""
-    live = int(meta[kernels.USED] - meta[kernels.GARBAGE])
-    new = zeros(max(SMALL_ARENA, 2 * (live + need)), np.uint8)
-    meta[kernels.USED] = kernels.compact_bytes(arena, spans, len(spans), new)
-    meta[kernels.GARBAGE] = 0
+    """The arena with room for `need` bytes and for as much again: grown, or a new one of the live values where that
+    makes room, too. GARBAGE is what is used less the lengths of all values, so less than 0 where many are shared."""
+    used, garbage = int(meta[kernels.USED]), int(meta[kernels.GARBAGE])
+    if need and 4 * garbage <= used:
+        return grown(arena, _arena_size(used + need))
+    new = zeros(_arena_size(min(used, used - garbage) + need), np.uint8)
+    moved = np.zeros((used >> kernels.UNIT) + 1, np.bool_)
+    now = kernels.compact_bytes(arena, spans, len(spans), new, moved)
+    meta[kernels.USED], meta[kernels.GARBAGE] = now, garbage - (used - now)
     return new
+
+
+def _arena_size(content: int) -> int:
+    if content > LARGEST_ARENA:
+        raise RunError(
+            f"more than {LARGEST_ARENA >> 30} GiB of strings in one column of one task",
+            hint="raise parallelism.default to spread them",
+        )
+    return min(max(SMALL_ARENA, 2 * content), LARGEST_ARENA)
 
 
 class ChunkColumn:
@@ -194,16 +216,61 @@ class ChunkColumn:
         return int(size * len(slots) / max(1, self.rows))
 
 
-Column = FixedColumn | BytesColumn | ChunkColumn
+class NumberColumn:
+    """int64 values of which most are the slot and a constant, as those of rows that are numbered as they are appended:
+    they are kept from the moment on when one is not."""
+
+    type = pa.int64()
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._first: int | None = None  # the value at slot 0
+        self._kept: FixedColumn | None = None
+
+    @property
+    def valid(self) -> Array:
+        return self._kept.valid if self._kept else np.ones(self._capacity, np.bool_)
+
+    def grow(self, capacity: int) -> None:
+        self._capacity = capacity
+        if self._kept:
+            self._kept.grow(capacity)
+
+    def get(self, slots: Slots) -> pa.Array:
+        return self._kept.get(slots) if self._kept else pa.array(array_of(slots) + (self._first or 0))
+
+    def set(self, slots: Slots, array: pa.Array) -> None:
+        if not len(array):
+            return
+        if self._kept is None:
+            first = array[0].as_py() - (slots.start if isinstance(slots, slice) else int(slots[0]))
+            self._first = first if self._first is None else self._first
+            if first == self._first and (fixed(array) - array_of(slots) == first).all():
+                return
+            self._kept = FixedColumn(self.type, self._capacity)
+            self._kept.data[:] = np.arange(self._first, self._first + self._capacity)
+            self._kept.valid[:] = True
+        self._kept.set(slots, array)
+
+    def clear(self, slots: Array) -> None:
+        """Nobody looks at a slot that is free."""
+
+    def bytes_of(self, slots: Array) -> int:
+        return 8 * len(slots)
 
 
-def column(t: pa.DataType, capacity: int) -> Column:
-    """The column for an Arrow type."""
+Column = FixedColumn | BytesColumn | ChunkColumn | NumberColumn
+
+
+def column(t: pa.DataType, capacity: int, shared: bool = False) -> Column:
+    """The column for an Arrow type. `shared`: of BytesColumn."""
     if is_bytes(t):
-        return BytesColumn(t, capacity)
+        return BytesColumn(t, capacity, shared)
     if is_words(t) or is_pair(t):
         return FixedColumn(t, capacity)
     return ChunkColumn(t, capacity)
 
 
-__all__ = ["BytesColumn", "ChunkColumn", "Column", "FixedColumn", "Slots", "column", "compacted", "run_of"]
+__all__ = [
+    "BytesColumn", "ChunkColumn", "Column", "FixedColumn", "NumberColumn", "Slots", "column", "compacted", "run_of",
+]  # fmt: skip

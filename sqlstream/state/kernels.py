@@ -75,6 +75,22 @@ def copy(a, i, b, j, n):  # type: ignore[no-untyped-def]
     store64(b, j + n - 8, load64(a, i + n - 8))
 
 
+# A value's span is a row (place, length) of an array by slot: its first byte in an arena in units of 8 bytes, so that 32
+# bits reach over 16 GiB. Length -1 is NULL.
+UNIT = 3
+
+
+@helper
+def place(spans, slot):  # type: ignore[no-untyped-def]
+    return np.int64(spans[slot, 0]) << UNIT
+
+
+@helper
+def room(n):  # type: ignore[no-untyped-def]
+    """The bytes of the units that n bytes take."""
+    return (np.int64(n) + 7) & ~np.int64(7)
+
+
 # --- the stable hash ---------------------------------------------------------------------------------------
 # Part of the durable format (it decides key groups): never change the constants or the order of the steps.
 
@@ -343,7 +359,7 @@ def hash_ahead(data, offsets, valid, i, hs, table, spans, arena):  # type: ignor
     for k in range(n):
         prefetch(spans, first_slot(table[(hs[k] >> _S32) & mask]) * 2)
     for k in range(n):
-        prefetch(arena, spans[first_slot(table[(hs[k] >> _S32) & mask]), 0])
+        prefetch(arena, place(spans, first_slot(table[(hs[k] >> _S32) & mask])))
 
 
 @helper
@@ -356,13 +372,13 @@ def find_value(data, begin, n, h, table, spans, arena):  # type: ignore[no-untyp
         e = table[at]
         if e >> _S32 == tag:
             slot = np.int64(e & _LOW) - 1
-            if spans[slot, 1] == n and (n <= 0 or same(data, begin, arena, spans[slot, 0], n)):
+            if spans[slot, 1] == n and (n <= 0 or same(data, begin, arena, place(spans, slot), n)):
                 return slot
         at = (at + _ONE) & mask
     return -1 - np.int64(at)
 
 
-@kernel(I64, r(U8), r(I32), r(B), w(U64), w(U64), w(I64, 2), w(U8), w(I64), w(I64), w(B), w(I64), w(B), I64)
+@kernel(I64, r(U8), r(I32), r(B), w(U64), w(U64), w(I32, 2), w(U8), w(I64), w(I64), w(B), w(I64), w(B), I64)
 def upsert_bytes(  # type: ignore[no-untyped-def]
     data, offsets, valid, table, hashes, spans, arena, meta, free, live, out, fresh, start
 ):
@@ -383,24 +399,24 @@ def upsert_bytes(  # type: ignore[no-untyped-def]
             at = -1 - slot
             if meta[SIZE] >= limit:
                 return i
-            if size > 0 and meta[USED] + size > arena.size:
-                meta[NEED] = size
+            if size > 0 and meta[USED] + room(size) > arena.size:
+                meta[NEED] = room(size)
                 return i
             slot = take_slot(meta, free, live)
             if slot < 0:
                 return i
             hashes[slot] = h
-            spans[slot, 0] = meta[USED]
+            spans[slot, 0] = meta[USED] >> UNIT
             spans[slot, 1] = size
             if size > 0:
                 copy(data, np.int64(offsets[i]), arena, meta[USED], size)
-                meta[USED] += size
+                meta[USED] += room(size)
             table[at] = ((h >> _S32) << _S32) | np.uint64(slot + 1)
         out[i] = slot
     return n
 
 
-@kernel(VOID, r(U8), r(I32), r(B), r(U64), r(I64, 2), r(U8), w(I64))
+@kernel(VOID, r(U8), r(I32), r(B), r(U64), r(I32, 2), r(U8), w(I64))
 def find_bytes(data, offsets, valid, table, spans, arena, out):  # type: ignore[no-untyped-def]
     hs = local_words(AHEAD)
     for i in range(offsets.size - 1):
@@ -413,7 +429,7 @@ def find_bytes(data, offsets, valid, table, spans, arena, out):  # type: ignore[
         out[i] = most(slot, np.int64(-1))
 
 
-@kernel(VOID, r(I64), w(U64), r(U64), w(I64, 2), w(I64), w(I64), w(B))
+@kernel(VOID, r(I64), w(U64), r(U64), w(I32, 2), w(I64), w(I64), w(B))
 def delete_bytes(slots, table, hashes, spans, meta, free, live):  # type: ignore[no-untyped-def]
     for slot in slots:
         if live[slot]:
@@ -422,7 +438,7 @@ def delete_bytes(slots, table, hashes, spans, meta, free, live):  # type: ignore
             free[meta[FREE]] = slot
             meta[FREE] += 1
             meta[SIZE] -= 1
-            meta[GARBAGE] += most(spans[slot, 1], np.int64(0))
+            meta[GARBAGE] += room(most(spans[slot, 1], np.int64(0)))
             spans[slot, 1] = -1
 
 
@@ -441,10 +457,7 @@ def release(refs, ids, dead):  # type: ignore[no-untyped-def]
 # --- byte arenas -------------------------------------------------------------------------------------------
 
 
-# A span is a row (offset, length) of an array by slot; length -1 is NULL.
-
-
-@kernel(I64, r(I64, 2), r(I64))
+@kernel(I64, r(I32, 2), r(I64))
 def total_length(spans, slots):  # type: ignore[no-untyped-def]
     n = np.int64(0)
     for i in range(slots.size):
@@ -459,10 +472,10 @@ def ask_spans(spans, arena, slots, i):  # type: ignore[no-untyped-def]
     """Prefetch the span that is needed 32 slots on from i, and the bytes that are needed 16 on."""
     if i + 32 < slots.size:
         prefetch(spans, slots[i + 32] * 2)
-        prefetch(arena, spans[slots[i + 16], 0])
+        prefetch(arena, place(spans, slots[i + 16]))
 
 
-@kernel(VOID, r(U8), r(I64, 2), r(I64), w(I32), w(U8))
+@kernel(VOID, r(U8), r(I32, 2), r(I64), w(I32), w(U8))
 def gather_bytes(arena, spans, slots, offsets, out):  # type: ignore[no-untyped-def]
     """Arrow offsets and data of the values at `slots`."""
     at = np.int64(0)
@@ -470,49 +483,84 @@ def gather_bytes(arena, spans, slots, offsets, out):  # type: ignore[no-untyped-
     for i in range(slots.size):
         ask_spans(spans, arena, slots, i)
         s = slots[i]
-        n = spans[s, 1]
+        n = np.int64(spans[s, 1])
         if n > 0:
-            copy(arena, spans[s, 0], out, at, n)
+            copy(arena, place(spans, s), out, at, n)
             at += n
         offsets[i + 1] = at
 
 
-@kernel(I64, r(U8), r(I32), r(B), r(I64), w(U8), w(I64, 2), w(I64), I64)
-def scatter_bytes(data, offsets, valid, slots, arena, spans, meta, start):  # type: ignore[no-untyped-def]
-    """Sets the values at `slots` in order; in place when not longer than before. Stops as `upsert_bytes`."""
+# Tries after which values that are seldom found are no longer looked for, in one call.
+TRIES = 512
+
+
+@kernel(I64, r(U8), r(I32), r(B), r(I64), w(U8), w(I32, 2), w(I64), w(I64), I64)
+def scatter_bytes(data, offsets, valid, slots, arena, spans, meta, recent, start):  # type: ignore[no-untyped-def]
+    """Sets the values at `slots` in order; in place when not longer than before. Stops as `upsert_bytes`.
+
+    `recent` not empty (a power of two): equal values share their bytes when the slot + 1 of one is found there by its
+    hash, or beside it (the two change places then); nothing is changed in place.
+    """
     meta[NEED] = 0
+    share = recent.size > 0
+    tries = found = np.int64(0)
     for i in range(start, slots.size):
         ask_spans(spans, arena, slots, i)
-        s = slots[i]
-        old = most(spans[s, 1], np.int64(0))
-        n = np.int64(offsets[i + 1] - offsets[i])
+        s, begin = slots[i], np.int64(offsets[i])
+        old = room(most(spans[s, 1], np.int64(0)))
+        n = np.int64(offsets[i + 1]) - begin
         if valid.size and not valid[i]:
             spans[s, 1] = -1
             meta[GARBAGE] += old
             continue
-        if n > old:
-            if meta[USED] + n > arena.size:
-                meta[NEED] = n
+        if share and n > 0:
+            home = np.int64(hash_bytes(data, begin, n) & np.uint64(recent.size - 1))
+            tries += 1
+            if tries == TRIES and found < TRIES // 4:
+                share = False
+            other = recent[home] - 1
+            if other < 0 or spans[other, 1] != n or not same(data, begin, arena, place(spans, other), n):
+                recent[home] = recent[home ^ 1]
+                recent[home ^ 1] = other + 1
+                other = recent[home] - 1
+            if other >= 0 and spans[other, 1] == n and same(data, begin, arena, place(spans, other), n):
+                found += 1
+                spans[s, 0] = spans[other, 0]
+                spans[s, 1] = n
+                meta[GARBAGE] += old - room(n)
+                continue
+            recent[home] = s + 1
+        if room(n) > old or recent.size:
+            if meta[USED] + room(n) > arena.size:
+                meta[NEED] = room(n)
                 return i
-            spans[s, 0] = meta[USED]
-            meta[USED] += n
+            spans[s, 0] = meta[USED] >> UNIT
+            meta[USED] += room(n)
             meta[GARBAGE] += old
         else:
-            meta[GARBAGE] += old - n
-        copy(data, np.int64(offsets[i]), arena, spans[s, 0], n)
+            meta[GARBAGE] += old - room(n)
+        copy(data, begin, arena, place(spans, s), n)
         spans[s, 1] = n
     return slots.size
 
 
-@kernel(I64, r(U8), w(I64, 2), I64, w(U8))
-def compact_bytes(arena, spans, n, out):  # type: ignore[no-untyped-def]
-    """Copies the values of slots below n together into `out`; returns the bytes used."""
+@kernel(I64, w(U8), w(I32, 2), I64, w(U8), w(B))
+def compact_bytes(arena, spans, n, out, moved):  # type: ignore[no-untyped-def]
+    """Copies the values of slots below n together into `out`; returns the bytes used. What was shared stays shared:
+    a value that was copied (`moved`, by unit of the arena) leaves its new place behind."""
     used = np.int64(0)
     for s in range(n):
-        if spans[s, 1] > 0:
-            copy(arena, spans[s, 0], out, used, spans[s, 1])
-            spans[s, 0] = used
-            used += spans[s, 1]
+        size = np.int64(spans[s, 1])
+        if size > 0:
+            at = place(spans, s)
+            if moved[at >> UNIT]:
+                spans[s, 0] = np.int64(load64(arena, at))
+                continue
+            copy(arena, at, out, used, size)
+            spans[s, 0] = used >> UNIT
+            moved[at >> UNIT] = True
+            store64(arena, at, np.uint64(used >> UNIT))
+            used += room(size)
     return used
 
 

@@ -8,17 +8,18 @@ import pyarrow as pa
 from sqlstream.errors import InternalError
 from sqlstream.state import kernels
 from sqlstream.state.arrays import Array
-from sqlstream.state.columns import Column, column, run_of
+from sqlstream.state.columns import Column, NumberColumn, column, run_of
 from sqlstream.state.index import SlotTable
 from sqlstream.state.keys import key_groups
 
 
 class LogIndex:
-    """Stands where a `HashIndex` does; `append` instead of `upsert`, and no `find`."""
+    """Stands where a `HashIndex` does; `append` instead of `upsert`, and no `find`. The last key column numbers the rows."""
 
     def __init__(self, key_types: list[pa.DataType]) -> None:
         self.index = SlotTable()
-        self._columns: list[Column] = [column(t, self.index.capacity) for t in key_types]
+        n = self.index.capacity
+        self._columns: list[Column] = [*(column(t, n, shared=True) for t in key_types[:-1]), NumberColumn(n)]
 
     def append(self, arrays: list[pa.Array], n: int) -> Array:
         """A slot for each of n rows: freed ones first, then the next ones."""

@@ -17,6 +17,7 @@ They hold nothing durable; that is what checkpoints are for. Why so: docs/decisi
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import mmap
 import os
@@ -221,6 +222,22 @@ def default_limit() -> int:
 
 # The process's own. A job sets limit and directories from its options when it begins.
 MEMORY = Memory()
+
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+KEPT = 256 << 20  # bytes
+
+
+def keep_freed() -> None:
+    """Asks the C library to keep memory that is freed, for the next epoch, instead of giving it back.
+
+    An epoch makes and frees arrays of some megabytes. Given back, each page of them is made and cleared anew when it is
+    first touched: a third of the time of a GROUP BY over a million keys. Does nothing where there is no glibc.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(MMAP_THRESHOLD, 32 << 20)  # the most that it takes
+        mallopt(TRIM_THRESHOLD, KEPT)
 
 
 def zeros(shape: tuple[int, ...] | int, dtype: Any) -> Array:

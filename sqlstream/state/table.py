@@ -72,7 +72,7 @@ class StateTable:
         self._key_types: list[pa.DataType] = list(spec.key.types)
         self._index = LogIndex(self._key_types) if spec.log else HashIndex(self._key_types)
         n = self._index.index.capacity
-        self._columns: dict[str, Column] = {f.name: column(f.type, n) for f in spec.value}
+        self._columns: dict[str, Column] = {f.name: column(f.type, n, spec.log) for f in spec.value}
         # Canonical keys lose -0.0 and the order of maps: these key columns are kept as they first came.
         lost = [] if spec.log else [j for j, t in enumerate(self._key_types) if lossy(t)]
         self._originals = {j: column(self._key_types[j], n) for j in lost}

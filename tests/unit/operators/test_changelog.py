@@ -33,6 +33,13 @@ def test_without_a_key_nothing_is_paired() -> None:
         ("-D", 1, "a"), ("+I", 1, "x"), ("+I", 1, "x"), ("+I", None, None)]  # fmt: skip
 
 
+def test_the_row_before_an_update_is_left_out_where_nobody_wants_it() -> None:
+    run = Run(Changelog((source(S, True, (0,)),), (0,)).without_before())
+    kinds(run, [("+I", 1, "a"), ("+I", 2, "b")])
+    assert kinds(run, [("-U", 1, "a"), ("+U", 1, "x"), ("-D", 2, "b"), ("+I", 3, "c")]) == [
+        ("-D", 2, "b"), ("+U", 1, "x"), ("+I", 3, "c")]  # fmt: skip
+
+
 def test_append_only_drops_hidden_columns() -> None:
     run = Run(Changelog((source(S, row_wm=True, arrival=True),)))
     assert run.epoch([(1, "a", 5, 6)]) == [(1, "a")]

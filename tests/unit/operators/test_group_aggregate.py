@@ -59,6 +59,22 @@ def test_a_group_is_inserted_updated_and_deleted() -> None:
     assert run.state_rows == 0
 
 
+def test_no_row_before_an_update_where_nobody_wants_it() -> None:
+    for calls in ((agg("COUNT"), agg("MAX", 1)), (agg("COUNT", 1), agg("MAX", 1))):  # looks at old results, or need not
+        run = Run(node(source(KV), (0,), *calls).without_before())
+        assert not run.node.traits.before
+        assert run.epoch([("a", 1), ("a", 5), ("b", 2)]) == [("+I", "a", 2, 5), ("+I", "b", 1, 2)]
+        run.restart(parallelism=2)
+        assert run.epoch([("a", 3), ("c", 7)]) == [("+I", "c", 1, 7), ("+U", "a", 3, 5)]
+    assert run.epoch([("a", None)]) == []  # COUNT(v) does not count it
+    run = Run(node(source(KV, changelog=True), (0,), agg("COUNT"), agg("MAX", 1)).without_before())
+    run.epoch([("+I", "a", 1), ("+I", "a", 2), ("+I", "b", 3)])
+    assert run.epoch([("-D", "a", 2), ("-D", "b", 3)]) == [("+U", "a", 1, 1), ("-D", "b", 1, 3)]
+    run = Run(node(source(KV), (), agg("COUNT")).without_before(), parallelism=2)
+    assert run.epoch([]) == [("+I", 0)]
+    assert run.epoch([("a", 1)]) == [("+U", 1)]
+
+
 def test_without_keys_there_is_always_a_row() -> None:
     run = Run(node(source(KV, changelog=True), (), agg("COUNT"), agg("SUM", 1)), parallelism=2)
     assert run.epoch([]) == [("+I", 0, None)]
