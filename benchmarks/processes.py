@@ -36,7 +36,11 @@ class Finished:
 
 
 def run(command: list[str], job: dict[str, Any], *, cwd: Path, env: dict[str, str], timeout: float) -> Finished:
-    """Starts `command`, hands it `job` and waits. After `timeout` seconds its whole process group is ended."""
+    """Starts `command`, hands it `job` and waits. After `timeout` seconds its whole process group is ended.
+
+    Python may keep its compiled modules, as it does for an installed package.
+    """
+    env = {name: value for name, value in env.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         started = time.perf_counter()
         process = subprocess.Popen(

@@ -144,18 +144,22 @@ class ScanTask:
     def finished(self) -> bool:
         return self.complete and all(s.finished for s in self.splits)
 
+    def start(self, state: SplitState) -> SplitReader:
+        """The split's reader, made."""
+        state.reader = self.node.source.reader(state.split, state.position, self._request, state.rows)
+        return state.reader
+
     def read(self, state: SplitState, max_rows: int) -> int:
         """Polls one split; the number of rows that came (before the filter)."""
-        if state.reader is None:
-            state.reader = self.node.source.reader(state.split, state.position, self._request, state.rows)
+        reader = state.reader or self.start(state)
         if state.limit is not None:
             max_rows = min(max_rows, state.limit - state.rows)
-        got = state.reader.poll(max_rows)
+        got = reader.poll(max_rows)
         state.drained = got is None or got.drained
         if got is None:
-            if state.reader.finished:
+            if reader.finished:
                 state.finished = True
-                state.reader.close()
+                reader.close()
             else:
                 self._waited(state)
             return 0

@@ -236,11 +236,13 @@ class Job:
         self._before = replace(self.progress)
         self._discover(manifest)
         for worker in self._workers:
-            worker.open(manifest, cache)
-        faults.point("restored")
+            worker.open_sources()
         if manifest is not None:
             hold(self.graph, manifest, self._workers)
         self._assign_all(manifest)
+        for worker in self._workers:
+            worker.open(manifest, cache)
+        faults.point("restored")
         if self._replay is not None:
             self._before.rows_out = self._replay.goal.metrics.get("rows_out", 0)
             for worker in self._workers:

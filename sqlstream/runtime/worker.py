@@ -126,12 +126,20 @@ class Worker:
 
     # ---- start and end
 
-    def open(self, manifest: Manifest | None, cache: Path | None = None) -> None:
-        """Makes operators with their state, from the checkpoint if there is one. Splits come by `assign`."""
+    def open_sources(self) -> None:
+        """Splits come by `assign`."""
         for i, node in enumerate(self.graph.nodes):
             if isinstance(node, SourceScan):
                 self.scans[i] = ScanTask(node, self.clock, self.settings.idle_timeout)
-            elif not isinstance(node, Exchange):
+
+    def open(self, manifest: Manifest | None, cache: Path | None = None) -> None:
+        """Makes operators with their state, from the checkpoint if there is one. Readers that decode ahead begin with
+        the first splits meanwhile."""
+        for scan in self.scans.values():
+            for split in scan.candidates()[:1]:
+                scan.start(split)
+        for i, node in enumerate(self.graph.nodes):
+            if not isinstance(node, (SourceScan, Exchange)):
                 self.operators[i] = self._operator(i, manifest, cache)
 
     def _operator(self, i: int, manifest: Manifest | None, cache: Path | None) -> Operator:
