@@ -11,11 +11,14 @@ Out, an epoch: with L- and R- the rows that go, L+ and R+ those that come, L and
 Inputs are made net first, so no pair is both added and taken away, and what leaves is net too. A padded row comes
 when its number of matches falls to 0 and goes when it rises from 0; in between nothing is said of it.
 
+A side that is only appended to need not be in the index while the other one brings few rows: see `unlinked.py`.
+
 With `close`, a pair of window-end columns among the keys, it is a window join: see `window_join.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,7 +29,8 @@ from sqlstream.expressions import Expr
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
 from sqlstream.operators.pairs import LEFT_ONLY, Output, Residual, check, never_equal, pieces
 from sqlstream.operators.row_store import EMPTY, BatchRows, Change, Layout, RowSource, RowStore
-from sqlstream.state.arrays import Array
+from sqlstream.operators.unlinked import FEW, Unlinked
+from sqlstream.state.arrays import Array, fixed, plain
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
 from sqlstream.state.spec import StateSpec
@@ -99,6 +103,14 @@ class Join(PhysicalNode):
         return self.kind in ("LEFT", "FULL", *LEFT_ONLY), self.kind in ("RIGHT", "FULL")
 
     @property
+    def may_wait(self) -> bool:
+        """Whether rows may be looked through instead of being in the index by their key."""
+        if self.kind != "INNER" or not self.traits.append_only or self.close is not None or len(self.left_keys) != 1:
+            return False
+        t = self.inputs[0].schema[self.left_keys[0]].type
+        return not self.null_safe[0] and (t.is_integer or t.is_timestamp or t.kind == "DATE")
+
+    @property
     def keys_only(self) -> bool:
         """Whether of the right side only its keys are kept."""
         return self.kind in LEFT_ONLY and self.residual is None and self.close is None
@@ -154,12 +166,25 @@ class Side:
         self.keys = keys
         self.store = RowStore(layout, context.state(layout.spec()))
         self.map = MultiMap(removes=layout.identity is not None or bool(layout.extras))
+        self.unlinked = Unlinked(self.store)
+        self.waits = False  # rows that come in this epoch need not be in the index
 
-    def open(self, index: HashIndex) -> None:
+    def open(self, index: HashIndex, may_wait: bool) -> None:
         slots = self.store.table.slots()
-        if len(slots):
-            keys, _ = index.upsert(self.store.partition(slots), len(slots))
-            self.map.add(keys, slots)
+        if may_wait:
+            self.unlinked.add(slots)
+        elif len(slots):
+            self._link(slots, index)
+
+    def expect(self, rows: int, index: HashIndex) -> None:
+        """The other side brings so many rows in this epoch."""
+        self.waits = rows <= FEW
+        for slots in self.unlinked.due(not self.waits):
+            self._link(slots, index)
+
+    def _link(self, slots: Array, index: HashIndex) -> None:
+        keys, _ = index.upsert(self.store.partition(slots), len(slots))
+        self.map.add(keys, slots)
 
     def change(self, delta: Delta) -> Change:
         return Change.of(delta.batches, self.columns, self.append_only)
@@ -167,8 +192,10 @@ class Side:
     def part(self, rows: pa.RecordBatch, counts: Array, index: HashIndex) -> Part:
         if not rows.num_rows:
             return Part(rows, counts, EMPTY)
-        keys, _ = index.upsert([rows.column(k) for k in self.keys], rows.num_rows)
-        return Part(rows, counts, keys)
+        columns = [rows.column(k) for k in self.keys]
+        if self.waits:
+            return Part(rows, counts, index.find(columns, rows.num_rows))
+        return Part(rows, counts, index.upsert(columns, rows.num_rows)[0])
 
     def going(self, part: Part) -> Part:
         """`part` with its slots. A row that goes but never came is left out."""
@@ -192,8 +219,19 @@ class Side:
         """Stores and links rows."""
         extras = None if matches is None else [pa.array(matches)]
         slots = self.store.add(part.rows, part.counts, extras)
-        self.map.add(part.keys, slots)
+        if self.waits:
+            self.unlinked.add(slots)
+        else:
+            self.map.add(part.keys, slots)
         return replace(part, slots=slots)
+
+    def meet(self, part: Part, keys: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
+        """All pairs (row of `part`, slot of a stored row) with equal keys; `keys`: the columns of part's rows."""
+        for piece in pieces(self.map.counts(part.keys)):
+            at, slots = self.map.probe(part.keys[piece])
+            yield at + piece.start, slots
+        if self.unlinked:
+            yield from self.unlinked.find(fixed(plain(part.rows.column(keys[0]))))
 
 
 class KeySide(Side):
@@ -256,13 +294,17 @@ class JoinOperator(Operator):
         # A left row of an append-only SEMI join is done with once it found a match.
         self.once = node.kind == "SEMI" and node.traits.append_only
         self.plain = node.traits.append_only and not self.left_only
+        self.may_wait = node.may_wait
 
     def open(self) -> None:
-        self.left.open(self.index)
-        self.right.open(self.index)
+        self.left.open(self.index, self.may_wait)
+        self.right.open(self.index, self.may_wait)
 
     def step(self, inputs: list[Delta]) -> Delta:
         left, right = self.left, self.right
+        if self.may_wait:
+            left.expect(inputs[1].num_rows, self.index)
+            right.expect(inputs[0].num_rows, self.index)
         left_tracked, right_tracked = self.node.tracked
         left_goes, left_comes = self._parts(left, inputs[0])
         right_goes, right_comes = self._parts(right, inputs[1])
@@ -331,9 +373,7 @@ class JoinOperator(Operator):
         left: RowSource = BatchRows(part.rows) if stored_right else side.store
         right: RowSource = side.store if stored_right else BatchRows(part.rows)
         matches = EMPTY if self.plain else np.zeros(len(part), np.int64)
-        for piece in pieces(side.map.counts(part.keys)):
-            at, slots = side.map.probe(part.keys[piece])
-            at += piece.start
+        for at, slots in side.meet(part, self.node.left_keys if stored_right else self.node.right_keys):
             if self.residual is not None:
                 holds = self.residual.holds(*_sides(left, right, at, slots, stored_right))
                 at, slots = at[holds], slots[holds]

@@ -154,6 +154,10 @@ class RowStore:
             self.columns(slots, list(range(len(self.layout.columns)))), schema=self.layout.columns
         )
 
+    def key_words(self, run: slice) -> Array:
+        """The only partition column of a log's rows, a number or a time, as it lies there."""
+        return self.table.key_words(0, run)
+
     def partition(self, slots: Array) -> list[pa.Array]:
         """The partition columns of the rows at slots."""
         return self.table.keys(slots)[: len(self.layout.partition)]

@@ -8,7 +8,7 @@ import pyarrow as pa
 from sqlstream.errors import InternalError
 from sqlstream.state import kernels
 from sqlstream.state.arrays import Array
-from sqlstream.state.columns import Column, NumberColumn, column, run_of
+from sqlstream.state.columns import Column, FixedColumn, NumberColumn, column, run_of
 from sqlstream.state.index import SlotTable
 from sqlstream.state.keys import key_groups
 
@@ -63,6 +63,12 @@ class LogIndex:
     def keys(self, slots: Array) -> list[pa.Array]:
         run = run_of(slots)
         return [c.get(run) for c in self._columns]
+
+    def words(self, column: int, run: slice) -> Array:
+        """A key column of fixed width, as it lies there: not to be kept."""
+        c = self._columns[column]
+        assert isinstance(c, FixedColumn)
+        return c.data[run]
 
     def bytes_of(self, slots: Array) -> int:
         return sum(c.bytes_of(slots) for c in self._columns)

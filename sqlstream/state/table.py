@@ -141,6 +141,12 @@ class StateTable:
             out[j] = c.get(slots)
         return out
 
+    def key_words(self, column: int, run: slice) -> Array:
+        """A key column of a log as it lies there, without a copy; of fixed width."""
+        if not isinstance(self._index, LogIndex):
+            raise InternalError(f"state {self.spec.name} is no log")
+        return self._index.words(column, run)
+
     def values(self, slots: Array) -> pa.RecordBatch:
         """All value columns; a copy."""
         slots = as_slots(slots)

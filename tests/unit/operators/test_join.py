@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from sqlstream.expressions import Call, Column
-from sqlstream.operators import pairs
+from sqlstream.operators import join as join_module
+from sqlstream.operators import pairs, unlinked
 from sqlstream.operators.join import Join
 from sqlstream.types import BIGINT, BOOLEAN, INT, STRING, Schema
 from tests.unit.operators.driver import Input, Run, query, schema, source
@@ -63,6 +64,32 @@ def test_append_only_inner_stays_append_only() -> None:
     assert run.epoch([(2, 7, "y"), (3, None, "z")], [(8, 7, "q")]) == [
         (1, 7, "x", 8, 7, "q"), (1, 7, "x", 8, 7, "q"), (2, 7, "y", 5, 7, "r"), (2, 7, "y", 8, 7, "q")]  # fmt: skip
     assert run.state_rows == 5
+
+
+def test_rows_are_in_the_index_only_when_that_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(join("INNER", source(L), source(R)))
+    left = run.tasks[0].operator.left
+    run.epoch([(i, i % 5, "x") for i in range(100)], [(1, 3, "r")])
+    assert len(left.map) == 0 and len(run.rows) == 20
+    run.epoch([(i, 7, "y") for i in range(10)], [(2, 7, "r"), (3, None, "r"), (4, 9, "r")])
+    assert len(left.map) == 0 and len(run.rows) == 30
+    run.epoch([], [(i, 4, "r") for i in range(100)])  # too many to look for each
+    assert len(left.map) == 110 and len(run.rows) == 30 + 2000 and not left.unlinked
+    run.epoch([(5, 3, "z")])  # right rows stay in the index, or are looked through
+    assert len(run.rows) == 2031
+    run.restart(parallelism=2)
+    run.epoch([(6, 3, "z")], [(9, 7, "q")])
+    assert len(run.rows) == 2031 + 1 + 10
+
+    run = Run(join("INNER", source(L), source(R)))
+    left = run.tasks[0].operator.left
+    monkeypatch.setattr(unlinked, "LINK", 3 * (unlinked.LOOK + unlinked.SEARCH))
+    run.epoch([(1, 3, "x"), (2, 3, "y")])
+    for n in range(3):
+        assert len(left.map) == 0
+        run.epoch([], [(n, 3, "r")])
+    run.epoch([(9, 3, "new")], [(3, 4, "r")])  # what was looked through three times is put there; the new row is not
+    assert len(left.map) == 2 and len(run.rows) == 6 + 3
 
 
 @pytest.mark.parametrize("residual", [None, SMALLER])
@@ -128,6 +155,9 @@ def test_every_epoch_equals_duckdb(kind: str, residual: bool, mode: str, monkeyp
     seed = random.randrange(10**6)
     rng = random.Random(seed)
     monkeypatch.setattr(pairs, "PAIRS_A_PIECE", rng.choice([3, 1 << 20]))
+    monkeypatch.setattr(join_module, "FEW", rng.choice([0, 2, 4, 64]))
+    monkeypatch.setattr(unlinked, "LINK", rng.choice([1.0, 30.0, 200.0]))
+    monkeypatch.setattr(unlinked, "BLOCK", rng.choice([2, 1 << 18]))
     print("seed", seed)
     null_safe, has_key = rng.random() < 0.3, rng.random() < 0.85
     left_changes, right_changes = mode in ("changelog", "keyed"), mode != "append"
