@@ -132,7 +132,7 @@ def translate(e: Exception, what: str = "") -> SqlStreamError:
     first = re.sub(
         r"^(Invalid Input|Conversion|Out of Range|Invalid|Constraint|Binder|Not implemented) Error: ", "", first
     )
-    first = re.sub(r"^\w* ?Python exception occurred while executing the UDF: ", "", first)
+    first = re.sub(r"^\w* ?Python exception occurred while executing the UDF: (DataError: )?", "", first)
     # Our names for columns mean nothing to users.
     first = re.sub(r'\s*when casting from source column "?c\d+"?', "", first)
     prefix = f"{what}: " if what else ""

@@ -20,8 +20,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sqlstream.errors import BindError, DataError
-from sqlstream.types import BIGINT, BOOLEAN, BYTES_TYPE, DATE, DOUBLE, STRING, Type, array, timestamp
+from sqlstream.errors import BindError, DataError, UserError
+from sqlstream.types import BIGINT, BOOLEAN, BYTES_TYPE, DATE, DOUBLE, STRING, Type, array, rename_array, timestamp
 from sqlstream.types import decimal as decimal_type
 
 _HINTS: dict[Any, Type] = {
@@ -83,8 +83,13 @@ class UserFunction:
     def sql_name(self) -> str:
         return "py_udf_" + "".join(c if c.isalnum() else "_" for c in self.path)
 
+    @functools.cache  # noqa: B019
     def guarded(self) -> Callable[..., Any]:
-        """The callable; what it raises becomes an error that names the function."""
+        """The callable; what it raises becomes an error that names the function.
+
+        It is kept for good: DuckDB calls it for as long as the database lives, but keeps it alive only as long as the
+        connection on which it was registered.
+        """
         fn = load(self.path)
         if self.arrow:
             return functools.wraps(fn)(functools.partial(_on_arrays, self, fn))
@@ -100,20 +105,29 @@ class UserFunction:
 
 
 def _on_arrays(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> pa.Array:
-    """The result of an 'arrow' function, checked."""
-    n, want = len(args[0]), f.result.arrow()
+    """The result of an 'arrow' function, checked. It sees fields of a ROW under their names."""
+    n, want = len(args[0]), f.result.arrow_outside()
+    given = [rename_array(a.combine_chunks(), t.arrow_outside()) for a, t in zip(args, f.arguments, strict=True)]
     try:
-        out = fn(*(a.combine_chunks() for a in args))
+        out = fn(*given)
         if isinstance(out, pa.ChunkedArray):
             out = out.combine_chunks()
         if not isinstance(out, pa.Array):
             out = pa.array(out, want)
+        if (have := _fields(out.type)) != (needed := _fields(want)):
+            raise TypeError(f"fields {', '.join(have) or '(none)'} instead of {', '.join(needed) or '(none)'}")
         out = out.cast(want)
     except Exception as e:
         raise DataError(f"Python function {f.path}: {type(e).__name__}: {e}") from e
     if len(out) != n:
         raise DataError(f"Python function {f.path} gave {len(out)} values for {n} rows")
-    return out
+    return rename_array(out, f.result.arrow())
+
+
+def _fields(t: pa.DataType) -> list[str]:
+    """The names of all fields of rows in a type, in order."""
+    names = [t.field(i).name for i in range(t.num_fields)] if pa.types.is_struct(t) else []
+    return names + [name for i in range(t.num_fields) for name in _fields(t.field(i).type)]
 
 
 # SQL name -> function, filled when an expression is rendered: so a task that got a pickled plan has what it calls.
@@ -162,16 +176,24 @@ def resolve(path: str) -> UserFunction:
     elif len(declared) != len(parameters):
         raise BindError(f"function '{path}': {len(declared)} input_types for {len(parameters)} parameters")
     else:
-        arguments = [_sql_type(t) for t in declared]
+        arguments = [_sql_type(t, path, f"parameter '{p.name}'") for t, p in zip(declared, parameters, strict=True)]
     declared = getattr(fn, "result_type", None)
-    result = _sql_type(declared) if isinstance(declared, str) else _type(hints.get("return"), path, "the result", arrow)
+    if declared is None:
+        result = _type(hints.get("return"), path, "the result", arrow)
+    else:
+        result = _sql_type(declared, path, "the result")
     return UserFunction(path, tuple(arguments), result, bool(getattr(fn, "deterministic", False)), arrow)
 
 
-def _sql_type(text: str) -> Type:
+def _sql_type(text: Any, path: str, what: str) -> Type:
     from sqlstream.sql.types import parse_type
 
-    return parse_type(text)
+    if not isinstance(text, str):
+        raise BindError(f"function '{path}': the type of {what} is {text!r}, not SQL text", hint="for example 'BIGINT'")
+    try:
+        return parse_type(text)
+    except UserError as e:
+        raise BindError(f"function '{path}': '{text}' is no type for {what}: {e.message}") from None
 
 
 def _type(hint: Any, path: str, what: str, arrow: bool = False) -> Type:

@@ -3,8 +3,8 @@
 A side is in the index so that the other side's rows find theirs. Putting a row there costs LINK nanoseconds and some 40
 bytes; looking whether it has one of a few keys costs one or a few. So while the other side brings few rows an epoch (a
 stream joined with a table that seldom changes, or with its own maximum a window), rows are looked through. What was spent
-on each is counted: a row that has cost as much as the index would is put there. That is never more than twice the cost of
-what would have been best.
+on each is counted: a row that has cost as much as the index would is put there. So all in all it costs about twice what
+would have been best, at most.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sqlstream.state.arrays import Array
 
 FEW = 64  # rows of the other side in an epoch, up to which rows are looked through
 LINK, LOOK, SEARCH = 200.0, 1.0, 12.0  # ns: into the index; between the least and the greatest key? which of them?
+CALL = 15_000.0  # ns that a run costs to look at, however few its rows
 BLOCK = 1 << 18  # rows looked through at a time
 
 
@@ -53,9 +54,11 @@ class Unlinked:
             self._runs.append(Run(start, stop))
 
     def due(self, every: bool) -> Iterator[Array]:
-        """The slots that are to be put into the index, oldest first; they are not kept here any more."""
-        while self._runs and (every or self._runs[0].spent >= LINK):
-            run = self._runs.pop(0)
+        """The slots that are to be put into the index; they are not kept here any more."""
+        due = [run for run in self._runs if every or run.spent >= LINK]
+        if due:
+            self._runs = [] if every else [run for run in self._runs if run.spent < LINK]
+        for run in due:
             for start in range(run.start, run.stop, BLOCK):
                 yield np.arange(start, min(start + BLOCK, run.stop))
 
@@ -64,6 +67,7 @@ class Unlinked:
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
         for run in self._runs:
+            run.spent += CALL / (run.stop - run.start)
             for start in range(run.start, run.stop, BLOCK):
                 words = self._store.key_words(slice(start, min(start + BLOCK, run.stop)))
                 within = np.flatnonzero((words >= ordered[0]) & (words <= ordered[-1]))

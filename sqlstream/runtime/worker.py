@@ -136,8 +136,8 @@ class Worker:
         """Makes operators with their state, from the checkpoint if there is one. Readers that decode ahead begin with
         the first splits meanwhile."""
         for scan in self.scans.values():
-            for split in scan.candidates()[:1]:
-                scan.start(split)
+            if splits := scan.candidates():
+                scan.start(min(splits, key=lambda s: (s.watermark, s.split.number)))  # the first one to be read
         for i, node in enumerate(self.graph.nodes):
             if not isinstance(node, (SourceScan, Exchange)):
                 self.operators[i] = self._operator(i, manifest, cache)

@@ -93,10 +93,11 @@ class FixedColumn:
 
 class BytesColumn:
     """Place and length by slot into one arena; length -1 is NULL. `shared`: equal values that come soon after one
-    another are kept once; for columns that are written once a slot."""
+    another are kept once; for columns of which each slot in use was written, once."""
 
     def __init__(self, t: pa.DataType, capacity: int, shared: bool = False) -> None:
         self.type = t
+        self._shared = shared
         self._recent: Array = np.zeros(RECENT if shared else 0, np.int64)
         self.arena: Array = np.empty(SMALL_ARENA, np.uint8)
         self.spans = no_spans(capacity)
@@ -107,7 +108,8 @@ class BytesColumn:
         return self.spans[:, 1] >= 0
 
     def grow(self, capacity: int) -> None:
-        self.spans = grown_spans(self.spans, capacity)
+        # Where each slot is written before it is read, memory for more is not touched now.
+        self.spans = grown(self.spans, capacity) if self._shared else grown_spans(self.spans, capacity)
 
     def get(self, slots: Slots) -> pa.Array:
         return gather(self.arena, self.spans, array_of(slots), self.type)
@@ -130,7 +132,8 @@ class BytesColumn:
     def clear(self, slots: Array) -> None:
         slots = np.unique(as_slots(slots))
         unit = (1 << kernels.UNIT) - 1
-        self.meta[kernels.GARBAGE] += int(((np.maximum(self.spans[slots, 1], 0) + unit) & ~unit).sum(dtype=np.int64))
+        sizes = np.maximum(self.spans[slots, 1], 0).astype(np.int64)
+        self.meta[kernels.GARBAGE] += int(((sizes + unit) & ~unit).sum())
         self.spans[slots, 1] = -1
 
     def bytes_of(self, slots: Array) -> int:
@@ -144,7 +147,7 @@ def compacted(arena: Array, spans: Array, meta: Array, need: int) -> Array:
     """The arena with room for `need` bytes and for as much again: grown, or a new one of the live values where that
     makes room, too. GARBAGE is what is used less the lengths of all values, so less than 0 where many are shared."""
     used, garbage = int(meta[kernels.USED]), int(meta[kernels.GARBAGE])
-    if need and 4 * garbage <= used:
+    if need and 4 * garbage <= used and used + need <= LARGEST_ARENA:
         return grown(arena, _arena_size(used + need))
     new = zeros(_arena_size(min(used, used - garbage) + need), np.uint8)
     moved = np.zeros((used >> kernels.UNIT) + 1, np.bool_)
@@ -218,7 +221,8 @@ class ChunkColumn:
 
 class NumberColumn:
     """int64 values of which most are the slot and a constant, as those of rows that are numbered as they are appended:
-    they are kept from the moment on when one is not."""
+    they are kept from the moment on when one is not: a slot that was freed is used again, or rows of several files of a
+    checkpoint were loaded."""
 
     type = pa.int64()
 
@@ -247,7 +251,8 @@ class NumberColumn:
             self._first = first if self._first is None else self._first
             if first == self._first and (fixed(array) - array_of(slots) == first).all():
                 return
-            self._kept = FixedColumn(self.type, self._capacity)
+            self._kept = FixedColumn(self.type, 1)
+            self._kept.grow(self._capacity)
             self._kept.data[:] = np.arange(self._first, self._first + self._capacity)
             self._kept.valid[:] = True
         self._kept.set(slots, array)

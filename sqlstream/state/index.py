@@ -20,7 +20,6 @@ from sqlstream.state.arrays import (
     from_fixed,
     gather,
     grown,
-    grown_spans,
     is_bytes,
     is_pair,
     is_words,
@@ -79,7 +78,7 @@ class BytesIndex(SlotTable):
     def grow_slots(self, capacity: int) -> None:
         super().grow_slots(capacity)
         self.hashes = grown(self.hashes, capacity)
-        self.spans = grown_spans(self.spans, capacity)
+        self.spans = grown(self.spans, capacity)
 
     def upsert(self, keys: Bytes) -> tuple[Array, Array]:
         n = len(keys.offsets) - 1

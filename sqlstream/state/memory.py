@@ -225,7 +225,7 @@ MEMORY = Memory()
 
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-KEPT = 256 << 20  # bytes
+KEPT, LARGEST_KEPT = 64 << 20, 8 << 20  # bytes by each thread; bytes of an array
 
 
 def keep_freed() -> None:
@@ -236,7 +236,7 @@ def keep_freed() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(MMAP_THRESHOLD, 32 << 20)  # the most that it takes
+        mallopt(MMAP_THRESHOLD, LARGEST_KEPT)
         mallopt(TRIM_THRESHOLD, KEPT)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,18 @@ def labelled(n, text):
 def listed(n):
     return [None if x is None else 2 * x for x in n.to_pylist()]
 
+@udf(input_types="ROW<a BIGINT, b STRING>", result_type="ROW<b STRING, a BIGINT>", func_type="arrow")
+def turned(r):
+    return pa.StructArray.from_arrays([r.field("b"), r.field("a")], ["b", "a"])
+
+@udf(input_types="BIGINT", result_type="ARRAY<ROW<x BIGINT>>", func_type="arrow")
+def boxed(n):
+    return [[{"x": x}] for x in n.to_pylist()]
+
+@udf(input_types="BIGINT", result_type="ROW<x BIGINT>", func_type="arrow")
+def misnamed(n):
+    return pa.StructArray.from_arrays([n], ["y"])
+
 @udf(input_types=["INT"], result_type="INT", func_type="arrow")
 def too_few(n):
     return n[:1]
@@ -48,6 +61,15 @@ def one(n): ...
 
 @udf(input_types=["INT"], result_type="INT", func_type="arrow")
 def nothing(): ...
+
+@udf(input_types=[int], result_type="INT")
+def classes(n): ...
+
+@udf(input_types=["INTT"], result_type="INT")
+def nonsense(n): ...
+
+@udf(result_type=int)
+def result(n: int): ...
 
 @udf(result_type="DECIMAL(10, 2)")
 def typed(n: int) -> float:
@@ -91,6 +113,25 @@ def test_it_may_give_anything_that_is_an_array(run: Any) -> None:
     assert sorted(run(create("listed") + f"SELECT f(n) AS x FROM {NUMBERS} WHERE n < 4")) == [(2,), (4,)]
 
 
+def test_fields_of_rows_have_their_names(run: Any) -> None:
+    rows = "(VALUES (ROW(CAST(1 AS BIGINT), 'x')), (NULL)) AS t (r)"
+    assert sorted(run(create("turned") + f"SELECT f(r).a AS a, f(r).b AS b FROM {rows}"), key=str) == [(1, "x"), (None, None)]
+    boxed = create("boxed").replace(" f ", " g ")
+    assert run(boxed + "SELECT g(CAST(7 AS BIGINT)) AS x") == [([{"x": 7}],)]
+
+
+def test_every_statement_of_a_process_may_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB keeps no reference to a function beyond the connection that it was registered on."""
+    (tmp_path / "of_many_statements.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, value in [("listed", 2), ("typed", 0.25)] * 4:
+        session = Session(options={"execution.runtime-mode": "streaming"})
+        sql = f"CREATE FUNCTION f AS 'of_many_statements.{name}' LANGUAGE PYTHON; SELECT f(n) FROM (VALUES (1), (1)) AS t (n)"
+        *_, result = session.execute(sql)
+        assert [float(x) for batch, _ in result.batches() for x in batch.column(0).to_pylist()] == [value, value]
+        gc.collect()
+
+
 def test_a_declared_type_comes_before_hints(run: Any) -> None:
     assert str(run(create("typed") + "SELECT f(1) AS x")[0][0]) == "0.25"
 
@@ -108,12 +149,20 @@ def test_what_goes_wrong_names_the_function(run: Any, name: str, message: str) -
         run(create(name) + f"SELECT f(n) AS x FROM {NUMBERS}")
 
 
+def test_a_row_with_other_fields_is_refused(run: Any) -> None:
+    with pytest.raises(DataError, match="misnamed: TypeError: fields y instead of x"):
+        run(create("misnamed") + "SELECT f(CAST(n AS BIGINT)) AS x FROM " + NUMBERS)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("untyped", "the type of parameter 'n' is not known"),
         ("one", "2 input_types for 1 parameters"),
         ("nothing", "needs an argument"),
+        ("classes", "the type of parameter 'n' is <class 'int'>, not SQL text"),
+        ("nonsense", "'INTT' is no type for parameter 'n'"),
+        ("result", "the type of the result is <class 'int'>, not SQL text"),
     ],
 )
 def test_mistakes_of_declaration(run: Any, name: str, message: str) -> None:

@@ -69,6 +69,7 @@ def test_append_only_inner_stays_append_only() -> None:
 def test_rows_are_in_the_index_only_when_that_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(join("INNER", source(L), source(R)))
     left = run.tasks[0].operator.left
+    monkeypatch.setattr(unlinked, "CALL", 0.0)
     run.epoch([(i, i % 5, "x") for i in range(100)], [(1, 3, "r")])
     assert len(left.map) == 0 and len(run.rows) == 20
     run.epoch([(i, 7, "y") for i in range(10)], [(2, 7, "r"), (3, None, "r"), (4, 9, "r")])
@@ -90,6 +91,15 @@ def test_rows_are_in_the_index_only_when_that_is_worth_it(monkeypatch: pytest.Mo
         run.epoch([], [(n, 3, "r")])
     run.epoch([(9, 3, "new")], [(3, 4, "r")])  # what was looked through three times is put there; the new row is not
     assert len(left.map) == 2 and len(run.rows) == 6 + 3
+
+
+def test_streams_of_a_row_an_epoch_are_soon_in_the_index() -> None:
+    run = Run(join("INNER", source(L), source(R)))
+    operator = run.tasks[0].operator
+    for n in range(50):
+        run.epoch([(n, n % 3, "x")], [(n, n % 3, "r")])
+        assert len(operator.left.unlinked._runs) <= 2
+    assert len(operator.left.map) >= 48 and len(run.rows) == 17 * 17 + 17 * 17 + 16 * 16
 
 
 @pytest.mark.parametrize("residual", [None, SMALLER])
@@ -157,6 +167,7 @@ def test_every_epoch_equals_duckdb(kind: str, residual: bool, mode: str, monkeyp
     monkeypatch.setattr(pairs, "PAIRS_A_PIECE", rng.choice([3, 1 << 20]))
     monkeypatch.setattr(join_module, "FEW", rng.choice([0, 2, 4, 64]))
     monkeypatch.setattr(unlinked, "LINK", rng.choice([1.0, 30.0, 200.0]))
+    monkeypatch.setattr(unlinked, "CALL", rng.choice([0.0, 15_000.0]))
     monkeypatch.setattr(unlinked, "BLOCK", rng.choice([2, 1 << 18]))
     print("seed", seed)
     null_safe, has_key = rng.random() < 0.3, rng.random() < 0.85

@@ -65,6 +65,17 @@ def test_an_arena_that_is_full_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         column.set(slice(0, 2), pa.array(["x" * 100_000] * 2))
 
 
+def test_what_fits_an_arena_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "LARGEST_ARENA", 1 << 17)
+    column, chance = BytesColumn(pa.string(), 256), random.Random(SEED)
+    column.set(slice(0, 100), pa.array(["x" * 1000] * 100))
+    for n in range(200):  # 100,000 bytes are live; what was cleared makes room
+        slots = np.array(chance.sample(range(100), 10))
+        column.clear(slots)
+        column.set(slots, pa.array([f"{n:1000}"] * 10))
+    assert len(column.arena) <= 1 << 17 and column.get(slots).to_pylist() == [f"{n:1000}"] * 10
+
+
 def test_numbers_are_kept_once_they_are_out_of_step() -> None:
     column = NumberColumn(16)
     column.set(slice(0, 4), pa.array([7, 8, 9, 10]))
