@@ -118,14 +118,18 @@ class Join(PhysicalNode):
     def layouts(self) -> tuple[Layout, Layout]:
         (left, right), extras = self.inputs, ((MATCHES, pa.int64()),)
         tracked = self.tracked
-        rows = Layout.of("left", left, self.left_keys, extras if tracked[0] else ())
+        rows = self._stays(Layout.of("left", left, self.left_keys, extras if tracked[0] else ()))
         if self.keys_only:
             types = [right.schema.arrow().field(k).type for k in self.right_keys]
             if not types:  # EXISTS without a condition: one constant stands for the key
                 return rows, Layout("right", pa.schema([("c0", pa.int8())]), (), (0,), True)
             keys = pa.schema([(f"c{j}", t) for j, t in enumerate(types)])
             return rows, Layout("right", keys, tuple(range(len(types))), (), True)
-        return rows, Layout.of("right", right, self.right_keys, extras if tracked[1] else ())
+        return rows, self._stays(Layout.of("right", right, self.right_keys, extras if tracked[1] else ()))
+
+    def _stays(self, layout: Layout) -> Layout:
+        """Rows that are appended to and have no matches counted."""
+        return replace(layout, stays=layout.identity is None and not layout.extras and self.close is None)
 
     def states(self) -> tuple[StateSpec, ...]:
         left, right = self.layouts()
@@ -165,7 +169,7 @@ class Side:
         self.columns, self.append_only = node.schema.arrow(), node.traits.append_only
         self.keys = keys
         self.store = RowStore(layout, context.state(layout.spec()))
-        self.map = MultiMap(removes=layout.identity is not None or bool(layout.extras))
+        self.map = MultiMap(removes=not layout.stays)
         self.unlinked = Unlinked(self.store)
         self.waits = False  # rows that come in this epoch need not be in the index
 

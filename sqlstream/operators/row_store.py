@@ -39,6 +39,7 @@ class Layout:
     identity  key columns besides the partition; None: rows are numbered
     counted   equal rows share a slot, with their number in `_n`
     extras    columns that the operator adds to each row: name and Arrow type
+    stays     no row is ever changed or deleted
     """
 
     name: str
@@ -47,6 +48,7 @@ class Layout:
     identity: tuple[int, ...] | None
     counted: bool = False
     extras: tuple[tuple[str, pa.DataType], ...] = ()
+    stays: bool = False
 
     @staticmethod
     def of(
@@ -82,7 +84,8 @@ class Layout:
         if self.counted:
             value.append(pa.field(COUNT, pa.int64()))
         value += [pa.field(n, t) for n, t in self.extras]
-        return StateSpec(self.name, pa.schema(key), pa.schema(value), len(self.partition), log=self.identity is None)
+        keys, log = len(self.partition), self.identity is None
+        return StateSpec(self.name, pa.schema(key), pa.schema(value), keys, log=log, stays=self.stays)
 
 
 class RowStore:

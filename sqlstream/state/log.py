@@ -19,7 +19,7 @@ class LogIndex:
     def __init__(self, key_types: list[pa.DataType]) -> None:
         self.index = SlotTable()
         n = self.index.capacity
-        self._columns: list[Column] = [*(column(t, n, shared=True) for t in key_types[:-1]), NumberColumn(n)]
+        self.columns: list[Column] = [*(column(t, n, shared=True) for t in key_types[:-1]), NumberColumn(n)]
 
     def append(self, arrays: list[pa.Array], n: int) -> Array:
         """A slot for each of n rows: freed ones first, then the next ones."""
@@ -31,7 +31,7 @@ class LogIndex:
         end = first + n - again
         if end > index.capacity:
             index.grow_slots(max(end, 2 * index.capacity))
-            for c in self._columns:
+            for c in self.columns:
                 c.grow(index.capacity)
         slots[again:] = np.arange(first, end)
         index.meta[kernels.FREE] -= again
@@ -39,7 +39,7 @@ class LogIndex:
         index.meta[kernels.SIZE] += n
         run = run_of(slots)
         index.live[run] = True
-        for c, a in zip(self._columns, arrays, strict=True):
+        for c, a in zip(self.columns, arrays, strict=True):
             c.set(run, a)
         return slots
 
@@ -57,21 +57,21 @@ class LogIndex:
         index.meta[kernels.FREE] += n
         index.meta[kernels.SIZE] -= n
         index.live[slots] = False
-        for c in self._columns:
+        for c in self.columns:
             c.clear(slots)
 
     def keys(self, slots: Array) -> list[pa.Array]:
         run = run_of(slots)
-        return [c.get(run) for c in self._columns]
+        return [c.get(run) for c in self.columns]
 
     def words(self, column: int, run: slice) -> Array:
         """A key column of fixed width, as it lies there: not to be kept."""
-        c = self._columns[column]
+        c = self.columns[column]
         assert isinstance(c, FixedColumn)
         return c.data[run]
 
     def bytes_of(self, slots: Array) -> int:
-        return sum(c.bytes_of(slots) for c in self._columns)
+        return sum(c.bytes_of(slots) for c in self.columns)
 
     def key_groups(self, slots: Array, leading: int) -> Array:
-        return key_groups([c.get(slots) for c in self._columns[:leading]], len(slots))
+        return key_groups([c.get(slots) for c in self.columns[:leading]], len(slots))

@@ -24,11 +24,15 @@ class StateSpec:
     distribution: int = -1
     # Rows are appended and never looked up: no index from keys to slots. The operator makes their keys unique.
     log: bool = False
+    # Rows of a log stay as they were appended, for good: a checkpoint need not copy them before it writes them.
+    stays: bool = False
 
     def __post_init__(self) -> None:
         if not -1 <= self.distribution <= len(self.key):
             have = f"{len(self.key)} key columns"
             raise InternalError(f"state {self.name}: distribution {self.distribution} of {have}")
+        if self.stays and not self.log:
+            raise InternalError(f"state {self.name}: only rows of a log can stay")
         if len(self.key) > 62:
             raise InternalError(f"state {self.name}: {len(self.key)} key columns, more than 62")
         if len(set(self.value.names)) != len(self.value.names):

@@ -8,12 +8,13 @@
 
 New slots are dirty, and their values are 0 and NULL. Slots are local to the process and are used again after
 `delete`; what is checkpointed is (key group, key, value), never slots. Not thread-safe; the `StateChanges`
-that `changes` returns is a copy (unless it is full) and may be encoded on another thread.
+that `changes` returns is a copy (unless it is full), or of rows that stay, and may be encoded on another thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,6 +46,19 @@ class Rows:
         mask = pa.array(kept)
         count = int(np.count_nonzero(kept))
         return Rows(count, [k.filter(mask) for k in self.keys], [v.filter(mask) for v in self.values])
+
+
+class Staying:
+    """Rows of slots start..stop - 1 that stay as they are, copied when they are asked for, by pieces. From any thread."""
+
+    def __init__(self, keys: Sequence[Column], values: Sequence[Column], start: int, stop: int, piece: int) -> None:
+        # What grows gets arrays of its own; the rows that are there stay in these.
+        self._keys, self._values = [copy(c) for c in keys], [copy(c) for c in values]
+        self._runs = [slice(i, min(i + piece, stop)) for i in range(start, stop, piece)]
+
+    def __iter__(self) -> Iterator[Rows]:
+        for run in self._runs:
+            yield Rows(run.stop - run.start, [c.get(run) for c in self._keys], [c.get(run) for c in self._values])
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,7 @@ class StateTable:
         self._dirty: Array = np.zeros(n, np.bool_)
         self._stored: Array = np.zeros(n, np.bool_)
         self._deleted: list[Rows] = []
+        self._staying = 0  # slots below are stored, where rows stay
 
     def __len__(self) -> int:
         return self.size
@@ -116,7 +131,8 @@ class StateTable:
         slots = self._index.append(keys, n)
         if self._index.index.capacity > self.capacity:
             self._grow(self._index.index.capacity)
-        self._dirty[run_of(slots)] = True
+        if not self.spec.stays:
+            self._dirty[run_of(slots)] = True
         return slots
 
     def find(self, keys: list[pa.Array], n: int | None = None) -> Array:
@@ -161,7 +177,8 @@ class StateTable:
         run = run_of(as_slots(slots))
         for c, a in zip(self._columns.values(), arrays, strict=True):
             c.set(run, a)
-        self._dirty[run] = True
+        if not self.spec.stays:
+            self._dirty[run] = True
 
     def touch(self, slots: Array) -> None:
         """These rows changed since the last checkpoint."""
@@ -169,6 +186,8 @@ class StateTable:
 
     def delete(self, slots: Array) -> None:
         """Free slots; a row that was checkpointed gets a tombstone. Repetitions, -1 and free slots are skipped."""
+        if self.spec.stays:
+            raise InternalError(f"rows of state {self.spec.name} stay")
         slots = np.unique(as_slots(slots))
         slots = slots[slots >= 0]
         slots = slots[self._index.index.live[slots]]
@@ -195,6 +214,8 @@ class StateTable:
 
     def changes(self, full: bool = False) -> StateChanges:
         """What changed since the last call (`full`: everything); from now on nothing has."""
+        if self.spec.stays:
+            return self._appended(full)
         slots = self.slots() if full else np.flatnonzero(self._dirty[: self._index.index.used])
         upserts = (Rows(len(s), self.keys(s), self.values(s).columns) for s in self._pieces(slots))
         deleted = [] if full else [r for r in map(self._still_gone, self._deleted) if len(r)]
@@ -204,12 +225,28 @@ class StateTable:
         self._stored[slots] = True
         return changes
 
+    def _appended(self, full: bool) -> StateChanges:
+        """`changes` of rows that stay."""
+        assert isinstance(self._index, LogIndex)
+        start, stop = 0 if full else self._staying, self._index.index.used
+        self._staying = stop
+        columns = (*self._index.columns, *self._columns.values())
+        if any(isinstance(c, ChunkColumn) for c in columns):  # it moves its rows
+            copies = (Rows(len(s), self.keys(s), self.values(s).columns) for s in self._pieces(np.arange(start, stop)))
+            return StateChanges(self.spec, copies if full else [*copies], [], full, self.size)
+        pieces = max(1, len(self._pieces(np.arange(start, stop))))
+        rows = Staying(self._index.columns, [*self._columns.values()], start, stop, max(1, -(-(stop - start) // pieces)))
+        return StateChanges(self.spec, rows, [], full, self.size)
+
     def load(self, rows: Rows) -> None:
         """Rows of a checkpoint: stored, not dirty."""
         n = len(rows)
         slots = self.append(rows.keys, n) if self.spec.log else self.upsert(rows.keys, n)[0]
         for c, a in zip(self._columns.values(), rows.values, strict=True):
             c.set(slots, a)
+        if self.spec.stays:
+            self._staying = self._index.index.used
+            return
         self._dirty[slots] = False
         self._stored[slots] = True
 

@@ -153,7 +153,7 @@ class Run:
             context = OperatorContext("n", i, parallelism, self.clock, state, self._late, restored)
             operator = self.node.operator(context)
             operator.open()
-            self.tasks.append(Task(operator, tables, groups, {s.name: StateTable(replace(s, log=False)) for s in self.node.states()}))
+            self.tasks.append(Task(operator, tables, groups, {s.name: StateTable(replace(s, log=False, stays=False)) for s in self.node.states()}))
             for name, table in tables.items():  # what was restored is durable
                 slots = table.slots()
                 if len(slots):

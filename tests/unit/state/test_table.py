@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sqlstream.state.table import StateSpec, StateTable
+from sqlstream.errors import InternalError
+from sqlstream.state.table import StateChanges, StateSpec, StateTable
 
 
 def spec(key: list[pa.DataType], value: list[pa.DataType], distribution: int = -1) -> StateSpec:
@@ -246,3 +247,34 @@ def test_specs_that_are_wrong() -> None:
         StateTable(spec([], [])).upsert([])
     with pytest.raises(InternalError, match="BytesColumn"):
         StateTable(spec([], [pa.string()])).fixed("v0")
+
+
+def test_rows_that_stay_are_copied_when_they_are_written() -> None:
+    spec = StateSpec("s", pa.schema([("k", pa.int64()), ("_id", pa.int64())]), pa.schema([("v", pa.string())]), 1, True, True)
+    table, n = StateTable(spec), 0
+
+    def add(count: int) -> list[tuple[int, int, str | None]]:
+        nonlocal n
+        rows = [(i % 7, i, None if i % 5 == 0 else f"value {i % 11}") for i in range(n, n + count)]
+        k, number, v = (list(c) for c in zip(*rows, strict=True))
+        slots = table.append([pa.array(k), pa.array(number)], count)
+        table.put(slots, [pa.array(v, pa.string())])
+        n += count
+        return rows
+
+    def written(changes: StateChanges) -> list[tuple[int, int, str | None]]:
+        return [row for r in changes.upserts for row in zip(*(c.to_pylist() for c in (*r.keys, *r.values)), strict=True)]
+
+    first = add(100)
+    taken = table.changes()
+    second = add(100_000)  # arrays and arena grow
+    again = table.changes()
+    assert written(taken) == first and written(again) == second
+    assert written(taken) == first  # a checkpoint that failed writes them again
+    assert written(table.changes()) == [] and written(table.changes(full=True)) == first + second
+    loaded = StateTable(spec)
+    for rows in again.upserts:
+        loaded.load(rows)
+    assert written(loaded.changes()) == [] and loaded.size == 100_000
+    with pytest.raises(InternalError, match="rows of state s stay"):
+        table.delete(np.array([1]))
