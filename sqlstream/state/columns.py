@@ -2,6 +2,7 @@
 so fetch them anew after every `upsert`.
 
     FixedColumn   numbers, booleans, dates, times, decimals: `data` and `valid` may be read and written
+    DenseColumn   the same in a log: `data` only, and a validity from the first NULL on
     BytesColumn   strings and binary, in an arena that is compacted when more than half of it is garbage
     NumberColumn  numbers that go up with the slots: nothing is kept as long as they do
     ChunkColumn   everything else (ROW, ARRAY, MAP): positions in Arrow chunks, compacted likewise
@@ -18,6 +19,7 @@ import pyarrow as pa
 from sqlstream.errors import RunError
 from sqlstream.state import kernels
 from sqlstream.state.arrays import (
+    ALL,
     Array,
     as_slots,
     byte_strings,
@@ -86,6 +88,48 @@ class FixedColumn:
     def clear(self, slots: Array) -> None:
         self.data[slots] = 0
         self.valid[slots] = False
+
+    def bytes_of(self, slots: Array) -> int:
+        return len(slots) * self.data.itemsize
+
+
+class DenseColumn:
+    """`data` as in FixedColumn. Each slot in use was written, as a rule with a value: what is NULL is kept once there is one."""
+
+    def __init__(self, t: pa.DataType, capacity: int) -> None:
+        self.type = t
+        shape = (capacity, 2) if is_pair(t) else (capacity,)
+        self.data: Array = np.zeros(shape, np.int64 if is_pair(t) else dtype_of(t))
+        self._null: Array | None = None
+
+    @property
+    def valid(self) -> Array:
+        """Not to be written."""
+        valid = np.ones(len(self.data), np.bool_) if self._null is None else ~self._null
+        valid.flags.writeable = False
+        return valid
+
+    def grow(self, capacity: int) -> None:
+        self.data = grown(self.data, capacity)
+        if self._null is not None:
+            self._null = grown(self._null, capacity)
+
+    def get(self, slots: Slots) -> pa.Array:
+        data = self.data[slots] if isinstance(slots, slice) else self.data.take(slots, axis=0)
+        valid = ALL if self._null is None else ~self._null[slots]
+        return from_fixed(data.copy() if isinstance(slots, slice) else data, valid, self.type)
+
+    def set(self, slots: Slots, array: pa.Array) -> None:
+        a = plain(array, self.type)
+        values, valid = fixed(a), validity(a)
+        self.data[slots] = values
+        if valid.size and self._null is None:
+            self._null = grown(np.zeros(0, np.bool_), len(self.data))
+        if self._null is not None:
+            self._null[slots] = ~valid if valid.size else False
+
+    def clear(self, slots: Array) -> None:
+        """Nobody looks at a slot that is free."""
 
     def bytes_of(self, slots: Array) -> int:
         return len(slots) * self.data.itemsize
@@ -264,18 +308,19 @@ class NumberColumn:
         return 8 * len(slots)
 
 
-Column = FixedColumn | BytesColumn | ChunkColumn | NumberColumn
+Column = FixedColumn | DenseColumn | BytesColumn | ChunkColumn | NumberColumn
 
 
-def column(t: pa.DataType, capacity: int, shared: bool = False) -> Column:
-    """The column for an Arrow type. `shared`: of BytesColumn."""
+def column(t: pa.DataType, capacity: int, log: bool = False) -> Column:
+    """The column for an Arrow type. `log`: it is of a log, so each slot in use was written, and is written once."""
     if is_bytes(t):
-        return BytesColumn(t, capacity, shared)
+        return BytesColumn(t, capacity, log)
     if is_words(t) or is_pair(t):
-        return FixedColumn(t, capacity)
+        return DenseColumn(t, capacity) if log else FixedColumn(t, capacity)
     return ChunkColumn(t, capacity)
 
 
 __all__ = [
-    "BytesColumn", "ChunkColumn", "Column", "FixedColumn", "NumberColumn", "Slots", "column", "compacted", "run_of",
+    "BytesColumn", "ChunkColumn", "Column", "DenseColumn", "FixedColumn", "NumberColumn", "Slots", "column", "compacted",
+    "run_of",
 ]  # fmt: skip

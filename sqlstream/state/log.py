@@ -8,7 +8,7 @@ import pyarrow as pa
 from sqlstream.errors import InternalError
 from sqlstream.state import kernels
 from sqlstream.state.arrays import Array
-from sqlstream.state.columns import Column, FixedColumn, NumberColumn, column, run_of
+from sqlstream.state.columns import Column, DenseColumn, NumberColumn, column, run_of
 from sqlstream.state.index import SlotTable
 from sqlstream.state.keys import key_groups
 
@@ -19,7 +19,7 @@ class LogIndex:
     def __init__(self, key_types: list[pa.DataType]) -> None:
         self.index = SlotTable()
         n = self.index.capacity
-        self.columns: list[Column] = [*(column(t, n, shared=True) for t in key_types[:-1]), NumberColumn(n)]
+        self.columns: list[Column] = [*(column(t, n, log=True) for t in key_types[:-1]), NumberColumn(n)]
 
     def append(self, arrays: list[pa.Array], n: int) -> Array:
         """A slot for each of n rows: freed ones first, then the next ones."""
@@ -67,7 +67,7 @@ class LogIndex:
     def words(self, column: int, run: slice) -> Array:
         """A key column of fixed width, as it lies there: not to be kept."""
         c = self.columns[column]
-        assert isinstance(c, FixedColumn)
+        assert isinstance(c, DenseColumn)
         return c.data[run]
 
     def bytes_of(self, slots: Array) -> int:

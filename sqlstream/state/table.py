@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from sqlstream.errors import InternalError
 from sqlstream.state.arrays import Array, as_slots, grown, is_bytes, is_pair, is_words, plain
-from sqlstream.state.columns import ChunkColumn, Column, FixedColumn, column, run_of
+from sqlstream.state.columns import ChunkColumn, Column, DenseColumn, FixedColumn, column, run_of
 from sqlstream.state.index import HashIndex
 from sqlstream.state.log import LogIndex
 from sqlstream.state.spec import StateSpec
@@ -142,10 +142,10 @@ class StateTable:
     def column(self, name: str) -> Column:
         return self._columns[name]
 
-    def fixed(self, name: str) -> FixedColumn:
+    def fixed(self, name: str) -> FixedColumn | DenseColumn:
         """`column(name)`, which must be of fixed width."""
         c = self._columns[name]
-        if not isinstance(c, FixedColumn):
+        if not isinstance(c, FixedColumn | DenseColumn):
             raise InternalError(f"state {self.spec.name}: {name} is a {type(c).__name__}")
         return c
 

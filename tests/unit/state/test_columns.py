@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pytest
 
 from sqlstream.errors import RunError
 from sqlstream.state import columns, kernels
-from sqlstream.state.columns import BytesColumn, NumberColumn
+from sqlstream.state.columns import BytesColumn, DenseColumn, NumberColumn
 
 SEED = int(os.environ.get("SEED", random.randrange(10**6)))
 
@@ -74,6 +75,23 @@ def test_what_fits_an_arena_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         column.clear(slots)
         column.set(slots, pa.array([f"{n:1000}"] * 10))
     assert len(column.arena) <= 1 << 17 and column.get(slots).to_pylist() == [f"{n:1000}"] * 10
+
+
+def test_a_column_of_a_log_knows_its_nulls() -> None:
+    column = DenseColumn(pa.int32(), 4)
+    column.set(slice(0, 3), pa.array([1, 2, 3], pa.int32()))
+    assert column.get(slice(1, 3)) == pa.array([2, 3], pa.int32()) and column._null is None
+    column.set(slice(3, 4), pa.array([None], pa.int32()))
+    column.grow(8)
+    column.set(np.array([4, 1]), pa.array([5, None], pa.int32()))
+    column.set(np.array([3]), pa.array([6], pa.int32()))
+    assert column.get(np.arange(5)).to_pylist() == [1, None, 3, 6, 5]
+    assert column.valid.tolist()[:5] == [True, False, True, True, True]
+    with pytest.raises(ValueError, match="read-only"):
+        column.valid[0] = False
+    pairs = DenseColumn(pa.decimal128(20, 2), 2)
+    pairs.set(slice(0, 2), pa.array([None, Decimal(7)], pa.decimal128(20, 2)))
+    assert [str(x) for x in pairs.get(np.array([1, 0])).to_pylist()] == ["7.00", "None"]
 
 
 def test_numbers_are_kept_once_they_are_out_of_step() -> None:
