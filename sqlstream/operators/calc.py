@@ -1,4 +1,7 @@
-"""Calc: filter and project, one DuckDB statement a batch. No state; hidden columns go through."""
+"""Calc: filter and project, one DuckDB statement a batch. No state; hidden columns go through.
+
+Columns that only move are not copied through DuckDB: with a condition it says which rows, and Arrow filters them.
+"""
 
 from __future__ import annotations
 
@@ -53,14 +56,17 @@ class CalcOperator(Operator):
         self._schema = node.arrow_schema()
         hidden = node.traits.hidden
         where = None if node.condition is None else to_duckdb(node.condition)
-        computed = [i for i, e in enumerate(node.exprs) if where is not None or not isinstance(e, Column)]
-        # Without a condition, columns that only move are not copied through DuckDB.
+        moved = all(isinstance(e, Column) for e in node.exprs)
+        self._chosen, self._filtered = where is not None and moved, where is not None and not moved
+        computed = [i for i, e in enumerate(node.exprs) if self._filtered or not isinstance(e, Column)]
         self._computed = {i: n for n, i in enumerate(computed)}
         select = [(f"c{i}", to_duckdb(node.exprs[i])) for i in computed]
-        if where is not None:
+        if self._filtered:
             select += [(h, h) for h in hidden]
+        if self._chosen:
+            assert where is not None
+            select, where = [("keep", where)], None
         self._evaluator = Evaluator(select, where, context.time_zone) if select else None
-        self._filtered = where is not None
 
     def step(self, inputs: list[Delta]) -> Delta:
         (delta,) = inputs
@@ -72,6 +78,11 @@ class CalcOperator(Operator):
             made = self._evaluator.run(batch) if self._evaluator is not None else None
         except DataError as error:
             raise self._explained(error, batch) from None
+        if self._chosen:
+            assert made is not None
+            moved = [batch.column(e.index) for e in self.node.exprs if isinstance(e, Column)]
+            moved += [batch.column(h) for h in self.node.traits.hidden]
+            return pa.RecordBatch.from_arrays(moved, schema=self._schema).filter(made.column(0))
         if self._filtered:
             assert made is not None
             return pa.RecordBatch.from_arrays(

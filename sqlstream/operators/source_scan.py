@@ -25,6 +25,7 @@ from sqlstream.plan.table_binder import PROCTIME_PATH
 from sqlstream.types import ROWTIME, Column, Schema
 
 POSITION_BITS = 40
+SMALL = 65_536  # rows
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ class ScanTask:
 
     def delta(self, proctime: int) -> Delta:
         """What was read since the last call."""
-        batches, self._batches = self._batches, []
+        batches, self._batches = joined(self._batches), []
         mark, idle = self.watermark()
         return Delta(batches, Time(mark, proctime, idle))
 
@@ -262,3 +263,16 @@ class ScanTask:
         for s in self.splits:
             if s.reader is not None:
                 s.reader.close()
+
+
+def joined(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Few rows of many batches, as a filter leaves them, in one: each operator costs a millisecond a batch."""
+    out: list[pa.RecordBatch] = []
+    small: list[pa.RecordBatch] = []
+    for b in (*batches, None):
+        if small and (b is None or sum(s.num_rows for s in small) + b.num_rows > SMALL):
+            out.append(small[0] if len(small) == 1 else pa.concat_batches(small))
+            small = []
+        if b is not None:
+            small.append(b)
+    return out
