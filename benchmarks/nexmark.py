@@ -330,6 +330,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--queries", default=",".join(nexmark_sql.QUERIES), help="q0,q5; default: all")
     parser.add_argument("--engines", default="sqlstream,duckdb,flink", help=f"of {', '.join(ENGINES)}")
     parser.add_argument("--runs", type=int, default=3, help="the median of so many is shown")
+    parser.add_argument("--flink-runs", type=int, help="of Flink; default: as --runs")
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--checkpoint-seconds", type=float, default=1.0, help="0: no checkpoints")
     parser.add_argument("--epoch-rows", type=int, help="sqlstream: rows of an epoch at most; default: by load")
@@ -370,7 +371,7 @@ def main() -> int:
         epoch_rows=arguments.epoch_rows,
         profile=arguments.profile,
     )
-    flink = FlinkResults(settings, arguments.runs, arguments.fresh_flink)
+    flink = FlinkResults(settings, arguments.flink_runs or arguments.runs, arguments.fresh_flink)
     results: dict[str, dict[str, Measurement]] = {}
     for query in arguments.queries:
         results[query] = {}

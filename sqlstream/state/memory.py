@@ -225,7 +225,7 @@ MEMORY = Memory()
 
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-KEPT, LARGEST_KEPT = 16 << 20, 8 << 20  # bytes by each thread; bytes of an array
+KEPT, LARGEST_KEPT = 64 << 20, 8 << 20  # bytes by each thread; bytes of an array
 
 
 def keep_freed() -> None:
