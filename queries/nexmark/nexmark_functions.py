@@ -24,4 +24,5 @@ def _count_byte(text: pa.Array, byte: int) -> pa.Array:
     _, offsets, data = text.buffers()
     ends = np.frombuffer(offsets, np.int32, len(text) + 1, 4 * text.offset)
     found = np.flatnonzero(np.frombuffer(data or b"", np.uint8) == byte)
-    return pa.array(np.diff(np.searchsorted(found, ends)), mask=~np.asarray(text.is_valid()))
+    counts = np.diff(np.searchsorted(found, ends))
+    return pa.array(counts, mask=np.asarray(text.is_null()) if text.null_count else None)

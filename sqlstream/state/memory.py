@@ -40,7 +40,6 @@ MANAGED_FRACTION = 0.4  # of the memory that the process may use, as Flink's def
 
 
 RESERVED = 32  # times its length that an array in memory can become in place
-HUGE = 1 << 22  # bytes from which on the system is asked for large pages
 _ANONYMOUS = (
     getattr(mmap, "MAP_PRIVATE", 2) | getattr(mmap, "MAP_ANONYMOUS", 32) | getattr(mmap, "MAP_NORESERVE", 0x4000)
 )
@@ -61,9 +60,6 @@ class _Region:
     counted: _Counted
 
     def view(self, shape: tuple[int, ...] | int, dtype: np.dtype[Any], size: int) -> Array:
-        if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
-            with contextlib.suppress(OSError):
-                self.buffer.madvise(mmap.MADV_HUGEPAGE, 0, size)
         return np.frombuffer(self.buffer, dtype, count=size // dtype.itemsize).reshape(shape)
 
 
