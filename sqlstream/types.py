@@ -276,6 +276,10 @@ def rename_array(a: pa.Array, to: pa.DataType) -> pa.Array:
         if a.offset or mask is not None:
             a = pa.concat_arrays([a, a.slice(0, 0)]) if a.offset else a
         return pa.ListArray.from_arrays(a.offsets, rename_array(a.values, to.value_type), type=to, mask=mask)
+    if pa.types.is_map(to) and pa.types.is_map(a.type):
+        a = pa.concat_arrays([a, a.slice(0, 0)]) if a.offset else a
+        keys, items = rename_array(a.keys, to.key_type), rename_array(a.items, to.item_type)
+        return pa.MapArray.from_arrays(a.offsets, keys, items, to, mask=a.is_null() if a.null_count else None)
     return a.cast(to)
 
 

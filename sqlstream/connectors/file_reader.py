@@ -35,6 +35,7 @@ from sqlstream.formats.cursor import Slot, own_cursor
 from sqlstream.stores import ENVIRONMENT, Stores
 
 BATCH = 131_072  # rows: what is derived from them costs a millisecond a batch beside its rows
+FEWEST, TOO_LONG = 2048, "maximum total string size"  # DuckDB's, when the strings of a batch have more than 2 GiB
 BLOCK = 8 * 2**20
 LONGEST = 256 * 2**20  # bytes of a record, before it is called a broken file
 BOM = b"\xef\xbb\xbf"
@@ -131,12 +132,18 @@ class FileReader(SplitReader):
     def _read(self, position: Mapping[str, int]) -> Iterator[Piece]:
         scan = self._scan
         if "byte" not in position and by_statement(scan.path, scan.decoder):
-            row = position["row"]
+            row, rows = position["row"], BATCH
             try:
-                for batch in self._statement(row):
-                    yield Piece(batch, row)
-                    row += batch.num_rows
-                return
+                while True:
+                    try:
+                        for batch in self._statement(row, rows):
+                            yield Piece(batch, row)
+                            row += batch.num_rows
+                        return
+                    except (duckdb.Error, pa.ArrowException, OSError) as e:
+                        if TOO_LONG not in str(e) or rows == FEWEST:
+                            raise
+                        rows = FEWEST  # very long strings: fewer in a batch
             except (duckdb.Error, pa.ArrowException, OSError) as e:
                 # DuckDB's, when the stream starts; Arrow's or an OSError with DuckDB's text, later in it
                 if isinstance(e, OSError) and not is_local(scan.path):
@@ -146,7 +153,7 @@ class FileReader(SplitReader):
                 position = {"row": row}  # and find the malformed record on the careful way
         yield from self._blocks(position)
 
-    def _statement(self, row: int) -> Iterator[pa.RecordBatch]:
+    def _statement(self, row: int, rows: int) -> Iterator[pa.RecordBatch]:
         scan, cursor = self._scan, own_cursor()
         with for_statement(scan.path, scan.stores) as path:
             texts = scan.decoder.texts()
@@ -155,7 +162,7 @@ class FileReader(SplitReader):
             else:
                 sql = scan.decoder.resumed_texts(literal(path), scan.constants, row)
                 derivation, checking = Derivation(scan.request), own_cursor()
-            for batch in cursor.sql(sql).to_arrow_reader(BATCH):
+            for batch in cursor.sql(sql).to_arrow_reader(rows):
                 if not batch.num_rows:
                     continue
                 if texts is not None:

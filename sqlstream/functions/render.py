@@ -45,6 +45,22 @@ def to_duckdb(e: Expr, columns: Columns = by_position) -> str:
     raise InternalError(f"no DuckDB form of {type(e).__name__}")
 
 
+def predicate(e: Expr, columns: Columns = by_position) -> str:
+    """SQL text of a condition as a column, true where a WHERE would keep the row (else false or NULL).
+
+    Like a WHERE it looks at a part of an AND or OR only where the parts before do not decide: a part may raise elsewhere.
+    """
+    if isinstance(e, Call) and e.function in ("AND", "OR"):
+        *before, out = (predicate(a, columns) for a in e.args)
+        for part in reversed(before):
+            yes, no = (out, "FALSE") if e.function == "AND" else ("TRUE", out)
+            out = f"CASE WHEN {part} THEN {yes} ELSE {no} END"
+        return out
+    if isinstance(e, Literal) and e.value is None:
+        return "FALSE"
+    return to_duckdb(e, columns)
+
+
 def _call_args(e: Call, columns: Columns) -> list[str]:
     return [to_duckdb(a, columns) for a in e.args]
 

@@ -14,6 +14,7 @@ import importlib
 import inspect
 import types as pytypes
 import typing
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,9 @@ class UserFunction:
 
     @property
     def sql_name(self) -> str:
-        return "py_udf_" + "".join(c if c.isalnum() else "_" for c in self.path)
+        """The path as one word, and one that no other path has."""
+        words = "".join(c if c.isalnum() else "_" for c in self.path)
+        return f"py_udf_{words}_{zlib.crc32(self.path.encode()):08x}"
 
     @functools.cache  # noqa: B019
     def guarded(self) -> Callable[..., Any]:
@@ -114,8 +117,7 @@ def _on_arrays(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) 
             out = out.combine_chunks()
         if not isinstance(out, pa.Array):
             out = pa.array(out, want)
-        if (have := _fields(out.type)) != (needed := _fields(want)):
-            raise TypeError(f"fields {', '.join(have) or '(none)'} instead of {', '.join(needed) or '(none)'}")
+        _check_fields(out.type, want)
         out = out.cast(want)
     except Exception as e:
         raise DataError(f"Python function {f.path}: {type(e).__name__}: {e}") from e
@@ -124,10 +126,17 @@ def _on_arrays(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) 
     return rename_array(out, f.result.arrow())
 
 
-def _fields(t: pa.DataType) -> list[str]:
-    """The names of all fields of rows in a type, in order."""
-    names = [t.field(i).name for i in range(t.num_fields)] if pa.types.is_struct(t) else []
-    return names + [name for i in range(t.num_fields) for name in _fields(t.field(i).type)]
+def _check_fields(have: pa.DataType, want: pa.DataType) -> None:
+    """TypeError where rows in a type have other fields than wanted: Arrow would cast them to NULLs."""
+    if pa.types.is_null(have):
+        return
+    if pa.types.is_struct(want) and pa.types.is_struct(have):
+        names = [[t.field(i).name for i in range(t.num_fields)] for t in (have, want)]
+        if names[0] != names[1]:
+            raise TypeError(f"fields {', '.join(names[0]) or '(none)'} instead of {', '.join(names[1])}")
+    if have.num_fields == want.num_fields:
+        for i in range(want.num_fields):
+            _check_fields(have.field(i).type, want.field(i).type)
 
 
 # SQL name -> function, filled when an expression is rendered: so a task that got a pickled plan has what it calls.

@@ -1,6 +1,7 @@
 """Calc: filter and project, one DuckDB statement a batch. No state; hidden columns go through.
 
-Columns that only move are not copied through DuckDB: with a condition it says which rows, and Arrow filters them.
+Columns that only move are not copied through DuckDB: with a condition it says of each row whether it holds
+(`render.predicate`), and Arrow filters them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pyarrow as pa
 from sqlstream.batches import Delta
 from sqlstream.errors import DataError
 from sqlstream.expressions import Column, Expr, shortened
-from sqlstream.functions.render import to_duckdb
+from sqlstream.functions.render import predicate, to_duckdb
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
 from sqlstream.operators.evaluate import Evaluator
 from sqlstream.types import Schema
@@ -64,8 +65,8 @@ class CalcOperator(Operator):
         if self._filtered:
             select += [(h, h) for h in hidden]
         if self._chosen:
-            assert where is not None
-            select, where = [("keep", where)], None
+            assert node.condition is not None
+            select, where = [("keep", predicate(node.condition))], None
         self._evaluator = Evaluator(select, where, context.time_zone) if select else None
 
     def step(self, inputs: list[Delta]) -> Delta:

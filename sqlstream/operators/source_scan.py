@@ -19,13 +19,13 @@ from sqlstream.batches import END, NO_WATERMARK, OP, ORD, WM, Delta, Time
 from sqlstream.clock import Clock
 from sqlstream.connectors.base import ScanColumn, ScanRequest, Source, SourceBatch, Split, SplitReader
 from sqlstream.expressions import Expr, shift
-from sqlstream.functions.render import to_duckdb
+from sqlstream.functions.render import predicate, to_duckdb
 from sqlstream.operators.base import PhysicalNode, Traits
 from sqlstream.plan.table_binder import PROCTIME_PATH
 from sqlstream.types import ROWTIME, Column, Schema
 
 POSITION_BITS = 40
-SMALL = 65_536  # rows
+SMALL, SMALL_BYTES = 65_536, 1 << 28  # rows; bytes
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class SourceScan(PhysicalNode):
         place = {old: new for new, old in enumerate(stored)}
         derived = []
         if self.predicate is not None:
-            derived.append(("_keep", to_duckdb(shift(self.predicate, lambda i: place[i]))))
+            derived.append(("_keep", predicate(shift(self.predicate, lambda i: place[i]))))
         if self.watermark is not None:
             derived.append(("_w", f"epoch_us({to_duckdb(shift(self.watermark, lambda i: place[i]))})"))
         return ScanRequest(tuple(self.columns[i] for i in stored), tuple(derived))
@@ -267,12 +267,12 @@ class ScanTask:
 
 def joined(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
     """Few rows of many batches, as a filter leaves them, in one: each operator costs a millisecond a batch."""
-    out: list[pa.RecordBatch] = []
-    small: list[pa.RecordBatch] = []
-    for b in (*batches, None):
-        if small and (b is None or sum(s.num_rows for s in small) + b.num_rows > SMALL):
-            out.append(small[0] if len(small) == 1 else pa.concat_batches(small))
-            small = []
-        if b is not None:
-            small.append(b)
-    return out
+    out: list[list[pa.RecordBatch]] = []
+    rows = size = 0
+    for b in batches:
+        rows, size = rows + b.num_rows, size + b.nbytes
+        if not out or rows > SMALL or size > SMALL_BYTES:
+            out.append([])
+            rows, size = b.num_rows, b.nbytes
+        out[-1].append(b)
+    return [small[0] if len(small) == 1 else pa.concat_batches(small) for small in out]

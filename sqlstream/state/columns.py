@@ -8,7 +8,7 @@ so fetch them anew after every `upsert`.
     ChunkColumn   everything else (ROW, ARRAY, MAP): positions in Arrow chunks, compacted likewise
 
 All have `get(slots) -> pa.Array`, `set(slots, array)` (slots: an array or a slice; of a repeated one the last value holds),
-`clear(slots)` (NULL again) and `valid`.
+`clear(slots)` (NULL again) and `valid`. In a log each slot in use was set: of others nothing is known there.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@
     total.valid[slots] = True
     table.touch(slots)
 
-New slots are dirty, and their values are 0 and NULL. Slots are local to the process and are used again after
-`delete`; what is checkpointed is (key group, key, value), never slots. Not thread-safe; the `StateChanges`
-that `changes` returns is a copy (unless it is full), or of rows that stay, and may be encoded on another thread.
+New slots are dirty, and their values are 0 and NULL (in a log all values of new rows are `put`). Slots are local to the
+process and are used again after `delete`; what is checkpointed is (key group, key, value), never slots. Not thread-safe;
+the `StateChanges` that `changes` returns is a copy (unless it is full), or of rows that stay, and may be encoded on another
+thread.
 """
 
 from __future__ import annotations

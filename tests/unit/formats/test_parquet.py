@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from connector_cases import file_table, read, read_from, relation, schema
 
 from sqlstream.connectors.base import ScanColumn, ScanRequest
+from sqlstream.connectors.file_reader import BATCH, FileReader
 from sqlstream.errors import DataError
 from sqlstream.types import (
     BIGINT,
@@ -94,6 +97,25 @@ def test_nested_leaves_derived_and_resumption(tmp_path: Path) -> None:
     assert read(tab, request)[0] == relation(tab, request) == rows
     for n in (0, 1, 99, 100, 555, 1000):
         assert read_from(tab, {"row": n}, request) == rows[n:]
+
+
+def test_long_strings_come_in_smaller_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB gives up when the strings of a batch have more than 2 GiB; here after 500 rows."""
+    path, sizes, statement = tmp_path / "f.parquet", list[int](), FileReader._statement
+    pq.write_table(pa.table({"a": list(range(1000))}), path, row_group_size=100)
+
+    def limited(self: FileReader, row: int, rows: int) -> Iterator[pa.RecordBatch]:
+        sizes.append(rows)
+        for batch in statement(self, row, 100):
+            yield batch
+            if rows > 2048 and batch.column(0)[-1].as_py() == 499:
+                raise duckdb.InvalidInputException(
+                    "Arrow Appender: The maximum total string size for regular string buffers is 2147483647 but …"
+                )
+
+    monkeypatch.setattr(FileReader, "_statement", limited)
+    assert read(file_table(path, schema(("a", INT)), format="parquet"))[0] == [(i,) for i in range(1000)]
+    assert sizes == [BATCH, 2048]
 
 
 def test_not_a_parquet_file(tmp_path: Path) -> None:

@@ -38,6 +38,14 @@ def boxed(n):
     return [[{"x": x}] for x in n.to_pylist()]
 
 @udf(input_types="BIGINT", result_type="ROW<x BIGINT>", func_type="arrow")
+def nulls(n):
+    return pa.nulls(len(n))
+
+@udf(input_types="MAP<STRING, ROW<a BIGINT, b STRING>>", result_type="STRING", func_type="arrow")
+def shown(m):
+    return [str(x) for x in m.to_pylist()]
+
+@udf(input_types="BIGINT", result_type="ROW<x BIGINT>", func_type="arrow")
 def misnamed(n):
     return pa.StructArray.from_arrays([n], ["y"])
 
@@ -118,6 +126,12 @@ def test_fields_of_rows_have_their_names(run: Any) -> None:
     assert sorted(run(create("turned") + f"SELECT f(r).a AS a, f(r).b AS b FROM {rows}"), key=str) == [(1, "x"), (None, None)]
     boxed = create("boxed").replace(" f ", " g ")
     assert run(boxed + "SELECT g(CAST(7 AS BIGINT)) AS x") == [([{"x": 7}],)]
+
+
+def test_nothing_is_a_row_of_any_fields_and_maps_hold_rows(run: Any) -> None:
+    assert run(create("nulls") + "SELECT f(CAST(7 AS BIGINT)) AS x") == [(None,)]
+    made = create("shown").replace(" f ", " g ") + "SELECT g(MAP['k', ROW(CAST(1 AS BIGINT), 'v')]) AS x"
+    assert run(made) == [("[('k', {'a': 1, 'b': 'v'})]",)]
 
 
 def test_every_statement_of_a_process_may_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
