@@ -132,18 +132,12 @@ class FileReader(SplitReader):
     def _read(self, position: Mapping[str, int]) -> Iterator[Piece]:
         scan = self._scan
         if "byte" not in position and by_statement(scan.path, scan.decoder):
-            row, rows = position["row"], BATCH
+            row = position["row"]
             try:
-                while True:
-                    try:
-                        for batch in self._statement(row, rows):
-                            yield Piece(batch, row)
-                            row += batch.num_rows
-                        return
-                    except (duckdb.Error, pa.ArrowException, OSError) as e:
-                        if TOO_LONG not in str(e) or rows == FEWEST:
-                            raise
-                        rows = FEWEST  # very long strings: fewer in a batch
+                for piece in self._statements(row):
+                    yield piece
+                    row += piece.batch.num_rows
+                return
             except (duckdb.Error, pa.ArrowException, OSError) as e:
                 # DuckDB's, when the stream starts; Arrow's or an OSError with DuckDB's text, later in it
                 if isinstance(e, OSError) and not is_local(scan.path):
@@ -152,6 +146,20 @@ class FileReader(SplitReader):
                     raise DataError(f"{scan.path}: {str(e).splitlines()[0]}") from e
                 position = {"row": row}  # and find the malformed record on the careful way
         yield from self._blocks(position)
+
+    def _statements(self, row: int) -> Iterator[Piece]:
+        """By statement; a second one, in smaller batches, from the row on at which strings are too long for one batch."""
+        rows = BATCH
+        while True:
+            try:
+                for batch in self._statement(row, rows):
+                    yield Piece(batch, row)
+                    row += batch.num_rows
+                return
+            except (duckdb.Error, pa.ArrowException, OSError) as e:
+                if TOO_LONG not in str(e) or rows == FEWEST:
+                    raise
+                rows = FEWEST
 
     def _statement(self, row: int, rows: int) -> Iterator[pa.RecordBatch]:
         scan, cursor = self._scan, own_cursor()

@@ -46,7 +46,7 @@ def udf(
     """Decorator of a Python scalar function. Types are SQL text, and not needed where type hints say them.
 
     func_type: 'general', called with the values of a row; 'arrow', with a `pyarrow.Array` of many rows for each
-    argument, for an array of as many results: some hundred times as fast where Arrow, NumPy or so do the work.
+    argument, for an array of as many results: for functions that Arrow, NumPy or the like can do at once.
     deterministic: equal arguments give equal results.
 
         @udf(input_types=["STRING", "STRING"], result_type="STRING", func_type="arrow")

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from sqlstream.batches import OP, Kind
 from sqlstream.errors import InternalError
 from sqlstream.expressions import Expr
-from sqlstream.functions.render import to_duckdb
+from sqlstream.functions.render import predicate
 from sqlstream.operators.evaluate import Evaluator
 from sqlstream.operators.row_store import RowSource
 from sqlstream.state.arrays import ALL, Array, validity
@@ -95,7 +95,7 @@ class Residual:
         self._right = [i - len(left) for i in used if i >= len(left)]
         types = [left[i].type.arrow() for i in self._left] + [right[i].type.arrow() for i in self._right]
         self._schema = pa.schema([(f"c{i}", t) for i, t in zip(used, types, strict=True)])
-        self._evaluator = Evaluator([("keep", to_duckdb(condition))], None, time_zone)
+        self._evaluator = Evaluator([("keep", predicate(condition))], None, time_zone)
 
     def holds(self, left: RowSource, li: Array, right: RowSource, ri: Array) -> Array:
         """Whether the condition is true, for each pair."""

@@ -60,13 +60,16 @@ def array_of(slots: Slots) -> Array:
     return np.arange(slots.start, slots.stop) if isinstance(slots, slice) else as_slots(slots)
 
 
+def _zero_values(t: pa.DataType, n: int) -> Array:
+    return np.zeros((n, 2), np.int64) if is_pair(t) else np.zeros(n, dtype_of(t))
+
+
 class FixedColumn:
     """`data` by slot, 0 where never set (times as integers; decimals (n, 2): low and high word); `valid`."""
 
     def __init__(self, t: pa.DataType, capacity: int) -> None:
         self.type = t
-        shape = (capacity, 2) if is_pair(t) else (capacity,)
-        self.data: Array = np.zeros(shape, np.int64 if is_pair(t) else dtype_of(t))
+        self.data = _zero_values(t, capacity)
         self.valid: Array = np.zeros(capacity, np.bool_)
 
     def grow(self, capacity: int) -> None:
@@ -98,8 +101,7 @@ class DenseColumn:
 
     def __init__(self, t: pa.DataType, capacity: int) -> None:
         self.type = t
-        shape = (capacity, 2) if is_pair(t) else (capacity,)
-        self.data: Array = np.zeros(shape, np.int64 if is_pair(t) else dtype_of(t))
+        self.data = _zero_values(t, capacity)
         self._null: Array | None = None
 
     @property
@@ -141,7 +143,6 @@ class BytesColumn:
 
     def __init__(self, t: pa.DataType, capacity: int, shared: bool = False) -> None:
         self.type = t
-        self._shared = shared
         self._recent: Array = np.zeros(RECENT if shared else 0, np.int64)
         self.arena: Array = np.empty(SMALL_ARENA, np.uint8)
         self.spans = no_spans(capacity)
@@ -153,7 +154,7 @@ class BytesColumn:
 
     def grow(self, capacity: int) -> None:
         # Where each slot is written before it is read, memory for more is not touched now.
-        self.spans = grown(self.spans, capacity) if self._shared else grown_spans(self.spans, capacity)
+        self.spans = grown(self.spans, capacity) if self._recent.size else grown_spans(self.spans, capacity)
 
     def get(self, slots: Slots) -> pa.Array:
         return gather(self.arena, self.spans, array_of(slots), self.type)

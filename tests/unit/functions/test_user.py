@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,22 +87,27 @@ def typed(n: int) -> float:
 '''  # fmt: skip
 
 
-@pytest.fixture(params=["batch", "streaming"])
-def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    name = f"given_{request.param}_{tmp_path.name.replace('-', '_')}"
-    (tmp_path / f"{name}.py").write_text(MODULE)
-    monkeypatch.syspath_prepend(tmp_path)
-    session = Session(options={"execution.runtime-mode": request.param})
+@dataclass(frozen=True)
+class Run:
+    """Runs statements; `given.` in them stands for the module of this test."""
 
-    def run(sql: str) -> list[tuple[Any, ...]]:
+    session: Session
+    module: str
+
+    def __call__(self, sql: str) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = []
-        for result in session.execute(sql.replace("given.", f"{name}.")):
+        for result in self.session.execute(sql.replace("given.", f"{self.module}.")):
             for batch, _ in result.batches():
                 rows += zip(*(c.to_pylist() for c in batch.columns), strict=True)
         return rows
 
-    run.module = name  # type: ignore[attr-defined]
-    return run
+
+@pytest.fixture(params=["batch", "streaming"])
+def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    name = f"given_{request.param}_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return Run(Session(options={"execution.runtime-mode": request.param}), name)
 
 
 NUMBERS = "(VALUES (1, 'a'), (2, 'b'), (NULL, 'c'), (4, NULL)) AS t (n, s)"
@@ -111,24 +117,24 @@ def create(name: str) -> str:
     return f"CREATE TEMPORARY FUNCTION f AS 'given.{name}' LANGUAGE PYTHON;"
 
 
-def test_an_arrow_function_takes_many_rows(run: Any) -> None:
+def test_an_arrow_function_takes_many_rows(run: Run) -> None:
     rows = run(create("labelled") + f"SELECT f(n, s) AS x FROM {NUMBERS}")
     assert sorted(rows, key=str) == [("a-1",), ("b-2",), (None,), (None,)]
     assert max(sys.modules[run.module].called) == 4
 
 
-def test_it_may_give_anything_that_is_an_array(run: Any) -> None:
+def test_it_may_give_anything_that_is_an_array(run: Run) -> None:
     assert sorted(run(create("listed") + f"SELECT f(n) AS x FROM {NUMBERS} WHERE n < 4")) == [(2,), (4,)]
 
 
-def test_fields_of_rows_have_their_names(run: Any) -> None:
+def test_fields_of_rows_have_their_names(run: Run) -> None:
     rows = "(VALUES (ROW(CAST(1 AS BIGINT), 'x')), (NULL)) AS t (r)"
     assert sorted(run(create("turned") + f"SELECT f(r).a AS a, f(r).b AS b FROM {rows}"), key=str) == [(1, "x"), (None, None)]
     boxed = create("boxed").replace(" f ", " g ")
     assert run(boxed + "SELECT g(CAST(7 AS BIGINT)) AS x") == [([{"x": 7}],)]
 
 
-def test_nothing_is_a_row_of_any_fields_and_maps_hold_rows(run: Any) -> None:
+def test_nothing_is_a_row_of_any_fields_and_maps_hold_rows(run: Run) -> None:
     assert run(create("nulls") + "SELECT f(CAST(7 AS BIGINT)) AS x") == [(None,)]
     made = create("shown").replace(" f ", " g ") + "SELECT g(MAP['k', ROW(CAST(1 AS BIGINT), 'v')]) AS x"
     assert run(made) == [("[('k', {'a': 1, 'b': 'v'})]",)]
@@ -146,7 +152,7 @@ def test_every_statement_of_a_process_may_use_it(tmp_path: Path, monkeypatch: py
         gc.collect()
 
 
-def test_a_declared_type_comes_before_hints(run: Any) -> None:
+def test_a_declared_type_comes_before_hints(run: Run) -> None:
     assert str(run(create("typed") + "SELECT f(1) AS x")[0][0]) == "0.25"
 
 
@@ -158,12 +164,12 @@ def test_a_declared_type_comes_before_hints(run: Any) -> None:
         ("text", "text: ArrowInvalid"),
     ],
 )
-def test_what_goes_wrong_names_the_function(run: Any, name: str, message: str) -> None:
+def test_what_goes_wrong_names_the_function(run: Run, name: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         run(create(name) + f"SELECT f(n) AS x FROM {NUMBERS}")
 
 
-def test_a_row_with_other_fields_is_refused(run: Any) -> None:
+def test_a_row_with_other_fields_is_refused(run: Run) -> None:
     with pytest.raises(DataError, match="misnamed: TypeError: fields y instead of x"):
         run(create("misnamed") + "SELECT f(CAST(n AS BIGINT)) AS x FROM " + NUMBERS)
 
@@ -179,7 +185,7 @@ def test_a_row_with_other_fields_is_refused(run: Any) -> None:
         ("result", "the type of the result is <class 'int'>, not SQL text"),
     ],
 )
-def test_mistakes_of_declaration(run: Any, name: str, message: str) -> None:
+def test_mistakes_of_declaration(run: Run, name: str, message: str) -> None:
     with pytest.raises(BindError, match=message):
         run(create(name))
 
