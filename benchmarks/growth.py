@@ -9,19 +9,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import control_groups
 import nexmark_sql
 import processes
 import reports
 import sqlstream_call
 
-CGROUP = Path("/sys/fs/cgroup/memory")  # version 1
 MORE = 10  # times as many events
 KEYS_GOAL, EVENTS_GOAL = 2.0, 10.5
 
@@ -87,38 +85,15 @@ def memory(rows: int, number: int, budget: int) -> list[Run]:
     free = group_by(rows, number)
     options = {"taskmanager.memory.managed.size": f"{budget} mb"}
     runs = [small, free, group_by(rows, number, options, limit=f"state {budget} MB")]
-    if reason := _no_cgroup():
+    if reason := control_groups.missing():
         print(f"no run with less memory than the state: {reason}", file=sys.stderr)
         return runs
     allowed = small.peak_bytes + (free.peak_bytes - small.peak_bytes) // 2
-    with _cgroup(allowed) as inside:
+    with control_groups.limited(allowed) as group:
         limit = f"state {budget} MB, process {allowed / 1e6:,.0f} MB"
-        last = group_by(rows, number, options, inside, limit)
-        used = int((_group() / "memory.max_usage_in_bytes").read_text())
-        runs.append(replace(last, limit=f"{limit} (used {used / 1e6:,.0f})"))
+        last = group_by(rows, number, options, group.inside, limit)
+        runs.append(replace(last, limit=f"{limit} (used {group.most_used / 1e6:,.0f})"))
     return runs
-
-
-def _no_cgroup() -> str | None:
-    if not (CGROUP / "memory.limit_in_bytes").exists():
-        return f"no memory controller (cgroup 1) in {CGROUP}"
-    return None if os.access(CGROUP, os.W_OK) else f"{CGROUP} cannot be written"
-
-
-def _group() -> Path:
-    return CGROUP / f"sqlstream-growth-{os.getpid()}"
-
-
-@contextlib.contextmanager
-def _cgroup(limit: int) -> Iterator[list[str]]:
-    """A group that may use `limit` bytes; gives the command that starts another inside it."""
-    group = _group()
-    group.mkdir()
-    try:
-        (group / "memory.limit_in_bytes").write_text(str(limit))
-        yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "inside"]
-    finally:
-        group.rmdir()
 
 
 # ---- the command line

@@ -30,7 +30,9 @@ import sqlstream_call
 from sqlstream_call import Call
 
 HERE = Path(__file__).resolve().parent
-ENGINES = ("sqlstream", "sqlstream-batch", "sqlstream-parquet", "sqlstream-generator", "duckdb", "flink")
+ENGINES = (
+    "sqlstream", "sqlstream-before", "sqlstream-batch", "sqlstream-parquet", "sqlstream-generator", "duckdb", "flink",
+)  # fmt: skip
 WARMUP_EVENTS = 20_000
 
 
@@ -46,6 +48,8 @@ class Settings:
     timeout: float
     epoch_rows: int | None = None  # of sqlstream; None: it chooses by load
     profile: bool = False  # of sqlstream: with operator timings
+    before: Path | None = None  # the checkout of another commit, for sqlstream-before
+    backend: str | None = None  # state.backend.type of sqlstream; None: its default
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,20 @@ def _sqlstream(query: str, settings: Settings, scratch: Path, script: nexmark_sq
     script = script or nexmark_sql.script(query, settings.data)
     options = {"parallelism.default": str(settings.parallelism)}
     options |= sqlstream_call.checkpointing(settings.checkpoint_seconds, scratch / "checkpoints")
+    if settings.backend:
+        options["state.backend.type"] = settings.backend
     if settings.epoch_rows:
         options["execution.epoch.max-rows"] = str(settings.epoch_rows)
     return sqlstream_call.call(script.setup, script.statements[-1], options, settings.profile)
+
+
+def _sqlstream_before(query: str, settings: Settings, scratch: Path) -> Call:
+    """The same statements, run by the package and the runner of the other checkout."""
+    assert settings.before is not None
+    _, job, env = _sqlstream(query, settings, scratch)
+    path = os.pathsep.join(filter(None, (str(settings.before), os.environ.get("PYTHONPATH"))))
+    runner = settings.before / "benchmarks" / sqlstream_call.RUNNER.name
+    return [sys.executable, str(runner)], job, env | {"PYTHONPATH": path}
 
 
 def _sqlstream_batch(query: str, settings: Settings, scratch: Path) -> Call:
@@ -117,6 +132,7 @@ def _flink(query: str, settings: Settings, scratch: Path) -> Call:
 
 _JOBS = {
     "sqlstream": _sqlstream,
+    "sqlstream-before": _sqlstream_before,
     "sqlstream-batch": _sqlstream_batch,
     "sqlstream-parquet": _sqlstream_parquet,
     "sqlstream-generator": _sqlstream_generator,
@@ -335,6 +351,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint-seconds", type=float, default=1.0, help="0: no checkpoints")
     parser.add_argument("--epoch-rows", type=int, help="sqlstream: rows of an epoch at most; default: by load")
     parser.add_argument("--profile", action="store_true", help="sqlstream: print what each operator did")
+    parser.add_argument("--before", type=Path, help="a checkout of another commit: what sqlstream-before runs")
     parser.add_argument("--timeout", type=float, default=900, help="seconds for one run")
     parser.add_argument("--fresh-flink", action="store_true", help="measure Flink again, whatever is kept")
     parser.add_argument("--json", type=Path, help="write all figures there")
@@ -344,6 +361,8 @@ def _arguments() -> argparse.Namespace:
     for given, known in ((arguments.queries, nexmark_sql.QUERIES), (arguments.engines, ENGINES)):
         if unknown := [g for g in given if g not in known]:
             parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    if ("sqlstream-before" in arguments.engines) != (arguments.before is not None):
+        parser.error("sqlstream-before and --before go together")
     return arguments
 
 
@@ -370,6 +389,7 @@ def main() -> int:
         timeout=arguments.timeout,
         epoch_rows=arguments.epoch_rows,
         profile=arguments.profile,
+        before=None if arguments.before is None else arguments.before.resolve(),
     )
     flink = FlinkResults(settings, arguments.flink_runs or arguments.runs, arguments.fresh_flink)
     results: dict[str, dict[str, Measurement]] = {}

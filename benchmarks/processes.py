@@ -2,7 +2,7 @@
 
 A runner reads its job, one JSON object, from stdin and prints its result, one JSON object, as the last line of
 stdout. Memory is the peak of the resident memory of the whole process tree, polled from /proc; pages that processes
-share count once for each of them.
+share count once for each of them. Private memory leaves out the pages of mapped files, which the system may take back.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Finished:
     wall_seconds: float
     cpu_seconds: float
     peak_bytes: int
+    peak_private_bytes: int = 0
 
 
 def run(command: list[str], job: dict[str, Any], *, cwd: Path, env: dict[str, str], timeout: float) -> Finished:
@@ -60,12 +61,27 @@ def run(command: list[str], job: dict[str, Any], *, cwd: Path, env: dict[str, st
         out.seek(0)
         err.seek(0)
         lines, errors = out.read().splitlines(), err.read()
+    used = (wall, watch.cpu_seconds, watch.peak_bytes, watch.peak_private_bytes)
     if late:
-        return Finished(None, f"no result after {timeout:g} s", wall, watch.cpu_seconds, watch.peak_bytes)
+        return Finished(None, f"no result after {timeout:g} s", *used)
     if process.returncode == 0 and lines and lines[-1].startswith("{"):
-        return Finished(json.loads(lines[-1]), "", wall, watch.cpu_seconds, watch.peak_bytes)
+        return Finished(json.loads(lines[-1]), "", *used)
     error = errors.strip() or "\n".join(lines[-5:])
-    return Finished(None, f"exit {process.returncode}: {error[-2000:]}", wall, watch.cpu_seconds, watch.peak_bytes)
+    return Finished(None, f"exit {process.returncode}: {error[-2000:]}", *used)
+
+
+def processor_seconds(pid: int) -> float:
+    """What a running process has had of the processors."""
+    return _processor_seconds(_stat(pid))
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/<pid>/stat from the third on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _processor_seconds(stat: list[str]) -> float:
+    return (int(stat[11]) + int(stat[12])) / _TICKS
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
@@ -80,7 +96,7 @@ class _Watch(threading.Thread):
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.peak_bytes = 0
+        self.peak_bytes = self.peak_private_bytes = 0
         self._pid = pid
         self._cpu: dict[int, float] = {}
         self._done = threading.Event()
@@ -98,15 +114,18 @@ class _Watch(threading.Thread):
         self.join()
 
     def _sample(self) -> None:
-        used = 0
+        used = private = 0
         for pid in _tree(self._pid):
             try:
-                stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                stat = _stat(pid)
+                pages = Path(f"/proc/{pid}/statm").read_text().split()
             except (FileNotFoundError, ProcessLookupError):  # it ended just now
                 continue
-            self._cpu[pid] = (int(stat[11]) + int(stat[12])) / _TICKS
-            used += int(stat[21]) * _PAGE
+            self._cpu[pid] = _processor_seconds(stat)
+            used += int(pages[1]) * _PAGE
+            private += (int(pages[1]) - int(pages[2])) * _PAGE
         self.peak_bytes = max(self.peak_bytes, used)
+        self.peak_private_bytes = max(self.peak_private_bytes, private)
 
 
 def _tree(root: int) -> list[int]:

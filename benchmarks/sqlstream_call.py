@@ -16,8 +16,11 @@ RUNNER = Path(__file__).resolve().parent / "sqlstream_runner.py"
 Call = tuple[list[str], dict[str, Any], dict[str, str]]
 
 
-def call(setup: Sequence[str], job: str, options: Mapping[str, str], profile: bool = False) -> Call:
-    """The command, what it reads, and what its environment has beside ours. `profile`: with operator timings."""
+def call(
+    setup: Sequence[str], job: str, options: Mapping[str, str], profile: bool = False, trace: Path | None = None
+) -> Call:
+    """The command, what it reads, and what its environment has beside ours. `profile`: with operator timings; `trace`:
+    a file for the times of epochs."""
     path = os.pathsep.join(filter(None, (str(nexmark_sql.ROOT), os.environ.get("PYTHONPATH"))))
     given = {
         "setup": list(setup),
@@ -25,6 +28,7 @@ def call(setup: Sequence[str], job: str, options: Mapping[str, str], profile: bo
         "options": {"execution.runtime-mode": "streaming", **options},
         "module_path": str(nexmark_sql.ROOT / "queries" / "nexmark"),
         "profile": profile,
+        "trace": None if trace is None else str(trace),
     }
     return [sys.executable, str(RUNNER)], given, {"PYTHONPATH": path}
 
@@ -36,9 +40,10 @@ def run(
     *,
     timeout: float = 900,
     inside: Sequence[str] = (),
+    trace: Path | None = None,
 ) -> processes.Finished:
     """Runs it and waits. `inside`: a command that runs the one given after it."""
-    command, given, env = call(setup, job, options or {})
+    command, given, env = call(setup, job, options or {}, trace=trace)
     return processes.run([*inside, *command], given, cwd=nexmark_sql.ROOT, env=os.environ | env, timeout=timeout)
 
 

@@ -71,6 +71,26 @@ def first_row_seconds(command: list[str], cache: Path | None = None) -> float:
         return time.perf_counter() - started
 
 
+def prompt_seconds() -> float:
+    """From the start of the shell on a terminal to its first prompt."""
+    ours, its = os.openpty()
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as home:
+        env = environment() | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "XDG_STATE_HOME": home}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sqlstream"], stdin=its, stdout=its, stderr=its, env=env, start_new_session=True
+        )
+        os.close(its)
+        seen = b""
+        while b"sqlstream>" not in seen:
+            seen += os.read(ours, 4096)  # OSError where it ends before
+        seconds = time.perf_counter() - started
+        process.kill()
+        process.wait()
+        os.close(ours)
+    return seconds
+
+
 def job_seconds(query: str, data: Path, cache: Path | None = None) -> float:
     """What `sqlstream_runner.py` says of a streaming job with checkpoints."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -121,7 +141,8 @@ def measure(runs: int, idle_seconds: float) -> list[Figure]:
     figures = [
         Figure("sqlstream --version", median(lambda: seconds_of([*sqlstream, "--version"])), "s", 0.15),
         Figure("import sqlstream", median(lambda: seconds_of(["-c", "import sqlstream"])), "s", 0.3),
-        Figure("first row of SELECT 1", median(lambda: first_row_seconds([*sqlstream, "-c", "SELECT 1"])), "s", 0.6),
+        Figure("first row of SELECT 1", median(lambda: first_row_seconds([*sqlstream, "-c", "SELECT 1"])), "s", 0.4),
+        Figure("prompt of the shell", median(prompt_seconds), "s", 0.4),
     ]
     for q in COLD:
         cold = median(lambda q=q: fresh(lambda cache: job_seconds(q, data, cache)))  # type: ignore[misc]

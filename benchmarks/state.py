@@ -1,128 +1,113 @@
-"""Speed of keyed state: `python benchmarks/state.py`. Rows a second are the best of several batches."""
+"""State: what each backend does where state outgrows memory, at checkpoints and at restarts, beside the goals.
+
+    python benchmarks/state.py
+    python benchmarks/state.py --parts keys,join --backends rocksdb --scale 1
+    python benchmarks/state.py --parts nexmark --events 10000000 --flink --json state.json
+
+`benchmarks/README.md` says what is measured and how to read it.
+"""
 
 from __future__ import annotations
 
+import argparse
+import signal
+import sys
 import tempfile
-import time
+import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import reports
+import state_checkpoints
+import state_jobs
+import state_nexmark
+from state_figures import Failed, Figure, Part, Setting, Sizes, shown, table
 
-from sqlstream.checkpoint.manifest import OperatorState, TaskState
-from sqlstream.checkpoint.restore import restore_task
-from sqlstream.checkpoint.storage import CheckpointStorage
-from sqlstream.checkpoint.writer import StateShard
-from sqlstream.state.keys import key_groups
-from sqlstream.state.multimap import MultiMap
-from sqlstream.state.table import StateSpec, StateTable
-
-BATCH, BATCHES = 100_000, 20
-
-
-def best(f: Callable[[int], object], repeat: int = BATCHES) -> float:
-    """Seconds of the fastest call."""
-    times = []
-    for i in range(repeat):
-        start = time.perf_counter()
-        f(i)
-        times.append(time.perf_counter() - start)
-    return min(times)
+PARTS: dict[str, Callable[[Setting], list[Figure]]] = {
+    "keys": state_jobs.keys,
+    "join": state_jobs.join,
+    "upload": state_checkpoints.upload,
+    "pause": state_jobs.pause,
+    "chained": state_jobs.chained,
+    "restart": state_checkpoints.restart,
+}
+BACKENDS = ("hashmap", "rocksdb")
+OF_FLINK = ("nexmark", "keys")  # parts that Flink runs too
 
 
-def line(what: str, seconds: float, rows: int = BATCH) -> None:
-    print(f"{what:<58}{rows / seconds / 1e6:8.1f} M rows/s{seconds * 1e3:10.2f} ms")
+# ---- the parts that are figures of one run
 
 
-def spec(*types: pa.DataType) -> StateSpec:
-    value = pa.schema([("n", pa.int64()), ("x", pa.float64()), ("s", pa.string())])
-    return StateSpec("s", pa.schema([(f"k{i}", t) for i, t in enumerate(types)]), value)
+def measure(name: str, backends: list[str], sizes: Sizes, runs: int, scratch: Path | None) -> Part:
+    """Runs of the backends take turns, so that they meet the same moods of the machine."""
+    part = Part({b: [] for b in backends}, {})
+    for _ in range(runs):
+        for backend in backends:
+            if backend in part.failures:
+                continue
+            with tempfile.TemporaryDirectory(prefix="state-", dir=scratch, ignore_cleanup_errors=True) as place:
+                try:
+                    figures = PARTS[name](Setting(backend, Path(place), sizes))
+                except Failed as e:
+                    part.failures[backend] = str(e)
+                except Exception:
+                    part.failures[backend] = traceback.format_exc()
+                else:
+                    part.runs[backend].append(figures)
+                    for f in figures:
+                        print(f"{backend}, {f.name}: {shown(f.value)} {f.unit}", file=sys.stderr)
+    return part
 
 
-def indexes(rng: np.random.Generator) -> None:
-    for distinct in (10_000, 1_000_000):
-        ints = [pa.array(rng.integers(0, distinct, BATCH)) for _ in range(BATCHES)]
-        texts = [pc.binary_join_element_wise("user-", a.cast(pa.string()), "") for a in ints]
-        for name, types, columns in (
-            ("BIGINT", [pa.int64()], [[a] for a in ints]),
-            ("BIGINT, BIGINT", [pa.int64(), pa.int64()], [[a, a] for a in ints]),
-            ("STRING", [pa.string()], [[a] for a in texts]),
-            ("STRING, BIGINT", [pa.string(), pa.int64()], [[a, b] for a, b in zip(texts, ints, strict=True)]),
-        ):
-            table = StateTable(spec(*types))
-            start = time.perf_counter()
-            for c in columns:
-                table.upsert(c)
-            made = time.perf_counter() - start
-            what = f"{name}, {distinct:,} keys"
-            line(f"upsert into an empty table, {what}", made, BATCH * BATCHES)
-            line(f"upsert again, {what}", best(lambda i, t=table, c=columns: t.upsert(c[i])))
-            line(f"find, {what}", best(lambda i, t=table, c=columns: t.find(c[i])))
-        line("key groups of BIGINT", best(lambda i, a=ints: key_groups([a[i]], BATCH)))
-        line("key groups of STRING", best(lambda i, a=texts: key_groups([a[i]], BATCH)))
+# ---- the command line
 
 
-def columns(rng: np.random.Generator) -> None:
-    table = StateTable(spec(pa.int64()))
-    slots, _ = table.upsert([pa.array(np.arange(1_000_000))])
-    values = [
-        pa.array(rng.integers(0, 1000, len(slots))),
-        pa.array(rng.random(len(slots))),
-        pc.binary_join_element_wise("value-", pa.array(rng.integers(0, 10**9, len(slots))).cast(pa.string()), ""),
-    ]
-    table.put(slots, values)
-    picks = [rng.integers(0, len(slots), BATCH) for _ in range(BATCHES)]
-    for name, value in zip(("n", "x", "s"), values, strict=True):
-        c = table.column(name)
-        line(f"get {c.type} at random slots", best(lambda i, c=c: c.get(picks[i])))
-        line(f"set {c.type} at random slots", best(lambda i, c=c, v=value: c.set(picks[i], v.slice(0, BATCH))))
-    line("touch", best(lambda i: table.touch(picks[i])))
-    m = MultiMap()
-    rows = np.arange(1_000_000)
-    keys = rng.integers(0, 100_000, len(rows))
-    line("multi-map add", best(lambda _: m.add(keys, rows), 1), len(rows))
-    probes = [rng.integers(0, 100_000, 10_000) for _ in range(BATCHES)]
-    line("multi-map probe, pairs", best(lambda i: m.probe(probes[i])), 10 * 10_000)
-    line("multi-map remove", best(lambda _: m.remove(keys, rows), 1), len(rows))
-
-
-def checkpoints(rng: np.random.Generator) -> None:
-    n = 1_000_000
-    with tempfile.TemporaryDirectory() as place:
-        for name, key in (
-            ("BIGINT", pa.array(np.arange(n))),
-            ("STRING", pc.binary_join_element_wise("user-", pa.array(np.arange(n)).cast(pa.string()), "")),
-        ):
-            s = spec(key.type)
-            table = StateTable(s)
-            slots, _ = table.upsert([key])
-            table.put(slots, [pa.array(rng.integers(0, 10**6, n)), pa.array(rng.random(n)), key.cast(pa.string())])
-            storage = CheckpointStorage(f"{place}/{name}")
-            shard = StateShard(storage, Path(place) / f"work-{name}", (s,))
-            for what, part in (("full", n), ("1 %", n // 100)):
-                table.touch(rng.choice(n, part, replace=False))
-                start = time.perf_counter()
-                changes = table.changes()
-                copied = time.perf_counter()
-                files = shard.prepare({"s": changes}).run()
-                line(f"{what} checkpoint of 1 M {name} keys: at the barrier", copied - start, part)
-                line(f"{what} checkpoint of 1 M {name} keys: behind", time.perf_counter() - copied, part)
-                print(f"{'':<58}{files[-1].size:12,} bytes")
-            operator = OperatorState("op", shard.schemas(), (TaskState(0, (0, 128), files),))
-            start = time.perf_counter()
-            restored = restore_task(storage, operator, (s,), (0, 128), Path(place) / f"restore-{name}")
-            line(f"restore 1 M {name} keys", time.perf_counter() - start, n)
-            assert restored.tables["s"].size == n
-
-
-def main() -> None:
-    rng = np.random.default_rng(1)
-    indexes(rng)
-    columns(rng)
-    checkpoints(rng)
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    names = ["nexmark", *PARTS]
+    parser.add_argument("--parts", default=",".join(names), help="default: all")
+    parser.add_argument("--backends", default=",".join(BACKENDS), help="default: both")
+    parser.add_argument("--scale", type=float, default=0.1, help="1: the sizes that the goals are about")
+    parser.add_argument("--runs", type=int, default=1, help="the median of so many is shown")
+    parser.add_argument("--checkpoint-seconds", type=float, default=5.0, help="between checkpoints of keys and join")
+    parser.add_argument("--fold-seconds", type=float, default=5.0, help="between RocksDB's turns in pause and restart")
+    parser.add_argument("--events", type=int, default=1_000_000, help="of Nexmark")
+    parser.add_argument(
+        "--queries", default=",".join(state_nexmark.STATEFUL), help="of Nexmark; default: all with state"
+    )
+    parser.add_argument("--flink", action="store_true", help="measure Flink too (Nexmark: or show what was kept; keys)")
+    parser.add_argument("--events-flink", type=int, help="of Flink's Nexmark; default: as --events")
+    parser.add_argument("--timeout", type=float, default=1800, help="seconds for one run")
+    parser.add_argument("--scratch", type=Path, help="where runs have their files; default: the system's place")
+    parser.add_argument("--json", type=Path, help="write all figures there")
+    a = parser.parse_args()
+    parts, backends = a.parts.split(","), a.backends.split(",")
+    for given, known in ((parts, names), (backends, BACKENDS)):
+        if unknown := [g for g in given if g not in known]:
+            parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was begun is cleaned up
+    sizes = Sizes(a.scale, a.checkpoint_seconds, a.fold_seconds, a.timeout)
+    found: dict[str, Any] = {}
+    failed = False
+    print(f"python {' '.join(sys.argv)}: {reports.now()}, {reports.machine()}\n")
+    for name in parts:
+        if name == "nexmark":
+            shown_table, failures, figures = state_nexmark.compare(
+                a.queries.split(","), backends, a.events, a.events_flink or a.events, a.runs, a.flink, a.timeout
+            )
+        else:
+            engines = [*backends, state_jobs.FLINK] if a.flink and name in OF_FLINK else backends
+            part = measure(name, engines, sizes, a.runs, a.scratch)
+            shown_table, figures = table(part, backends, engines[len(backends) :]), asdict(part)
+            failures = [f"{name} on {b}: {why}" for b, why in part.failures.items()]
+        print("\n\n".join([f"**{name}**", shown_table, *failures]), end="\n\n", flush=True)
+        found[name] = figures
+        failed |= bool(failures)
+        reports.write_json(a.json, {"command": sys.argv, "sizes": asdict(sizes), "parts": found})
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

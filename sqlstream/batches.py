@@ -39,6 +39,7 @@ class Kind(IntEnum):
 
     @property
     def text(self) -> str:
+        """As Flink prints it: +I, -U, +U or -D."""
         return ("+I", "-U", "+U", "-D")[self]
 
 
@@ -69,6 +70,7 @@ class Delta:
 
     @property
     def num_rows(self) -> int:
+        """Changes in all batches; an update counts as its -U and its +U."""
         return sum(b.num_rows for b in self.batches)
 
 
@@ -100,6 +102,7 @@ def signs(batch: pa.RecordBatch) -> np.ndarray | None:
 
 
 def hidden(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
+    """A hidden column as an array, copied only where Arrow's form needs it; None when the edge does not carry it."""
     i = batch.schema.get_field_index(name)
     return None if i < 0 else batch.column(i).to_numpy(zero_copy_only=False)
 

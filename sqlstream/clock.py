@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Protocol
 
@@ -9,6 +10,8 @@ import numpy as np
 
 
 class Clock(Protocol):
+    """Where a job's times come from: one clock for all of its tasks."""
+
     def now(self) -> int:
         """Wall-clock time, µs since 1970 UTC; never goes back within a job."""
 
@@ -18,20 +21,32 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds, for timeouts and rates."""
 
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Until the event, at most so long by `monotonic`. Whether it is there."""
+
 
 class SystemClock:
+    """The computer's clock: all rows of a call have the time of the call, wherever they come from."""
+
     def __init__(self) -> None:
         self._last = 0
 
     def now(self) -> int:
+        """The last answer again when the computer's clock was set back."""
         self._last = max(self._last, time.time_ns() // 1000)
         return self._last
 
     def rows(self, split: int, first: int, count: int) -> np.ndarray:
+        """`now` for each of them."""
         return np.full(count, self.now(), np.int64)
 
     def monotonic(self) -> float:
+        """Seconds since some moment, never set back."""
         return time.monotonic()
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """In real time."""
+        return event.wait(seconds)
 
 
 class PositionClock:
@@ -41,13 +56,20 @@ class PositionClock:
         self.start, self.step, self._last = start, step, start
 
     def now(self) -> int:
+        """`start`, then the greatest time that a row has had."""
         return self._last
 
     def rows(self, split: int, first: int, count: int) -> np.ndarray:
+        """`start` + position * `step`, whatever the split."""
         out = self.start + np.arange(first, first + count, dtype=np.int64) * self.step
         if count:
             self._last = max(self._last, int(out[-1]))
         return out
 
     def monotonic(self) -> float:
+        """The computer's: timeouts and rates are real."""
         return time.monotonic()
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """In real time."""
+        return event.wait(seconds)

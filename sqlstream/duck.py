@@ -7,26 +7,41 @@ at a time, so whoever streams takes a cursor of its own. Integers overflow with 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import threading
+from collections.abc import Iterable
 
 import duckdb
 import pyarrow as pa
 
 from sqlstream.errors import Canceled, DataError, RunError, SqlStreamError
-from sqlstream.functions import numbers, user
+from sqlstream.functions import numbers, times
+from sqlstream.functions.failures import advice, plain
+from sqlstream.functions.user import UserFunction
 
-# Flink's answers where DuckDB's differ; used by functions/scalar.py. Arguments appear once, so nothing is
+# Flink's answers where DuckDB's differ; used by functions/. Arguments appear once, so nothing is
 # evaluated twice. Macros have no lambdas over rows: they inline.
 MACROS = (
     "flink_div(a, b) AS CASE WHEN b = 0 THEN error('division by zero') ELSE a // b END",
     "flink_mod(a, b) AS CASE WHEN b = 0 THEN error('division by zero') ELSE a % b END",
-    "flink_regexp_extract(s, p, g) AS CASE WHEN regexp_matches(s, p) THEN regexp_extract(s, p, g) END",
     "flink_substring(s, p, n) AS CASE WHEN n < 0 THEN NULL WHEN length(s) + p < 0 THEN '' ELSE substring(s, CASE WHEN p = 0 THEN 1 ELSE p END, n) END",
-    "flink_json_value(j, p) AS CASE WHEN json_valid(j) THEN CASE WHEN json_type(j, p) NOT IN ('ARRAY', 'OBJECT') THEN json_extract_string(j, p) END END",
+    # numbers of more digits than a DOUBLE holds in quotes: every string and such number is followed by control characters,
+    # which no JSON has, and loses them or has them made quotes
+    r"""flink_exact_json(j) AS CASE WHEN regexp_matches(j, '[0-9.]{17}|[0-9]{16}[eE]') THEN
+    replace(replace(replace(regexp_replace(j, '("(?:[^"\\]|\\.)*")|(-?[0-9][0-9.]{15,}(?:[eE][+-]?[0-9]+)?)',
+    concat('\1', chr(1), '\2', chr(2)), 'g'), concat(chr(1), chr(2)), ''), chr(1), '"'), chr(2), '"') ELSE j END""",
+    "flink_json_value(j, p) AS CASE WHEN json_valid(j) THEN CASE WHEN json_type(j, p) NOT IN ('ARRAY', 'OBJECT') THEN json_extract_string(flink_exact_json(j), p) END END",
+    "flink_position(x, s, n) AS CASE WHEN x = '' AND n IS NOT NULL AND s IS NOT NULL THEN 1 WHEN instr(substring(s, greatest(n, 1)), x) = 0 AND n IS NOT NULL "
+    "THEN 0 ELSE CAST(instr(substring(s, greatest(n, 1)), x) + CASE WHEN n > 1 THEN CAST(n AS BIGINT) - 1 WHEN n IS NOT NULL THEN 0 END AS INTEGER) END",
+    # the first byte of UTF-8, signed, as Java has bytes
+    "flink_ascii(s) AS CASE WHEN s = '' THEN 0 WHEN unicode(s) < 128 THEN unicode(s) WHEN unicode(s) < 2048 THEN (unicode(s) >> 6) - 64 "
+    "WHEN unicode(s) < 65536 THEN (unicode(s) >> 12) - 32 ELSE (unicode(s) >> 18) - 16 END",
     "flink_json_exists(j, p) AS CASE WHEN json_valid(j) THEN json_exists(j, p) WHEN j IS NOT NULL THEN FALSE END",
-    "flink_split_index(s, sep, i) AS CASE WHEN i >= 0 THEN CASE WHEN sep = '' THEN regexp_split_to_array(nullif(s, ''), '\\s') ELSE str_split(nullif(s, ''), sep) END[i + 1] END",
+    "flink_split_index(s, sep, i) AS CASE WHEN i >= 0 AND sep IS NOT NULL THEN CASE WHEN sep = '' THEN regexp_split_to_array(nullif(s, ''), '\\s') ELSE str_split(nullif(s, ''), sep) END[CAST(i AS BIGINT) + 1] END",
     *numbers.MACROS,
+    *times.MACROS,
 )
 
 _lock = threading.Lock()
@@ -103,10 +118,10 @@ def interrupt(connections: list[duckdb.DuckDBPyConnection]) -> None:
             con.interrupt()
 
 
-def prepare_functions(con: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Registers the Python functions that `sql` calls on the database of `con`, once each."""
-    for name in sorted(set(re.findall(r"\bpy_udf_\w+", sql))):
-        f = user.REGISTERED[name]
+def prepare_functions(con: duckdb.DuckDBPyConnection, functions: Iterable[UserFunction]) -> None:
+    """Registers Python functions on the database of `con`, once each: those that rendering found in what will run."""
+    for f in functions:
+        name = f.sql_name
         with _lock:
             if con.execute("SELECT 1 FROM duckdb_functions() WHERE function_name = ? LIMIT 1", [name]).fetchall():
                 continue
@@ -122,20 +137,18 @@ def prepare_functions(con: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def translate(e: Exception, what: str = "") -> SqlStreamError:
-    """DuckDB's error as ours: the first line, without DuckDB's own hints and SQL."""
+    """DuckDB's error as ours, without DuckDB's own hints and SQL."""
     if isinstance(e, SqlStreamError):
         return e
     if isinstance(e, duckdb.InterruptException):
         return Canceled("the query was canceled")
-    text = str(e).strip()
-    first = text.splitlines()[0] if text else type(e).__name__
-    first = re.sub(
-        r"^(Invalid Input|Conversion|Out of Range|Invalid|Constraint|Binder|Not implemented) Error: ", "", first
-    )
+    first = plain(str(e)) or type(e).__name__
     first = re.sub(r"^\w* ?Python exception occurred while executing the UDF: (DataError: )?", "", first)
     # Our names for columns mean nothing to users.
     first = re.sub(r'\s*when casting from source column "?c\d+"?', "", first)
     prefix = f"{what}: " if what else ""
     if isinstance(e, (duckdb.IOException, duckdb.OutOfMemoryException)):
-        return RunError(prefix + first)
-    return DataError(prefix + first)
+        error = RunError(prefix + first)
+        error.transient = any(os.strerror(n) in first for n in (errno.ENOSPC, errno.EDQUOT))  # it has no number for us
+        return error
+    return DataError(prefix + first, hint=advice(first))

@@ -46,14 +46,16 @@ class SqlStreamError(Exception):
         position: Position | None = None,
         sql: str | None = None,
         source: str | None = None,
+        subject: str | None = None,
     ) -> None:
         message = redacted(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = None if hint is None else redacted(hint)
         self.position = position
         self.sql = sql
         self.source = source
+        self.subject = subject  # the word of the statement that it is about: whoever knows the text finds its place
 
     def located(self, sql: str, source: str | None = None) -> SqlStreamError:
         """Add the SQL text (and file name) that `position` refers to, unless already known."""

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
+from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Table, View
-from sqlstream.errors import BindError, NotSupported
+from sqlstream.contracts import Source
+from sqlstream.environment import Environment
+from sqlstream.errors import BindError, NotSupported, Position
+from sqlstream.functions.scalar import SCALARS
+from sqlstream.plan.columns import renamed
+from sqlstream.plan.from_binder import TABLE_FUNCTIONS
+from sqlstream.plan.over_functions import OVER_FUNCTIONS
+from sqlstream.plan.table_binder import bind_table
 from sqlstream.results import Result, table_result
+from sqlstream.secrets import redacted
 from sqlstream.sql import statements as st
 from sqlstream.types import Schema
 
-_LISTS = {
+_LISTS: dict[str, tuple[str, Callable[[Catalog], list[str]]]] = {
     "TABLES": ("table name", Catalog.tables),
     "VIEWS": ("view name", Catalog.views),
-    "FUNCTIONS": ("function name", Catalog.functions),
+    "FUNCTIONS": ("function name", lambda catalog: sorted({*catalog.functions(), *system_functions()})),
 }
 
 
-def show(catalog: Catalog, s: st.Show) -> Result:
-    """SHOW TABLES, VIEWS, FUNCTIONS, COLUMNS, CREATE TABLE, CREATE VIEW."""
+def show(env: Environment, s: st.Show) -> Result:
+    """SHOW TABLES, VIEWS, FUNCTIONS, COLUMNS, JOBS, CREATE TABLE, CREATE VIEW."""
+    catalog = env.catalog
     if s.kind in _LISTS:
         title, names = _LISTS[s.kind]
+        if s.user:
+            names = Catalog.functions
         return table_result("SHOW", [title], [[n] for n in names(catalog) if _wanted(s, n)])
+    if s.kind == "JOBS":
+        return _jobs(env, s)
     if s.kind in ("CREATE TABLE", "CREATE VIEW"):
         found = catalog.relation(s.name, s.position)
         wanted = Table if s.kind == "CREATE TABLE" else View
@@ -31,10 +47,20 @@ def show(catalog: Catalog, s: st.Show) -> Result:
             raise BindError(
                 f"'{found.name}' is a {other.lower()}", hint=f"SHOW CREATE {other} {found.name}", position=s.position
             )
-        return table_result("SHOW", ["result"], [[found.ddl()]])
+        return table_result("SHOW", ["result"], [[redacted(found.ddl())]])
+    if s.kind == "COLUMNS" and s.name:
+        return describe(env, s.name, s.position, s)
     if s.kind == "COLUMNS":
         raise NotSupported("SHOW COLUMNS needs a table", hint="SHOW COLUMNS FROM t", position=s.position)
     raise NotSupported(f"SHOW {s.kind} is not supported", position=s.position)
+
+
+def system_functions() -> dict[str, str]:
+    """What kind each of Flink's functions is that there are, by name: scalar, aggregate, window or table."""
+    found = {f.name: "scalar" for f in SCALARS.values() if not f.operator}
+    found |= dict.fromkeys(AGGREGATES, "aggregate")
+    found |= {n: "window" for n in OVER_FUNCTIONS if n not in found}
+    return found | dict.fromkeys(TABLE_FUNCTIONS, "table")
 
 
 def _wanted(s: st.Show, name: str) -> bool:
@@ -45,8 +71,25 @@ def _wanted(s: st.Show, name: str) -> bool:
     return (re.fullmatch(pattern, name, flags) is not None) != s.negated
 
 
-def describe(schema: Schema, table: Table | None, only: st.Show | None = None) -> Result:
-    """Flink's columns: name, type, null, key, extras, watermark."""
+def describe(
+    env: Environment, name: tuple[str, ...], position: Position | None = None, only: st.Show | None = None
+) -> Result:
+    """A relation's columns, in Flink's columns: name, type, null, key, extras, watermark. `only`: those it likes."""
+    relation = env.catalog.relation(name, position)
+    return _described(columns_of(env, relation), relation if isinstance(relation, Table) else None, only)
+
+
+def columns_of(env: Environment, relation: Table | View) -> Schema:
+    """The columns of a table, computed ones too, or of a view, whose query is bound for it."""
+    if isinstance(relation, Table):
+        return bind_table(relation, env.catalog, Source(), env.time_zone).schema
+    plan = env.bind(relation.query)
+    if relation.columns:
+        plan = renamed(plan, list(relation.columns), relation.query)
+    return plan.schema
+
+
+def _described(schema: Schema, table: Table | None, only: st.Show | None) -> Result:
     rows: list[list[str | None]] = []
     for c in schema:
         key = extras = watermark = None
@@ -65,6 +108,32 @@ def describe(schema: Schema, table: Table | None, only: st.Show | None = None) -
         if only is None or _wanted(only, c.name):
             rows.append([c.name, text, "TRUE" if c.type.nullable else "FALSE", key, extras, watermark])
     return table_result("SHOW", ["name", "type", "null", "key", "extras", "watermark"], rows)
+
+
+_JOB = ("job name", "status", "start time", "rows in", "rows out", "checkpoint", "directory")
+
+
+def _jobs(env: Environment, s: st.Show) -> Result:
+    from sqlstream.runtime.client import currents  # with fsspec, for which a session that asks for no jobs has no time
+
+    rows: list[list[str | None]] = []
+    for v in currents(Path(env.working_directory)):
+        job = v.status
+        if _wanted(s, v.place.name):
+            checkpoint = None if job.checkpoint is None else str(job.checkpoint)
+            counts = [str(job.rows_in), str(job.rows_out), checkpoint]
+            rows.append([v.place.name, job.state, job.started or None, *counts, str(v.place.directory)])
+    return table_result("SHOW", list(_JOB), rows)
+
+
+def describe_job(env: Environment, job: str) -> Result:
+    """How one job is, a row for each thing that is known of it."""
+    from sqlstream.runtime.client import current
+    from sqlstream.runtime.jobs import find_job
+
+    view = current(find_job(job, Path(env.working_directory)))
+    values = {"directory": str(view.place.directory), **view.status.value()}
+    return table_result("SHOW", ["name", "value"], [[k, str(v)] for k, v in values.items() if v not in (None, "")])
 
 
 def syntax_tree(s: st.Statement) -> str:

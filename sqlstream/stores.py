@@ -6,12 +6,14 @@ the environment, as AWS's own tools read it. fsspec and its implementations are 
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401  fsspec's; it cannot be imported any more when the main thread has ended
 import contextlib
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlstream.distribution import install
 from sqlstream.errors import OptionError
 
 S3 = ("s3", "s3a")
@@ -40,8 +42,8 @@ class Stores:
             with os_errors():
                 return url_to_fs(url, **(self._s3() if scheme in S3 else {}))  # type: ignore[no-any-return]
         except (ImportError, ValueError) as e:
-            install = "pip install 'sqlstream[s3]'" if scheme in S3 else "install the package that serves this scheme"
-            raise OptionError(f"'{url}' cannot be opened: {e}", hint=install) from e
+            hint = install("s3") if scheme in S3 else "install the package that serves this scheme"
+            raise OptionError(f"'{url}' cannot be opened: {e}", hint=hint) from e
 
     def _s3(self) -> dict[str, Any]:
         # No cached listings: they hide what other processes write.

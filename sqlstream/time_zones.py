@@ -35,6 +35,7 @@ class TimeZone:
 
     @property
     def is_utc(self) -> bool:
+        """Whether local time is always UTC, so that nothing need be computed."""
         return not len(self.jumps) and not self.offsets[0]
 
     def local(self, instants: Array) -> Array:

@@ -94,22 +94,27 @@ class Type:
 
     @property
     def is_integer(self) -> bool:
+        """TINYINT to BIGINT."""
         return self.kind in INTEGERS
 
     @property
     def is_numeric(self) -> bool:
+        """Integers, FLOAT, DOUBLE and DECIMAL."""
         return self.kind in NUMERIC
 
     @property
     def is_string(self) -> bool:
+        """CHAR or VARCHAR (STRING is one)."""
         return self.kind in STRINGS
 
     @property
     def is_timestamp(self) -> bool:
+        """TIMESTAMP or TIMESTAMP_LTZ; DATE and TIME are not."""
         return self.kind in ("TIMESTAMP", "TIMESTAMP_LTZ")
 
     @property
     def is_interval(self) -> bool:
+        """Of days to seconds, or of years and months."""
         return self.kind in INTERVALS
 
     @property
@@ -118,6 +123,7 @@ class Type:
         return self.fields[-1].type
 
     def null(self, nullable: bool = True) -> Type:
+        """The same type, which may be NULL, or may not."""
         return self if self.nullable == nullable else replace(self, nullable=nullable)
 
     def arrow(self) -> pa.DataType:
@@ -179,35 +185,45 @@ DATE = Type("DATE")
 TIME = Type("TIME", 0)
 NULL = Type("NULL")
 INTERVAL_DAY, INTERVAL_MONTH = Type("INTERVAL_DAY"), Type("INTERVAL_MONTH")
+# A word among the arguments of a function, such as a unit of time. No column has it.
+SYMBOL = Type("SYMBOL", nullable=False)
 
 
 def decimal(precision: int, scale: int) -> Type:
+    """DECIMAL(precision, scale). Whether Flink has one so wide is for the caller to check."""
     return Type("DECIMAL", precision, scale)
 
 
 def timestamp(precision: int = 6) -> Type:
+    """TIMESTAMP(precision): a wall-clock time."""
     return Type("TIMESTAMP", precision)
 
 
 def timestamp_ltz(precision: int = 6) -> Type:
+    """TIMESTAMP_LTZ(precision): an instant."""
     return Type("TIMESTAMP_LTZ", precision)
 
 
 def array(element: Type) -> Type:
+    """ARRAY of elements of a type."""
     return Type("ARRAY", fields=(Field("element", element),))
 
 
 def map_of(key: Type, value: Type) -> Type:
+    """MAP of a type of keys and one of values."""
     return Type("MAP", fields=(Field("key", key), Field("value", value)))
 
 
 def row(*fields: tuple[str, Type]) -> Type:
+    """ROW of (name, type) fields."""
     return Type("ROW", fields=tuple(Field(n, t) for n, t in fields))
 
 
 # What a column is to time. ROWTIME, PROCTIME: time attributes. The window marks say that the column is the start or
 # end of a window of that time domain, so that grouping or joining by it may close state when time passes its end.
 ROWTIME, PROCTIME = "ROWTIME", "PROCTIME"
+# The time of rows that were put into windows: no time attribute any more, but what late rows are told by.
+FORMER_ROWTIME = "FORMER_ROWTIME"
 WINDOW_START, WINDOW_END = "WINDOW_START", "WINDOW_END"
 LOCAL_WINDOW_START, LOCAL_WINDOW_END = "LOCAL_WINDOW_START", "LOCAL_WINDOW_END"
 PROC_WINDOW_START, PROC_WINDOW_END = "PROC_WINDOW_START", "PROC_WINDOW_END"
@@ -250,6 +266,7 @@ class Schema:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """As users know them; they need not be unique."""
         return self._names
 
     def arrow(self) -> pa.Schema:
@@ -257,7 +274,62 @@ class Schema:
         return pa.schema([(f"c{i}", c.type.arrow()) for i, c in enumerate(self.columns)])
 
     def arrow_outside(self) -> pa.Schema:
+        """The schema that users see: their names, ROW fields by theirs."""
         return pa.schema([(c.name, c.type.arrow_outside()) for c in self.columns])
+
+
+def from_arrow(t: pa.DataType) -> Type:
+    """The type of columns that are `t` to Arrow. What Arrow does not say is as wide as it can be: STRING, TIMESTAMP(6)."""
+    if pa.types.is_decimal(t):
+        return decimal(t.precision, t.scale)
+    if pa.types.is_timestamp(t):
+        return timestamp(6) if t.tz is None else timestamp_ltz(6)
+    if pa.types.is_struct(t):
+        return row(*((t.field(i).name, from_arrow(t.field(i).type)) for i in range(t.num_fields)))
+    if pa.types.is_map(t):
+        return map_of(from_arrow(t.key_type), from_arrow(t.item_type))
+    if pa.types.is_list(t):
+        return array(from_arrow(t.value_type))
+    return _OF_ARROW.get(t, STRING)
+
+
+_OF_ARROW = {
+    pa.bool_(): BOOLEAN,
+    pa.int8(): TINYINT,
+    pa.int16(): SMALLINT,
+    pa.int32(): INT,
+    pa.int64(): BIGINT,
+    pa.uint8(): SMALLINT,
+    pa.uint16(): INT,
+    pa.uint32(): BIGINT,
+    pa.uint64(): decimal(20, 0),
+    pa.float32(): FLOAT,
+    pa.float64(): DOUBLE,
+    pa.binary(): BYTES_TYPE,
+    pa.large_binary(): BYTES_TYPE,
+    pa.date32(): DATE,
+    pa.time64("us"): TIME,
+}
+
+
+def as_type(a: pa.Array, to: pa.DataType) -> pa.Array:
+    """`a` cast to `to`. Where `to` is NULL without a type everything is NULL: DuckDB gives such as integers."""
+    if a.type == to:
+        return a
+    if pa.types.is_null(to):
+        return pa.nulls(len(a))
+    return rename_array(a, to) if _untyped(to) else a.cast(to)
+
+
+def as_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """What DuckDB made as `schema`: it names zones and nullability its own way."""
+    arrays = [as_type(batch.column(i), f.type) for i, f in enumerate(schema)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _untyped(t: pa.DataType) -> bool:
+    """Whether NULL without a type is somewhere inside."""
+    return pa.types.is_null(t) or any(_untyped(t.field(i).type) for i in range(t.num_fields))
 
 
 def rename_array(a: pa.Array, to: pa.DataType) -> pa.Array:
@@ -280,7 +352,7 @@ def rename_array(a: pa.Array, to: pa.DataType) -> pa.Array:
         a = pa.concat_arrays([a, a.slice(0, 0)]) if a.offset else a
         keys, items = rename_array(a.keys, to.key_type), rename_array(a.items, to.item_type)
         return pa.MapArray.from_arrays(a.offsets, keys, items, to, mask=a.is_null() if a.null_count else None)
-    return a.cast(to)
+    return as_type(a, to)
 
 
 def inside(batch: pa.RecordBatch, schema: Schema) -> pa.RecordBatch:

@@ -102,9 +102,7 @@ def canonical_row(row: Iterable[Any]) -> Row:
     return tuple(canonical(v) for v in row)
 
 
-def compare(
-    columns: Sequence[str], rows: Iterable[Iterable[Any]], expected: Expected, shown: int = 5
-) -> str | None:
+def compare(columns: Sequence[str], rows: Iterable[Iterable[Any]], expected: Expected, shown: int = 5) -> str | None:
     """None when the result is the expected one, else a text that says what is missing and what is extra."""
     if expected.columns is not None and tuple(columns) != expected.columns:
         return f"columns are {list(columns)}, expected {list(expected.columns)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ class ObjectStore:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
+        self._serving = threading.Lock()
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self._server.start()
@@ -85,7 +87,9 @@ class ObjectStore:
 
     def _recording(self, app: Any) -> Any:
         def record(environ: dict[str, Any], start_response: Any) -> Any:
-            self.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"].removeprefix(f"/{BUCKET}/")))
-            return app(environ, start_response)
+            # One at a time: a listing of moto's fails when an object goes meanwhile.
+            with self._serving:
+                self.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"].removeprefix(f"/{BUCKET}/")))
+                return list(app(environ, start_response))
 
         return record

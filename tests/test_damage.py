@@ -6,10 +6,11 @@ import json
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import kill
 import pytest
-from harness.seed import SEED
+from harness.seed import SEED, random_of
 
 ARGUMENTS = [
     "run", "job.sql", "-D", "pipeline.name=kill", "-D", "execution.checkpointing.interval=10 ms",
@@ -58,7 +59,7 @@ def damage_state(run: Path, how: str) -> None:
     "name, point, how",
     [
         ("changes", "after-publish:4", "flip"),
-        ("append", "mid-publish:7", "cut"),
+        ("append", "mid-publish:20", "cut"),
         ("changes", "before-publish:4", "gone"),
     ],
 )
@@ -77,6 +78,55 @@ def test_state_files(bench: kill.Bench, name: str, point: str, how: str) -> None
         assert f"is computed again, and not written again up to where checkpoint {last}" in said
     assert not watcher.problems, watcher.problems
     bench.check(name, place)
+
+
+@pytest.fixture(scope="module")
+def stored(bench: kill.Bench) -> Path:
+    """Where a job was killed whose checkpoints name files of stores."""
+    bench.prepare("changes")
+    place = bench.place("changes")
+    small = [*ARGUMENTS[:-1], "execution.epoch.max-rows=60", *kill.COLD]
+    status, said = kill.run(place, small, "after-publish:14")
+    assert status == -signal.SIGKILL, said
+    return place
+
+
+@pytest.mark.parametrize("how", ["flip", "cut", "gone"])
+@pytest.mark.parametrize("kind", ["sst", "store", "delta", "manifest.json"])
+def test_each_file_of_a_store(bench: kill.Bench, stored: Path, kind: str, how: str) -> None:
+    """Of those that only the newest checkpoint names. The next life is one on another backend, too."""
+    place = stored.with_name(f"{stored.name}-{kind}-{how}")
+    shutil.copytree(stored, place, ignore=shutil.ignore_patterns("*.sock"))
+    (run,) = (place / ".sqlstream/kill/runs").iterdir()
+    last, before = (
+        json.loads((run / f"chk-{n}/manifest.json").read_text()) for n in (numbers(run)[-1], numbers(run)[-2])
+    )
+    kinds, older = files_of(last), files_of(before)
+    of_kind = sorted(name for name in kinds if kinds[name] == kind and name not in older)
+    assert of_kind or kind == "manifest.json"
+    path = run / of_kind[0] if of_kind else newest(run) / "manifest.json"
+    data = path.read_bytes()
+    path.unlink()
+    if how != "gone":
+        half = len(data) // 2
+        path.write_bytes(data[:half] if how == "cut" else data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :])
+    backend = random_of("stored", kind, how).choice(kill.BACKENDS)
+    with bench.watcher("changes", place) as watcher:
+        status, said = kill.run(place, [*ARGUMENTS, *backend, "-D", "parallelism.default=2"])
+        assert status == 0, said
+        assert ("was damaged or gone" if kind == "manifest.json" else "cannot be used: shared/") in said
+        # of a table only whether it is there is asked at once
+        assert ("the job starts again" in said) == ((kind, how) == ("sst", "flip"))
+    assert not watcher.problems, watcher.problems
+    bench.check("changes", place)
+
+
+def numbers(run: Path) -> list[int]:
+    return sorted(int(p.parent.name.split("-")[1]) for p in run.glob("chk-*/manifest.json"))
+
+
+def files_of(manifest: dict[str, Any]) -> dict[str, str]:
+    return {f["name"]: f["kind"] for o in manifest["operators"].values() for t in o["tasks"] for f in t["files"]}
 
 
 def test_stopped_while_it_catches_up(bench: kill.Bench) -> None:

@@ -22,11 +22,12 @@ from harness import generator, rows, ways
 from harness.seed import random_of, said
 
 from sqlstream import duck
-from sqlstream.batch.render import BatchRenderer
 from sqlstream.batches import END
 from sqlstream.operators.target import Target
 from sqlstream.optimize import optimize
+from sqlstream.pipeline import job_graph
 from sqlstream.plan import nodes
+from sqlstream.rendering.relations import BatchRenderer
 from sqlstream.runtime.job import Job
 from sqlstream.runtime.progress import Progress
 from sqlstream.session import Session
@@ -44,6 +45,7 @@ class Oracle:
 
     con: duckdb.DuckDBPyConnection
     plan: nodes.Node
+    records: tuple[tuple[generator.Record, ...], ...]
 
     @staticmethod
     def over(data: generator.Data, plan: nodes.Node) -> Oracle:
@@ -69,7 +71,7 @@ class Oracle:
             for n, (sign, r) in enumerate(part)
         ]
         con.executemany("INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", changes)
-        return Oracle(con, plan)
+        return Oracle(con, plan, data.records)
 
     def answer(self, consumed: Consumed, watermark: int) -> Counter[rows.Row]:
         def scan(node: nodes.Scan, arrival: bool) -> str:
@@ -79,7 +81,11 @@ class Oracle:
             if node.table == "t":
                 items += [f"(split::BIGINT << {POSITION_BITS}) + pos AS _ord"] if arrival else []
                 return f"SELECT {', '.join(items)} FROM input_rows WHERE {taken}"
-            assert not arrival, "a changelog has no arrival order"
+            if node.table == "p":
+                rows = ", ".join(map(_literal, self.left(ends)))
+                names = "id, k, j, v, x, _op, _ord"
+                return f"SELECT {', '.join([*items, '_op', '_ord'])} FROM (VALUES {rows}) AS p({names}) WHERE id >= 0"
+            assert not arrival, "a changelog without a key has no arrival order"
             net = f"SELECT id, k, j, v, x FROM changes WHERE {taken} GROUP BY ALL HAVING sum(sign) > 0"
             return f"SELECT {', '.join(items)} FROM ({net})"
 
@@ -89,20 +95,40 @@ class Oracle:
             found.update(rows.rows_of(batch, self.plan.schema))
         return found
 
+    def left(self, ends: dict[int, int]) -> list[generator.Row]:
+        """The rows that the consumed records of table p leave (and one of key -1)."""
+        there = {-1: generator.Row(-1, None, None, None, None, None, None)}
+        for split, n in sorted(ends.items()):
+            for op, row in self.records[split][:n]:
+                if op == "d":
+                    there.pop(row.id, None)
+                else:
+                    there[row.id] = row
+        return list(there.values())
+
+
+def _literal(row: generator.Row) -> str:
+    """A row of table p as SQL, as an insert."""
+    k = "CAST(NULL AS VARCHAR)" if row.k is None else f"'{row.k}'"
+    j, v = ("CAST(NULL AS INTEGER)" if n is None else str(n) for n in (row.j, row.v))
+    x = "CAST(NULL AS DOUBLE)" if row.x is None else f"CAST({row.x} AS DOUBLE)"
+    return f"({row.id}, {k}, {j}, {v}, {x}, 0, {row.id})"
+
 
 def plan_of(session: Session, sql: str) -> nodes.Node:
     (statement,) = parse_script(sql)
     assert isinstance(statement, st.Select)
-    return session._bind(statement.query)
+    return session.environment.bind(statement.query)
 
 
 def run(session: Session, plan: nodes.Node, check: Callable[[Job, rows.Fold, Progress], None]) -> None:
     """Runs the plan as a stream; `check` sees the job and what it has shown after every epoch."""
     fold = rows.Fold(plan.schema)
-    graph = session._graph([Target(optimize(plan), plan.schema)])
+    graph = job_graph(session.environment, [Target(optimize(plan), plan.schema)])
     job = Job(
         graph,
-        replace(session._job_options("query"), interval=0),
+        "query",
+        replace(session.settings, interval=0),
         receive=fold.add,
         on_epoch=lambda progress: check(job, fold, progress),
     )
@@ -148,7 +174,7 @@ class Example:
 
     @property
     def sizes(self) -> Consumed:
-        parts = {"t": self.data.splits, "h": self.data.changes}
+        parts = {"t": self.data.splits, "h": self.data.changes, "p": self.data.records}
         return {table: {i: len(s) for i, s in enumerate(splits)} for table, splits in parts.items()}
 
     def session(self, options: dict[str, str]) -> Session:
@@ -160,6 +186,7 @@ class Example:
     def explained(self, e: AssertionError) -> AssertionError:
         lines = [f"t, split {i}: {r.json()}" for i, s in enumerate(self.data.splits) for r in s]
         lines += [f"h, split {i}: {sign:+} {r.json()}" for i, s in enumerate(self.data.changes) for sign, r in s]
+        lines += [f"p, split {i}: {op} {r.json()}" for i, s in enumerate(self.data.records) for op, r in s]
         shown = "\n".join(lines)
         where = f"example {self.number}, delay {self.data.delay} s"
         return AssertionError(said(f"{where}: {e}\n{self.text.stream}\n{shown}"))

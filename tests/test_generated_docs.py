@@ -21,6 +21,11 @@ def test_pages_are_up_to_date() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_every_function_has_an_example() -> None:
+    """Those without are not in docs/functions.md. Operators need none: they have a syntax of their own."""
+    assert [f.name for f in SCALARS.values() if not f.example and not f.operator] == []
+
+
 @pytest.mark.parametrize("name", sorted(f.name for f in SCALARS.values() if f.example))
 def test_example_runs_the_same_in_both_modes(name: str) -> None:
     example = SCALARS[name].example
@@ -29,5 +34,5 @@ def test_example_runs_the_same_in_both_modes(name: str) -> None:
         session = Session(options={"execution.runtime-mode": mode})
         (result,) = session.execute(f"SELECT {example} AS x")
         answers.append([b.to_pydict() for b, _ in result.batches()])
-    assert answers[0] == answers[1]
+    assert answers[0] == answers[1] or SCALARS[name].volatile
     assert answers[0][0]["x"][0] is not None or "NULLIF" in example

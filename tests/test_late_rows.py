@@ -1,4 +1,5 @@
-"""The late set is a property of the input alone; and streaming(I) is batch(I without the late rows).
+"""The late set is a property of the input alone; and streaming(I) is batch(I without the late rows), or for sessions,
+which close, what Flink's operator gives for rows in the order of their watermarks.
 
 The same rows are late for epochs of 1, 1,000 and all rows, at parallelism 1 and 3, and when a job is stopped and
 restored at another parallelism. Which rows are late is said independently too: by each row's watermark in its split.
@@ -6,9 +7,12 @@ restored at another parallelism. Which rows are late is said independently too: 
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +23,7 @@ from harness import rows, ways
 from harness.seed import random_of, said
 
 from sqlstream.session import Session
+from sqlstream.types import Schema
 
 BASE = datetime(2024, 1, 1)
 DELAY = 4
@@ -27,16 +32,74 @@ COLUMNS = f"id INT, k INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '{
 
 
 @dataclass(frozen=True)
+class Given:
+    """A row of the input: times in seconds, `wm` the watermark of its split before it."""
+
+    id: int
+    k: int
+    ts: float
+    wm: float
+
+
+@dataclass(frozen=True)
 class Late:
-    """A query whose late operator's input has `id`, and which rows are late: by time and watermark, in seconds."""
+    """A query whose late operator's input has `id`. `late`: ids of the rows that are late; `answer`: the result as
+    JSON lines, where it is not what batch gives without those."""
 
     name: str
     sql: str
-    size: float
-    window: bool = True  # judged by the end of the row's last window, else by the row's time
+    late: Callable[[list[Given]], set[int]]
+    answer: Callable[[list[Given]], list[str]] | None = None
 
-    def late(self, ts: float, wm: float) -> bool:
-        return (ts // self.size + 1) * self.size <= wm if self.window else ts <= wm
+
+def by_window(size: float) -> Callable[[list[Given]], set[int]]:
+    """Judged by the end of the row's last window."""
+    return lambda given: {r.id for r in given if (r.ts // size + 1) * size <= r.wm}
+
+
+def by_time(given: list[Given]) -> set[int]:
+    return {r.id for r in given if r.ts <= r.wm}
+
+
+def by_last(given: list[Given]) -> set[int]:
+    """Judged by the last row of its key that came out: a row comes out when the watermark has come to its time, or,
+    when it is behind that already, is past the one that it came with."""
+    late, last = set(), dict[int, float]()
+    out = sorted(given, key=lambda r: (r.wm, 1) if r.ts <= r.wm else (r.ts, 0))
+    for (_, behind), rows_ in itertools.groupby(out, key=lambda r: (r.wm, 1) if r.ts <= r.wm else (r.ts, 0)):
+        before = dict(last)
+        for r in rows_:
+            if behind and r.ts <= before.get(r.k, -math.inf):
+                late.add(r.id)
+            last[r.k] = max(last.get(r.k, r.ts), r.ts)
+    return late
+
+
+GAP = 3
+
+
+def sessions(given: list[Given]) -> tuple[list[tuple[int, float, float, list[int]]], set[int]]:
+    """(key, start, end, ids) of all sessions, and the late rows: rows go by watermark, then by arrival."""
+    found: list[tuple[int, float, float, list[int]]] = []
+    late = set()
+    for r in sorted(given, key=lambda r: (r.wm, r.id)):
+        start, end, ids = r.ts, r.ts + GAP, [r.id]
+        for s in [s for s in found if s[0] == r.k and s[2] > r.wm and s[1] <= r.ts + GAP and r.ts <= s[2]]:
+            found.remove(s)
+            start, end, ids = min(start, s[1]), max(end, s[2]), ids + s[3]
+        if end <= r.wm:
+            late.add(r.id)
+        else:
+            found.append((r.k, start, end, ids))
+    return found, late
+
+
+def session_lines(given: list[Given]) -> list[str]:
+    return [json.dumps([k, at(start), at(end), len(ids), sum(ids)]) for k, start, end, ids in sessions(given)[0]]
+
+
+def at(seconds: float) -> str:
+    return (BASE + timedelta(seconds=seconds)).isoformat(" ", "milliseconds")
 
 
 QUERIES = (
@@ -44,60 +107,72 @@ QUERIES = (
         "tumble",
         "SELECT k, window_end, COUNT(*), SUM(id) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND)) "
         "GROUP BY k, window_start, window_end",
-        5,
+        by_window(5),
     ),
     # a row is late when it is late for all of its windows: the last one ends `size` after the slide that it is in
     Late(
         "cumulate",
         "SELECT k, window_end, COUNT(*), SUM(id) FROM TABLE(CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND, INTERVAL '10' SECOND)) "
         "GROUP BY k, window_start, window_end",
-        10,
+        by_window(10),
     ),
     Late(
         "session",
         "SELECT k, window_start, window_end, COUNT(*), SUM(id) FROM TABLE(SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '3' SECOND)) "
         "GROUP BY k, window_start, window_end",
-        0,
-        False,
+        lambda given: sessions(given)[1],
+        session_lines,
     ),
-    Late("over", "SELECT id, COUNT(*) OVER (PARTITION BY k ORDER BY ts) FROM t", 0, False),
+    Late("over", "SELECT id, COUNT(*) OVER (PARTITION BY k ORDER BY ts) FROM t", by_time),
+    Late(
+        "bounded over",
+        "SELECT id, SUM(id) OVER (PARTITION BY k ORDER BY ts ROWS BETWEEN 3 PRECEDING AND CURRENT ROW) FROM t",
+        by_last,
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Input:
-    splits: tuple[tuple[tuple[int, int, float, float | None], ...], ...]  # id, k, seconds, watermark before in seconds
+    splits: tuple[tuple[Given, ...], ...]
 
     def write(self, directory: Path, without: frozenset[int] = frozenset()) -> str:
         directory.mkdir(parents=True)
         for i, split in enumerate(self.splits):
             with (directory / f"{i}.json").open("w") as f:
-                for number, k, seconds, _ in split:
-                    if number not in without:
-                        ts = (BASE + timedelta(seconds=seconds)).isoformat(" ", "milliseconds")
-                        f.write(json.dumps({"id": number, "k": k, "ts": ts}) + "\n")
+                for r in split:
+                    if r.id not in without:
+                        f.write(json.dumps({"id": r.id, "k": r.k, "ts": at(r.ts)}) + "\n")
         return (
             f"CREATE TABLE t ({COLUMNS}) WITH ('connector' = 'filesystem', 'path' = '{directory}', 'format' = 'json')"
         )
 
+    @property
+    def rows(self) -> list[Given]:
+        return [r for s in self.splits for r in s]
+
     def late(self, query: Late) -> frozenset[int]:
-        return frozenset(
-            number for s in self.splits for number, _, ts, wm in s if wm is not None and query.late(ts, wm)
-        )
+        return frozenset(query.late(self.rows))
+
+    def answer(self, query: Late, schema: Schema, directory: Path) -> Counter[rows.Row]:
+        if query.answer is not None:
+            return Counter(rows.expected_row(line, schema) for line in query.answer(self.rows))
+        on_time = self.write(directory / "ontime", self.late(query))
+        return ways.batch(ways.Case((on_time,), query.sql), directory)[0].fold.rows
 
 
 def make(rng: random.Random) -> Input:
     splits = []
     number = 0
     for _ in range(3):
-        rows_: list[tuple[int, int, float, float | None]] = []
-        now, watermark = rng.randint(0, 30) * 1.0, None
+        rows_: list[Given] = []
+        now, watermark = rng.randint(0, 30) * 1.0, -math.inf
         for _ in range(ROWS):
             now += rng.choice([0, 0, 0.5, 0.5, 1])
             back = rng.choice([0, 1, 2, 3]) if rng.random() < 0.97 else rng.randint(4, 60)
             number += 1
-            rows_.append((number, rng.randint(0, 20), now - back, watermark))
-            watermark = max(now - back - DELAY, watermark if watermark is not None else now - back - DELAY)
+            rows_.append(Given(number, rng.randint(0, 20), now - back, watermark))
+            watermark = max(now - back - DELAY, watermark)
         splits.append(tuple(rows_))
     return Input(tuple(splits))
 
@@ -129,8 +204,7 @@ def test_the_late_set_is_the_inputs(query: Late, given: tuple[Input, Path], tmp_
     made, directory = given
     expected = made.late(query)
     assert 20 < len(expected) < ROWS, "an input with some late rows is wanted"
-    on_time = made.write(tmp_path / "ontime", expected)
-    answer, _ = ways.batch(ways.Case((on_time,), query.sql), tmp_path)
+    answer = None
     setup = (table(directory / "t"),)
 
     for epoch_rows in (1000, 3 * ROWS, 50):
@@ -146,7 +220,9 @@ def test_the_late_set_is_the_inputs(query: Late, given: tuple[Input, Path], tmp_
             fold = stream(ways.Case(setup, query.sql).session(tmp_path, options, on_late=seen), query.sql)
             where = said(f"{query.name}, epochs of {epoch_rows} rows, parallelism {parallelism}")
             assert seen.ids == Counter(expected), where
-            difference = rows.difference(fold.rows, answer.fold.rows, fold.schema)
+            if answer is None:
+                answer = made.answer(query, fold.schema, tmp_path)
+            difference = rows.difference(fold.rows, answer, fold.schema)
             assert difference is None, f"{where}: {difference}"
 
 
@@ -169,10 +245,8 @@ def test_the_late_set_after_a_restart(query: Late, given: tuple[Input, Path], tm
     assert progress.state == "FINISHED"
     assert seen.ids == Counter(expected), said(query.name)
     assert progress.late_rows == len(expected)
-    on_time = made.write(tmp_path / "ontime", expected)
-    answer, _ = ways.batch(ways.Case((on_time,), query.sql), tmp_path)
     fold = ways.read_sink(tmp_path / "out", schema)
-    difference = rows.difference(fold.rows, answer.fold.rows, schema)
+    difference = rows.difference(fold.rows, made.answer(query, schema, tmp_path), schema)
     assert difference is None, said(f"{query.name}: {difference}")
 
 

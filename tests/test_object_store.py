@@ -103,7 +103,7 @@ def test_stopped_and_restored_at_another_parallelism(s3: ObjectStore, tmp_path: 
             if len(epochs) == 2:
                 job.cancel()
 
-        job.on_progress = None if parallelism == 3 else stop
+        job.environment.on_progress = None if parallelism == 3 else stop
         run(job, f"SET 'parallelism.default' = '{parallelism}';" + text)
         assert job.current_job is not None
         assert job.current_job.progress.state == ("FINISHED" if parallelism == 3 else "CANCELED")
@@ -111,7 +111,7 @@ def test_stopped_and_restored_at_another_parallelism(s3: ObjectStore, tmp_path: 
     check(s3, "rescaled")
     before = runs(s3, "rescaled/cp/")
     job = session(tmp_path)
-    job.fresh = True
+    job.environment.fresh = True
     run(job, text)
     assert len(before) == len(runs(s3, "rescaled/cp/")) == 1 and before != runs(s3, "rescaled/cp/")
 
@@ -357,7 +357,7 @@ def test_without_s3fs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(fsspec_registry, "s3", raising=False)
     for e in failing(tmp_path, "s3://bucket/x"):
         assert isinstance(e, OptionError | CheckpointError)
-        assert e.hint == "pip install 'sqlstream[s3]'"
+        assert e.hint == "pip install 'sqlstream-engine[s3]'"
 
 
 # ---- how the store is named
@@ -378,4 +378,41 @@ def test_session_options(store: ObjectStore, tmp_path: Path, monkeypatch: pytest
     (listed,) = one.execute("SET")
     shown += [str(b.to_pylist()) for b, _ in listed.batches()]
     assert "s3.secret-key" in shown[0] and store.endpoint in shown[1]
-    assert KEY not in str(shown) and SECRET not in str(shown) and SECRET not in repr(one._stores())
+    assert KEY not in str(shown) and SECRET not in str(shown) and SECRET not in repr(one.environment.stores)
+
+
+def test_partitions(s3: ObjectStore) -> None:
+    """Written, completed, replaced and read back; a success file is an object of its own."""
+    session = Session()
+    table = (
+        "CREATE TABLE parts (a INT, k STRING) PARTITIONED BY (k) WITH ('connector' = 'filesystem', "
+        "'path' = 's3://bucket/parts', 'format' = 'json', 'sink.partition-commit.policy.kind' = 'success-file')"
+    )
+    run_all(session, f"SET 'execution.runtime-mode' = 'batch'; {table};")
+    run_all(session, "INSERT INTO parts VALUES (1, 'a/b'), (2, '100%'), (3, CAST(NULL AS STRING))")
+    assert [k for k in s3.keys("parts/") if k.endswith("_SUCCESS")] == [
+        "parts/k=100%25/_SUCCESS",
+        "parts/k=__DEFAULT_PARTITION__/_SUCCESS",
+        "parts/k=a%2Fb/_SUCCESS",
+    ]
+    rows = {r for r in session_rows(session, "SELECT a, k FROM parts")}
+    assert rows == {(1, "a/b"), (2, "100%"), (3, None)}
+    run_all(session, "INSERT OVERWRITE parts VALUES (4, 'a/b'), (5, 'new')")
+    rows = {r for r in session_rows(session, "SELECT a, k FROM parts")}
+    assert rows == {(4, "a/b"), (2, "100%"), (3, None), (5, "new")}
+    assert not [k for k in s3.keys("parts/") if "_staging" in k]
+
+
+def run_all(session: Session, sql: str) -> None:
+    for result in session.execute(sql):
+        for _ in result.batches():
+            pass
+
+
+def session_rows(session: Session, sql: str) -> list[tuple[object, ...]]:
+    return [
+        tuple(row.values())
+        for result in session.execute(sql)
+        for batch, _ in result.batches()
+        for row in batch.to_pylist()
+    ]

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from sqlstream.batches import Kind
-from sqlstream.connectors.base import Connector, Sink, SinkTask, SinkWriter, TableContext
 from sqlstream.connectors.registry import CONNECTORS
+from sqlstream.contracts import Connector, Sink, SinkTask, SinkWriter, TableContext
 from sqlstream.session import Session
 from sqlstream.sql.parser import parse_script
 from sqlstream.sql.statements import Select
@@ -124,7 +124,7 @@ def test_the_same_but_for_rows_before_updates(name: str, parallelism: int) -> No
 def _types(made: Session, query: str) -> list[str]:
     (statement,) = parse_script(query)
     assert isinstance(statement, Select)
-    return [str(c.type) for c in made._bind(statement.query).schema]
+    return [str(c.type) for c in made.environment.bind(statement.query).schema]
 
 
 def test_what_others_read_as_well_keeps_them() -> None:
@@ -135,7 +135,7 @@ def test_what_others_read_as_well_keeps_them() -> None:
             pass
     both = f"STATEMENT SET BEGIN INSERT INTO a {COUNTED}; INSERT INTO b {COUNTED}; END"
     plan = explained(made, both)
-    assert plan.count("GroupAggregate(") == 2
+    assert plan.count("GroupAggregate(") == 1 and "Reused(reference_id=[" in plan
     assert all("changelogMode=[I,UB,UA,D]" in line for line in plan.splitlines() if "GroupAggregate(" in line)
     for _ in made.execute(f"EXECUTE {both}"):
         pass

@@ -1,0 +1,5 @@
+"""What names stand for: tables, views and functions, in memory or as readable SQL text.
+
+objects.py   what is named, as frozen descriptions that print as the statements that make them
+catalog.py   Catalog: the names, temporary ones before permanent ones
+"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from sqlstream.options import shown
@@ -12,7 +13,8 @@ from sqlstream.types import Column, Schema
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its columns as declared, and how to reach it. `working_directory` resolves relative paths."""
+    """A table: its columns as declared, and how to reach it. `working_directory` resolves relative paths. `undeclared`: its
+    columns are those that were found in its files."""
 
     name: str
     columns: tuple[ColumnDef, ...]
@@ -24,10 +26,23 @@ class Table:
     options: Options = ()
     temporary: bool = False
     working_directory: str = "."
+    undeclared: bool = False
 
     @property
     def option_map(self) -> dict[str, str]:
+        """The WITH options by key, in the order written, 'connector' among them."""
         return dict(self.options)
+
+    @property
+    def remembered(self) -> dict[str, str]:
+        """What a job remembers of it: its options, and the columns that were found in files."""
+        if not self.undeclared:
+            return self.option_map
+        columns = ", ".join(
+            f"{quoted(c.name)} {c.type}" for c in self.columns if c.computed is None and c.metadata is None
+        )
+        partitions = {PARTITIONED_BY: ", ".join(map(quoted, self.partitioned_by))} if self.partitioned_by else {}
+        return {**self.option_map, COLUMNS: columns, **partitions}
 
     def physical(self) -> Schema:
         """Columns that are stored: neither computed nor metadata."""
@@ -40,6 +55,7 @@ class Table:
         )
 
     def column(self, name: str) -> ColumnDef | None:
+        """The column of that name, computed and metadata ones too; None when there is none."""
         return next((c for c in self.columns if c.name == name), None)
 
     def ddl(self, hide_secrets: bool = True) -> str:
@@ -75,6 +91,31 @@ class Table:
         return out
 
 
+COLUMNS, PARTITIONED_BY = "columns", "partitioned by"  # in what is remembered of a table that nobody declared
+STANDARD_INPUT = "stdin"  # a table's name where there is no such table
+_FILE = re.compile(r"\.(json|jsonl|ndjson|csv|tsv|parquet)(\.(gz|zst|bz2|lz4))?$", re.I)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files that are a table without being declared: `'path'`, `read_json('path', …)`, `stdin`.
+
+    `options`: what is said of them, as in WITH; the format and all else is told from what is in them. `columns`: the body
+    of a CREATE TABLE; without stored columns in it these are told from the files too. `types`: those of some columns, as
+    that body has them.
+    """
+
+    path: str
+    options: Options = ()
+    columns: str | None = None
+    types: str | None = None
+
+
+def looks_like_files(name: str) -> bool:
+    """Whether a name that is no table's is taken for files: it ends as those of formats do, or is standard input's."""
+    return name == STANDARD_INPUT or _FILE.search(name) is not None
+
+
 @dataclass(frozen=True)
 class View:
     """A named query. Bound anew at each use, with the catalog of then."""
@@ -87,6 +128,7 @@ class View:
     temporary: bool = False
 
     def ddl(self) -> str:
+        """CREATE VIEW text that makes the same view; the query as it was written."""
         columns = f" ({', '.join(quoted(c) for c in self.columns)})" if self.columns else ""
         comment = f"\nCOMMENT {text(self.comment)}" if self.comment else ""
         kind = "TEMPORARY VIEW" if self.temporary else "VIEW"
@@ -95,22 +137,25 @@ class View:
 
 @dataclass(frozen=True)
 class Function:
-    """A Python scalar function under an SQL name."""
+    """A Python function, or a process table function's class, under an SQL name."""
 
     name: str
     path: str
     temporary: bool = False
 
     def ddl(self) -> str:
+        """CREATE FUNCTION text that makes the same function."""
         kind = "TEMPORARY FUNCTION" if self.temporary else "FUNCTION"
         return f"CREATE {kind} {quoted(self.name)} AS {text(self.path)} LANGUAGE PYTHON"
 
 
 def quoted(name: str) -> str:
+    """An SQL identifier in backticks."""
     return "`" + name.replace("`", "``") + "`"
 
 
 def text(value: str) -> str:
+    """An SQL string literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
@@ -154,4 +199,4 @@ def like(base: Table, statement: CreateTable) -> CreateTable:
     )
 
 
-__all__ = ["Function", "Table", "View", "like", "quoted", "text"]
+__all__ = ["STANDARD_INPUT", "Files", "Function", "Table", "View", "like", "looks_like_files", "quoted", "text"]

@@ -2,52 +2,92 @@
 
 It is the last file of a checkpoint to be written; a checkpoint without it does not exist. It names each state
 file with its size and hash, each state with its schema, and holds offsets, watermarks and sink preparations
-themselves. `format_version` is 2; a newer one is refused, since falling back would silently repeat output.
+themselves. `format_version` is 5 (4, without what people see of states, and 3, without files of a store, are read
+too); a newer one is refused, since falling back would silently repeat output. `sha256` is the hash of all that follows
+it: what was changed after it was written is not believed.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
 
 from sqlstream.checkpoint.schemas import schema_from_json, schema_to_json
+from sqlstream.checkpoint.sealed import opened, sealed
 from sqlstream.errors import CheckpointError
+from sqlstream.options import MAX_PARALLELISM
+from sqlstream.own_files import from_json
 from sqlstream.state.spec import StateSpec
 
-FORMAT_VERSION = 2
-BASE, DELTA = "base", "delta"
+T = TypeVar("T")
+FORMAT_VERSION = 5
+OLDEST_VERSION = 3
+BASE, DELTA = "base", "delta"  # Arrow files: a whole state, what changed since
+TABLE, STORE = "sst", "store"  # of RocksDB: its sorted tables, and the small files that say which there are
 SHARED = "shared"  # the directory of state files, which several checkpoints may name
+_FILE = re.compile(rf"{SHARED}/([0-9a-f]{{64}})\.(arrow|sst|store)")
+_IN_STORE = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9]")
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A state file. `name` is relative to the job's checkpoint directory; a chain is read in order."""
+    """A state file. `name` is relative to the job's checkpoint directory; a chain is read in order.
+
+    `path`: of a file of a store, its name in the store's directory. `rows` is known of Arrow files only.
+    """
 
     name: str
     size: int
     sha256: str
-    kind: str  # BASE or DELTA
+    kind: str  # BASE, DELTA, TABLE or STORE
     rows: int
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        named = _FILE.fullmatch(self.name)
+        suffix = self.kind if self.in_store else "arrow"
+        good = named is not None and named[1] == self.sha256 and named[2] == suffix and min(self.size, self.rows) >= 0
+        if not good or self.kind not in (BASE, DELTA, TABLE, STORE):
+            raise ValueError(f"{self.name!r} is no state file")
+        if (_IN_STORE.fullmatch(self.path) is not None) != self.in_store:
+            raise ValueError(f"{self.name!r} cannot be {self.path!r} in a store")
+
+    @property
+    def in_store(self) -> bool:
+        """Whether it is a file of a store."""
+        return self.kind in (TABLE, STORE)
 
 
 @dataclass(frozen=True)
 class StateSchema:
-    """A state of an operator. `number` says which rows of the files are its own."""
+    """A state of an operator. `number` says which rows of the files are its own; `shown` is what people see of it, the
+    key's columns first (none: what they are inside), `stays` that its rows are a log, in their order."""
 
     name: str
     number: int
     key: list[list[Any]]
     value: list[list[Any]]
     distribution: int
+    by: list[int] | None = None
+    stays: bool = False
+    shown: list[list[Any]] = field(default_factory=list)
 
     @staticmethod
     def of(spec: StateSpec, number: int) -> StateSchema:
+        """The description of a state for a manifest."""
         key, value = schema_to_json(spec.key), schema_to_json(spec.value)
-        return StateSchema(spec.name, number, key, value, spec.distribution)
+        by = None if spec.by is None else list(spec.by)
+        shown = [] if spec.shown is None else schema_to_json(spec.shown)
+        return StateSchema(spec.name, number, key, value, spec.distribution, by, spec.stays, shown)
 
     def spec(self) -> StateSpec:
-        return StateSpec(self.name, schema_from_json(self.key), schema_from_json(self.value), self.distribution)
+        """The state that was described. CheckpointError for a type that this version does not know."""
+        key, value = schema_from_json(self.key), schema_from_json(self.value)
+        by = None if self.by is None else tuple(self.by)
+        shown = schema_from_json(self.shown) if self.shown else None
+        return StateSpec(self.name, key, value, self.distribution, self.stays, self.stays, by, shown=shown)
 
 
 @dataclass(frozen=True)
@@ -59,16 +99,38 @@ class TaskState:
     files: tuple[FileEntry, ...] = ()
     snapshot: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        lo, hi = self.key_groups
+        if not 0 <= lo <= hi <= MAX_PARALLELISM or self.subtask < 0:
+            raise ValueError(f"task {self.subtask} has key groups {lo} to {hi}")
+
 
 @dataclass(frozen=True)
 class OperatorState:
+    """What a checkpoint has of one node of the plan: `name`, for people; its states, and what each task of it had."""
+
     name: str
     states: tuple[StateSchema, ...] = ()
     tasks: tuple[TaskState, ...] = ()
 
 
 @dataclass(frozen=True)
+class NodeMark:
+    """By what a node of a plan is known in another one. `hash`: of what it means (`runtime/meaning.py`); `table`: that of a
+    source or a sink; `stateful`: it remembers something of what came. The rest is for people; `inputs`: ids."""
+
+    hash: str
+    table: str = ""
+    stateful: bool = False
+    name: str = ""
+    details: str = ""
+    inputs: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Manifest:
+    """One checkpoint. Everything in it can be JSON; nodes go by their ids in the plan."""
+
     job_id: str
     job_name: str
     run_id: str
@@ -83,7 +145,25 @@ class Manifest:
     sinks: dict[str, list[Any]] = field(default_factory=dict)  # node id: what to commit
     metrics: dict[str, Any] = field(default_factory=dict)
     previous: int | None = None  # the checkpoint before this one, if it was kept
+    tables: dict[str, dict[str, str]] = field(default_factory=dict)  # by name: options, as they are compared
+    nodes: dict[str, NodeMark] = field(default_factory=dict)  # by id, inputs first; none: ids are places in the plan
     format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        for key in ("rows_in", "rows_out", "late_rows"):
+            if type(self.metrics.get(key, 0)) is not int:
+                raise ValueError(f"metrics: {key!r} is no int")
+
+    def renamed(self, ids: Mapping[str, str]) -> Manifest:
+        """This with other ids of operators; what has none goes."""
+
+        def moved(parts: Mapping[str, T]) -> dict[str, T]:
+            return {ids[k]: v for k, v in parts.items() if k in ids}
+
+        metrics = dict(self.metrics)
+        metrics |= {k: moved(metrics[k]) for k in ("source_watermarks", "state") if k in metrics}
+        parts = (moved(self.operators), moved(self.sources), moved(self.sinks))
+        return replace(self, operators=parts[0], sources=parts[1], sinks=parts[2], metrics=metrics)
 
     def files(self) -> dict[str, FileEntry]:
         """All state files, by name."""
@@ -96,53 +176,27 @@ class Manifest:
             return
         import difflib
 
-        changes = difflib.unified_diff(self.plan.splitlines(), plan.splitlines(), "checkpoint", "now", lineterm="", n=1)
+        changes = [
+            *difflib.unified_diff(self.plan.splitlines(), plan.splitlines(), "checkpoint", "now", lineterm="", n=1)
+        ]
+        what = ":\n  " + "\n  ".join(changes) if changes else " (in what is not printed, such as the types of columns)"
         raise CheckpointError(
-            f"the plan of job {self.job_name} is not that of its checkpoint {self.checkpoint_id}:\n  "
-            + "\n  ".join(changes),
+            f"the plan of job {self.job_name} is not that of its checkpoint {self.checkpoint_id}{what}",
             hint="run the statement as it was, give the changed one another pipeline.name, or start anew with --fresh",
         )
 
     def to_json(self) -> str:
-        """Readable and stable text; `format_version` comes first."""
+        """Readable and stable text; `format_version` comes first, then the hash of the rest."""
         value = asdict(self)
-        head = {"format_version": value.pop("format_version")}
-        return json.dumps({**head, **value}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return sealed(value.pop("format_version"), value)
 
     @staticmethod
     def from_json(text: str | bytes) -> Manifest:
-        """CheckpointError when it is not a manifest, or one of a newer version (`Refused`)."""
+        """CheckpointError when it is not a manifest as it was written, or one of a newer version (`Refused`)."""
+        data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
         try:
-            value = json.loads(text)
-            version = value["format_version"]
-            if isinstance(version, int) and version > FORMAT_VERSION:
-                raise Refused(
-                    f"the checkpoint has format version {version}, this sqlstream reads up to {FORMAT_VERSION}",
-                    hint="install the version of sqlstream that wrote it, or a newer one",
-                )
-            if version != FORMAT_VERSION:
-                raise ValueError(f"format version {version!r}")
-            value["operators"] = {node: _operator(o) for node, o in value["operators"].items()}
-            return Manifest(**value)
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
+            value = opened("checkpoint", data, OLDEST_VERSION, FORMAT_VERSION)
+            made: Manifest = from_json(Manifest, value)
+            return made
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise CheckpointError(f"not a checkpoint manifest: {type(e).__name__}: {e}") from e
-
-
-class Refused(CheckpointError):
-    """A good checkpoint, but not one for us (a later version's, another job's): never skipped for an older one."""
-
-
-def _operator(value: dict[str, Any]) -> OperatorState:
-    return OperatorState(
-        value["name"],
-        tuple(StateSchema(**s) for s in value["states"]),
-        tuple(
-            TaskState(
-                t["subtask"],
-                (int(t["key_groups"][0]), int(t["key_groups"][1])),
-                tuple(FileEntry(**f) for f in t["files"]),
-                t["snapshot"],
-            )
-            for t in value["tasks"]
-        ),
-    )

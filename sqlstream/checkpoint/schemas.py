@@ -26,6 +26,7 @@ _SIMPLE = {
 
 
 def type_to_json(t: pa.DataType) -> Any:
+    """An Arrow type as JSON values, in the form above."""
     if pt.is_struct(t):
         return {"struct": [[t.field(i).name, type_to_json(t.field(i).type)] for i in range(t.num_fields)]}
     if pt.is_map(t):
@@ -36,6 +37,7 @@ def type_to_json(t: pa.DataType) -> Any:
 
 
 def type_from_json(value: Any) -> pa.DataType:
+    """The Arrow type again. CheckpointError when this version knows none such."""
     if isinstance(value, dict):
         if "struct" in value:
             return pa.struct([(name, type_from_json(t)) for name, t in value["struct"]])
@@ -53,8 +55,10 @@ def type_from_json(value: Any) -> pa.DataType:
 
 
 def schema_to_json(schema: pa.Schema) -> list[list[Any]]:
+    """[name, type] for each field, in order. Nullability is not kept."""
     return [[f.name, type_to_json(f.type)] for f in schema]
 
 
 def schema_from_json(value: list[list[Any]]) -> pa.Schema:
+    """The Arrow schema again; every field may be NULL."""
     return pa.schema([(name, type_from_json(t)) for name, t in value])

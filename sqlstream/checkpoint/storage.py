@@ -22,10 +22,12 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from sqlstream import stores as remote
-from sqlstream.errors import CheckpointError, OptionError
+from sqlstream.errors import CheckpointError, OptionError, RunError
+from sqlstream.own_files import LARGE, OwnDirectory, read_bytes, sync_directory
 from sqlstream.stores import ENVIRONMENT, Stores
 
 CHUNK = 1 << 22
+TRANSFERS = 4
 TRANSIENT = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE,
     errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE, errno.ENETUNREACH,
@@ -37,6 +39,7 @@ HINTS = {
     errno.EFBIG: "a file size limit (ulimit -f) or the file system forbids files this large",
     errno.EACCES: "give this user the right to write there, or set execution.checkpointing.dir to another directory",
     errno.EPERM: "give this user the right to write there, or set execution.checkpointing.dir to another directory",
+    errno.EMFILE: "let the process open more files (ulimit -n)",
     errno.EROFS: "the file system is read-only: set execution.checkpointing.dir to another directory",
     errno.ENOTDIR: "a file stands where a directory is needed",
 }
@@ -57,7 +60,7 @@ def failing_as(doing: str, place: str) -> Iterator[None]:
     try:
         with remote.os_errors():
             yield
-    except CheckpointError:
+    except (CheckpointError, RunError):
         raise
     except OSError as e:
         hint = remote.hint(e, place) or HINTS.get(e.errno or 0)
@@ -71,10 +74,12 @@ def failing_as(doing: str, place: str) -> Iterator[None]:
 
 
 class CheckpointStorage:
-    """The files below `url`: a path, or a URL that fsspec knows."""
+    """The files below `url`: a path, or a URL that fsspec knows. `transfers`: how many files go there, or come from
+    there, at the same time. `hashes`: of local files that were verified."""
 
-    def __init__(self, url: str | os.PathLike[str], stores: Stores = ENVIRONMENT) -> None:
-        self.url = str(url)
+    def __init__(self, url: str | os.PathLike[str], stores: Stores = ENVIRONMENT, transfers: int = TRANSFERS) -> None:
+        self.url, self.transfers = str(url), transfers
+        self.hashes = Hashes()
         try:
             self.fs, self.root = stores.filesystem(self.url)
         except OptionError as e:
@@ -84,6 +89,7 @@ class CheckpointStorage:
         self.is_local = isinstance(self.fs, LocalFileSystem)
         if self.is_local:
             self.root = os.path.abspath(self.root)
+        self._own = OwnDirectory(self.root, None if self.is_local else self.fs)
 
     def place(self, name: str) -> str:
         """The full name, for the file system."""
@@ -99,8 +105,8 @@ class CheckpointStorage:
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all; replaces one of that name."""
-        place = self.place(name)
         with failing_as("write", self.shown(name)):
+            place = self._own.place(name)
             if not self.is_local:
                 self.fs.pipe_file(place, data)
                 return
@@ -116,12 +122,12 @@ class CheckpointStorage:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
                 raise
-            _sync_directory(os.path.dirname(place))
+            sync_directory(os.path.dirname(place))
 
     def put_file(self, name: str, local: Path) -> None:
         """Upload a file that will not change any more. On one disk it becomes a second name of the same file."""
-        place = self.place(name)
         with failing_as("write", self.shown(name)):
+            place = self._own.place(name)
             if not self.is_local:
                 self.fs.put_file(str(local), place)
                 return
@@ -143,12 +149,17 @@ class CheckpointStorage:
                 raise
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)  # renaming a file onto itself does nothing
-            _sync_directory(os.path.dirname(place))
+            sync_directory(os.path.dirname(place))
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int = LARGE) -> bytes:
+        """A whole file of at most `limit` bytes."""
         place = self.place(name)
         with failing_as("read", self.shown(name)):
-            data: bytes = self.fs.cat_file(place)
+            if self.is_local:
+                return read_bytes(place, limit)
+            data: bytes = self.fs.cat_file(place, end=limit + 1)
+            if len(data) > limit:
+                raise ValueError(f"it has more than {limit:,} bytes")
             return data
 
     def fetch(self, name: str, to: Path) -> None:
@@ -162,6 +173,9 @@ class CheckpointStorage:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
+
+    def retain(self, names: set[str]) -> None:
+        """Kept checkpoints name these files, and no others: copies of others may go, where there are any."""
 
     def stat(self, name: str) -> Stored | None:
         """None when there is no such file."""
@@ -192,16 +206,16 @@ class CheckpointStorage:
     def delete(self, names: Iterable[str]) -> None:
         """Files that are gone already do not matter. Directories left empty go too."""
         for name in names:
-            place = self.place(name)
             with failing_as("delete", self.shown(name)):
-                with contextlib.suppress(FileNotFoundError):
-                    self.fs.rm_file(place)
-                if self.is_local:
-                    with contextlib.suppress(OSError):
-                        os.rmdir(os.path.dirname(place))
+                self._own.remove(name)
+                if self.is_local and "/" in name:
+                    self._own.remove_directory(name.rpartition("/")[0])
 
     def sha256(self, name: str) -> str:
+        """The hash of a file as it lies there, in hex; all of it is read, unless that of a local file is known."""
         place = self.place(name)
+        if self.is_local:
+            return self.hashes.of(Path(place))
         with failing_as("read", self.shown(name)), self.fs.open(place, "rb", block_size=CHUNK) as f:
             digest = hashlib.sha256()
             while chunk := f.read(CHUNK):
@@ -212,25 +226,34 @@ class CheckpointStorage:
         """CheckpointError now, rather than at the first checkpoint, when nothing can be written here."""
         probe = f".tmp-probe-{os.getpid()}"
         self.put(probe, b"")
-        with failing_as("delete", self.shown(probe)):
-            self.fs.rm_file(self.place(probe))
+        self.delete([probe])
 
 
 def sha256_of(path: Path) -> str:
+    """The hash of a local file, in hex. CheckpointError when it cannot be read."""
     with failing_as("read", str(path)), open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+class Hashes:
+    """Of local files. One that is asked for again is read again only when it is another: by inode, size, or the time of
+    its last change. From any thread."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], str] = {}
+
+    def of(self, path: Path) -> str:
+        """As `sha256_of`."""
+        with failing_as("read", str(path)):
+            s = path.stat()
+        file = (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns)
+        if file not in self._known:
+            self._known[file] = sha256_of(path)
+        return self._known[file]
+
+
 def _is_temporary(name: str) -> bool:
     return name.rsplit("/", 1)[-1].startswith(".tmp-")
-
-
-def _sync_directory(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _modified(info: dict[str, Any]) -> float | None:

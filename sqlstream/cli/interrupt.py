@@ -18,6 +18,7 @@ from collections.abc import Callable
 from types import FrameType
 
 SAME = 0.3
+STEP = 0.2  # seconds of one wait
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -58,7 +59,9 @@ def run_interruptible(work: Callable[[], int], cancel: Callable[[], None]) -> in
     try:
         worker = threading.Thread(target=body, name="sqlstream", daemon=True)
         worker.start()
-        worker.join()
+        # Step by step: a signal that comes right before a wait without end would be seen only after it.
+        while worker.is_alive():
+            worker.join(STEP)
     finally:
         for s, old in before.items():  # the process ends now: a second Ctrl-C must not change its exit status
             signal.signal(s, signal.SIG_IGN if received else old)

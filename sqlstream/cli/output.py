@@ -1,33 +1,31 @@
-"""Result rows on standard output: as a table, as CSV, or as JSON lines. Each batch is written when it comes.
+"""Result rows on standard output: as a table, CSV, JSON lines, Markdown, or a value a line.
 
-Where rows can change, a first column `op` says how: +I, -U, +U, -D. Values are made text by DuckDB; only a table's
-lines are put together in Python, for eyes do not read millions of them.
+Where rows can change, a first column `op` says how: +I, -U, +U, -D. Values are made text by DuckDB; only lines for eyes are
+put together in Python. On a terminal a table is drawn to its size (`boxes.py`); anywhere else it is whole.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from sqlstream import duck
 from sqlstream.batches import KIND_TEXT
 from sqlstream.cli import text
+from sqlstream.cli.cells import Cells
+from sqlstream.cli.layout import escaped, escaped_text, width
+from sqlstream.cli.of_jobs import counted
 from sqlstream.cli.terminal import Terminal
-from sqlstream.formats.conversion import quoted
 from sqlstream.results import Result, unique_names
 from sqlstream.types import STRING, Column, Schema, Type, inside
 
 # Columns of a stream are at least so wide, as the next rows' values are not known.
 _STREAM_WIDTHS = {"TINYINT": 4, "SMALLINT": 6, "INT": 11, "BIGINT": 12, "FLOAT": 12, "DOUBLE": 20, "VARCHAR": 20}
 _ENOUGH = 1024  # rows that a table's first widths are taken from
-# What would move a terminal's cursor or turn the writing direction; shown as an escape.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class Output(ABC):
@@ -71,24 +69,35 @@ class Output(ABC):
 
 
 class Lines(Output):
-    """A line a row, by one SQL expression."""
+    """A line a row, by one SQL expression. On a terminal, what would move its cursor is shown as an escape; else all is as it
+    is."""
 
     line: str
+
+    def _put(self, data: bytes | memoryview) -> None:
+        if self.terminal.draws:
+            self.terminal.text(escaped_text(bytes(data).decode()))
+        else:
+            self.terminal.write(data)
 
     def _write(self, batch: pa.RecordBatch) -> None:
         from sqlstream.formats.json_encode import lines
 
         for buffer in lines(batch, self.line):
-            self.terminal.write(memoryview(buffer))
+            self._put(memoryview(buffer))
 
 
 class Csv(Lines):
+    """RFC 4180, the columns' names first; NULL is nothing, an empty string is quotes."""
+
     def begin(self) -> None:
         self.line = text.csv_line(self.schema)
-        self.terminal.write(text.csv_head(self.names).encode())
+        self._put(text.csv_head(self.names).encode())
 
 
 class Json(Lines):
+    """An object a row; NULL is null."""
+
     def begin(self) -> None:
         self.line = text.json_line(self.names, self.schema)
 
@@ -100,12 +109,9 @@ class Table(Output):
     """
 
     def begin(self) -> None:
-        self._connection = duck.connect(1)
-        cells = [quoted(f"c{i}") for i in range(len(self.schema))]
-        texts = [text.table_text(c.type, x, self.zone) for c, x in zip(self.schema, cells, strict=True)]
-        self._query = f"SELECT {', '.join(f'{t} AS c{i}' for i, t in enumerate(texts))} FROM cells"
-        self._right = [c.type.is_numeric or c.type.is_interval for c in self.schema]
-        self._names = [escaped(n) for n in self.names]
+        self._cells = Cells(self.schema, self.zone)
+        self._right = [is_right(c.type) for c in self.schema]
+        self._names = [self._shown_text(escaped(n)) for n in self.names]
         self._widths = [width(n) for n in self._names]
         if self.stream:
             self._widths = [max(w, _stream_width(c.type)) for w, c in zip(self._widths, self.schema, strict=True)]
@@ -128,33 +134,33 @@ class Table(Output):
             self._waiting = []
 
     def _show(self, batch: pa.RecordBatch) -> None:
-        self._connection.register("cells", batch)
-        texts = self._connection.sql(self._query).to_arrow_table()
-        self._connection.unregister("cells")
-        columns = [self._column(i, texts.column(i).to_pylist()) for i in range(len(self.names))]
+        columns = [self._column(i, values) for i, values in enumerate(self._cells.columns(batch))]
         form = "| " + " | ".join("{}" if cells.padded else "{:" + cells.spec + "}" for cells in columns) + " |\n"
         head = "" if self._headed else self._head()
         body = "".join(form.format(*row) for row in zip(*(c.cells for c in columns), strict=True))
         self.terminal.text(head + body)
 
-    def _column(self, i: int, values: list[str | None]) -> _Cells:
-        cells = ["NULL" if v is None else v for v in values]
-        joined = "".join(cells)
-        if _CONTROL.search(joined):
-            cells = [escaped(c) for c in cells]
-        if joined.isascii():
+    def _column(self, i: int, values: list[str | None]) -> _Column:
+        cells = ["NULL" if v is None else self._shown_text(v) for v in values]
+        if "".join(cells).isascii():
             self._widths[i] = max(self._widths[i], max(map(len, cells), default=0))
-            return _Cells(cells, f"{'>' if self._right[i] else ''}{self._widths[i]}", False)
+            return _Column(cells, f"{'>' if self._right[i] else ''}{self._widths[i]}", False)
         self._widths[i] = max(self._widths[i], max(map(width, cells), default=0))
-        return _Cells([c + " " * (self._widths[i] - width(c)) for c in cells], "", True)
+        return _Column([c + " " * (self._widths[i] - width(c)) for c in cells], "", True)
+
+    def _shown_text(self, value: str) -> str:
+        return value
 
     def _head(self) -> str:
         self._headed = True
+        return f"{self._rule()}{self._titles()}{self._rule()}"
+
+    def _titles(self) -> str:
         names = [
             " " * (w - width(n)) + n if right else n + " " * (w - width(n))
             for n, w, right in zip(self._names, self._widths, self._right, strict=True)
         ]
-        return f"{self._rule()}| {' | '.join(names)} |\n{self._rule()}"
+        return f"| {' | '.join(names)} |\n"
 
     def _rule(self) -> str:
         return "+" + "+".join("-" * (w + 2) for w in self._widths) + "+\n"
@@ -164,10 +170,50 @@ class Table(Output):
         self.terminal.text(("" if self._headed else self._head()) + (self._rule() if self.count else ""))
 
     def close(self) -> None:
-        self._connection.close()
+        self._cells.close()
 
 
-class _Cells:
+class Markdown(Table):
+    """A table of Markdown: numbers are right-aligned, `|` in a value is written `\\|`."""
+
+    def _shown_text(self, value: str) -> str:
+        return value.replace("|", "\\|")
+
+    def _head(self) -> str:
+        self._headed = True
+        marks = ("-" * (w + 1) + (":" if r else "-") for w, r in zip(self._widths, self._right, strict=True))
+        return f"{self._titles()}|{'|'.join(marks)}|\n"
+
+    def end(self) -> None:
+        self._show_waiting()
+        self.terminal.text("" if self._headed else self._head())
+
+
+class Vertical(Output):
+    """A line for each value, under a line for each row; values are whole."""
+
+    def begin(self) -> None:
+        self._cells = Cells(self.schema, self.zone, readable=True)
+        names = [escaped(n) for n in self.names]
+        size = max(map(width, names), default=0)
+        self._lines = [n + " " * (size - width(n)) for n in names]
+        self._number = 0
+
+    def _write(self, batch: pa.RecordBatch) -> None:
+        lines = []
+        for row in self._cells.rows(batch):
+            self._number += 1
+            lines.append(f"-[ RECORD {self._number} ]".ljust(width(self._lines[0]) + 8, "-"))
+            lines += [
+                f"{name} | {'NULL' if v is None else v}".rstrip() for name, v in zip(self._lines, row, strict=True)
+            ]
+        self.terminal.text("".join(line + "\n" for line in lines))
+
+    def close(self) -> None:
+        self._cells.close()
+
+
+class _Column:
     def __init__(self, cells: list[str], spec: str, padded: bool) -> None:
         self.cells, self.spec, self.padded = cells, spec, padded
 
@@ -180,7 +226,14 @@ class Text(Output):
             self.terminal.text(f"{value}\n")
 
 
-OUTPUTS: dict[str, type[Output]] = {"table": Table, "csv": Csv, "json": Json}
+FORMS: dict[str, type[Output]] = {
+    "table": Table,
+    "csv": Csv,
+    "json": Json,
+    "jsonl": Json,
+    "markdown": Markdown,
+    "vertical": Vertical,
+}
 
 
 def output(result: Result, form: str, terminal: Terminal, zone: str) -> Output:
@@ -188,7 +241,16 @@ def output(result: Result, form: str, terminal: Terminal, zone: str) -> Output:
     assert result.schema is not None
     if form == "table" and (result.kind == "EXPLAIN" or result.schema.names == ("result",) and result.kind == "SHOW"):
         return Text(result, terminal, zone)
-    return OUTPUTS[form](result, terminal, zone)
+    if form == "table" and terminal.draws:
+        from sqlstream.cli.boxes import Boxed, Rolling
+
+        return (Rolling if result.streaming else Boxed)(result, terminal, zone)
+    return FORMS[form](result, terminal, zone)
+
+
+def is_right(t: Type) -> bool:
+    """Whether a column's values end at its right edge."""
+    return t.is_numeric or t.is_interval
 
 
 def _stream_width(t: Type) -> int:
@@ -199,22 +261,34 @@ def _stream_width(t: Type) -> int:
     return _STREAM_WIDTHS.get(t.kind, 0)
 
 
-def escaped(value: str) -> str:
-    """Control characters as \\n, \\t, \\x1b, so that a value cannot move the cursor."""
-    return _CONTROL.sub(lambda m: repr(m.group())[1:-1], value)
+def written(result: Result, writer: Output, canceled: Callable[[], bool]) -> Written:
+    """Writes all rows of a result; what came of it. The result and the writer are closed."""
+    started = time.monotonic()
+    first: float | None = None
+    try:
+        writer.begin()
+        for batch, kinds in result.batches():
+            if first is None and batch.num_rows:
+                first = time.monotonic() - started
+            writer.rows(batch, kinds)
+            if canceled():
+                break
+        writer.end()
+    finally:
+        result.close()
+        writer.close()
+    return Written(writer.count, time.monotonic() - started, first)
 
 
-@lru_cache(65_536)
-def width(value: str) -> int:
-    """How many columns of a terminal `value` takes: East Asian wide characters two, combining ones none."""
-    if value.isascii():
-        return len(value)
-    return sum(_character_widths(value))
+@dataclass(frozen=True)
+class Written:
+    """How many rows were written, in how many seconds, and after how many the first one came."""
 
+    rows: int
+    seconds: float
+    first: float | None = None
+    noun: str = "row"
 
-def _character_widths(value: str) -> Iterator[int]:
-    for c in value:
-        if unicodedata.combining(c) or c in "\u200b\u200c\u200d\ufe0e\ufe0f":
-            yield 0
-        else:
-            yield 2 if unicodedata.east_asian_width(c) in "WF" else 1
+    def __str__(self) -> str:
+        first = "" if self.first is None else f" (first row {self.first:.3f} s)"
+        return f"{counted(self.rows, self.noun)} in {self.seconds:.3f} s{first}"

@@ -10,7 +10,8 @@ import json
 
 from sqlstream.formats.conversion import FIXED_STANDARD, literal
 from sqlstream.formats.json_encode import fixed_time_text, json_text, plain_text
-from sqlstream.types import BYTES, INTERVALS, Schema, Type
+from sqlstream.functions.times import interval_text
+from sqlstream.types import BYTES, INT, INTERVALS, Schema, Type
 
 
 def table_text(t: Type, x: str, zone: str) -> str:
@@ -20,6 +21,28 @@ def table_text(t: Type, x: str, zone: str) -> str:
     if t.kind in BYTES:
         return f"'x''' || lower(hex({x})) || ''''"
     return _plain(t, x)
+
+
+def readable_text(t: Type, x: str, zone: str, depth: int = 0) -> str:
+    """SQL of `x` as people read it: as `table_text`, but ROW (1, a), ARRAY [1, 2], MAP {k=1}, as Flink's client shows
+    them. NULL stays NULL, and is written NULL within another value."""
+    e = f"e{depth}"
+
+    def within(inner: Type, y: str) -> str:
+        return f"coalesce({readable_text(inner, y, zone, depth + 1)}, 'NULL')"
+
+    if t.kind == "ROW":
+        parts = ", ', ', ".join(within(f.type, f"{x}.f{i}") for i, f in enumerate(t.fields))
+        body = f"concat('(', {parts}, ')')" if t.fields else "'()'"
+    elif t.kind == "ARRAY":
+        body = f"concat('[', array_to_string(list_transform({x}, lambda {e}: {within(t.element, e)}), ', '), ']')"
+    elif t.kind in ("MAP", "MULTISET"):
+        value = t.fields[1].type if t.kind == "MAP" else INT
+        entry = f"concat({within(t.fields[0].type, f'{e}.key')}, '=', {within(value, f'{e}.value')})"
+        body = f"concat('{{', array_to_string(list_transform(map_entries({x}), lambda {e}: {entry}), ', '), '}}')"
+    else:
+        return table_text(t, x, zone)
+    return f"CASE WHEN {x} IS NOT NULL THEN {body} END"
 
 
 def csv_line(schema: Schema) -> str:
@@ -34,6 +57,7 @@ def csv_line(schema: Schema) -> str:
 
 
 def csv_head(names: list[str]) -> str:
+    """The line of CSV that names the columns."""
     quoted = ['"' + n.replace('"', '""') + '"' if any(c in n for c in ',"\r\n') or not n else n for n in names]
     return ",".join(quoted) + "\n"
 
@@ -44,7 +68,7 @@ def json_line(names: list[str], schema: Schema) -> str:
     for i, (name, c) in enumerate(zip(names, schema, strict=True)):
         key = literal(("," if i else "{") + json.dumps(name, ensure_ascii=False) + ":")
         if c.type.kind in INTERVALS:
-            text = f"coalesce('\"' || {_interval(c.type, f'c{i}')} || '\"', 'null')"
+            text = f"coalesce('\"' || {interval_text(f'c{i}', c.type, 6)} || '\"', 'null')"
         else:
             text = json_text(c.type, f"c{i}", FIXED_STANDARD)
         parts.append(f"{key} || {text}")
@@ -60,28 +84,10 @@ def _machine(t: Type, x: str) -> str:
 
 def _plain(t: Type, x: str) -> str:
     if t.kind in INTERVALS:
-        return _interval(t, x)
+        return interval_text(x, t, 6)
     if t.fields:
         return f"CASE WHEN {x} IS NOT NULL THEN {json_text(t, x, FIXED_STANDARD)} END"
     return x if t.is_string else plain_text(t, x)
-
-
-def _interval(t: Type, x: str) -> str:
-    """Flink's form: +1 02:03:04.000000 for days to seconds, +1-02 for years and months."""
-    sign, size = f"CASE WHEN {x} < 0 THEN '-' ELSE '+' END", f"abs({x})"
-    if t.kind == "INTERVAL_MONTH":
-        return f"({sign} || format('{{}}-{{:02d}}', {size} // 12, {size} % 12))"
-    parts = ", ".join(
-        f"{size} // {unit}{rest}"
-        for unit, rest in (
-            (86_400_000_000, ""),
-            (3_600_000_000, " % 24"),
-            (60_000_000, " % 60"),
-            (1_000_000, " % 60"),
-            (1, " % 1000000"),
-        )
-    )
-    return f"({sign} || format('{{}} {{:02d}}:{{:02d}}:{{:02d}}.{{:06d}}', {parts}))"
 
 
 def _quoted(x: str) -> str:

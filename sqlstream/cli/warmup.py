@@ -34,7 +34,6 @@ def register(commands: Any) -> None:
         help="compile the loops of streaming queries ahead",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--verbose", action="store_true", default=argparse.SUPPRESS, help="say on standard error how long each took"

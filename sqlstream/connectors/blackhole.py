@@ -1,19 +1,23 @@
-"""Connector 'blackhole': takes rows and forgets them. For benchmarks. Like Flink's it is not told of the row before an update."""
+"""Connector 'blackhole': takes rows and forgets them, for benchmarks. As in Flink without rows before an update."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.connectors.base import Connector, Sink, SinkTask, SinkWriter, TableContext
+from sqlstream.contracts import Connector, Sink, SinkTask, SinkWriter, TableContext
 
 
 class BlackholeWriter(SinkWriter):
+    """Takes rows, and forgets them."""
+
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         """Nothing is kept, so nothing has to be made durable."""
 
 
 class BlackholeSink(Sink):
+    """Takes any change."""
+
     changelog = True
     update_before = False
 
@@ -22,6 +26,8 @@ class BlackholeSink(Sink):
 
 
 class BlackholeConnector(Connector):
+    """`'connector' = 'blackhole'`: without options, for writing only."""
+
     name = "blackhole"
 
     def sink(self, table: TableContext) -> Sink:

@@ -1,6 +1,7 @@
 """Connector 'datagen': made-up rows by the table's types, with Flink's options.
 
-Row n is a function of (seed, n), whatever the batches; the position is {"row": n}. Each field is `random` (between
+Row n is a function of (seed, n), whatever the batches, but for times, which are now when the row is made, or up to
+max-past before; the position is {"row": n}. Each field is `random` (between
 min and max, or of a length) or a `sequence` (from start to end, which bounds the table). Rows appear at
 'rows-per-second'; in batch mode at once.
 """
@@ -8,7 +9,7 @@ min and max, or of a length) or a `sequence` (from start to end, which bounds th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sqlstream.connectors.base import Connector, ScanRequest, Source, SourceBatch, Split, SplitReader, TableContext
 from sqlstream.connectors.derive import Derivation
 from sqlstream.connectors.nexmark_strings import mix
 from sqlstream.connectors.relation import register_splits
+from sqlstream.contracts import Connector, ScanRequest, Source, SourceBatch, Split, SplitReader, TableContext
 from sqlstream.errors import NotSupported, OptionError, did_you_mean
 from sqlstream.options import Option, read
 from sqlstream.types import Schema, Type
@@ -50,6 +51,7 @@ class FieldSpec:
     fields: tuple[FieldSpec, ...] = ()
 
     def values(self, rows: np.ndarray, seed: int, now: int) -> pa.Array:
+        """The field in the rows of these numbers. `now`: µs, from which `max-past` counts back."""
         bits = mix(rows, seed * 1009 + self.salt)
         mask = None
         if rate := self.settings["null-rate"]:
@@ -58,6 +60,12 @@ class FieldSpec:
         if mask is None:
             return array
         return pc.if_else(pa.array(~mask), array, pa.nulls(len(array), array.type))
+
+    def of_the_moment(self) -> bool:
+        """Whether the same row has another value at another time."""
+        return (
+            self.type.is_timestamp or self.type.kind in ("DATE", "TIME") or any(f.of_the_moment() for f in self.fields)
+        )
 
     def _values(self, bits: np.ndarray, rows: np.ndarray, seed: int, now: int) -> pa.Array:
         t, s = self.type, self.settings
@@ -133,6 +141,8 @@ def _as_decimal(unscaled: np.ndarray, t: Type) -> pa.Array:
 
 
 class DatagenConnector(Connector):
+    """`'connector' = 'datagen'`: for reading only."""
+
     name = "datagen"
     options = (
         Option("rows-per-second", "int", 10_000, "rows that appear in a second", minimum=1),
@@ -144,11 +154,10 @@ class DatagenConnector(Connector):
     )
 
     def source(self, table: TableContext) -> Source:
-        given = {k: v for k, v in table.options.items() if k != "connector"}
-        options = read(given, self.options, f"table {table.name}")
+        options = read(table.options, self.options, f"table {table.name}")
         settings = _settings(table, {k: v for k, v in options.items() if k.startswith("fields.")})
         specs = {c.name: _spec(c.type, c.name, settings, table, 1 + 4000 * i) for i, c in enumerate(table.schema)}
-        return DatagenSource(table.schema, specs, options)
+        return DatagenSource(table.schema, specs, options, table.seconds)
 
 
 def _settings(table: TableContext, given: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -209,9 +218,15 @@ def _spec(t: Type, path: str, settings: Mapping[str, Any], table: TableContext, 
 
 
 class DatagenSource(Source):
-    """`clock`: seconds, paces the rows. `now`: µs, what random timestamps lie before."""
+    """`clock`: seconds, paces the rows. `now`: µs, what the timestamps of a row lie before that is made then."""
 
-    def __init__(self, schema: Schema, specs: Mapping[str, FieldSpec], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        specs: Mapping[str, FieldSpec],
+        options: Mapping[str, Any],
+        seconds: Callable[[], float],
+    ) -> None:
         self._specs = dict(specs)
         self._seed: int = options["seed"]
         self._rate: int = options["rows-per-second"]
@@ -220,10 +235,20 @@ class DatagenSource(Source):
             ends.append(options["number-of-rows"])
         self._rows: int | None = max(min(ends), 0) if ends else None
         self.bounded = self._rows is not None
-        self.clock: Callable[[], float] | None = time.monotonic
-        self.now = time.time_ns() // 1000
+        self.clock: Callable[[], float] | None = seconds
+        self.now: Callable[[], int] = _microseconds
+        self.hurried = False
 
-    def splits(self, known: tuple[Split, ...] = ()) -> list[Split]:
+    def hurry(self, hurried: bool) -> None:
+        self.hurried = hurried
+
+    def unreadable(
+        self, known: tuple[Split, ...], positions: Mapping[str, Any], finished: Collection[str]
+    ) -> str | None:
+        moments = [name for name, spec in self._specs.items() if spec.of_the_moment()]
+        return f"{moments[0]} of a datagen table is of the moment when a row is made" if moments else None
+
+    def splits(self, known: tuple[Split, ...] = (), *checkpoint: Any) -> list[Split]:
         return list(known) or [Split("rows")]
 
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
@@ -232,14 +257,17 @@ class DatagenSource(Source):
 
     def relation(self, connection: duckdb.DuckDBPyConnection, request: ScanRequest) -> str:
         unpaced = DatagenSource.__new__(DatagenSource)
-        unpaced.__dict__.update(self.__dict__, clock=None)
+        now = self.now()  # one time for a query, which may scan the table more than once
+        unpaced.__dict__.update(self.__dict__, clock=None, now=lambda: now)
         return register_splits(unpaced, connection, request)
 
     def batch(self, rows: np.ndarray, request: ScanRequest) -> pa.RecordBatch:
+        """The requested columns of the rows of these numbers (int64); without any, column `one`."""
         schema = request.arrow_schema()
         arrays = []
+        now = self.now()
         for c, f in zip(request.columns, schema, strict=True):
-            array = self._specs[c.path[0]].values(rows, self._seed, self.now)
+            array = self._specs[c.path[0]].values(rows, self._seed, now)
             t = self._specs[c.path[0]].type
             for name in c.path[1:]:
                 at = [child.name for child in t.fields].index(name)
@@ -250,19 +278,26 @@ class DatagenSource(Source):
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def _microseconds() -> int:
+    return time.time_ns() // 1000
+
+
 class DatagenReader(SplitReader):
+    """Row after row from `start`; those that the rate does not let be yet come with a later poll."""
+
     def __init__(self, source: DatagenSource, start: int, request: ScanRequest) -> None:
         self._source, self._next, self._request = source, start, request
         self._derivation = Derivation(request)
         self._begun = start
-        self._zero = source.clock() if source.clock else 0.0
+        self._clock = None if source.hurried else source.clock
+        self._zero = self._clock() if self._clock else 0.0
 
     def poll(self, max_rows: int) -> SourceBatch | None:
         count = most = min(max_rows, BATCH)
         if self._source._rows is not None:
             count = min(count, self._source._rows - self._next)
-        if self._source.clock is not None:
-            due = int((self._source.clock() - self._zero) * self._source._rate) + 1
+        if self._clock is not None:
+            due = int((self._clock() - self._zero) * self._source._rate) + 1
             count = min(count, self._begun + due - self._next)
         if count <= 0:
             return None

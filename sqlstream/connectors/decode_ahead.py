@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import threading
 import weakref
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 import sqlstream.formats.cursor  # noqa: F401  before `_close` is registered: at the end DuckDB closes after it
+from sqlstream.threads import condition, start
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds that the interpreter's end waits for a thread
@@ -28,13 +28,12 @@ class DecodeAhead(Generic[T]):
         self._items = items
         self._depth = depth
         self._ready: deque[T] = deque()
-        self._condition = threading.Condition()
+        self._condition = condition()
         self._error: BaseException | None = None
         self._ended = False
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="sqlstream-decode", daemon=True)
         _open.add(self)
-        self._thread.start()
+        self._thread = start("sqlstream-decode", self._run)
 
     def _run(self) -> None:
         try:
@@ -54,10 +53,17 @@ class DecodeAhead(Generic[T]):
                 self._ended = True
                 self._condition.notify_all()
 
-    def next(self) -> T | None:
-        """The next item; blocks until it is there. None: the end, also when closed. Raises what the iterator raised."""
+    @property
+    def ended(self) -> bool:
+        """Whether no item is left."""
         with self._condition:
-            self._condition.wait_for(lambda: self._ready or self._ended or self._closed)
+            return not self._ready and (self._ended or self._closed)
+
+    def next(self, patience: float | None = None) -> T | None:
+        """The next item; waits until it is there, `patience` seconds at most. None: the end, also when closed, or there
+        was none in time. Raises what the iterator raised."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._ready or self._ended or self._closed, patience)
             if self._ready:
                 item = self._ready.popleft()
                 self._condition.notify_all()

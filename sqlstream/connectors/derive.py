@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from sqlstream.connectors.base import ScanRequest
+from sqlstream.contracts import ScanRequest
 from sqlstream.duck import Given
-from sqlstream.formats.cursor import own_cursor
 from sqlstream.types import rename_array
 
 
@@ -16,11 +15,15 @@ class Derivation:
     def __init__(self, request: ScanRequest) -> None:
         self._sql = ""
         if request.derived:
+            # here: it brings fsspec along, which a query without tables does not need
+            from sqlstream.formats.cursor import scan_cursor
+
             expressions = ", ".join(f"{expression} AS {alias}" for alias, expression in request.derived)
             self._sql = f"SELECT {expressions} FROM derived"
-            self._derived = Given(own_cursor(), "derived")
+            self._derived = Given(scan_cursor(request), "derived")
 
     def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch with the derived columns behind its own; rows and their order stay."""
         if not self._sql:
             return batch
         table = self._derived.run(self._sql, batch).combine_chunks()

@@ -1,10 +1,10 @@
 """Reads one complete file.
 
-`_statement` is the fast way, for local files (and parquet wherever it is): one DuckDB statement over the file, streamed in file order; the
-position is {"row": n}, and resuming skips n rows. `_blocks` is the careful way, for everything else (remote files,
-other compressions, byte order marks) and from the row on where the statement failed: blocks of whole records decoded
-from memory, a malformed one found and named, or skipped and counted; the position adds the block's place, {"row",
-"byte", "line", "skip"}: seek to `byte` (of the decompressed bytes), decode on, drop `skip` rows.
+`_statement` is the fast way, for local files (and parquet wherever it is): one DuckDB statement over the file, streamed
+in file order; the position is {"row": n}, and resuming skips n rows. `_blocks` is the careful way, for everything else
+(remote files, other compressions, byte order marks) and from the row on where the statement failed: blocks of whole
+records decoded from memory, a malformed one found and named, or skipped and counted; the position adds the block's
+place, {"row", "byte", "line", "skip"}: seek to `byte` (of the decompressed bytes), decode on, drop `skip` rows.
 
 Measured on Nexmark JSON, q0's columns, one thread: 1.2 M events/s by statement (DuckDB's unchecked types 1.6 M),
 0.9 M by blocks of 8 MB.
@@ -14,29 +14,38 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from sqlstream import stores as remote
-from sqlstream.connectors.base import ScanRequest, SourceBatch, SplitReader
-from sqlstream.connectors.block_decoder import BlockDecoder
+from sqlstream.connectors.block_decoder import BlockDecoder, ToolPool
 from sqlstream.connectors.decode_ahead import DecodeAhead
 from sqlstream.connectors.derive import Derivation, conform
-from sqlstream.connectors.paths import compression_of, is_local, missing, open_binary
-from sqlstream.errors import DataError, RunError
+from sqlstream.connectors.paths import (
+    BLOCK,
+    compression_of,
+    damaged_hint,
+    is_local,
+    missing,
+    open_binary,
+    opened,
+    opens_by_name,
+)
+from sqlstream.connectors.streams import is_stream
+from sqlstream.contracts import BadRecord, ScanRequest, SourceBatch, SplitReader
+from sqlstream.errors import CheckpointError, DataError, RunError
 from sqlstream.formats.base import Decoder
-from sqlstream.formats.conversion import literal
-from sqlstream.formats.cursor import Slot, own_cursor
+from sqlstream.formats.cursor import Slot, own_cursor, scan_cursor
+from sqlstream.formats.readers import LONGEST_OBJECT
 from sqlstream.stores import ENVIRONMENT, Stores
 
 BATCH = 131_072  # rows: what is derived from them costs a millisecond a batch beside its rows
 FEWEST, TOO_LONG = 2048, "maximum total string size"  # DuckDB's, when the strings of a batch have more than 2 GiB
-BLOCK = 8 * 2**20
 LONGEST = 256 * 2**20  # bytes of a record, before it is called a broken file
 BOM = b"\xef\xbb\xbf"
 HEAD = 65_536
@@ -51,19 +60,47 @@ class FileScan:
     request: ScanRequest
     constants: Mapping[str, str]
     format: str
-    ignore: bool
+    skips: bool
     stores: Stores = ENVIRONMENT
+    pool: ToolPool = field(default_factory=ToolPool)
+    keeps: bool = False  # malformed records
+    undeclared: bool = False  # the table's columns were told from its files
+    name: str = ""  # as errors have it: that of a pipe of which the path is a copy
+
+    def blocks(self) -> BlockDecoder:
+        """What decodes blocks of it."""
+        return BlockDecoder(
+            self.decoder,
+            self.request,
+            self.constants,
+            self.name or self.path,
+            self.format,
+            self.skips,
+            self.pool,
+            self.keeps,
+            self.undeclared,
+        )
 
 
 @dataclass
 class Piece:
-    """Rows and where they begin: `place` is None for the statement, else (byte, line) of the block and after it."""
+    """Rows and where they begin: `place` is None for the statement, else (byte, line) of the block and after it.
+
+    `bad`: malformed records of the block, each with how many of these rows stand before it: it is taken with the last of
+    those, so that it is behind the position, or before it, as the rows around it are. `taken`: those before them.
+    """
 
     batch: pa.RecordBatch
     row: int
     before: tuple[int, int] | None = None
     after: tuple[int, int] | None = None
     skip: int = 0
+    bad: list[tuple[BadRecord, int]] = field(default_factory=list)
+    taken: int = 0
+
+    def bad_up_to(self, rows: int) -> list[BadRecord]:
+        """The malformed records that come with the first `rows` rows of it."""
+        return [b for b, before in self.bad if before <= rows]
 
     def position(self, rows: int) -> dict[str, int]:
         """The position after the first `rows` rows of it."""
@@ -72,35 +109,59 @@ class Piece:
             return {"row": row}
         if rows == self.batch.num_rows:
             return {"row": row, "byte": self.after[0], "line": self.after[1], "skip": 0}
-        return {"row": row, "byte": self.before[0], "line": self.before[1], "skip": self.skip + rows}
+        taken = self.taken + len(self.bad_up_to(rows))
+        place = {"row": row, "byte": self.before[0], "line": self.before[1], "skip": self.skip + rows}
+        return place | ({"bad": taken} if taken else {})
 
     def rest(self, rows: int) -> Piece:
-        return Piece(self.batch.slice(rows), self.row + rows, self.before, self.after, self.skip + rows)
+        """What is left behind the first `rows` rows, without a copy."""
+        left = [(b, before - rows) for b, before in self.bad if before > rows] if self.bad else self.bad
+        taken = self.taken + len(self.bad) - len(left)
+        return Piece(self.batch.slice(rows), self.row + rows, self.before, self.after, self.skip + rows, left, taken)
+
+    def resumed(self, rows: int, bad: int) -> Piece:
+        """What is left when a reader before this one has taken so many of the rows and of the malformed records."""
+        left = [(b, max(before - rows, 0)) for b, before in self.bad[bad:]]
+        return Piece(self.batch.slice(rows), self.row + rows, self.before, self.after, self.skip + rows, left, bad)
 
 
 class FileReader(SplitReader):
+    """The rows of one file in order, decoded ahead on a thread; `first_row` counts where no position is known.
+
+    DataError: the file is not there, or a record is malformed. CheckpointError: part of a pipe was read before.
+    """
+
     def __init__(self, scan: FileScan, position: Any, first_row: int = 0) -> None:
         self._scan = scan
         self._decoding: BlockDecoder | None = None
         self._piece: Piece | None = None
         self._finished = False
-        position = position or {"row": first_row}
         if is_local(scan.path) and not os.path.exists(scan.path):
             raise missing(scan.path)
+        self._canceled: threading.Event | None = None
+        if is_stream(scan.path):
+            if position:
+                raise CheckpointError(
+                    f"{scan.path} is a pipe or a device: what the job has read of it is gone, so it cannot go on",
+                    hint="write what comes from it to files, or start anew with --fresh",
+                )
+            self._canceled = threading.Event()
+        position = position or {"row": first_row}
         self._ahead = DecodeAhead(self._pieces(position), depth=2)
 
     def poll(self, max_rows: int) -> SourceBatch | None:
         if self._finished:
             return None
-        piece = self._piece or self._ahead.next()
+        # What a stream has not given yet is not waited for: there are other splits, and the job may be asked to stop.
+        piece = self._piece or self._ahead.next(None if self._canceled is None else 0)
         self._piece = None
         if piece is None:
-            self._finished = True
+            self._finished = self._ahead.ended
             return None
         rows = min(max_rows, piece.batch.num_rows)
         if rows < piece.batch.num_rows:
             self._piece = piece.rest(rows)
-        return SourceBatch(piece.batch.slice(0, rows), piece.row, piece.position(rows))
+        return SourceBatch(piece.batch.slice(0, rows), piece.row, piece.position(rows), bad=piece.bad_up_to(rows))
 
     @property
     def finished(self) -> bool:
@@ -112,6 +173,8 @@ class FileReader(SplitReader):
 
     def close(self) -> None:
         self._finished = True
+        if self._canceled is not None:
+            self._canceled.set()
         self._ahead.close()
 
     def _pieces(self, position: Mapping[str, int]) -> Iterator[Piece]:
@@ -127,7 +190,7 @@ class FileReader(SplitReader):
             raise missing(self._scan.path, e) from e
         except (OSError, EOFError) as e:
             hint = remote.hint(e, self._scan.path) if isinstance(e, OSError) else None
-            raise RunError(f"{self._scan.path}: {e}", hint=hint) from e
+            raise RunError(f"{self._scan.path}: {e}", hint=hint or damaged_hint(self._scan.path)) from e
 
     def _read(self, position: Mapping[str, int]) -> Iterator[Piece]:
         scan = self._scan
@@ -143,12 +206,14 @@ class FileReader(SplitReader):
                 if isinstance(e, OSError) and not is_local(scan.path):
                     raise
                 if not scan.decoder.blocks:
-                    raise DataError(f"{scan.path}: {str(e).splitlines()[0]}") from e
+                    why = str(e).splitlines()[0]
+                    why = scan.decoder.explained(scan.path, why) if opens_by_name(scan.path) else why
+                    raise DataError(f"{scan.path}: {why}") from e
                 position = {"row": row}  # and find the malformed record on the careful way
         yield from self._blocks(position)
 
     def _statements(self, row: int) -> Iterator[Piece]:
-        """By statement; a second one, in smaller batches, from the row on at which strings are too long for one batch."""
+        """By statement; a second one, in smaller batches, from the row on whose strings are too long for one batch."""
         rows = BATCH
         while True:
             try:
@@ -162,13 +227,13 @@ class FileReader(SplitReader):
                 rows = FEWEST
 
     def _statement(self, row: int, rows: int) -> Iterator[pa.RecordBatch]:
-        scan, cursor = self._scan, own_cursor()
+        scan, cursor = self._scan, scan_cursor(self._scan.request)
         with for_statement(scan.path, scan.stores) as path:
             texts = scan.decoder.texts()
             if texts is None:
-                sql = scan.decoder.resumed(literal(path), scan.constants, row)
+                sql = scan.decoder.resumed(path, scan.constants, row)
             else:
-                sql = scan.decoder.resumed_texts(literal(path), scan.constants, row)
+                sql = scan.decoder.resumed_texts(path, scan.constants, row)
                 derivation, checking = Derivation(scan.request), own_cursor()
             for batch in cursor.sql(sql).to_arrow_reader(rows):
                 if not batch.num_rows:
@@ -179,46 +244,73 @@ class FileReader(SplitReader):
 
     def _blocks(self, position: Mapping[str, int]) -> Iterator[Piece]:
         scan = self._scan
-        self._decoding = BlockDecoder(scan.decoder, scan.request, scan.constants, scan.path, scan.format, scan.ignore)
+        self._decoding = scan.blocks()
         at, line = position.get("byte", 0), position.get("line", 1)
         # with a place the rows before it are done; without one all rows count from the start of the file
         skip = position.get("skip", 0) if "byte" in position else position["row"]
-        row = position["row"] - skip
-        with opened(scan.path, at, scan.stores) as file:
+        row, bad = position["row"] - skip, position.get("bad", 0)
+        with opened(scan.path, at, scan.stores, self._canceled) as file:
             for head, data in whole_records(file, scan.decoder, at == 0):
-                at, line = at + len(head), line + head.count(b"\n")
-                after = (at + len(data), line + newlines(data))
+                at, line = at + len(head), line + scan.decoder.lines(head)
+                after = (at + len(data), line + scan.decoder.lines(data))
                 batch = self._decoding.decode(data, line)
                 rows = batch.num_rows if batch is not None else 0
-                if batch is not None and rows > skip:
-                    piece = Piece(batch, row, (at, line), after)
-                    yield piece.rest(skip) if skip else piece
-                row, skip = row + rows, max(0, skip - rows)
+                kept = self._decoding.take_bad()
+                if batch is not None and (rows > skip or len(kept) > bad):
+                    piece = Piece(batch, row, (at, line), after, bad=kept)
+                    yield piece.resumed(min(rows, skip), bad) if skip or bad else piece
+                row, skip, bad = row + rows, max(0, skip - rows), 0
                 at, line = after
+        self._decoding.rest()
 
 
 def by_statement(path: str, decoder: Decoder) -> bool:
     """Whether one DuckDB statement can read the file."""
     if not decoder.blocks:
         return True
-    if not decoder.statement or not is_local(path) or compression_of(path) not in (None, "gzip", "zstd"):
+    if not decoder.statement or not opens_by_name(path) or is_stream(path) or compression_of(path):
+        return False  # DuckDB checks no checksum of gzip's, nor does it say how long records are
+    if has_long_records(path):
         return False
     with opened(path, 0) as file:
         start = file.read(HEAD)
+    if len(start) > os.path.getsize(path):
+        return False  # as files in /proc, of which the size says nothing
     mark = len(BOM) if start.startswith(BOM) else 0
     try:
-        decoder.head(start[mark:])
+        if decoder.head(start[mark:], complete=len(start) < HEAD) is None:
+            return False
     except DataError as e:
         raise named(e, path) from e
     if len(start) - mark == 1:
         return False  # DuckDB takes a JSON file of one byte for an empty one, whatever the byte is
-    return decoder.byte_order_mark or not mark
+    if mark and not decoder.byte_order_mark:
+        return False
+    with opened(path, 0) as file:
+        return decoder.plain(file)
+
+
+def has_long_records(path: str) -> bool:
+    """Whether a record of the local file may be too long for DuckDB: a piece of half that size has no line end."""
+    piece = LONGEST_OBJECT // 2
+    size = os.path.getsize(path)
+    if size <= LONGEST_OBJECT:
+        return False
+    with open(path, "rb") as file:
+        for begin in range(0, size - piece, piece):
+            file.seek(begin)
+            left = piece
+            while left > 0 and b"\n" not in (read := file.read(min(HEAD, left))):
+                left -= len(read)
+            if left <= 0:
+                return True
+    return False
 
 
 @contextlib.contextmanager
 def for_statement(path: str, stores: Stores) -> Iterator[str]:
-    """The path by which DuckDB reads the file: a remote one is opened here, and lent to it."""
-    if is_local(path):
+    """The path by which DuckDB reads the file: one that it cannot open is opened here, and lent to it."""
+    if opens_by_name(path):
         yield path
         return
     with open_binary(path, stores) as file, Slot().holding(file) as lent:
@@ -228,32 +320,6 @@ def for_statement(path: str, stores: Stores) -> Iterator[str]:
 def named(error: DataError, path: str) -> DataError:
     """`error` with the file's path in its message."""
     return error if path in error.message else DataError(f"{path}: {error.message}", hint=error.hint)
-
-
-def newlines(data: bytes) -> int:
-    """How many lines end in `data`; three times as fast as bytes.count()."""
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
-
-
-class opened:
-    """`with opened(path, byte, stores) as file`: a binary file, decompressed, standing at `byte`."""
-
-    def __init__(self, path: str, byte: int, stores: Stores = ENVIRONMENT) -> None:
-        self._raw = open_binary(path, stores)
-        compression = compression_of(path)
-        self._file: Any = self._raw
-        if compression:
-            self._file = pa.CompressedInputStream(pa.PythonFile(self._raw, "r"), compression)
-            while byte > 0 and (got := len(self._file.read(min(byte, BLOCK)))):
-                byte -= got
-        elif byte:
-            self._raw.seek(byte)
-
-    def __enter__(self) -> Any:
-        return self._file
-
-    def __exit__(self, *exc: object) -> None:
-        self._raw.close()
 
 
 def whole_records(file: Any, decoder: Decoder, start: bool) -> Iterator[tuple[bytes, bytes]]:
@@ -269,8 +335,11 @@ def whole_records(file: Any, decoder: Decoder, start: bool) -> Iterator[tuple[by
         data = rest + got if rest else got
         if start and (len(data) >= len(BOM) or not got):
             mark = len(BOM) if data.startswith(BOM) else 0
-            size = mark + decoder.head(data[mark:])
-            head, data, start = data[:size], data[size:], False
+            size = decoder.head(data[mark:], complete=not got)
+            if size is None:
+                rest = data
+                continue
+            head, data, start = data[: mark + size], data[mark + size :], False
         cut = decoder.cut(data) if got else len(data)
         if cut:
             yield head, data[:cut]

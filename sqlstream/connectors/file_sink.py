@@ -1,270 +1,285 @@
 """Rows as files, exactly once.
 
 A task writes part files under `<path>/_staging/<job>/`, which readers skip. `prepare` closes and syncs them; the
-committables name each staged file and where it will be published: `<path>/part-<job>-<run>-<subtask>-<checkpoint>-<n>`.
-`commit` publishes by rename (on object stores by copy, then delete) and may be called again: what is published
-already is left alone. Nobody ever changes a published file. `clean` removes this run's staged leftovers, and not those
-of its job: jobs of one name may write here from several places.
+committables name each staged file and where it will be published, both relative to `<path>`:
+`[<partition>/]part-<job>-<run>-<subtask>-<checkpoint>-<n>`. What becomes of them is in `file_committer.py`.
+
+Rows of many partitions are gathered before they are encoded, and of their part files a bounded number is open: the one
+that was not written for longest is closed (and rolled), when another is needed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 
-from sqlstream import stores as remote
-from sqlstream.connectors.base import Sink, SinkCommitter, SinkTask, SinkWriter, TableContext
-from sqlstream.connectors.paths import is_local
-from sqlstream.errors import RunError
+from sqlstream.batches import Time
+from sqlstream.connectors.file_committer import FileCommitter
+from sqlstream.connectors.file_store import STAGING, Store, reported, safe
+from sqlstream.connectors.partition_commit import PartitionCommit
+from sqlstream.connectors.partitions import Partitions
+from sqlstream.contracts import Committable, Sink, SinkCommitter, SinkTask, SinkWriter, TableContext
+from sqlstream.errors import DataError, OptionError, RunError
 from sqlstream.formats.base import Encoder, Format, Part
-from sqlstream.secrets import redacted
-from sqlstream.stores import ENVIRONMENT, Stores
 
-STAGING = "_staging"
 ENCODE_ROWS = 32_768  # rows gathered before they are encoded: small batches cost as much as large ones
-
-
-@contextlib.contextmanager
-def reported(path: str, what: str) -> Iterator[None]:
-    """I/O errors become RunErrors with path and reason."""
-    try:
-        with remote.os_errors():
-            yield
-    except OSError as e:
-        hints = {
-            errno.ENOSPC: "free space on the disk; the job continues from its last checkpoint",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EACCES: "check the permissions of the directory",
-            errno.EROFS: "the file system is read-only",
-            errno.ENOTDIR: "'path' of a sink is a directory",
-            errno.EEXIST: "'path' of a sink is a directory, not a file",
-        }
-        hint = remote.hint(e, path) or hints.get(e.errno or 0)
-        raise RunError(f"{path}: cannot {what}: {remote.reason(e)}", hint=hint) from e
-
-
-class Store:
-    """The few operations on files that a sink needs, on a local path or an fsspec URL."""
-
-    def __init__(self, root: str, stores: Stores = ENVIRONMENT) -> None:
-        self.root = root.rstrip("/") or "/"
-        self.local = is_local(root)
-        self._fs: Any = None if self.local else stores.filesystem(root)[0]
-
-    def path(self, *names: str) -> str:
-        return "/".join((self.root, *names))
-
-    def create(self, path: str) -> IO[bytes]:
-        if self.local:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            return open(path, "xb")
-        return self._fs.open(path, "wb")  # type: ignore[no-any-return]
-
-    def exists(self, path: str) -> bool:
-        return os.path.exists(path) if self.local else bool(self._fs.exists(path))
-
-    def remove(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(path) if self.local else self._fs.rm_file(path)
-
-    def publish(self, staged: str, final: str) -> None:
-        """Make `staged` appear as `final`; done already is fine. FileNotFoundError when neither is there."""
-        if self.exists(final):
-            self.remove(staged)
-        elif self.local:
-            os.rename(staged, final)
-            self._sync_directory(os.path.dirname(final))
-        else:
-            self._fs.cp_file(staged, final)
-            self.remove(staged)
-
-    def names(self, directory: str) -> list[str]:
-        try:
-            if self.local:
-                return sorted(os.listdir(directory))
-            self._fs.invalidate_cache()
-            return sorted(n.rstrip("/").rpartition("/")[2] for n in self._fs.ls(directory, detail=False))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-
-    def _sync_directory(self, directory: str) -> None:
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+GATHERED = 262_144  # rows gathered for all partitions together
+NAME = 255  # bytes of a name on a local disk, at most
+PREFIX = NAME - 60  # what follows are numbers and an ending
+OPEN = 64  # part files that are written at the same time
 
 
 @dataclass(frozen=True)
 class FileSink(Sink):
+    """The directory `path` as a sink; it takes what its format can hold. `data`: the table as its files have it, without
+    partition columns. `replaced`: for INSERT OVERWRITE, the partition that was named, "" for none."""
+
     table: TableContext
+    data: TableContext
     options: Mapping[str, Any]
     path: str
     format: Format
+    partitions: Partitions
+    commit: PartitionCommit | None = None
+    replaced: str | None = None
 
     @property
     def changelog(self) -> bool:  # type: ignore[override]
         return self.format.changelog
 
+    @property
+    def place(self) -> str:  # type: ignore[override]
+        return self.path.rstrip("/") or "/"
+
+    @property
+    def waits_for_watermark(self) -> bool:  # type: ignore[override]
+        return self.commit is not None and self.commit.extractor is not None
+
     def writer(self, task: SinkTask) -> SinkWriter:
         return FileWriter(self, task)
 
     def committer(self, task: SinkTask) -> SinkCommitter:
-        return FileCommitter(self, task)
+        store = Store(self.path, self.table.stores)
+        return FileCommitter(store, task, self.partitions, self.commit, self.replaced)
+
+    def overwriting(self, partition: pa.RecordBatch | None) -> Sink:
+        return replace(self, replaced="" if partition is None else self.partitions.directories(partition)[1][0])
+
+
+@dataclass
+class _Bucket:
+    """What one partition is being written: gathered rows, and the part file that is open."""
+
+    directory: str
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+    kinds: list[np.ndarray | None] = field(default_factory=list)
+    rows: int = 0
+    file: IO[bytes] | None = None
+    part: Part | None = None
+    staged: str = ""
+    begun: float = 0.0  # seconds of the writer's clock
+    written: float = 0.0
+
+    def add(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+        self.batches.append(batch)
+        self.kinds.append(kinds)
+        self.rows += batch.num_rows
+
+    def take(self) -> tuple[pa.RecordBatch, np.ndarray | None]:
+        """The gathered rows as one batch."""
+        batch = self.batches[0] if len(self.batches) == 1 else pa.concat_batches(self.batches)
+        kinds = None
+        if any(k is not None for k in self.kinds):
+            pairs = zip(self.batches, self.kinds, strict=True)
+            kinds = np.concatenate([np.zeros(b.num_rows, np.int8) if k is None else k for b, k in pairs])
+        self.batches, self.kinds, self.rows = [], [], 0
+        return batch, kinds
 
 
 class FileWriter(SinkWriter):
+    """One task's part files. Rows are encoded by the batch; a part that has its size or age is closed, and stays staged.
+
+    `clock` (seconds) says how old a part is; tests set it.
+    """
+
     def __init__(self, sink: FileSink, task: SinkTask) -> None:
+        self._sink = sink
         self._task = task
         self._store = Store(sink.path, sink.table.stores)
-        self._encoder: Encoder = sink.format.encoder(sink.table, sink.options)
-        self._extension = sink.format.extension
-        self._limit: int = sink.options["sink.rolling-policy.file-size"]
+        self._encoder: Encoder = sink.format.encoder(sink.data, sink.options)
+        o = sink.options
+        self._limit: int = o["sink.rolling-policy.file-size"]
+        self._oldest: float = o["sink.rolling-policy.rollover-interval"] / 1e6
+        self._quiet: float = o["sink.rolling-policy.inactivity-interval"] / 1e6
+        self._check: float = o["sink.rolling-policy.check-interval"] / 1e6
+        self.clock = sink.table.seconds
+        self._checked: float | None = None
         self._number = 0
-        self._file: IO[bytes] | None = None
-        self._part: Part | None = None
-        self._staged = ""
-        self._closed: list[str] = []
-        self._batches: list[pa.RecordBatch] = []
-        self._kinds: list[np.ndarray | None] = []
+        self._buckets: dict[str, _Bucket] = {}
+        self._open: dict[str, _Bucket] = {}  # those with a file, the one last written at the end
         self._rows = 0
+        self._closed: list[tuple[str, str]] = []  # staged, and its partition
+        self._time = Time()
+        self._prefix = f"part-{safe(task.job)}-{safe(task.run)}"
+        if self._store.local and len(self._prefix) > PREFIX:
+            raise OptionError(
+                f"the job's name is too long for names of files in {sink.path}, which begin with it",
+                hint="a shorter 'pipeline.name'; what is no letter, digit or dot takes more room (~2d for -)",
+            )
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         if not batch.num_rows:
             return
-        self._batches.append(batch)
-        self._kinds.append(kinds)
-        self._rows += batch.num_rows
-        if self._rows >= ENCODE_ROWS:
-            self._encode()
+        for directory, rows, kinds_of_rows in self._split(batch, kinds):
+            bucket = self._buckets.get(directory)
+            if bucket is None:
+                self._check_directory(directory)
+                bucket = self._buckets[directory] = _Bucket(directory)
+            bucket.add(rows, kinds_of_rows)
+            self._rows += rows.num_rows
+            if bucket.rows >= ENCODE_ROWS:
+                self._encode(bucket)
+        if self._rows >= GATHERED:
+            for bucket in sorted(self._buckets.values(), key=lambda b: b.rows, reverse=True):
+                self._encode(bucket)
+                if self._rows < GATHERED // 2:
+                    break
 
-    def prepare(self, checkpoint: int) -> list[dict[str, Any]]:
-        self._encode()
-        self._finish_part()
-        out = []
-        for n, staged in enumerate(self._closed):
-            name = f"part-{safe(self._task.job)}-{safe(self._task.run)}-{self._task.subtask}-{checkpoint}-{n}"
-            final = self._store.path(f"{name}.{self._extension}")
-            out.append({"staged": redacted(staged), "final": redacted(final)})
+    def _check_directory(self, directory: str) -> None:
+        """DataError where there can be no such partition: said before a checkpoint knows of it, which could not be published."""
+        if self._store.local and (long := next((p for p in directory.split("/") if len(os.fsencode(p)) > NAME), None)):
+            raise DataError(
+                f"table {self._sink.table.name}: a partition has no directory: its name would have "
+                f"{len(os.fsencode(long))} bytes, and {NAME} is the most: {long[:40]}…",
+                hint="partition by something shorter, such as SUBSTRING(…) or MD5(…) of it",
+            )
+        if self._sink.commit is not None:
+            self._sink.commit.check(directory)
+
+    def _split(
+        self, batch: pa.RecordBatch, kinds: np.ndarray | None
+    ) -> Iterator[tuple[str, pa.RecordBatch, np.ndarray | None]]:
+        """The rows by partition, in their order, without the columns that say which."""
+        if not self._sink.partitions:
+            yield "", batch, kinds
+            return
+        number, directories = self._sink.partitions.directories(batch)
+        data = batch.select(list(self._sink.data.schema.names))
+        if len(directories) == 1:
+            yield directories[0], data, kinds
+            return
+        order = np.argsort(number, kind="stable")
+        data = data.take(pa.array(order))
+        ends = np.cumsum(np.bincount(number, minlength=len(directories)))
+        for directory, begin, end in zip(directories, [0, *ends[:-1]], ends, strict=True):
+            rows = data.slice(int(begin), int(end - begin))
+            yield directory, rows, None if kinds is None else kinds[order[begin:end]]
+
+    def advance(self, time: Time) -> None:
+        self._time = time
+
+    def flush(self) -> None:
+        """Closes parts that are too old, now and then."""
+        if not self._open:
+            return
+        now = self.clock()
+        if self._checked is not None and now - self._checked < self._check:
+            return
+        self._checked = now
+        for bucket in list(self._open.values()):
+            if now - bucket.begun >= self._oldest or now - bucket.written >= self._quiet:
+                self._encode(bucket)
+                self._finish(bucket)
+
+    def prepare(self, checkpoint: int) -> list[Committable]:
+        for bucket in list(self._buckets.values()):
+            self._encode(bucket)
+            self._finish(bucket)
+        self._buckets.clear()
+        t = self._task
+        out: list[Committable] = []
+        for n, (staged, directory) in enumerate(self._closed):
+            name = f"{self._prefix}-{t.subtask}-{checkpoint}-{n}.{self._sink.format.extension}"
+            out.append({"staged": staged, "final": f"{directory}/{name}" if directory else name})
         self._closed = []
+        if self._sink.commit is not None:
+            out.append({"watermark": self._time.watermark, "idle": self._time.idle})
         return out
 
     def close(self) -> None:
         """Staged parts that no checkpoint knows are removed."""
-        self._batches, self._kinds, self._rows = [], [], 0
-        self._discard_part()
-        for staged in self._closed:
+        for bucket in list(self._open.values()):
+            self._discard(bucket)
+        self._buckets.clear()
+        for staged, _ in self._closed:
             with contextlib.suppress(OSError):
                 self._store.remove(staged)
         self._closed = []
 
-    def _encode(self) -> None:
-        if not self._rows:
+    def _encode(self, bucket: _Bucket) -> None:
+        if not bucket.rows:
             return
-        batch = self._batches[0] if len(self._batches) == 1 else pa.concat_batches(self._batches)
-        kinds = None
-        if any(k is not None for k in self._kinds):
-            kinds = np.concatenate(
-                [
-                    np.zeros(b.num_rows, np.int8) if k is None else k
-                    for b, k in zip(self._batches, self._kinds, strict=True)
-                ]
-            )
-        self._batches, self._kinds, self._rows = [], [], 0
+        self._rows -= bucket.rows
+        batch, kinds = bucket.take()
         try:
-            with reported(self._staged or self._store.root, "write"):
-                if self._part is None:
-                    self._open_part()
-                assert self._part is not None and self._file is not None
-                self._part.write(batch, kinds)
-                full = self._file.tell() >= self._limit
+            with reported(self._store.path(bucket.staged), "write"):
+                if bucket.part is None:
+                    self._begin(bucket)
+                assert bucket.part is not None and bucket.file is not None
+                bucket.part.write(batch, kinds)
+                full = bucket.file.tell() >= self._limit
         except RunError:
-            self._discard_part()
+            self._discard(bucket)
             raise
+        self._open[bucket.directory] = self._open.pop(bucket.directory)
+        bucket.written = self.clock()
         if full:
-            self._finish_part()
+            self._finish(bucket)
 
-    def _open_part(self) -> None:
-        name = f"part-{safe(self._task.run)}-{self._task.subtask}-{self._number}.{self._extension}"
+    def _begin(self, bucket: _Bucket) -> None:
+        while len(self._open) >= OPEN:
+            self._finish(next(iter(self._open.values())))
+        name = f"part-{safe(self._task.run)}-{self._task.subtask}-{self._number}.{self._sink.format.extension}"
         self._number += 1
-        self._staged = self._store.path(STAGING, safe(self._task.job), name)
-        self._file = self._store.create(self._staged)
-        self._part = self._encoder.part(self._file)
+        bucket.staged = f"{STAGING}/{safe(self._task.job)}/{name}"
+        bucket.file = self._store.create(bucket.staged)
+        self._open[bucket.directory] = bucket
+        bucket.begun = self.clock()
+        bucket.part = self._encoder.part(bucket.file)
 
-    def _finish_part(self) -> None:
-        if self._part is None or self._file is None:
+    def _finish(self, bucket: _Bucket) -> None:
+        if bucket.part is None or bucket.file is None:
             return
         try:
-            with reported(self._staged, "write"):
-                self._part.finish()
-                self._file.flush()
+            with reported(self._store.path(bucket.staged), "write"):
+                bucket.part.finish()
+                bucket.file.flush()
                 if self._store.local:
-                    os.fsync(self._file.fileno())
-                self._file.close()
+                    os.fsync(bucket.file.fileno())
+                bucket.file.close()
         except RunError:
-            self._discard_part()
+            self._discard(bucket)
             raise
-        self._closed.append(self._staged)
-        self._part = self._file = None
+        self._closed.append((bucket.staged, bucket.directory))
+        self._forget(bucket)
 
-    def _discard_part(self) -> None:
-        if self._file is None:
+    def _discard(self, bucket: _Bucket) -> None:
+        if bucket.file is None:
             return
         with contextlib.suppress(OSError):
-            self._file.close()
+            bucket.file.close()
         with contextlib.suppress(OSError):
-            self._store.remove(self._staged)
-        self._part = self._file = None
+            self._store.remove(bucket.staged)
+        self._forget(bucket)
 
-
-class FileCommitter(SinkCommitter):
-    def __init__(self, sink: FileSink, task: SinkTask) -> None:
-        self._task = task
-        self._store = Store(sink.path, sink.table.stores)
-        self._staging = self._store.path(STAGING, safe(task.job))
-        self._prefix = f"part-{safe(task.run)}"
-
-    def commit(self, committables: list[dict[str, Any]]) -> None:
-        for c in committables:
-            try:
-                with reported(c["final"], "publish the file"):
-                    self._store.publish(self._own(c["staged"]), self._own(c["final"]))
-            except RunError as e:
-                if isinstance(e.__cause__, FileNotFoundError):
-                    raise RunError(
-                        f"{c['staged']} is gone, and {c['final']} is not published",
-                        hint="somebody removed files under _staging; the rows of this checkpoint are lost in the sink",
-                    ) from e
-                raise
-
-    def _own(self, path: str) -> str:
-        """A path of a committable, which goes into manifests, with the password that the sink's own path has."""
-        shown = redacted(self._store.root)
-        return self._store.root + path[len(shown) :] if path.startswith(shown) else path
-
-    def published(self, after: int) -> list[str]:
-        name = re.compile(re.escape(f"part-{safe(self._task.job)}-{safe(self._task.run)}-") + r"\d+-(\d+)-\d+\..*")
-        with reported(self._store.root, "list the directory"):
-            found = [(m, n) for n in self._store.names(self._store.root) if (m := name.fullmatch(n))]
-        return [self._store.path(n) for m, n in found if int(m[1]) > after]
-
-    def clean(self, keep: list[dict[str, Any]]) -> None:
-        kept = {self._own(c["staged"]) for c in keep}
-        with reported(self._staging, "remove staged files"):
-            for name in self._store.names(self._staging):
-                path = f"{self._staging}/{name}"
-                if path not in kept and name.startswith(self._prefix):
-                    self._store.remove(path)
-
-
-def safe(name: str) -> str:
-    """`name` as a part of a file name; different names stay different."""
-    return re.sub(r"[^A-Za-z0-9.]", lambda m: "_" if m.group() == "_" else f"~{ord(m.group()):x}", name)
+    def _forget(self, bucket: _Bucket) -> None:
+        bucket.part = bucket.file = None
+        self._open.pop(bucket.directory, None)
+        if not bucket.rows:
+            self._buckets.pop(bucket.directory, None)

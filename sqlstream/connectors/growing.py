@@ -1,168 +1,235 @@
 """Reads a file that may grow: what is appended is decoded in blocks cut at the last whole record.
 
-The position is {"row", "byte", "line", "skip", "tail"}: that of `file_reader.py`, and a digest of the bytes just
-before `byte`, by which a file replaced or cut short is told from one that grew. A last record without its end
-waits. A file deleted after it was read is no error. Files that cannot grow (compressed, parquet) are read once.
+The position is that of `file_reader.py`, {"row", "byte", "line", "skip"}, with what tells the file from others: "head"
+(how many of its first bytes, and their digest), "tail" (the digest of those just before `byte`), and "size" where the
+file had more. A last record without its end waits, a header too. Where the file is, and whether it changed, its `Watch`
+says. Files that cannot grow (compressed, parquet) wait until they are whole, and are read once.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sqlstream import stores as remote
-from sqlstream.connectors.base import SourceBatch, SplitReader
 from sqlstream.connectors.block_decoder import BlockDecoder
-from sqlstream.connectors.file_reader import BLOCK, BOM, LONGEST, FileReader, FileScan, Piece, named, newlines
-from sqlstream.connectors.paths import compression_of, is_local
+from sqlstream.connectors.file_reader import BOM, LONGEST, FileReader, FileScan, Piece, named
+from sqlstream.connectors.fingerprint import WINDOW, Mark, digest, is_whole, piece
+from sqlstream.connectors.paths import BLOCK, damaged_hint, is_local, open_binary
+from sqlstream.connectors.watch import Watch, WatchedFile
+from sqlstream.contracts import SourceBatch, SplitReader
 from sqlstream.errors import DataError, RunError
 
-TAIL = 256  # bytes before the position that are compared
+UPTO = "upto"  # in the info of a split: where its reader stops
 
 
 class GrowingReader(SplitReader):
-    """`clock`: seconds; the file is looked at once every `interval` seconds, more often while it has more to give."""
+    """`file`: what `watch` knows of it; None when it has ended before. `upto`: it is read no further (bytes)."""
 
     def __init__(
-        self, scan: FileScan, position: Any, first_row: int, interval: float, clock: Callable[[], float]
+        self,
+        scan: FileScan,
+        position: Any,
+        first_row: int,
+        watch: Watch,
+        file: WatchedFile | None,
+        upto: int | None = None,
     ) -> None:
+        self._upto = upto
         self._scan = scan
-        self.clock = clock
-        self._interval = interval
-        self._looked: float | None = None
+        self._watch, self._file = watch, file
+        self._seen = -1  # the file's version when it was last looked into
         self._whole: FileReader | None = None
         position = position or {}
         self._row = int(position.get("row", first_row))
         self._byte, self._line = int(position.get("byte", 0)), int(position.get("line", 1))
         self._skip = int(position.get("skip", 0 if "byte" in position else self._row))
         self._row -= self._skip
-        self._tail: str | None = position.get("tail")
-        self._tail_before: str | None = None
-        self._checked = (-1, 0)  # size and time of the file when its tail was last found right
+        self._bad = int(position.get("bad", 0))  # malformed records of the block that were taken
+        self._mark = Mark.of(position)
+        self._mark_before = self._mark
         self._piece: Piece | None = None
         self._wanted = BLOCK
         self._at_end = False  # what was taken last was all there was
-        if compression_of(scan.path) or not scan.decoder.blocks:
-            self._whole = FileReader(scan, position or None, first_row)
-            return
-        self._decoding = BlockDecoder(scan.decoder, scan.request, scan.constants, scan.path, scan.format, scan.ignore)
+        self._finished = file is None
+        self._blocks: BlockDecoder | None = None
 
     @property
     def finished(self) -> bool:
-        return False
+        return self._finished
 
     @property
     def skipped_records(self) -> int:
-        return self._whole.skipped_records if self._whole else self._decoding.skipped
+        readers = (self._blocks.skipped if self._blocks else 0, self._whole.skipped_records if self._whole else 0)
+        return sum(readers)
+
+    @property
+    def superseded(self) -> bool:
+        return self._file is not None and self._watch.superseded(self._file)
+
+    def rest(self, wake: Callable[[], None]) -> bool:
+        if self._file is None or self._piece is not None or self._file.version != self._seen:
+            return False
+        self._file.wake = wake
+        if self._blocks is not None:
+            self._blocks.rest()
+        return self._file.version == self._seen  # else something came just now
 
     def close(self) -> None:
+        if self._blocks is not None:
+            self._blocks.rest()
         if self._whole:
             self._whole.close()
 
     def poll(self, max_rows: int) -> SourceBatch | None:
-        if self._whole:
-            return self._whole.poll(max_rows)
-        if self._piece is None and not self._look():
+        file = self._file
+        if file is None or self._finished:
             return None
-        piece = self._piece
-        if piece is None:
+        self._watch.look()
+        if self._piece is None and (file.version != self._seen or not self._at_end):
+            self._guarded(self._look, file)
+        if self._whole is not None:
+            return self._rest_of_archive(self._whole, file, max_rows)
+        if self._piece is None:
+            if file.ended and file.version == self._seen:
+                self._finish(file)
             return None
+        return self._taken(self._piece, max_rows)
+
+    def _taken(self, piece: Piece, max_rows: int) -> SourceBatch:
         rows = min(max_rows, piece.batch.num_rows)
         self._piece = piece.rest(rows) if rows < piece.batch.num_rows else None
         position: dict[str, Any] = piece.position(rows)
-        position["tail"] = self._tail if position["skip"] == 0 else self._tail_before
+        mark = self._mark if position["byte"] == self._byte else self._mark_before
+        position |= {"head": [mark.size_of_head, mark.head], "tail": mark.tail}
+        if mark.size > mark.byte:
+            position["size"] = mark.size
         drained = self._piece is None and self._at_end
-        return SourceBatch(piece.batch.slice(0, rows), piece.row, position, drained)
+        return SourceBatch(piece.batch.slice(0, rows), piece.row, position, drained, piece.bad_up_to(rows))
 
-    def _look(self) -> bool:
-        """Take in what the file has more. False: nothing now."""
-        now = self.clock()
-        if self._looked is not None and now - self._looked < self._interval:
-            return False
+    def _finish(self, file: WatchedFile) -> None:
+        self._finished = True
+        self._watch.done(file)
+
+    # ---- files that grow
+
+    def _guarded(self, look: Callable[[WatchedFile], None], file: WatchedFile) -> None:
+        path = file.path or self._scan.path
         try:
             with remote.os_errors():
-                more = self._take()
+                look(file)
         except DataError as e:
-            raise named(e, self._scan.path) from e.__cause__
+            raise named(e, path) from e.__cause__
         except FileNotFoundError:
-            more = False  # deleted: what was read of it stands
+            self._seen = file.version  # the watch will find it elsewhere, or say that it is gone
         except PermissionError as e:
-            hint = remote.hint(e, self._scan.path)
-            raise DataError(f"{self._scan.path} cannot be read: {remote.reason(e)}", hint=hint) from e
+            raise DataError(f"{path} cannot be read: {remote.reason(e)}", hint=remote.hint(e, path)) from e
         except OSError as e:
-            raise RunError(f"{self._scan.path}: {e}", hint=remote.hint(e, self._scan.path)) from e
-        self._looked = None if more and not self._at_end else now
-        return more
+            raise RunError(f"{path}: {e}", hint=remote.hint(e, path) or damaged_hint(path)) from e
 
-    def _take(self) -> bool:
-        size, modified = self._status()
-        if size < self._byte:
-            raise self._replaced(f"it has {size} bytes, and {self._byte} were read")
-        if (size, modified) == self._checked:
-            return False
-        begin = max(0, self._byte - TAIL)
-        data = self._range(begin, min(size, self._byte + self._wanted))
+    def _look(self, file: WatchedFile) -> None:
+        """Take in what the file has more."""
+        seen, path, size = file.version, file.path, file.size
+        if path is None:
+            self._seen, self._at_end = seen, True
+        elif not self._watch.grows(path):
+            self._open_archive(path, file.size, seen)
+        else:
+            if is_local(path):
+                status = os.stat(path)
+                if file.key is not None and (status.st_dev, status.st_ino) != file.key:
+                    self._seen, self._at_end = seen, True  # the watch will find it under another name
+                    return
+                size = status.st_size
+            self._take(file, path, size if self._upto is None else min(size, self._upto))
+            self._seen = seen
+
+    def _take(self, file: WatchedFile, path: str, size: int) -> None:
+        begin = max(0, self._byte - WINDOW)
+        data = piece(path, begin, min(size, self._byte + self._wanted), self._scan.stores)
         before, data = data[: self._byte - begin], data[self._byte - begin :]
-        if self._tail is not None and digest(before) != self._tail:
-            raise self._replaced("the bytes before the position are others")
-        head = 0
+        if len(before) < self._byte - begin or (self._mark.tail and digest(before) != self._mark.tail):
+            self._at_end = True
+            self._watch.suspect(file)
+            return
+        head: int | None = 0
         if self._byte == 0:
-            if len(data) < len(BOM) and data and BOM.startswith(data):
-                return False
+            if len(data) < len(BOM) and BOM.startswith(data):
+                self._at_end = True
+                return
             mark = len(BOM) if data.startswith(BOM) else 0
-            head = mark + self._scan.decoder.head(data[mark:])
-        cut = self._scan.decoder.cut(data[head:])
-        if not cut:
-            if self._byte + len(data) < size:
+            head = self._scan.decoder.head(data[mark:], complete=False)
+            head = None if head is None else mark + head
+        cut = 0 if head is None else self._scan.decoder.cut(data[head:])
+        at_end = self._byte + len(data) >= size
+        if head is None or not cut:
+            if not at_end:
                 if self._wanted >= LONGEST:
-                    raise DataError(f"{self._scan.path}: a record is longer than {LONGEST // 2**20} MB")
+                    raise DataError(f"{path}: a record is longer than {LONGEST // 2**20} MB")
                 self._wanted *= 2
-                return self._take()
-            self._checked = (size, modified)  # an incomplete last record: wait for its end
-            return False
-        self._wanted = BLOCK
-        self._at_end = self._byte + len(data) >= size
-        self._advance(before, data, head, cut)
-        return True
+                return self._take(file, path, size)
+            self._at_end = True  # an incomplete last record: wait for its end
+            self._watch.read(file, replace(self._mark, size=size))
+            return
+        self._wanted, self._at_end = BLOCK, at_end
+        self._advance(path, before, data, head, cut, size)
+        self._watch.read(file, self._mark)
 
-    def _advance(self, before: bytes, data: bytes, head: int, cut: int) -> None:
-        self._line += data[:head].count(b"\n")
-        self._tail_before = digest((before + data[:head])[-TAIL:])
+    def _advance(self, path: str, before: bytes, data: bytes, head: int, cut: int, size: int) -> None:
+        lines = self._scan.decoder.lines
+        self._line += lines(data[:head])
         start, line = self._byte + head, self._line
+        self._mark_before = self._marked(path, start, size, before + data[:head])
         body = data[head : head + cut]
-        batch = self._decoding.decode(body, line)
-        self._byte, self._line = start + cut, line + newlines(body)
-        self._tail = digest((before + data[: head + cut])[-TAIL:])
+        batch = self._decoding().decode(body, line)
+        self._byte, self._line = start + cut, line + lines(body)
+        self._mark = self._marked(path, self._byte, size, before + data[: head + cut])
         rows = batch.num_rows if batch is not None else 0
-        if batch is not None and rows > self._skip:
-            piece = Piece(batch, self._row, (start, line), (self._byte, self._line))
-            self._piece = piece.rest(self._skip) if self._skip else piece
-        self._row, self._skip = self._row + rows, max(0, self._skip - rows)
+        kept = self._decoding().take_bad()
+        if batch is not None and (rows > self._skip or len(kept) > self._bad):
+            piece = Piece(batch, self._row, (start, line), (self._byte, self._line), bad=kept)
+            resumed = self._skip or self._bad
+            self._piece = piece.resumed(min(rows, self._skip), self._bad) if resumed else piece
+        self._row, self._skip, self._bad = self._row + rows, max(0, self._skip - rows), 0
 
-    def _replaced(self, what: str) -> DataError:
-        return DataError(
-            f"{self._scan.path} was replaced or cut short while it was read: {what}",
-            hint="append to files, or write new ones; a job that read the old bytes cannot take them back",
-        )
+    def _decoding(self) -> BlockDecoder:
+        if self._blocks is None:
+            self._blocks = self._scan.blocks()
+        return self._blocks
 
-    def _status(self) -> tuple[int, int]:
-        if is_local(self._scan.path):
-            status = os.stat(self._scan.path)
-            return status.st_size, status.st_mtime_ns
-        fs, inner = self._scan.stores.filesystem(self._scan.path)
-        fs.invalidate_cache()
-        return int(fs.info(inner)["size"]), 0
+    def _marked(self, path: str, byte: int, size: int, before: bytes) -> Mark:
+        """The mark at `byte`; `before` are the bytes in front of it, WINDOW at least where there are so many."""
+        mark = self._mark
+        if mark.size_of_head < min(byte, WINDOW):
+            start = before if len(before) >= byte else piece(path, 0, min(byte, WINDOW), self._scan.stores)
+            mark = replace(mark, size_of_head=min(byte, WINDOW), head=digest(start[: min(byte, WINDOW)]))
+        return replace(mark, byte=byte, size=size, tail=digest(before[-WINDOW:]))
 
-    def _range(self, begin: int, end: int) -> bytes:
-        if is_local(self._scan.path):
-            with open(self._scan.path, "rb") as file:
-                file.seek(begin)
-                return file.read(end - begin)
-        fs, inner = self._scan.stores.filesystem(self._scan.path)
-        return bytes(fs.cat_file(inner, start=begin, end=end))
+    # ---- files that do not
 
+    def _open_archive(self, path: str, size: int, seen: int) -> None:
+        self._seen, self._at_end = seen, True
+        if size and self._is_whole(path):
+            position = {"row": self._row + self._skip, "byte": self._byte, "line": self._line, "skip": self._skip}
+            position |= {"bad": self._bad} if self._bad else {}
+            scan = replace(self._scan, path=path)
+            assert self._file is not None
+            self._mark = self._watch.opened(self._file)
+            self._whole = FileReader(scan, position if self._byte else None, self._row + self._skip)
 
-def digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=8).hexdigest()
+    def _is_whole(self, path: str) -> bool:
+        """Whether nobody is still writing it."""
+        if not self._scan.decoder.blocks:
+            with open_binary(path, self._scan.stores) as file:
+                return self._scan.decoder.is_whole(file)
+        return is_whole(path, self._scan.stores)
+
+    def _rest_of_archive(self, whole: FileReader, file: WatchedFile, max_rows: int) -> SourceBatch | None:
+        got = whole.poll(max_rows)
+        if whole.finished:
+            self._finish(file)
+        if got is None:
+            return None
+        return replace(got, position=got.position | {"size": self._mark.size, "whole": self._mark.whole})

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.connectors.base import Connector, ScanRequest, Source, SourceBatch, Split, SplitReader, TableContext
 from sqlstream.connectors.derive import Derivation
 from sqlstream.connectors.nexmark_generator import TABLE, EventBatch, NexmarkConfig
 from sqlstream.connectors.nexmark_strings import StringPools
+from sqlstream.contracts import Connector, ScanRequest, Source, SourceBatch, Split, SplitReader, TableContext
 from sqlstream.errors import DataError, OptionError, did_you_mean
 from sqlstream.formats.json_encode import JsonEncoder
 from sqlstream.options import Option, read
@@ -35,6 +35,8 @@ NOW = "now"
 
 
 class NexmarkConnector(Connector):
+    """`'connector' = 'nexmark'`: for reading only."""
+
     name = "nexmark"
     options = (
         Option("events.num", "int", 1_000_000, "number of events; 0: without end", minimum=0),
@@ -68,11 +70,10 @@ class NexmarkConnector(Connector):
         )
 
     def source(self, table: TableContext) -> Source:
-        given = {k: v for k, v in table.options.items() if k != "connector"}
-        options = read(given, self.options, f"table {table.name}")
+        options = read(table.options, self.options, f"table {table.name}")
         for c in table.schema:
             _check_column(table, c)
-        return NexmarkSource(options, config_of(options, f"table {table.name}"))
+        return NexmarkSource(options, config_of(options, f"table {table.name}"), table.seconds)
 
 
 def _check_column(table: TableContext, c: Column) -> None:
@@ -92,6 +93,7 @@ def _check_column(table: TableContext, c: Column) -> None:
 
 
 def config_of(options: Mapping[str, Any], where: str) -> NexmarkConfig:
+    """What options say of the events. OptionError, which begins with `where`, for a time that is none."""
     try:
         text = "1970-01-01" if options["base-time"] == NOW else options["base-time"]
         base = np.datetime64(text.strip().replace(" ", "T"), "us").astype(np.int64)
@@ -123,16 +125,20 @@ def config_of(options: Mapping[str, Any], where: str) -> NexmarkConfig:
 class NexmarkSource(Source):
     """`clock`: seconds, for 'rate.limited'; with 'base-time' = 'now' the wall clock, whose time splits carry."""
 
-    def __init__(self, options: Mapping[str, Any], config: NexmarkConfig) -> None:
+    def __init__(self, options: Mapping[str, Any], config: NexmarkConfig, seconds: Callable[[], float]) -> None:
         self._events: int | None = options["events.num"] or None
         self._splits: int = options["splits"]
         self._limited: bool = options["rate.limited"]
         self._now: bool = options["base-time"] == NOW
         self._config = config
         self.bounded = self._events is not None
-        self.clock: Callable[[], float] = time.time if self._now else time.monotonic
+        self.clock: Callable[[], float] = time.time if self._now else seconds
+        self._hurried = False
 
-    def splits(self, known: tuple[Split, ...] = ()) -> list[Split]:
+    def hurry(self, hurried: bool) -> None:
+        self._hurried = hurried
+
+    def splits(self, known: tuple[Split, ...] = (), *checkpoint: Any) -> list[Split]:
         if known:
             return list(known)
         base = {"base": int(self.clock() * 1000) * 1000} if self._now else {}
@@ -147,7 +153,7 @@ class NexmarkSource(Source):
         if "base" in split.info:
             config = replace(config, base_time=int(split.info["base"]))
             zero = config.base_time / 1e6
-        clock = self.clock if self._limited else None
+        clock = self.clock if self._limited and not self._hurried else None
         return NexmarkReader(config, self._events, first, step, start, request, clock, zero)
 
 
@@ -261,6 +267,7 @@ def write_json(directory: str, events: int, files: int = 1, order: str = "interl
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """The command: writes JSON files, and prints their paths."""
     parser = argparse.ArgumentParser(prog="python -m sqlstream.connectors.nexmark", description="Write Nexmark events")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--files", type=int, default=1)

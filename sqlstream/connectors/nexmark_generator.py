@@ -62,6 +62,7 @@ class NexmarkConfig:
 
     @property
     def total_proportion(self) -> int:
+        """Events after which the order of kinds begins anew."""
         return self.person_proportion + self.auction_proportion + self.bid_proportion
 
     def times(self, numbers: np.ndarray) -> np.ndarray:
@@ -91,6 +92,7 @@ class EventBatch:
 
     @cached_property
     def types(self) -> np.ndarray:
+        """The kind of each event, int32: 0 person, 1 auction, 2 bid."""
         c = self._config
         return ((self._offset >= c.person_proportion).astype(np.int32)
                 + (self._offset >= c.person_proportion + c.auction_proportion))  # fmt: skip

@@ -78,30 +78,37 @@ class StringPools:
 
     @functools.cached_property
     def item_names(self) -> pa.StringArray:
+        """Of auctions: 3 to 19 letters."""
         return words(self._seed, 100, 20)
 
     @functools.cached_property
     def descriptions(self) -> pa.StringArray:
+        """Of auctions: 3 to 99 letters."""
         return words(self._seed, 200, 100)
 
     @functools.cached_property
     def person_names(self) -> pa.StringArray:
+        """Each first name with each last name."""
         return pa.array([f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES])
 
     @functools.cached_property
     def emails(self) -> pa.StringArray:
+        """Addresses of made-up letters."""
         return pc.binary_join_element_wise(words(self._seed, 300, 7), "@", words(self._seed, 400, 5), ".com", "")
 
     @functools.cached_property
     def cities(self) -> pa.StringArray:
+        """The public generator's."""
         return pa.array(CITIES)
 
     @functools.cached_property
     def states(self) -> pa.StringArray:
+        """The public generator's."""
         return pa.array(STATES)
 
     @functools.cached_property
     def channels(self) -> pa.StringArray:
+        """The hot ones by name, then channel-0, channel-1, …"""
         return pa.array([*HOT_CHANNELS, *(f"channel-{i}" for i in range(CHANNELS))])
 
     @functools.cached_property

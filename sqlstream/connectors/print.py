@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime
 import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TextIO
@@ -18,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sqlstream.batches import KIND_TEXT
-from sqlstream.connectors.base import Connector, Sink, SinkTask, SinkWriter, TableContext
+from sqlstream.contracts import Connector, Sink, SinkTask, SinkWriter, TableContext
+from sqlstream.errors import RunError
 from sqlstream.options import Option, read
 from sqlstream.types import Type
 
@@ -104,8 +104,11 @@ class PrintWriter(SinkWriter):
         self._lines += pc.binary_join_element_wise(heads, rows, "]\n", "").to_pylist()
 
     def flush(self) -> None:
-        out: TextIO = sys.stderr if self._sink.standard_error else sys.stdout
+        out: TextIO | None = sys.stderr if self._sink.standard_error else sys.stdout
         if self._lines:
+            if out is None:
+                name = "standard error" if self._sink.standard_error else "standard output"
+                raise RunError(f"table {self._sink.table.name}: {name} is closed", hint="start sqlstream with one")
             out.write("".join(self._lines))
             out.flush()
             self._lines.clear()
@@ -116,6 +119,8 @@ class PrintWriter(SinkWriter):
 
 @dataclass(frozen=True)
 class PrintSink(Sink):
+    """Takes any change."""
+
     table: TableContext
     identifier: str
     standard_error: bool
@@ -126,6 +131,8 @@ class PrintSink(Sink):
 
 
 class PrintConnector(Connector):
+    """`'connector' = 'print'`: for writing only."""
+
     name = "print"
     options = (
         Option("print-identifier", "string", "", "text put before each row, followed by '> '"),
@@ -133,6 +140,5 @@ class PrintConnector(Connector):
     )
 
     def sink(self, table: TableContext) -> Sink:
-        given: Mapping[str, str] = {k: v for k, v in table.options.items() if k != "connector"}
-        options = read(given, self.options, f"table {table.name}")
+        options = read(table.options, self.options, f"table {table.name}")
         return PrintSink(table, options["print-identifier"], options["standard-error"])

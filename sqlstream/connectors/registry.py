@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from sqlstream.connectors.base import Connector, TableContext
 from sqlstream.connectors.blackhole import BlackholeConnector
 from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
 from sqlstream.connectors.nexmark import NexmarkConnector
 from sqlstream.connectors.print import PrintConnector
+from sqlstream.connectors.python import PythonConnector
+from sqlstream.contracts import Connector, TableContext
 from sqlstream.errors import OptionError, did_you_mean
 from sqlstream.options import read
 
@@ -19,28 +18,28 @@ CONNECTORS: dict[str, type[Connector]] = {
     "filesystem": FilesystemConnector,
     "nexmark": NexmarkConnector,
     "print": PrintConnector,
+    "python": PythonConnector,
 }
 
 
-def connector(table: TableContext, name: str | None = None) -> Connector:
-    """The connector of `table`, its options checked (names, values, required ones).
-
-    `name`: the value of option 'connector'; else it is among `table.options`, which may hold it or not.
-    """
-    given: Mapping[str, str] = table.options
+def connector(table: TableContext, name: str | None) -> Connector:
+    """The connector that a table's option 'connector' names, its other options checked (names, values, required)."""
+    there = ", ".join(sorted(CONNECTORS))
     if name is None:
-        name = given.get("connector")
-    if name is None:
+        near = did_you_mean(next(iter(table.options), ""), ["connector"])
         raise OptionError(
-            f"table {table.name}: option 'connector' is missing", hint="connectors: " + ", ".join(sorted(CONNECTORS))
+            f"table {table.name}: option 'connector' is missing",
+            hint=near
+            if near.startswith("did you mean")
+            else f"WITH ('connector' = 'filesystem', …); connectors: {there}",
+            subject=next(iter(table.options), None) if near.startswith("did you mean") else None,
         )
     if name not in CONNECTORS:
-        there = ", ".join(sorted(CONNECTORS))
         raise OptionError(
             f"table {table.name}: unknown connector '{name}' (there are: {there})",
             hint=did_you_mean(name, CONNECTORS, "connectors"),
+            subject=name,
         )
     found = CONNECTORS[name]()
-    own = {k: v for k, v in given.items() if k != "connector"}
-    read(own, found.known_options(own), f"table {table.name}")
+    read(table.options, found.known_options(table.options), f"table {table.name}")
     return found

@@ -1,20 +1,25 @@
-"""The default of `Source.relation`: the splits read one after the other through their readers."""
+"""A source as one relation of a batch query: its own statement, or its splits read one after the other."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from sqlstream.connectors.base import ScanRequest, Source, Split
 from sqlstream.connectors.derive import Derivation
+from sqlstream.contracts import ScanRequest, Source, Split
 from sqlstream.errors import InternalError, SqlStreamError
 
 _names = itertools.count()
 BATCH = 65_536
+
+
+def relation_of(source: Source, connection: duckdb.DuckDBPyConnection, request: ScanRequest) -> str:
+    """The FROM item that gives all rows of a bounded `source` (`Source.relation`)."""
+    return source.relation(connection, request) or register_splits(source, connection, request)
 
 
 def register_splits(source: Source, connection: duckdb.DuckDBPyConnection, request: ScanRequest) -> str:
@@ -29,11 +34,17 @@ def register_splits(source: Source, connection: duckdb.DuckDBPyConnection, reque
     return name
 
 
-def first_error(source: Source, request: ScanRequest) -> SqlStreamError | None:
-    """The error that reading all splits of `source` ends with, if it does."""
+def first_error(
+    source: Source, request: ScanRequest, check: Callable[[], None] = lambda: None
+) -> SqlStreamError | None:
+    """After a statement over a relation failed inside DuckDB: the error of `source` that explains it.
+
+    Reads the splits again through `reader()`, which names file, line and record; None when they read well. `check` is called
+    between batches: what it raises, such as Canceled, ends the reading too.
+    """
     try:
         for _ in _read(source, source.splits(), request):
-            continue
+            check()
     except SqlStreamError as e:
         return e
     return None
@@ -61,6 +72,8 @@ def _read(source: Source, splits: list[Split], request: ScanRequest) -> Iterator
         try:
             while not reader.finished:
                 got = reader.poll(BATCH)
+                if got is not None and got.bad:
+                    source.found_bad = {**source.found_bad, **{(split.id, b.line): b for b in got.bad}}
                 if got is not None and got.batch.num_rows:
                     yield got.batch
         finally:

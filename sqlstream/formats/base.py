@@ -10,25 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.connectors.base import ScanRequest, TableContext
+from sqlstream.contracts import ScanRequest, TableContext
 from sqlstream.errors import InternalError, NotSupported
+from sqlstream.formats.readers import LONGEST_OBJECT, Paths
 from sqlstream.formats.text_columns import TextColumns
 from sqlstream.options import Option
+from sqlstream.types import Type
 
 
 @dataclass(frozen=True)
 class Bad:
-    """A malformed record: its 1-based line within the block, why, and its text."""
+    """A malformed record: its 1-based line within the block, why, its bytes, and how many good records stand before it."""
 
     line: int
     reason: str
-    text: str
+    record: bytes
+    after: int = 0
+
+    @property
+    def text(self) -> str:
+        """As far as it can be shown."""
+        return self.record.decode("utf-8", "replace")
+
+
+class Malformed(Exception):
+    """A block has a malformed record; `Decoder.examine` says which."""
 
 
 @dataclass
@@ -50,10 +63,15 @@ class Decoder:
         """Whether one statement can decode a whole file."""
         return True
 
-    def records(self, source: str, file: bool = False, block: bool = False) -> str:
-        """SQL of the records layer. `source`: a SQL list or literal of paths. `file`: adds `_file`, the path read.
+    def plain(self, file: Any) -> bool:
+        """Whether one statement reads this file as blocks are read; looks through it, where that depends on it."""
+        return True
 
-        `block`: the source is a block of a file without its head.
+    def records(self, paths: Paths, file: bool = False, block: bool = False, longest: int = LONGEST_OBJECT) -> str:
+        """SQL of the records layer over the files of these names. `file`: adds `readers.FILE`, the path read.
+
+        `block`: it is a block of a file without its head, or the relation `fields`. `longest`: bytes of the longest
+        record.
         """
         raise InternalError("Decoder.records")
 
@@ -61,30 +79,55 @@ class Decoder:
         """SQL of the rows layer over FROM item `records`. `constants`: SQL of `$metadata` columns, by key."""
         raise InternalError("Decoder.rows")
 
-    def resumed(self, source: str, constants: Mapping[str, str], row: int) -> str:
+    def resumed(self, path: str, constants: Mapping[str, str], row: int) -> str:
         """SQL of the rows of one file from row `row` on, in order."""
-        sql = self.rows(f"({self.records(source)})", constants)
+        sql = self.rows(f"({self.records((path,))})", constants)
         return f"{sql} OFFSET {row}" if row else sql
 
     def texts(self) -> TextColumns | None:
         """Which columns `resumed_texts` gives as text, if there is such a way: faster where casts are dear."""
         return None
 
-    def resumed_texts(self, source: str, constants: Mapping[str, str], row: int) -> str:
+    def resumed_texts(self, path: str, constants: Mapping[str, str], row: int) -> str:
         """As `resumed`, with the columns of `texts()` as text, and without the derived ones."""
         raise InternalError("Decoder.resumed_texts")
 
-    def clean(self, block: bytes) -> bytes:
-        """A block without what the statement would trip over (comments)."""
-        return block
+    def is_whole(self, file: Any) -> bool:
+        """Whether nobody is still writing a file that is not read in blocks."""
+        return True
 
-    def head(self, block: bytes) -> int:
-        """How many bytes at the start of a file, after a byte order mark, are no record (a CSV header)."""
+    def head(self, block: bytes, complete: bool = True) -> int | None:
+        """How many bytes at the start of a file, after a byte order mark, are no record (a CSV header).
+
+        None: more bytes are needed to tell, and `complete` says whether these are all there are.
+        """
         return 0
+
+    def explained(self, path: str, error: str) -> str:
+        """After DuckDB's `error` on a file that is not decoded in blocks: what is wrong, with the column."""
+        return error
 
     def cut(self, block: bytes) -> int:
         """How many leading bytes of `block` are whole records; 0: not one is."""
         raise InternalError("Decoder.cut")
+
+    def lines(self, block: bytes) -> int:
+        """How many lines end in `block`."""
+        return int(np.count_nonzero(np.frombuffer(block, np.uint8) == 10))
+
+    def fields(self, block: bytes) -> pa.RecordBatch | None:
+        """The fields of a block's records as text: the relation `fields` that `records` reads for a block. Malformed
+        when a record is. None, always: the statement splits blocks itself.
+        """
+        return None
+
+    def exact(self, block: bytes) -> bytes:
+        """A block in a form of which the statement loses nothing."""
+        return block
+
+    def hint(self, reason: str) -> str | None:
+        """What to do about a malformed record but skipping it, by the reason that was found."""
+        return None
 
     def examine(self, cursor: duckdb.DuckDBPyConnection, block: bytes) -> Examined | None:
         """Look at a block of whole records one by one; None when this cannot be done for the request."""
@@ -95,6 +138,7 @@ class Part:
     """One file being written in a format."""
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+        """The batch, under the users' names; `kinds` (int8 `Kind`) is None for inserts only, or append-only formats."""
         raise InternalError("Part.write")
 
     def finish(self) -> None:
@@ -113,6 +157,7 @@ class Encoder:
         return b""
 
     def part(self, file: IO[bytes]) -> Part:
+        """A file in which nothing is yet, begun. The caller opened it, and closes it."""
         return _RecordsPart(self, file)
 
 
@@ -126,22 +171,60 @@ class _RecordsPart(Part):
             self._file.write(memoryview(buffer))
 
 
+@dataclass(frozen=True)
+class Sample:
+    """The beginnings of some files: whole records, decompressed, without byte order marks, in files that DuckDB opens.
+
+    `names`: of these files, as users know them. `whole`: whether there is nothing behind them. `piped`: they are no files, but
+    what comes from a pipe.
+    """
+
+    paths: Paths
+    names: tuple[str, ...]
+    whole: bool = True
+    piped: bool = False
+
+    def data(self, file: int = 0) -> bytes:
+        """What stands in one of them."""
+        return Path(self.paths[file]).read_bytes()
+
+    def named(self, text: str) -> str:
+        """A message with the files' own names for the samples'."""
+        for path, name in zip(self.paths, self.names, strict=True):
+            text = text.replace(path, name)
+        return text
+
+
 class Format:
-    """What a `'format' = '…'` value means."""
+    """What a `'format' = '…'` value means. `blocks`: its files are records one behind the other."""
 
     name: str = ""
     extension: str = ""
+    blocks = True
     changelog: bool = False  # rows carry `_op`
     options: tuple[Option, ...] = ()
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
+        """How to read the table's files for a request. NotSupported where it has no form for a type."""
         raise NotSupported(f"table {table.name}: format '{self.name}' cannot be read")
 
     def encoder(self, table: TableContext, options: Mapping[str, Any]) -> Encoder:
+        """How to write the table's rows. NotSupported where it has no form for a type."""
         raise NotSupported(f"table {table.name}: format '{self.name}' cannot be written")
 
+    def whole(self, block: bytes, options: Mapping[str, Any]) -> int:
+        """How many leading bytes of the beginning of a file are whole records; 0: not one is."""
+        return block.rfind(b"\n") + 1
+
+    def guess(
+        self, cursor: duckdb.DuckDBPyConnection, sample: Sample, given: Mapping[str, str], options: Mapping[str, Any]
+    ) -> dict[str, str]:
+        """Options of the format that are not `given`, as files of a table look that nobody has declared. `options`: all,
+        converted."""
+        return {}
+
     def infer(
-        self, cursor: duckdb.DuckDBPyConnection, source: str, options: Mapping[str, Any]
-    ) -> list[tuple[str, Any]]:
-        """Columns (name, Type) sniffed from files, `source` being a SQL list of paths."""
+        self, cursor: duckdb.DuckDBPyConnection, sample: Sample, options: Mapping[str, Any]
+    ) -> list[tuple[str, Type]]:
+        """Columns that all of the sample decodes as. DataError, which names file and line, where it is malformed."""
         raise NotSupported(f"format '{self.name}' cannot tell its columns", hint="write the columns in CREATE TABLE")

@@ -12,9 +12,13 @@ from sqlstream.formats.conversion import SQL_STANDARD, literal
 from sqlstream.formats.json_encode import lines, time_text
 from sqlstream.types import Schema, Type, inside
 
+_IN_VALUES = " -:.+/="  # what stands in numbers, times and base 64
+
 
 @dataclass(frozen=True)
 class CsvEncoder(Encoder):
+    """Rows as CSV. DataError for a value that cannot be written where quoting is off."""
+
     schema: Schema
     delimiter: str
     quote: str
@@ -30,22 +34,23 @@ class CsvEncoder(Encoder):
 
     def encode(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> list[pa.Buffer]:
         fields = [f"coalesce({self._field(c.type, f'c{i}')}, {literal(self.null)})" for i, c in enumerate(self.schema)]
-        between = f" || {literal(self.delimiter)} || "
-        return lines(inside(batch, self.schema), between.join(fields))
+        between = f", {literal(self.delimiter)}, "
+        return lines(inside(batch, self.schema), f"concat({between.join(fields)})")
 
     def _field(self, t: Type, x: str) -> str:
         if t.kind in ("BINARY", "VARBINARY"):
             return f"to_base64({x})"
         if not t.is_string:
             text = time_text(t, x, SQL_STANDARD)
-            return text if self.delimiter not in " -:.+0123456789" else self._enclosed(text)
+            return self._enclosed(text) if {self.delimiter, self.quote, self.escape} & set(_IN_VALUES) else text
         return self._enclosed(x)
 
     def _enclosed(self, x: str) -> str:
+        special = [self.delimiter, self.quote, "\n", "\r", self.escape, "#", "\ufeff"]
+        needs = " OR ".join(f"contains({x}, {literal(s)})" for s in dict.fromkeys(special) if s)
         if not self.quote:
-            return x
-        special = [self.delimiter, self.quote, "\n", "\r", *([self.escape] if self.escape else []), "#"]
-        needs = " OR ".join(f"contains({x}, {literal(s)})" for s in dict.fromkeys(special))
+            why = literal("csv without quotes cannot hold a value with a delimiter, line end, escape character or #: ")
+            return f"CASE WHEN {needs} THEN error({why} || {x}) ELSE {x} END"
         body = x
         if self.escape:
             body = f"replace({body}, {literal(self.escape)}, {literal(self.escape * 2)})"

@@ -21,6 +21,7 @@ import duckdb
 from fsspec import AbstractFileSystem
 
 from sqlstream import duck
+from sqlstream.contracts import ScanRequest
 
 _lock = threading.Lock()
 _instances: dict[int, duckdb.DuckDBPyConnection] = {}
@@ -41,11 +42,13 @@ class BytesFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return path.split("://")[-1]
 
     def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        """fsspec's: the name and size of a block."""
         key = self._key(path)
         held = self.blocks[key]
-        return {"name": key, "size": len(held) if isinstance(held, bytes) else held.size, "type": "file"}
+        return {"name": key, "size": len(held) if isinstance(held, bytes) else size_of(held), "type": "file"}
 
     def exists(self, path: str, **kwargs: Any) -> bool:
+        """fsspec's: whether a slot holds the block."""
         return self._key(path) in self.blocks
 
     def modified(self, path: str) -> datetime:
@@ -53,11 +56,17 @@ class BytesFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return datetime.now(UTC)
 
     def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> list[str]:
+        """fsspec's: a name means itself, whatever stands in it."""
         return [self._key(path)]
 
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
         held = self.blocks[self._key(path)]
         return _Block(held) if isinstance(held, bytes) else _Lent(held)
+
+
+def size_of(file: Any) -> int:
+    """Bytes of an open file: a remote one says so, a local one is asked for its end."""
+    return int(file.size) if hasattr(file, "size") else int(file.seek(0, os.SEEK_END))
 
 
 class _Block(io.BytesIO):
@@ -71,7 +80,7 @@ class _Lent(io.RawIOBase):
 
     def __init__(self, file: Any) -> None:
         self._file, self._at = file, 0
-        self.size: int = file.size
+        self.size = size_of(file)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._at = offset + (0, self._at, self.size)[whence]
@@ -90,8 +99,8 @@ class _Lent(io.RawIOBase):
 _bytes = BytesFileSystem()
 
 
-def own_cursor() -> duckdb.DuckDBPyConnection:
-    """A cursor of this process's instance; for one thread at a time."""
+def own_cursor(zone: str = "UTC") -> duckdb.DuckDBPyConnection:
+    """A cursor of this process's instance, with a session's zone; for one thread at a time."""
     with _lock:
         pid = os.getpid()
         if pid not in _instances:
@@ -99,7 +108,15 @@ def own_cursor() -> duckdb.DuckDBPyConnection:
             connection = duck.connect(1)
             connection.register_filesystem(_bytes)
             _instances[pid] = connection
-        return _instances[pid].cursor()
+        connection = _instances[pid]
+        return connection.cursor() if zone == "UTC" else duck.cursor(connection, zone)
+
+
+def scan_cursor(request: ScanRequest) -> duckdb.DuckDBPyConnection:
+    """A cursor for the statements of a scan: in its zone, with the Python functions that its filter calls."""
+    cursor = own_cursor(request.zone)
+    duck.prepare_functions(cursor, request.functions)
+    return cursor
 
 
 @atexit.register
@@ -114,7 +131,7 @@ def _close() -> None:
 class Slot:
     """A file for DuckDB, `path`: a prepared statement reads one block after another.
 
-    `with slot.holding(data)` puts bytes, or a binary file that knows its size, and takes them away again.
+    `with slot.holding(data)` puts bytes, or an open binary file, and takes them away again.
     """
 
     def __init__(self) -> None:
@@ -124,6 +141,7 @@ class Slot:
 
     @contextlib.contextmanager
     def holding(self, data: Any) -> Iterator[str]:
+        """Its path, with `data` behind it within the `with`."""
         _bytes.blocks[self._name] = data
         try:
             yield self.path

@@ -7,33 +7,39 @@ scale.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
 
-from sqlstream.connectors.base import ScanRequest, TableContext
-from sqlstream.formats.base import Decoder, Encoder, Examined, Format
+from sqlstream.contracts import ScanRequest, TableContext
+from sqlstream.formats.base import Decoder, Encoder, Examined, Format, Sample
 from sqlstream.formats.conversion import ISO_STANDARD, SQL_STANDARD
 from sqlstream.formats.json_encode import JsonEncoder
-from sqlstream.formats.json_inference import infer_columns
+from sqlstream.formats.json_inference import infer_columns, skips, times_in
 from sqlstream.formats.json_records import JsonRecords, Leaf
+from sqlstream.formats.readers import LONGEST_OBJECT, Paths
 from sqlstream.formats.text_columns import TextColumns, is_fast
 from sqlstream.options import Option
-from sqlstream.types import Schema
+from sqlstream.types import Schema, Type
 
 METADATA = "$metadata"
+_STANDARD = "json.timestamp-format.standard"
+_ISO_TIME = re.compile(rb'"\d{4}-\d\d-\d\dT\d\d:')
 
 
 @dataclass(frozen=True)
 class JsonDecoder(Decoder):
+    """Objects to rows. `leaves`: c0, c1, … as the request has them, but its METADATA columns."""
+
     leaves: JsonRecords
     request: ScanRequest
     byte_order_mark = False
 
-    def records(self, source: str, file: bool = False, block: bool = False) -> str:
-        return self.leaves.sql(source, file)
+    def records(self, paths: Paths, file: bool = False, block: bool = False, longest: int = LONGEST_OBJECT) -> str:
+        return self.leaves.sql(paths, file, longest)
 
     def rows(self, records: str, constants: Mapping[str, str]) -> str:
         columns = [
@@ -51,16 +57,45 @@ class JsonDecoder(Decoder):
         types = {n: x.type if len(x.path) == 1 else replace(x.type, nullable=True) for n, x in fast.items()}
         return TextColumns(tuple(types.get(f"c{i}") for i in range(len(self.request.columns))), self.leaves.standard)
 
-    def resumed_texts(self, source: str, constants: Mapping[str, str], row: int) -> str:
+    def resumed_texts(self, path: str, constants: Mapping[str, str], row: int) -> str:
         as_text = frozenset(leaf.name for leaf in self.leaves.leaves if is_fast(leaf.type))
         plain = JsonDecoder(replace(self.leaves, as_text=as_text), replace(self.request, derived=()))
-        return plain.resumed(source, constants, row)
+        return plain.resumed(path, constants, row)
 
     def cut(self, block: bytes) -> int:
         return block.rfind(b"\n") + 1
 
+    def hint(self, reason: str) -> str | None:
+        return timestamp_hint(JsonFormat.name, self.leaves.standard, reason)
+
+    def plain(self, file: Any) -> bool:
+        return self.leaves.numbers.plain(file)
+
+    def exact(self, block: bytes) -> bytes:
+        return self.leaves.numbers.quoted(block)
+
     def examine(self, cursor: duckdb.DuckDBPyConnection, block: bytes) -> Examined | None:
         return self.leaves.examine(cursor, block)
+
+
+def timestamp_hint(format: str, standard: str, reason: str) -> str | None:
+    """What to do about a record that is malformed for `reason`, when that is a time in another form than `standard`."""
+    number = re.search(r": -?\d+ is not a (TIMESTAMP|DATE)", reason)
+    if number is not None and number[1] == "DATE":
+        return "of days since 1970: declare the column INT, and TIMESTAMPADD(DAY, x, DATE '1970-01-01') is the date"
+    if number is not None:
+        return "of milliseconds since 1970: declare the column BIGINT, and TO_TIMESTAMP_LTZ(x, 3) is the time"
+    found = re.search(r"\d{4}-\d\d-\d\d([T ])\d\d:\d\d\S*", reason)
+    if found is None or "TIMESTAMP" not in reason:
+        return None
+    other = ISO_STANDARD if found[1] == "T" else SQL_STANDARD
+    zoned = re.search(r"(Z|[+-]\d\d:?\d\d)$", found[0]) is not None
+    hints = [f"'{format}.timestamp-format.standard' = '{other}' reads such times"] if other != standard else []
+    if zoned and "TIMESTAMP_LTZ" not in reason:
+        hints.append("a time with a zone is a TIMESTAMP_LTZ(3)")
+    elif not zoned and "TIMESTAMP_LTZ" in reason:
+        hints.append("a time without a zone is a TIMESTAMP(3)")
+    return "; ".join(hints) or None
 
 
 def with_derived(inner: str, request: ScanRequest, op: bool = False) -> str:
@@ -72,15 +107,18 @@ def with_derived(inner: str, request: ScanRequest, op: bool = False) -> str:
 
 
 class JsonFormat(Format):
+    """`'format' = 'json'`: append-only, for reading and writing."""
+
     name = "json"
     extension = "json"
     options = (
         Option("json.fail-on-missing-field", "bool", False, "whether a record without a field of the table is malformed"),
-        Option("json.ignore-parse-errors", "bool", False, "skip malformed records (and count them) instead of failing"),
+        Option("json.ignore-parse-errors", "bool", False, "skip malformed records (and count them) instead of failing",
+               compared="nothing"),
         Option("json.timestamp-format.standard", "enum", SQL_STANDARD,
                "SQL: '2020-12-30 12:13:14.123'; ISO-8601: '2020-12-30T12:13:14.123'", (SQL_STANDARD, ISO_STANDARD)),
         Option("json.encode.decimal-as-plain-number", "bool", False,
-               "write decimals as plain numbers; always so here, as no other form is ever written"),
+               "no effect: decimals are always written as plain numbers"),
         Option("json.encode.ignore-null-fields", "bool", False, "leave NULL fields out of what is written"),
     )  # fmt: skip
 
@@ -89,10 +127,22 @@ class JsonFormat(Format):
         records = JsonRecords(leaves, options["json.timestamp-format.standard"], options["json.fail-on-missing-field"])
         return JsonDecoder(records, request)
 
+    def guess(
+        self, cursor: duckdb.DuckDBPyConnection, sample: Sample, given: Mapping[str, str], options: Mapping[str, Any]
+    ) -> dict[str, str]:
+        if _STANDARD in given or not _ISO_TIME.search(sample.data()):
+            return {}
+        tolerant = True  # `infer` says what is wrong
+        found = {s: infer_columns(cursor, sample, s, tolerant) for s in (SQL_STANDARD, ISO_STANDARD)}
+        most = max(
+            found, key=lambda s: sum(map(times_in, (t for _, t in found[s])))
+        )  # the first of equals: Flink's default
+        return {} if most == SQL_STANDARD else {_STANDARD: most}
+
     def infer(
-        self, cursor: duckdb.DuckDBPyConnection, source: str, options: Mapping[str, Any]
-    ) -> list[tuple[str, Any]]:
-        return list(infer_columns(cursor, source, options["json.timestamp-format.standard"]))
+        self, cursor: duckdb.DuckDBPyConnection, sample: Sample, options: Mapping[str, Any]
+    ) -> list[tuple[str, Type]]:
+        return infer_columns(cursor, sample, options[_STANDARD], skips(options, self.name))
 
     def encoder(self, table: TableContext, options: Mapping[str, Any]) -> Encoder:
         return JsonEncoder(

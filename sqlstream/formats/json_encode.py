@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
+from sqlstream import duck
 from sqlstream.formats.base import Encoder
 from sqlstream.formats.conversion import FIXED_STANDARD, ISO_STANDARD, SQL_STANDARD, literal
 from sqlstream.functions.numbers import number_text
@@ -49,12 +51,12 @@ def object_text(fields: list[tuple[str, Type, str]], standard: str, ignore_null:
         if ignore_null:
             parts.append(f"CASE WHEN {x} IS NULL THEN '' ELSE concat({literal(',' + key)}, {text}) END")
         else:
-            parts.append(f"{literal((',' if i else '') + key)} || {text}")
+            parts += [literal(("," if i else "{") + key), text]
     if not parts:
         return "'{}'"
     if ignore_null:
         return f"concat('{{', substr(concat({', '.join(parts)}), 2), '}}')"
-    return f"'{{' || {' || '.join(parts)} || '}}'"
+    return f"concat({', '.join(parts)}, '}}')"  # none is NULL; a chain of || would be too deep for 500 fields
 
 
 def time_text(t: Type, x: str, standard: str) -> str:
@@ -103,11 +105,13 @@ def _scalar_text(t: Type, x: str, standard: str) -> str:
 
 def plain_text(t: Type, x: str) -> str:
     """SQL of the text of a scalar that is no time."""
-    return number_text(x, t) if t.kind in ("FLOAT", "DOUBLE") else f"CAST({x} AS VARCHAR)"
+    return number_text(x, t) if t.kind in ("FLOAT", "DOUBLE", "DECIMAL") else f"CAST({x} AS VARCHAR)"
 
 
 @dataclass(frozen=True)
 class JsonEncoder(Encoder):
+    """Rows as objects, one a line."""
+
     schema: Schema
     standard: str = SQL_STANDARD
     ignore_null: bool = False
@@ -127,7 +131,10 @@ def lines(batch: pa.RecordBatch, line: str) -> list[pa.Buffer]:
 
     cursor = own_cursor()
     cursor.register("encoded", batch)
-    result = cursor.sql(f"SELECT {line} || chr(10) AS line FROM encoded").to_arrow_table()
+    try:
+        result = cursor.sql(f"SELECT {line} || chr(10) AS line FROM encoded").to_arrow_table()
+    except duckdb.Error as e:
+        raise duck.translate(e) from e
     out = []
     for chunk in result.column(0).chunks:
         if not len(chunk):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import duckdb
@@ -29,6 +30,8 @@ from sqlstream.formats.conversion import (
     quoted,
     raw_type,
 )
+from sqlstream.formats.json_numbers import ExactNumbers
+from sqlstream.formats.readers import FILE, LONGEST_OBJECT, Paths, json_call
 from sqlstream.types import STRING, Type
 
 
@@ -41,6 +44,11 @@ class Leaf:
     type: Type
     presence: str | None = None  # the value is whether an object is there; this names a field it may have
 
+    @property
+    def of_record(self) -> bool:
+        """Whether it is about the record as a whole: no record is `null`."""
+        return not self.path
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -52,6 +60,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class JsonRecords:
+    """SQL of the leaves of files, or of blocks in a `Slot`.
+
+    fail_on_missing  a record without one of the leaves is malformed
+    rules            which records else are
+    """
+
     leaves: tuple[Leaf, ...]
     standard: str = SQL_STANDARD
     fail_on_missing: bool = False
@@ -60,16 +74,16 @@ class JsonRecords:
 
     @property
     def by_document(self) -> bool:
+        """Whether the structure of the leaves cannot say what they are: see above."""
         return (
             self.fail_on_missing
             or _collides(leaf.path for leaf in self.leaves)
             or any(_row_collides(leaf.type) for leaf in self.leaves)
         )
 
-    def sql(self, source: str, file: bool = False) -> str:
-        options = "format='newline_delimited'" + (", filename='_file'" if file else "")
-        also = ", r._file" if file else ""
-        return self._ruled(self._sql(source, options, also))
+    def sql(self, paths: Paths, file: bool = False, longest: int = LONGEST_OBJECT) -> str:
+        """One row a record, one column a leaf, in order. `file`: and its file; `longest`: as in `Decoder.records`."""
+        return self._ruled(self._sql(paths, file, longest))
 
     def _ruled(self, records: str) -> str:
         """The records, raising where a rule is broken: in the first column, since a filter may not raise."""
@@ -82,9 +96,10 @@ class JsonRecords:
         )
         return f"SELECT * REPLACE (CASE {cases} ELSE {first} END AS {first}) FROM ({records})"
 
-    def _sql(self, source: str, options: str, also: str) -> str:
+    def _sql(self, paths: Paths, file: bool, longest: int) -> str:
+        also = f", r.{FILE}" if file else ""
         if self.by_document:
-            json = f"read_json({source}, {options}, records=false, columns={{'j': 'JSON'}})"
+            json = json_call(paths, {"j": "JSON"}, False, file, longest)
             return f"SELECT {self._from_document(tolerant=False)}{also} FROM {json} AS r"
         tree: dict[str, Any] = {}
         for leaf in sorted(self.leaves, key=lambda leaf: (leaf.presence is not None, len(leaf.path))):
@@ -92,9 +107,12 @@ class JsonRecords:
                 _put(tree, (*leaf.path, leaf.presence), STRING)
             else:
                 _put(tree, leaf.path, leaf.type)
-        columns = ", ".join(f"{literal(n)}: {literal(_structure(t))}" for n, t in tree.items()) or "'-': 'VARCHAR'"
-        json = f"read_json({source}, {options}, records=true, columns={{{columns}}})"
-        values = [self._value(leaf, "r." + ".".join(quoted(p) for p in leaf.path)) for leaf in self.leaves]
+        if any(leaf.of_record for leaf in self.leaves):
+            json, above = json_call(paths, {"j": _structure(tree)}, False, file, longest), ["r", "j"]
+        else:
+            columns = {n: _structure(t) for n, t in tree.items()} or {"-": "VARCHAR"}
+            json, above = json_call(paths, columns, True, file, longest), ["r"]
+        values = [self._value(leaf, ".".join([*above, *(quoted(p) for p in leaf.path)])) for leaf in self.leaves]
         return f"SELECT {', '.join(values) or '1 AS r0'}{also} FROM {json} AS r"
 
     def _value(self, leaf: Leaf, x: str) -> str:
@@ -157,11 +175,16 @@ class JsonRecords:
             )
         return convert(t, f"CAST(json_extract(j, {pointer(path)}) AS {raw_type(t)})", self.standard)
 
+    @cached_property
+    def numbers(self) -> ExactNumbers:
+        """Those that need care."""
+        return ExactNumbers.of((leaf.path[-1], leaf.type) for leaf in self.leaves if leaf.presence is None)
+
     def examine(self, cursor: duckdb.DuckDBPyConnection, block: bytes) -> Examined | None:
-        """The good records of `block` and the bad ones; None if some leaf is nested (TRY gives no reason inside one)."""
+        """The good and bad records of `block`; None if some leaf is nested (TRY gives no reason inside one)."""
         if not all(is_scalar(leaf.type) for leaf in self.leaves):
             return None
-        numbers, lines = lines_of(block)
+        numbers, lines = lines_of(self.numbers.quoted(block))
         if not len(numbers):
             return None
         cursor.register("examined", pa.table({"n": numbers, "line": lines}))
@@ -174,9 +197,17 @@ class JsonRecords:
         cursor.unregister("examined")
         good = pc.is_null(table.column("_why"))
         wrong = table.filter(pc.invert(good))
+        lines = wrong.column("n").to_numpy()
+        before = np.flatnonzero(~good.to_numpy()) - np.arange(len(lines))
         bad = [
-            Bad(n, reason, block_line(block, n))
-            for n, reason in zip(wrong.column("n").to_pylist(), wrong.column("_why").to_pylist(), strict=True)
+            Bad(n, reason, record, after)
+            for n, reason, record, after in zip(
+                lines.tolist(),
+                wrong.column("_why").to_pylist(),
+                block_lines(block, lines),
+                before.tolist(),
+                strict=True,
+            )
         ]
         return Examined(table.filter(good).drop_columns(["n", "_why"]), bad)
 
@@ -210,9 +241,11 @@ def _row_collides(t: Type) -> bool:
     return len(set(names)) < len(names) or "" in names or any(_row_collides(f.type) for f in t.fields)
 
 
-def block_line(block: bytes, number: int) -> str:
-    """The 1-based line of a block, as far as it can be shown."""
-    return block.split(b"\n", number)[number - 1].decode("utf-8", "replace")
+def block_lines(block: bytes, numbers: np.ndarray) -> list[bytes]:
+    """Lines of a block, by their numbers from 1, without their ends."""
+    ends = np.append(np.flatnonzero(np.frombuffer(block, np.uint8) == 10), len(block))
+    begins = np.append(0, ends[:-1] + 1)
+    return [block[begins[n - 1] : ends[n - 1]].rstrip(b"\r") for n in numbers]
 
 
 def lines_of(block: bytes) -> tuple[np.ndarray, pa.Array]:

@@ -7,7 +7,8 @@ A column that a file does not have is NULL. A column whose type in the file cann
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import IO, Any
 
 import duckdb
@@ -15,46 +16,84 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sqlstream.connectors.base import ScanRequest, TableContext
+from sqlstream.contracts import ScanRequest, TableContext
 from sqlstream.errors import DataError
-from sqlstream.formats.base import Decoder, Encoder, Format, Part
-from sqlstream.formats.conversion import checked_not_null, quoted
+from sqlstream.formats.base import Decoder, Encoder, Format, Part, Sample
+from sqlstream.formats.conversion import checked_not_null, quoted, reason_of
 from sqlstream.formats.cursor import own_cursor
-from sqlstream.formats.inference import column_type
+from sqlstream.formats.inference import column_type, fitted
 from sqlstream.formats.json import METADATA, with_derived
+from sqlstream.formats.readers import FILE, LONGEST_OBJECT, ROW_NUMBER, Paths, parquet_call
 from sqlstream.types import Schema, Type, inside, outside
 
 _INTEGERS = ("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "hugeint")
 _STAMPS = ("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns")
+# Strings and bytes are one physical type, and Flink reads either as the table says.
+_TEXTS = ("varchar", "enum", "uuid", "blob")
+_BYTES = ("blob", "varchar")
 _ACCEPTED = {
-    "BOOLEAN": ("boolean",), "DATE": ("date",), "TIME": ("time", "time_ns"), "FLOAT": ("float",),
-    "DOUBLE": ("float", "double"), "CHAR": ("varchar", "enum", "uuid"), "VARCHAR": ("varchar", "enum", "uuid"),
-    "BINARY": ("blob",), "VARBINARY": ("blob",), "TIMESTAMP": _STAMPS,
-    "TIMESTAMP_LTZ": ("timestamp with time zone", *_STAMPS),
+    "BOOLEAN": ("boolean",), "DATE": ("date",), "TIME": ("time", "time_ns", "time with time zone"), "FLOAT": ("float",),
+    "DOUBLE": ("float", "double"), "CHAR": _TEXTS, "VARCHAR": _TEXTS, "BINARY": _BYTES, "VARBINARY": _BYTES,
+    "TIMESTAMP": _STAMPS, "TIMESTAMP_LTZ": ("timestamp with time zone", "timestamptz_ns", *_STAMPS),
     "TINYINT": _INTEGERS, "SMALLINT": _INTEGERS, "INT": _INTEGERS, "BIGINT": _INTEGERS,
+    "INTERVAL_DAY": ("bigint",), "INTERVAL_MONTH": ("integer",),
 }  # fmt: skip
+MAGIC = b"PAR1"
+MOST_DIGITS = 38  # of a DECIMAL
+
+
+@dataclass(frozen=True)
+class Found:
+    """A column of a file: DuckDB's name of it (it renames one that differs from another by case) and type."""
+
+    name: str
+    type: Any
+    digits: int = 0  # of a decimal, when DuckDB gives a DOUBLE for it
 
 
 @dataclass(frozen=True)
 class ParquetDecoder(Decoder):
+    """Columns to rows, by their names in each file."""
+
     request: ScanRequest
     names: tuple[str, ...]  # of the table's columns
     blocks = False
 
-    def records(self, source: str, file: bool = False, block: bool = False, row: int = 0) -> str:
-        options = ("union_by_name=true" if source.startswith("[") else "file_row_number=true") + (
-            ", filename='_file'" if file else ""
-        )
-        relation = own_cursor().sql(f"SELECT * FROM read_parquet({source}, {options})")
-        there = _outside_names(source, relation)
-        also = ", r._file" if file else ""
-        values = [
-            f"{self._value(c.path, c.type, there)} AS c{i}"
-            for i, c in enumerate(self.request.columns)
-            if c.path[0] != METADATA
+    def is_whole(self, file: Any) -> bool:
+        """The end names the columns, and is written last."""
+        if file.seek(0, 2) < 2 * len(MAGIC):
+            return False
+        file.seek(-len(MAGIC), 2)
+        return bool(file.read(len(MAGIC)) == MAGIC)
+
+    def records(
+        self, paths: Paths, file: bool = False, block: bool = False, longest: int = LONGEST_OBJECT, row: int = 0
+    ) -> str:
+        """Neighbouring files of one schema are read by one call: each file's types are its own."""
+        groups = [tuple(g) for _, g in groupby(paths, _schema_key)] if len(paths) > 1 else [paths]
+        return " UNION ALL ".join(self._records(group, file, row) for group in groups)
+
+    def _records(self, paths: Paths, file: bool, row: int) -> str:
+        there = columns_of(own_cursor(), paths)
+        numbered = row > 0 and ROW_NUMBER not in there
+        also = f", r.{FILE}" if file else ""
+        values = [f"{v} AS c{i}" for i, v in self._values(there)]
+        where = f" WHERE r.{ROW_NUMBER} >= {row}" if numbered else f" OFFSET {row}" if row else ""
+        return f"SELECT {', '.join(values) or '1 AS one'}{also} FROM {parquet_call(paths, numbered, file)} AS r{where}"
+
+    def _values(self, there: dict[str, Found]) -> list[tuple[int, str]]:
+        return [
+            (i, self._value(c.path, c.type, there)) for i, c in enumerate(self.request.columns) if c.path[0] != METADATA
         ]
-        where = f" WHERE r.file_row_number >= {row}" if row else ""
-        return f"SELECT {', '.join(values) or '1 AS one'}{also} FROM read_parquet({source}, {options}) AS r{where}"
+
+    def explained(self, path: str, error: str) -> str:
+        there = columns_of(own_cursor(), (path,))
+        for i, value in self._values(there):
+            try:
+                own_cursor().sql(f"SELECT max(hash({value})) FROM {parquet_call((path,))} AS r").fetchall()
+            except duckdb.Error as e:
+                return f"column {'.'.join(self.request.columns[i].path)}: {reason_of(e)}"
+        return error
 
     def rows(self, records: str, constants: Mapping[str, str]) -> str:
         columns = [
@@ -63,43 +102,46 @@ class ParquetDecoder(Decoder):
         ]
         return with_derived(f"SELECT {', '.join(columns) or '1 AS one'} FROM {records}", self.request)
 
-    def resumed(self, source: str, constants: Mapping[str, str], row: int) -> str:
+    def resumed(self, path: str, constants: Mapping[str, str], row: int) -> str:
         # row groups before the row are not read
-        return self.rows(f"({self.records(source, row=row)})", constants)
+        return self.rows(f"({self.records((path,), row=row)})", constants)
 
-    def _value(self, path: tuple[str, ...], t: Type, there: dict[str, tuple[str, Any]]) -> str:
+    def _value(self, path: tuple[str, ...], t: Type, there: dict[str, Found]) -> str:
         found = there.get(path[0])
-        x = "r." + quoted(found[0]) if found else ""
+        x = "r." + quoted(found.name) if found else ""
         for name in path[1:]:
             if found is None:
                 break
-            found = _children(found[1]).get(name)
-            x += "." + quoted(found[0]) if found else ""
+            found = _children(found.type).get(name)
+            x += "." + quoted(found.name) if found else ""
         value = f"CAST(NULL AS {t.duckdb()})"
         if found is not None:
-            value = from_column(t, x, found[1], ".".join(path))
+            value = from_column(t, x, found, ".".join(path))
         return checked_not_null(t, value) if len(path) == 1 else value
 
 
-def from_column(t: Type, x: str, there: Any, shown: str, depth: int = 0) -> str:
-    """SQL of the engine's value of `t` from a column whose type in the file is `there`; DataError if it cannot be."""
+def from_column(t: Type, x: str, found: Found, shown: str, depth: int = 0) -> str:
+    """SQL of the engine's value of `t` from a column of a file; DataError if it cannot be."""
+    there = found.type
     kind = str(there.id)
+    if kind == "null":  # nothing but NULLs was written
+        return f"CAST(NULL AS {t.duckdb()})"
     if t.kind == "ROW" and kind == "struct":
         children = _children(there)
         parts = []
         for i, f in enumerate(t.fields):
             child = children.get(f.name)
-            inner = f"{x}.{quoted(child[0])}" if child else ""
-            value = from_column(f.type, inner, child[1], f"{shown}.{f.name}", depth) if child else "NULL"
+            inner = f"{x}.{quoted(child.name)}" if child else ""
+            value = from_column(f.type, inner, child, f"{shown}.{f.name}", depth) if child else "NULL"
             parts.append(f"f{i} := CAST({value} AS {f.type.duckdb()})")
         return f"CASE WHEN {x} IS NOT NULL THEN struct_pack({', '.join(parts)}) END"
     e = f"e{depth}"
     if t.kind == "ARRAY" and kind == "list":
-        element = from_column(t.element, e, there.children[0][1], shown, depth + 1)
+        element = from_column(t.element, e, Found("", there.children[0][1]), shown, depth + 1)
         return f"list_transform({x}, lambda {e}: {element})"
     if t.kind == "MAP" and kind == "map":
-        key = from_column(t.fields[0].type, f"{e}.key", there.children[0][1], shown, depth + 1)
-        value = from_column(t.element, f"{e}.value", there.children[1][1], shown, depth + 1)
+        key = from_column(t.fields[0].type, f"{e}.key", Found("", there.children[0][1]), shown, depth + 1)
+        value = from_column(t.element, f"{e}.value", Found("", there.children[1][1]), shown, depth + 1)
         entries = f"list_transform(map_entries({x}), lambda {e}: struct_pack(k := {key}, v := {value}))"
         return f"CASE WHEN {x} IS NOT NULL THEN map_from_entries({entries}) END"
     accepted = _ACCEPTED.get(t.kind, ())
@@ -109,46 +151,76 @@ def from_column(t: Type, x: str, there: Any, shown: str, depth: int = 0) -> str:
             accepted = ("decimal",) if int(sizes["scale"]) <= (t.scale or 0) else ()
         else:
             accepted = _INTEGERS
-    if kind not in accepted:
+    if kind not in accepted or found.digits:
+        written = f"a decimal of {found.digits} digits" if found.digits else str(there)
         raise DataError(
-            f"column {shown} is {there} in the parquet file, but {t} in the table",
-            hint="declare the column with the file's type and CAST it in the query",
+            f"column {shown} is {written} in the parquet file, but {t} in the table",
+            hint=f"a DECIMAL has {MOST_DIGITS} digits at most: leave the column out"
+            if found.digits
+            else "declare the column with the file's type and CAST it in the query",
         )
     if t.is_timestamp:
         return _stamp(t, x, kind)
+    if t.kind == "TIME":
+        return _time(t, x, kind)
+    if kind == "blob" and t.is_string:
+        return f"decode({x})"
+    if kind == "varchar" and not t.is_string:
+        return f"encode({x})"
     return f"CAST({x} AS {t.duckdb()})"
 
 
 def _stamp(t: Type, x: str, kind: str) -> str:
-    p = 6 if t.precision is None else t.precision
-    step = 10 ** (6 - p)
-    if kind == "timestamp_ns":  # a cast would round; nanoseconds floor
-        us = f"(epoch_ns({x}) - ((epoch_ns({x}) % 1000) + 1000) % 1000) // 1000"
-    elif step == 1 and kind in ("timestamp", "timestamp with time zone"):
-        us = ""
-    else:
-        us = f"epoch_us({x})"
-    if us:
-        floored = f"({us}) - ((({us}) % {step}) + {step}) % {step}" if step > 1 else us
-        x = f"make_timestamp({floored})"
-        return f"{x} AT TIME ZONE 'UTC'" if t.kind == "TIMESTAMP_LTZ" else x
-    return f"{x} AT TIME ZONE 'UTC'" if t.kind == "TIMESTAMP_LTZ" and kind == "timestamp" else x
+    step = 10 ** (6 - (6 if t.precision is None else t.precision))
+    if step == 1 and kind in ("timestamp", "timestamp with time zone"):
+        return f"{x} AT TIME ZONE 'UTC'" if t.kind == "TIMESTAMP_LTZ" and kind == "timestamp" else x
+    us = _floored(f"epoch_ns({x})", 1000) + " // 1000" if kind.endswith("_ns") else f"epoch_us({x})"
+    x = f"make_timestamp({_floored(us, step)})"
+    return f"{x} AT TIME ZONE 'UTC'" if t.kind == "TIMESTAMP_LTZ" else x
 
 
-def _outside_names(source: str, relation: duckdb.DuckDBPyRelation) -> dict[str, tuple[str, Any]]:
-    """Column name in the file -> (DuckDB's name, type): DuckDB renames a name that differs from one before by case."""
-    names = relation.columns
-    if not source.startswith("["):
-        path = source[1:-1].replace("''", "'")
-        if "://" not in path:
-            own = pq.read_schema(path).names
-            if len(own) <= len(names):
-                return {n: (d, t) for n, d, t in zip(own, names, relation.types, strict=False)}
-    return {n: (n, t) for n, t in zip(names, relation.types, strict=True)}
+def _time(t: Type, x: str, kind: str) -> str:
+    step = 10 ** (6 - (t.precision or 0))
+    us = f"epoch_ns({x}) // 1000" if kind == "time_ns" else f"epoch_us(CAST({x} AS TIME))"
+    return f"CAST(make_timestamp({_floored(us, step)}) AS TIME)"
 
 
-def _children(there: Any) -> dict[str, tuple[str, Any]]:
-    return {n: (n, t) for n, t in there.children} if str(there.id) == "struct" else {}
+def _floored(x: str, step: int) -> str:
+    """Integer `x` floored to a multiple: a cast would round, and % keeps the sign."""
+    return f"(({x}) - ((({x}) % {step}) + {step}) % {step})" if step > 1 else f"({x})"
+
+
+def columns_of(cursor: duckdb.DuckDBPyConnection, paths: Paths) -> dict[str, Found]:
+    """The columns of files of one schema, by their names in the file."""
+    schema = None if "://" in paths[0] else _metadata(paths[0]).schema
+    relation = cursor.sql(f"SELECT * FROM {parquet_call(paths)}")
+    found = [Found(n, t) for n, t in zip(relation.columns, relation.types, strict=True)]
+    if schema is None:  # the file is lent to DuckDB
+        return {c.name: c for c in found}
+    digits: dict[str, int] = {}
+    for i in range(len(schema)):
+        leaf = schema.column(i)
+        if leaf.logical_type.type == "DECIMAL" and leaf.precision > MOST_DIGITS:
+            digits[leaf.path.split(".")[0]] = leaf.precision
+    names = schema.to_arrow_schema().names
+    return {n: replace(c, digits=digits.get(n, 0)) for n, c in zip(names, found, strict=True)}
+
+
+def _schema_key(path: str) -> str:
+    return str(_metadata(path).schema).partition("\n")[2]  # the first line has the object's address
+
+
+def _metadata(path: str) -> Any:
+    try:
+        return pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as e:
+        if isinstance(e, FileNotFoundError):
+            raise
+        raise DataError(f"{path}: it is not a parquet file: {str(e).splitlines()[0]}") from e
+
+
+def _children(there: Any) -> dict[str, Found]:
+    return {n: Found(n, t) for n, t in there.children} if str(there.id) == "struct" else {}
 
 
 class _ParquetPart(Part):
@@ -165,6 +237,8 @@ class _ParquetPart(Part):
 
 @dataclass(frozen=True)
 class ParquetEncoder(Encoder):
+    """Rows as a parquet file; its schema is the table's."""
+
     schema: Schema
 
     def part(self, file: IO[bytes]) -> Part:
@@ -172,8 +246,11 @@ class ParquetEncoder(Encoder):
 
 
 class ParquetFormat(Format):
+    """`'format' = 'parquet'`: append-only, for reading and writing; without options."""
+
     name = "parquet"
     extension = "parquet"
+    blocks = False
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
         return ParquetDecoder(request, table.schema.names)
@@ -182,7 +259,28 @@ class ParquetFormat(Format):
         return ParquetEncoder(table.schema)
 
     def infer(
-        self, cursor: duckdb.DuckDBPyConnection, source: str, options: Mapping[str, Any]
-    ) -> list[tuple[str, Any]]:
-        relation = cursor.sql(f"SELECT * FROM read_parquet({source})")
-        return [(n, column_type(t)) for n, t in zip(relation.columns, relation.types, strict=True)]
+        self, cursor: duckdb.DuckDBPyConnection, sample: Sample, options: Mapping[str, Any]
+    ) -> list[tuple[str, Type]]:
+        out, paths = [], sample.paths
+        for name, found in columns_of(cursor, paths[:1]).items():
+            if found.digits:
+                raise DataError(
+                    f"column {name} is a decimal of {found.digits} digits in the parquet file",
+                    hint=f"a DECIMAL has {MOST_DIGITS} digits at most: write the columns, without this one",
+                )
+            t = column_type(found.type)
+            out.append((name, _fitted(cursor, paths, t, f"r.{quoted(found.name)}", found)))
+        return out
+
+
+def _fitted(cursor: duckdb.DuckDBPyConnection, paths: Paths, t: Type, x: str, found: Found) -> Type:
+    """`fitted`, also for the fields of a ROW."""
+    if t.kind == "ROW":
+        children = _children(found.type)
+        fields = (
+            replace(f, type=_fitted(cursor, paths, f.type, f"{x}.{quoted(f.name)}", children[f.name])) for f in t.fields
+        )
+        return replace(t, fields=tuple(fields))
+    if not t.is_timestamp and t.kind != "TIME":
+        return t
+    return fitted(cursor, f"SELECT {from_column(t, x, found, '')} AS x FROM {parquet_call(paths[:1])} AS r", "x", t)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlstream.connectors.base import TableContext
+from sqlstream.contracts import TableContext
 from sqlstream.errors import OptionError, did_you_mean
 from sqlstream.formats.base import Format
 from sqlstream.formats.csv import CsvFormat
@@ -28,6 +28,7 @@ def format_of(table: TableContext) -> Format:
 
 
 def format_named(name: str, where: str = "") -> Format:
+    """A format. OptionError with the nearest names when there is none; its message begins with `where`."""
     if name not in FORMATS:
-        raise OptionError(f"{where}unknown format '{name}'", hint=did_you_mean(name, FORMATS, "formats"))
+        raise OptionError(f"{where}unknown format '{name}'", hint=did_you_mean(name, FORMATS, "formats"), subject=name)
     return FORMATS[name]()

@@ -1,0 +1,9 @@
+"""Scalar functions and operators, each one object with all that is known of it.
+
+scalar.py                                              the registry: the tables of operators, mathematics, strings, …
+scalar_function.py                                     ScalarFunction: type rule, NULL rule, DuckDB text, volatility
+typing.py                                              Flink's type rules, where operands meet
+casts.py, numbers.py, decimals.py, comparisons.py, …   DuckDB text that means what Flink and Java mean
+java_patterns.py, java_matching.py, sql_patterns.py    patterns, for RE2 or for Python
+user.py                                                Python functions of users
+"""

@@ -1,4 +1,6 @@
-"""Division of DECIMALs as DuckDB SQL: exact, rounded half up. DuckDB's own `/` and wide `%` go by doubles, of 15 digits.
+"""Division of DECIMALs as DuckDB SQL: exact, rounded half up.
+
+DuckDB's own `/` and wide `%` go by doubles, of 15 digits.
 
 The quotient is one of whole numbers: of the unscaled values, brought to the result's scale by as many more digits.
 These come in portions, so that a HUGEINT (38 digits) holds what is in between.

@@ -1,7 +1,8 @@
 """FLOAT and DOUBLE as Flink has them, which is Java: their text, and how they round.
 
-Text is that of Java's toString (JDK 19 and later). The digits are the fewest that give the number back, at least two: 1.0, 0.1. From 10^7 on and below 10^-3 they come
-with an exponent: 1.0E7, 1.5E-4. DuckDB finds the same digits and changes the form elsewhere: 1e+16, 1e-05, inf.
+Text is that of Java's toString (JDK 19 and later). The digits are the fewest that give the number back, at least two:
+1.0, 0.1. From 10^7 on and below 10^-3 they come with an exponent: 1.0E7, 1.5E-4. DuckDB finds the same digits and
+changes the form elsewhere: 1e+16, 1e-05, inf.
 """
 
 from __future__ import annotations
@@ -31,20 +32,28 @@ MACROS = (
 
 
 def number_text(x: str, t: Type) -> str:
-    """SQL of the text of `x`, a FLOAT or DOUBLE; NULL for NULL. `x` is evaluated once."""
+    """SQL of the text of `x`, a FLOAT, DOUBLE or DECIMAL; NULL for NULL. `x` is evaluated once."""
+    if t.kind == "DECIMAL":
+        text = f"CAST({x} AS VARCHAR)"
+        # without digits before the point DuckDB leaves out the zero, too
+        return f"regexp_replace({text}, '^(-?)[.]', '\\10.')" if t.precision == t.scale else text
     tiny = "1e-322" if t.kind == "DOUBLE" else "1e-44"
-    return _once(x, lambda x: f"flink_number_text({x}, {tiny})")
+    return once(x, lambda x: f"flink_number_text({x}, {tiny})")
 
 
 def rounded(x: str, places: str) -> str:
     """SQL of the DOUBLE `x` rounded half up to `places` digits after the point, or before it when below 0."""
-    return _once(
-        x, lambda x: f"CASE WHEN {places} < 0 THEN round({x}, {places}) ELSE flink_round({x}, pow(10, {places})) END"
+    return once(
+        x,
+        lambda x: (
+            f"CASE WHEN {places} < 0 THEN round({x}, {places}) "
+            f"WHEN {places} IS NOT NULL THEN flink_round({x}, pow(10, {places})) END"
+        ),
     )
 
 
-def _once(x: str, macro: Callable[[str], str]) -> str:
-    """A macro that uses its argument several times, over an `x` that is evaluated once."""
+def once(x: str, macro: Callable[[str], str]) -> str:
+    """SQL that uses `x` several times, made by `macro`, though it is evaluated once. A column needs no care."""
     if re.fullmatch(r"[\w.\"]+", x):
         return macro(x)
-    return f"list_transform([{x}], lambda number: {macro('number')})[1]"
+    return f"list_transform([{x}], lambda given: {macro('given')})[1]"

@@ -5,15 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sqlstream.errors import BindError
-from sqlstream.types import (
-    DOUBLE,
-    INTEGERS,
-    MAX_LENGTH,
-    NULL,
-    STRING,
-    Type,
-    decimal,
-)  # fmt: skip
+from sqlstream.types import DOUBLE, INTEGERS, MAX_LENGTH, NULL, Type, decimal
 
 _DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INT": 10, "BIGINT": 19}
 
@@ -89,10 +81,14 @@ def comparable(a: Type, b: Type, what: str) -> Type:
 def arithmetic(op: str, a: Type, b: Type) -> Type:
     """The type of `a op b` for + - * / %. Integers stay integers, also under division."""
     nullable = a.nullable or b.nullable
+    if any(not t.is_numeric and t.kind != "NULL" for t in (a, b)):
+        times = any(t.is_timestamp or t.kind in ("DATE", "TIME") for t in (a, b))
+        texts = op == "+" and any(t.is_string for t in (a, b))
+        how = f"time {op} INTERVAL '1' DAY, or TIMESTAMPADD" if times else "CAST to a number"
+        hint = "CAST to a number, such as CAST(x AS DOUBLE); || puts texts together" if texts and not times else how
+        raise BindError(f"'{op}' does not take {a.text()} and {b.text()}", hint=hint)
     if a.kind == "NULL" or b.kind == "NULL":
         return (b if a.kind == "NULL" else a).null()
-    if not (a.is_numeric and b.is_numeric):
-        raise BindError(f"'{op}' does not take {a.text()} and {b.text()}", hint="CAST to a number, or see TIMESTAMPADD")
     if a.kind != "DECIMAL" and b.kind != "DECIMAL" or "DOUBLE" in (a.kind, b.kind) or "FLOAT" in (a.kind, b.kind):
         if op == "%" and a.is_integer and b.is_integer:
             return b.null(nullable)
@@ -113,13 +109,14 @@ def arithmetic(op: str, a: Type, b: Type) -> Type:
     return out.null(nullable)
 
 
-def require(t: Type, kinds: tuple[str, ...], what: str) -> None:
-    if t.kind not in kinds and t.kind != "NULL":
-        raise BindError(f"{what} takes {' or '.join(kinds)}, not {t.text()}", hint="CAST the argument")
-
-
-def is_text(t: Type) -> bool:
-    return t.is_string or t.kind == "NULL"
-
-
-__all__ = ["STRING", "arithmetic", "as_decimal", "common", "comparable", "is_text", "limited", "require"]
+def implicit(source: Type, target: Type) -> bool:
+    """Whether a function's argument of type `source` may be given for `target` without CAST."""
+    if source.kind == "NULL" or source.kind == target.kind:
+        return True
+    if source.is_string and target.is_string:
+        return True
+    if source.is_numeric and target.is_numeric:
+        widths = ["TINYINT", "SMALLINT", "INT", "BIGINT", "DECIMAL", "FLOAT", "DOUBLE"]
+        # Narrowing whole numbers is allowed where a function takes INT (positions, lengths): overflow is an error.
+        return widths.index(source.kind) <= widths.index(target.kind) or (source.is_integer and target.is_integer)
+    return source.is_timestamp and target.is_timestamp

@@ -12,16 +12,17 @@ import decimal
 import functools
 import importlib
 import inspect
+import sys
 import types as pytypes
 import typing
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import pyarrow as pa
 
-from sqlstream.errors import BindError, DataError, UserError
+from sqlstream.errors import BindError, DataError, UserError, did_you_mean
 from sqlstream.types import BIGINT, BOOLEAN, BYTES_TYPE, DATE, DOUBLE, STRING, Type, array, rename_array, timestamp
 from sqlstream.types import decimal as decimal_type
 
@@ -33,6 +34,22 @@ _HINTS: dict[Any, Type] = {
 
 GENERAL, ARROW = "general", "arrow"
 FUNC_TYPES = (GENERAL, ARROW)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@overload
+def udf(f: F) -> F: ...
+
+
+@overload
+def udf(
+    f: None = None,
+    *,
+    input_types: str | Sequence[str] | None = None,
+    result_type: str | None = None,
+    deterministic: bool = True,
+    func_type: str = GENERAL,
+) -> Callable[[F], F]: ...
 
 
 def udf(
@@ -86,6 +103,10 @@ class UserFunction:
         words = "".join(c if c.isalnum() else "_" for c in self.path)
         return f"py_udf_{words}_{zlib.crc32(self.path.encode()):08x}"
 
+    def called(self, args: list[str]) -> str:
+        """SQL of a call. Who runs it prepares the connection (`duck.prepare_functions`)."""
+        return f"{self.sql_name}({', '.join(args)})"
+
     @functools.cache  # noqa: B019
     def guarded(self) -> Callable[..., Any]:
         """The callable; what it raises becomes an error that names the function.
@@ -119,6 +140,8 @@ def _on_arrays(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) 
             out = pa.array(out, want)
         _check_fields(out.type, want)
         out = out.cast(want)
+    except DataError:
+        raise
     except Exception as e:
         raise DataError(f"Python function {f.path}: {type(e).__name__}: {e}") from e
     if len(out) != n:
@@ -139,10 +162,6 @@ def _check_fields(have: pa.DataType, want: pa.DataType) -> None:
             _check_fields(have.field(i).type, want.field(i).type)
 
 
-# SQL name -> function, filled when an expression is rendered: so a task that got a pickled plan has what it calls.
-REGISTERED: dict[str, UserFunction] = {}
-
-
 def load(path: str) -> Callable[..., Any]:
     """The object at 'module.attribute'. BindError says what is missing."""
     module, _, attribute = path.rpartition(".")
@@ -156,7 +175,12 @@ def load(path: str) -> Callable[..., Any]:
             hint="the directory of the SQL file and the working directory are searched, then installed packages",
         ) from None
     except AttributeError:
-        raise BindError(f"function '{path}': module '{module}' has no '{attribute}'") from None
+        there = [n for n in vars(sys.modules[module]) if not n.startswith("_")] if module in sys.modules else []
+        raise BindError(
+            f"function '{path}': module '{module}' has no '{attribute}'",
+            hint=did_you_mean(attribute, there, "functions"),
+            subject=path,
+        ) from None
     if not callable(fn):
         raise BindError(f"function '{path}' is not callable")
     return typing.cast(Callable[..., Any], fn)
@@ -181,14 +205,14 @@ def resolve(path: str) -> UserFunction:
         raise BindError(f"function '{path}': an 'arrow' function needs an argument, to know how many rows there are")
     declared = getattr(fn, "input_types", None)
     if declared is None:
-        arguments = [_type(hints.get(p.name), path, f"parameter '{p.name}'", arrow) for p in parameters]
+        arguments = [hinted_type(hints.get(p.name), path, f"parameter '{p.name}'", arrow) for p in parameters]
     elif len(declared) != len(parameters):
         raise BindError(f"function '{path}': {len(declared)} input_types for {len(parameters)} parameters")
     else:
         arguments = [_sql_type(t, path, f"parameter '{p.name}'") for t, p in zip(declared, parameters, strict=True)]
     declared = getattr(fn, "result_type", None)
     if declared is None:
-        result = _type(hints.get("return"), path, "the result", arrow)
+        result = hinted_type(hints.get("return"), path, "the result", arrow)
     else:
         result = _sql_type(declared, path, "the result")
     return UserFunction(path, tuple(arguments), result, bool(getattr(fn, "deterministic", False)), arrow)
@@ -205,7 +229,8 @@ def _sql_type(text: Any, path: str, what: str) -> Type:
         raise BindError(f"function '{path}': '{text}' is no type for {what}: {e.message}") from None
 
 
-def _type(hint: Any, path: str, what: str, arrow: bool = False) -> Type:
+def hinted_type(hint: Any, path: str, what: str, arrow: bool = False) -> Type:
+    """The SQL type of a type hint of the function at `path`; BindError, with `what` it is of, when it has none."""
     if arrow:
         raise BindError(
             f"function '{path}': the type of {what} is not known",
@@ -214,11 +239,11 @@ def _type(hint: Any, path: str, what: str, arrow: bool = False) -> Type:
     if isinstance(hint, pytypes.UnionType) or typing.get_origin(hint) is typing.Union:
         parts = [a for a in typing.get_args(hint) if a is not type(None)]
         if len(parts) == 1:
-            return _type(parts[0], path, what)
+            return hinted_type(parts[0], path, what)
     if hint in _HINTS:
         return _HINTS[hint]
     if typing.get_origin(hint) is list:
-        return array(_type(typing.get_args(hint)[0], path, what))
+        return array(hinted_type(typing.get_args(hint)[0], path, what))
     raise BindError(
         f"function '{path}': {what} has no type hint that SQL has a type for",
         hint="annotate with str, int, float, bool, bytes, datetime, date, Decimal or list[…], optionally | None",

@@ -1,7 +1,7 @@
 """Calc: filter and project, one DuckDB statement a batch. No state; hidden columns go through.
 
 Columns that only move are not copied through DuckDB: with a condition it says of each row whether it holds
-(`render.predicate`), and Arrow filters them.
+(`rendering.expressions.predicate`), and Arrow filters them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import pyarrow as pa
 
 from sqlstream.batches import Delta
 from sqlstream.errors import DataError
-from sqlstream.expressions import Column, Expr, shortened
-from sqlstream.functions.render import predicate, to_duckdb
-from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
+from sqlstream.expressions import Column, Expr, conjunction, conjuncts, named, selected, shortened, substitute
+from sqlstream.functions.user import UserFunction
+from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, RowByRow, Traits
+from sqlstream.operators.distribution import Spread, places_in
 from sqlstream.operators.evaluate import Evaluator
-from sqlstream.types import Schema
+from sqlstream.operators.lowering import Lowering, lower
+from sqlstream.plan import nodes
+from sqlstream.rendering.expressions import predicate, to_duckdb
+from sqlstream.types import Schema, as_schema, as_type
 
 
 @dataclass(frozen=True)
-class Calc(PhysicalNode):
+class Calc(RowByRow):
     """Rows for which `condition` is true, as `exprs`."""
 
     exprs: tuple[Expr, ...]
@@ -37,11 +41,17 @@ class Calc(PhysicalNode):
         traits = Traits(below.append_only, key, below.row_wm, below.arrival, below.single, paired, below.before)
         self.derive(self.output, traits)
 
+    def spread(self) -> Spread | None:
+        below = self.placed(0)
+        columns = (e.index if isinstance(e, Column) else None for e in self.exprs)
+        return None if below is None else below.moved(places_in(columns))
+
     def details(self) -> str:
-        select = ", ".join(
-            f"{e} AS {c.name}" if str(e) != c.name else c.name for e, c in zip(self.exprs, self.output, strict=True)
+        below = self.inputs[0].schema
+        select = selected(self.exprs, self.output, below)
+        return f"select=[{select}]" + (
+            f", where=[{named(self.condition, below)}]" if self.condition is not None else ""
         )
-        return f"select=[{select}]" + (f", where=[{self.condition}]" if self.condition is not None else "")
 
     def without_before(self) -> PhysicalNode:
         return replace(self, inputs=(self.inputs[0].without_before(),)) if self.traits.paired else self
@@ -50,24 +60,53 @@ class Calc(PhysicalNode):
         return CalcOperator(self, context)
 
 
+def calc(below: PhysicalNode, exprs: tuple[Expr, ...], condition: Expr | None, output: Schema) -> Calc:
+    """A Calc over `below`; one that only picks and filters (a use of a shared scan) becomes part of it."""
+    if isinstance(below, Calc) and all(isinstance(e, Column) for e in below.exprs):
+        parts = [*conjuncts(below.condition), *(substitute(c, below.exprs) for c in conjuncts(condition))]
+        exprs = tuple(substitute(e, below.exprs) for e in exprs)
+        return Calc(below.inputs, exprs, conjunction(parts), output)
+    return Calc((below,), exprs, condition, output)
+
+
+def all_columns(schema: Schema) -> tuple[Expr, ...]:
+    """Every column as it is."""
+    return tuple(Column(c.type, i, c.name) for i, c in enumerate(schema))
+
+
+@lower.register(nodes.Project)
+def _project(node: nodes.Project, job: Lowering) -> PhysicalNode:
+    if isinstance(node.input, nodes.Filter):
+        return calc(job.lower(node.input.input), node.exprs, node.input.condition, node.schema)
+    return calc(job.lower(node.input), node.exprs, None, node.schema)
+
+
+@lower.register(nodes.Filter)
+def _filter(node: nodes.Filter, job: Lowering) -> PhysicalNode:
+    return calc(job.lower(node.input), all_columns(node.schema), node.condition, node.schema)
+
+
 class CalcOperator(Operator):
+    """The running half. A DataError names the expression that raised it."""
+
     def __init__(self, node: Calc, context: OperatorContext) -> None:
         super().__init__(context)
         self.node = node
         self._schema = node.arrow_schema()
         hidden = node.traits.hidden
-        where = None if node.condition is None else to_duckdb(node.condition)
+        used = set[UserFunction]()
+        where = None if node.condition is None else to_duckdb(node.condition, used)
         moved = all(isinstance(e, Column) for e in node.exprs)
         self._chosen, self._filtered = where is not None and moved, where is not None and not moved
         computed = [i for i, e in enumerate(node.exprs) if self._filtered or not isinstance(e, Column)]
         self._computed = {i: n for n, i in enumerate(computed)}
-        select = [(f"c{i}", to_duckdb(node.exprs[i])) for i in computed]
+        select = [(f"c{i}", to_duckdb(node.exprs[i], used)) for i in computed]
         if self._filtered:
             select += [(h, h) for h in hidden]
         if self._chosen:
             assert node.condition is not None
-            select, where = [("keep", predicate(node.condition))], None
-        self._evaluator = Evaluator(select, where, context.time_zone) if select else None
+            select, where = [("keep", predicate(node.condition, used))], None
+        self._evaluator = Evaluator(select, where, context.time_zone, used) if select else None
 
     def step(self, inputs: list[Delta]) -> Delta:
         (delta,) = inputs
@@ -86,14 +125,12 @@ class CalcOperator(Operator):
             return pa.RecordBatch.from_arrays(moved, schema=self._schema).filter(made.column(0))
         if self._filtered:
             assert made is not None
-            return pa.RecordBatch.from_arrays(
-                [_typed(made.column(i), f.type) for i, f in enumerate(self._schema)], schema=self._schema
-            )
+            return as_schema(made, self._schema)
         arrays: list[pa.Array] = []
         for i, e in enumerate(self.node.exprs):
             if i in self._computed:
                 assert made is not None
-                arrays.append(_typed(made.column(self._computed[i]), self._schema.field(i).type))
+                arrays.append(as_type(made.column(self._computed[i]), self._schema.field(i).type))
             else:
                 assert isinstance(e, Column)
                 arrays.append(batch.column(e.index))
@@ -102,15 +139,15 @@ class CalcOperator(Operator):
 
     def _explained(self, error: DataError, batch: pa.RecordBatch) -> DataError:
         """The error with the expression that raised it: each is tried alone."""
-        zone = self.context.time_zone
-        where = None if self.node.condition is None else to_duckdb(self.node.condition)
+        zone, used = self.context.time_zone, set[UserFunction]()
+        where = None if self.node.condition is None else to_duckdb(self.node.condition, used)
         parts: list[tuple[str, str, str | None]] = []
         if where is not None:
             parts.append((f"WHERE {shortened(self.node.condition)}", "1", where))
         for x, c in zip(self.node.exprs, self.node.output, strict=True):
-            parts.append((f"column '{c.name}' = {shortened(x)}", to_duckdb(x), where))
+            parts.append((f"column '{c.name}' = {shortened(x)}", to_duckdb(x, used), where))
         for label, sql, condition in parts:
-            evaluator = Evaluator([("c0", sql)], condition, zone)
+            evaluator = Evaluator([("c0", sql)], condition, zone, used)
             try:
                 evaluator.run(batch)
             except DataError as e:
@@ -122,8 +159,3 @@ class CalcOperator(Operator):
     def close(self) -> None:
         if self._evaluator is not None:
             self._evaluator.close()
-
-
-def _typed(array: pa.Array, to: pa.DataType) -> pa.Array:
-    """DuckDB names zones and nullability its own way."""
-    return array if array.type == to else array.cast(to)

@@ -8,16 +8,20 @@ its -U (if the reader wants it) directly before its +U, then all +I.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.batches import HIDDEN_TYPES, OP, Delta, Kind, concat, meet, visible
+from sqlstream.batches import HIDDEN_TYPES, OP, Delta, Kind, concat, meet, signs, visible
 from sqlstream.errors import InternalError
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
-from sqlstream.operators.row_store import net
+from sqlstream.operators.distribution import Spread
+from sqlstream.operators.row_store import MOST_KEYS, net
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
+
+FEW_GO = 8  # at most one change in so many takes a row away: the others are looked through for what they meet
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Changelog(PhysicalNode):
     before: bool = True
 
     name = "Changelog"
+    changes = ""
 
     def __post_init__(self) -> None:
         (input_,) = self.inputs
@@ -43,8 +48,14 @@ class Changelog(PhysicalNode):
         below = self.inputs[0].traits
         return below.paired and self.key == below.key and below.before == self.before
 
+    def meaning(self) -> tuple[Any, ...]:
+        return replace(self, before=True).identity()
+
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
         return (self.key or None,)
+
+    def spread(self) -> Spread | None:
+        return self.placed(0)
 
     def details(self) -> str:
         return f"key=[{', '.join(self.schema[k].name for k in self.key)}]"
@@ -58,6 +69,8 @@ class Changelog(PhysicalNode):
 
 
 class ChangelogOperator(Operator):
+    """The running half: nothing is kept from one epoch to the next."""
+
     def __init__(self, node: Changelog, context: OperatorContext) -> None:
         super().__init__(context)
         self.node = node
@@ -68,12 +81,43 @@ class ChangelogOperator(Operator):
             return Delta([visible(b, width) for b in inputs[0].batches], time)
         if self.node.passes:
             return Delta(inputs[0].batches, time)
-        batch = concat(inputs[0].batches)
+        meeting, others = self._apart([b for b in inputs[0].batches if b.num_rows])
+        batch = concat(meeting)
         if batch is None:
-            return Delta([], time)
+            return Delta(others, time)
         rows, counts = net(batch, width)
         out = paired(*repeated(rows, counts), self.node.key, self.node.traits.single, self.node.before)
-        return Delta([out] if out.num_rows else [], time)
+        return Delta([*([out] if out.num_rows else []), *others], time)
+
+    def _apart(self, batches: list[pa.RecordBatch]) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
+        """The changes among which some may cancel or pair, and inserts that meet none: they need not be put together.
+
+        A join may make very many of those, and take few rows away.
+        """
+        node, width = self.node, len(self.node.schema)
+        goes = [takes_away(b) for b in batches]
+        gone, all_ = sum(int(g.sum()) for g in goes), sum(b.num_rows for b in batches)
+        identity = node.key or tuple(range(width))
+        if node.traits.single or len(identity) > MOST_KEYS or gone * FEW_GO > all_:
+            return batches, []
+        taken = [b.filter(pa.array(g)) for b, g in zip(batches, goes, strict=True) if g.any()]
+        index = HashIndex([node.schema[i].type.arrow() for i in identity])
+        for b in taken:
+            index.upsert([b.column(i) for i in identity], b.num_rows)
+        meeting, others = taken, []
+        for b, g in zip(batches, goes, strict=True):
+            known = index.find([b.column(i) for i in identity], b.num_rows) >= 0 if gone else g
+            if known.any():
+                meeting.append(b.filter(pa.array(known & ~g)))
+                b = b.filter(pa.array(~(known | g)))
+            others.append(with_operations(visible(b, width), np.zeros(b.num_rows, np.int8)))
+        return meeting, [b for b in others if b.num_rows]
+
+
+def takes_away(batch: pa.RecordBatch) -> Array:
+    """Which changes are a -U or -D."""
+    sign = signs(batch)
+    return np.zeros(batch.num_rows, np.bool_) if sign is None else np.asarray(sign < 0)
 
 
 def consolidate(batch: pa.RecordBatch, width: int) -> pa.RecordBatch:
@@ -122,4 +166,5 @@ def paired(
 
 
 def with_operations(rows: pa.RecordBatch, op: Array) -> pa.RecordBatch:
+    """The rows with `_op`, int8, behind their columns."""
     return rows.append_column(pa.field(OP, HIDDEN_TYPES[OP]), pa.array(op, HIDDEN_TYPES[OP]))

@@ -16,26 +16,29 @@ import pyarrow as pa
 
 from sqlstream.batches import ORD, Delta, Kind, concat, hidden, meet, visible
 from sqlstream.errors import InternalError
-from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
+from sqlstream.operators.base import Operator, OperatorContext, Traits
 from sqlstream.operators.join_kernels import first_of
 from sqlstream.operators.ordering import sortable
-from sqlstream.operators.top_n import TopN
-from sqlstream.plan.nodes import SortKey, order_text
+from sqlstream.operators.partitioned import Partitioned
+from sqlstream.operators.top_n import TopN, best_once
 from sqlstream.state.arrays import Array, grown, is_words
 from sqlstream.state.spec import StateSpec
 from sqlstream.types import Schema
 
 
 @dataclass(frozen=True)
-class Deduplicate(PhysicalNode):
+class Deduplicate(Partitioned):
     """`output`: the input's columns, and a BIGINT rank (always 1) if it has one column more."""
 
-    partition: tuple[int, ...]
-    order: tuple[SortKey, ...]
     keep: str
     output: Schema
 
     name = "Deduplicate"
+    changes = "top-N"
+
+    @property
+    def once(self) -> str:  # type: ignore[override]
+        return best_once(self.inputs[0].schema, self.partition)
 
     def __post_init__(self) -> None:
         (input_,) = self.inputs
@@ -47,13 +50,8 @@ class Deduplicate(PhysicalNode):
             raise InternalError("Deduplicate takes append-only rows")
         self.derive(self.output, Traits(append_only=False, key=self.partition))
 
-    def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
-        return (self.partition,)
-
     def details(self) -> str:
-        s = self.inputs[0].schema
-        keys = ", ".join(s[p].name for p in self.partition)
-        return f"partition=[{keys}], order=[{order_text(s, self.order)}], keep={self.keep}"
+        return f"{self.place()}, keep={self.keep}"
 
     def states(self) -> tuple[StateSpec, ...]:
         if self.general is not None:
@@ -61,7 +59,12 @@ class Deduplicate(PhysicalNode):
         columns = self.inputs[0].schema.arrow()
         key = pa.schema([columns.field(p) for p in self.partition])
         value = [f for i, f in enumerate(columns) if i not in self.partition]
-        return (StateSpec("rows", key, pa.schema([*value, pa.field(ORD, pa.int64())])),)
+        return (
+            StateSpec("rows", key, pa.schema([*value, pa.field(ORD, pa.int64())]), cold=len(key) > 0).living(self.ttl),
+        )
+
+    def lifetimes(self) -> tuple[tuple[str, int], ...]:
+        return (("deduplicateState", self.ttl),)
 
     def operator(self, context: OperatorContext) -> Operator:
         return DeduplicateOperator(self, context) if self.general is None else self.general.operator(context)
@@ -73,10 +76,12 @@ class Deduplicate(PhysicalNode):
         if input_.traits.arrival and all(is_words(input_.schema[k.column].type.arrow()) for k in self.order):
             return None
         rank = len(self.output) > len(input_.schema)
-        return TopN(self.inputs, self.partition, self.order, 1, 1, "ROW_NUMBER", rank, self.output)
+        return TopN(self.inputs, self.partition, self.order, 1, 1, "ROW_NUMBER", rank, self.output, ttl=self.ttl)
 
 
 class DeduplicateOperator(Operator):
+    """The running half: the best of each partition among the epoch's rows, against the one that was kept."""
+
     def __init__(self, node: Deduplicate, context: OperatorContext) -> None:
         super().__init__(context)
         self.node = node
@@ -91,6 +96,7 @@ class DeduplicateOperator(Operator):
         if batch is None:
             return out
         rows, arrival, table = visible(batch, self.width), hidden(batch, ORD), self.table
+        table.expire()
         assert arrival is not None
         slots, fresh = table.upsert([rows.column(p) for p in self.node.partition], rows.num_rows)
         if len(self.best) < table.capacity:

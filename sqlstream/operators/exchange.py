@@ -14,6 +14,7 @@ import pyarrow as pa
 from sqlstream.batches import Delta
 from sqlstream.checkpoint.restore import subtask_of
 from sqlstream.operators.base import PhysicalNode
+from sqlstream.operators.distribution import Spread
 from sqlstream.state.keys import key_groups
 from sqlstream.state.spec import KEY_GROUPS
 
@@ -24,9 +25,16 @@ class Exchange(PhysicalNode):
 
     keys: tuple[int, ...]
     name = "Exchange"
+    changes = ""
 
     def __post_init__(self) -> None:
         self.derive(self.inputs[0].schema, replace(self.inputs[0].traits, paired=False))
+
+    def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
+        return (None,)
+
+    def spread(self) -> Spread | None:
+        return Spread.by(self.keys)
 
     def details(self) -> str:
         names = ", ".join(self.schema[k].name for k in self.keys)

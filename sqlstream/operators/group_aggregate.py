@@ -1,26 +1,34 @@
 """GroupAggregate: GROUP BY without windows, over an append-only stream or a changelog; also SELECT DISTINCT.
 
-In: changes. State: one row a group with its accumulators; values a group for DISTINCT and for extremes of a
-changelog (value_index.py). Out, once an epoch and group: +I for a new group, -U (where it is wanted) and +U where a
-result changed, -D when a group's last row is gone. Without keys there is one row from the first epoch on, and never a -D.
+In: changes. State: one row a group with its accumulators; values a group for DISTINCT and for extremes of a changelog
+(value_index.py). Out, once an epoch and group: +I for a new group, -U (where it is wanted) and +U where a result
+changed, -D when a group's last row is gone. Without keys there is one row from the first epoch on, and never a -D.
 DISTINCT over an append-only stream (no calls) is append-only: each row that has not been seen.
+
+Where groups live for a time, as in Flink: a result that stays is said again, so that whoever reads it keeps what it
+has of it; and a group begins with a row that comes, so retractions before it are of rows that are gone, and dropped.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sqlstream.batches import ORD, Delta, Kind, concat, hidden, meet, signs
-from sqlstream.operators.accumulators import EVERY, Array, Uniques
+from sqlstream.aggregates.streaming.part import EVERY
+from sqlstream.batches import OP, ORD, Delta, Kind, concat, hidden, meet, signs, visible
 from sqlstream.operators.aggregation import Aggregation
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
-from sqlstream.plan.nodes import AggCall
-from sqlstream.state.arrays import combined, fixed, from_fixed, is_pair, is_words, validity
+from sqlstream.operators.changelog import repeated, with_operations
+from sqlstream.operators.distribution import Spread, places_in
+from sqlstream.operators.row_store import begun, distinct
+from sqlstream.plan.nodes import TUNING, AggCall
+from sqlstream.state.arrays import Array, combined, fixed, from_fixed, is_pair, is_words, validity
 from sqlstream.state.table import StateSpec, StateTable
+from sqlstream.state.uniques import Uniques
 from sqlstream.types import Schema
 
 
@@ -32,7 +40,9 @@ class GroupAggregate(PhysicalNode):
     calls: tuple[AggCall, ...]
     output: Schema
     before: bool = True
+    ttl: int = field(default=0, kw_only=True, metadata=TUNING)
     name = "GroupAggregate"
+    changes = "GROUP BY"
 
     def __post_init__(self) -> None:
         traits = self.inputs[0].traits
@@ -42,13 +52,21 @@ class GroupAggregate(PhysicalNode):
         self.derive(self.output, traits)
         self.aggregation()  # refuses calls that cannot run
 
+    def meaning(self) -> tuple[Any, ...]:
+        return replace(self, before=True).identity()
+
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
         return (self.keys,)
+
+    def spread(self) -> Spread | None:
+        below = self.placed(0)
+        return None if below is None else below.moved(places_in(self.keys))
 
     def details(self) -> str:
         return aggregate_details(self.inputs[0].schema, self.keys, self.calls)
 
     def aggregation(self) -> Aggregation:
+        """The calls over groups: a new one each time, that holds no rows yet."""
         traits = self.inputs[0].traits
         return Aggregation(
             self.calls,
@@ -56,10 +74,16 @@ class GroupAggregate(PhysicalNode):
             append_only=traits.append_only,
             arrival=traits.arrival,
             counted=not traits.append_only,
+            freed=self.ttl > 0 and not traits.append_only,
+            ttl=self.ttl,
         )
 
+    def lifetimes(self) -> tuple[tuple[str, int], ...]:
+        return (("groupAggregateState", self.ttl),)
+
     def states(self) -> tuple[StateSpec, ...]:
-        return group_states(self.aggregation(), self.inputs[0].schema, self.keys, len(self.keys))
+        schema, keys = self.inputs[0].schema, self.keys
+        return group_states(self.aggregation(), schema, keys, len(keys), by_key=bool(keys))
 
     def without_before(self) -> PhysicalNode:
         return replace(self, before=False)
@@ -69,17 +93,21 @@ class GroupAggregate(PhysicalNode):
 
 
 def aggregate_details(schema: Schema, keys: tuple[int, ...], calls: tuple[AggCall, ...]) -> str:
+    """Keys and calls, as EXPLAIN prints them."""
     text = f"keys=[{', '.join(schema[k].name for k in keys)}]"
     return text + (f", calls=[{', '.join(c.text(schema) for c in calls)}]" if calls else "")
 
 
 def group_states(
-    aggregation: Aggregation, schema: Schema, keys: tuple[int, ...], distribution: int
+    aggregation: Aggregation, schema: Schema, keys: tuple[int, ...], distribution: int, *, by_key: bool = False
 ) -> tuple[StateSpec, ...]:
-    """The group table, keyed by the columns `keys` of the input, and the value indexes."""
+    """The group table, keyed by the columns `keys` of the input, and the value indexes. `by_key`: nobody but these
+    aggregates keeps slots of groups."""
     key = pa.schema([(f"c{k}", schema[k].type.arrow()) for k in keys])
-    groups = StateSpec("groups", key, pa.schema(aggregation.fields()), distribution)
-    return (groups, *aggregation.specs(key, distribution))
+    further = aggregation.specs(key, distribution)
+    fields = pa.schema(aggregation.fields())
+    groups = StateSpec("groups", key, fields, distribution, cold=by_key and all(s.cold for s in further))
+    return (groups.living(aggregation.ttl), *further)
 
 
 def open_groups(context: OperatorContext, node: PhysicalNode, aggregation: Aggregation) -> StateTable:
@@ -90,6 +118,8 @@ def open_groups(context: OperatorContext, node: PhysicalNode, aggregation: Aggre
 
 
 class GroupOperator(Operator):
+    """The running half where groups change: what each was before the epoch, and what it is after."""
+
     def __init__(self, context: OperatorContext, node: GroupAggregate) -> None:
         super().__init__(context)
         self.node = node
@@ -106,6 +136,10 @@ class GroupOperator(Operator):
         out = Delta(time=meet([d.time for d in inputs]))
         batch = concat(inputs[0].batches)
         first = EVERY
+        if batch is not None or self.node.keys:  # the one group without keys is there until a row begins it anew
+            self._aggregation.expire(self._table)
+        if batch is not None and self.node.ttl:
+            batch = self._without_lost(batch)
         if not self.node.keys and self.context.subtask == 0:
             slots, fresh = self._table.upsert([], 1)
             first = slots[fresh]
@@ -118,6 +152,23 @@ class GroupOperator(Operator):
         if rows is not None:
             out.batches.append(rows)
         return out
+
+    def _without_lost(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
+        """Without what is taken back of groups that are not there before a row of them comes. None: nothing is left."""
+        given = signs(batch)
+        if given is None:
+            return batch
+        missing = self._table.find([batch.column(k) for k in self.node.keys], batch.num_rows) < 0
+        if not (missing & (given < 0)).any():
+            return batch
+        width = len(self.node.inputs[0].schema)
+        rows, counts, lost = begun(batch.filter(pa.array(missing)), width)
+        self.context.lost(lost)
+        rows, sign = repeated(rows, counts)
+        known = batch.filter(pa.array(~missing))
+        op = hidden(known, OP)
+        assert op is not None
+        return concat([with_operations(visible(known, width), op), with_operations(rows, np.zeros(len(sign), np.int8))])
 
     def _apply(self, batch: pa.RecordBatch, first: Array) -> pa.RecordBatch | None:
         """Takes the rows in; the net change. `first`: the row of an aggregate without keys, if it is new."""
@@ -146,14 +197,18 @@ class GroupOperator(Operator):
             if not there.all():
                 dead = known[~there]
                 parts.append((Kind.DELETE, [*table.keys(dead), *kept(old, ~there)]))
+                if self.node.ttl:  # values may be left whose rows came before another's time was over
+                    aggregation.free(dead)
                 table.delete(dead)
                 known, old = known[there], kept(old, there)
             stays = aggregation.rows_of(new) > 0
+            if self.node.ttl:
+                aggregation.free(new[~stays])
             table.delete(new[~stays])
             new = new[stays]
         results = aggregation.result(known)
-        differs = different(old, results, len(known))
-        if not differs.all():
+        differs = None if self.node.ttl else different(old, results, len(known))
+        if differs is not None and not differs.all():
             known, old, results = known[differs], kept(old, differs), kept(results, differs)
         if not self.node.before:
             parts.append((Kind.UPDATE_AFTER, [*table.keys(known), *results]))
@@ -192,6 +247,7 @@ def interleaved(a: pa.Array, b: pa.Array) -> pa.Array:
 
 
 def kept(columns: list[pa.Array], rows: Array) -> list[pa.Array]:
+    """The columns of the rows where `rows`, a bool each, is True."""
     mask = pa.array(rows)
     return [c.filter(mask) for c in columns]
 
@@ -205,7 +261,11 @@ def different(a: list[pa.Array], b: list[pa.Array], n: int) -> Array:
 
 
 def column_differs(x: pa.Array, y: pa.Array) -> Array:
+    """Where x and y differ, as bool. NaN equals NaN, NULL equals NULL."""
     t = x.type
+    if pa.types.is_nested(t):
+        slots, _ = distinct([pa.concat_arrays([x, y])], 2 * len(x))
+        return np.asarray(slots[: len(x)] != slots[len(x) :])
     if not (is_words(t) or is_pair(t)):
         same = pc.equal(x, y).fill_null(False).to_numpy(zero_copy_only=False)
         both = x.is_null().to_numpy(zero_copy_only=False) & y.is_null().to_numpy(zero_copy_only=False)
@@ -238,7 +298,10 @@ class DistinctOperator(Operator):
         batch = concat(inputs[0].batches)
         if batch is not None:
             keys = [batch.column(k) for k in self.node.keys]
-            _, fresh = self._table.upsert(keys)
+            self._table.expire()
+            slots, fresh = self._table.upsert(keys)
+            if self.node.ttl:
+                self._table.touch(slots)
             if fresh.any():
                 mask = pa.array(fresh)
                 out.batches.append(pa.RecordBatch.from_arrays([k.filter(mask) for k in keys], schema=self._schema))

@@ -1,17 +1,21 @@
 """IntervalJoin: append-only rows joined where left.time BETWEEN right.time + lower AND right.time + upper.
 
-State: the rows of both sides that later rows may still match, and for sides whose unmatched rows are seen whether
-they have a match. Out: a pair as soon as both rows are there; an unmatched row once nothing can match it any more.
-Append-only.
+State: the rows of both sides that later rows may still match, with the watermark that each came with, and for sides
+whose unmatched rows are seen whether they have a match. Out: a pair as soon as both rows are there; an unmatched row
+once nothing can match it any more. Append-only.
 
-With W the watermark (or the clock, for PROCTIME) at an epoch's end, a row with time >= W may still come. So a left
-row is done when time - lower < W and a right row when time + upper < W: then it is dropped, and an unmatched one is
-emitted. A row is late when its time < its own `_wm`: it is dropped and handed to `late`. (An input without `_wm`
-may be up to a millisecond behind W, as window_time is one before the window's end: rows are kept that much longer.)
-A row whose time or key is NULL matches nothing and is never kept.
+With W the watermark (or the clock, for PROCTIME) at an epoch's end, a row with time >= W may still come on time. So a
+left row is there until W is past time - lower, and a right row until W is past time + upper: then it is forgotten, and
+an unmatched one is emitted. (An input without `_wm` may be up to a millisecond behind W, as window_time is one before
+the window's end: rows are kept that much longer.) A row whose time or key is NULL matches nothing and is never kept.
 
-Output time stands back from W by max(0, upper, -lower): as much as either time of a row still to come may be older.
-So nothing downstream is late, and there is no `_wm`.
+No row is late. One that is behind the watermark meets the partners that are still there by its own `_wm`: a pair is
+joined when neither row's time to be there had ended by the watermark that the other came with. W is never past that
+watermark, so such a partner is in the state, whatever other splits do (docs/decisions/018). A row that finds none is
+emitted like any other without a match.
+
+Output time stands back from W, and a row's `_wm` from its rows' watermarks, by max(0, upper, -lower): as much as
+either time of a row on time may be older; and by a microsecond more, as a row may have the watermark's own time.
 
 Rows are indexed by (keys, time bucket of the interval's width): all matches lie in two buckets, and the cost of a
 row is bounded by its matches even for a key with very many rows, or without keys.
@@ -26,70 +30,75 @@ import pyarrow as pa
 
 from sqlstream.batches import END, NO_WATERMARK, WM, Delta, Time, concat, hidden, meet, visible
 from sqlstream.errors import InternalError
-from sqlstream.expressions import Expr
-from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
-from sqlstream.operators.pairs import LEFT_ONLY, KeyTable, Output, Residual, check, never_equal
-from sqlstream.operators.row_store import EMPTY, BatchRows, Layout, RowSource, RowStore, TimeIndex
-from sqlstream.state.arrays import Array, fixed, grown, plain, validity
+from sqlstream.literals import interval_text
+from sqlstream.operators.base import Operator, OperatorContext, Traits
+from sqlstream.operators.equi_join import EquiJoin
+from sqlstream.operators.pairs import KeyTable, Output, never_equal
+from sqlstream.operators.row_store import EMPTY, BatchRows, Layout, RowSource, RowStore
+from sqlstream.state.arrays import Array, fixed, grown, plain
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
 from sqlstream.state.spec import StateSpec
-from sqlstream.types import ROWTIME, Schema
+from sqlstream.state.time_index import TimeIndex
+from sqlstream.types import PROCTIME, ROWTIME, Schema
 
 MATCHED = "_matched"
 MILLISECOND = 1000
 
 
 @dataclass(frozen=True)
-class IntervalJoin(PhysicalNode):
-    """`lower`, `upper` in µs, both included; `residual` is over left columns, then right columns."""
+class IntervalJoin(EquiJoin):
+    """`lower`, `upper` in µs, both included, on the time columns of `domain`."""
 
-    kind: str
-    left_keys: tuple[int, ...]
-    right_keys: tuple[int, ...]
     left_time: int
     right_time: int
     lower: int
     upper: int
-    residual: Expr | None
+    domain: str
     output: Schema
-    domain: str = ROWTIME
-    null_safe: tuple[bool, ...] = ()
 
     name = "IntervalJoin"
+    changes = ""
+
+    def waits(self) -> bool:
+        return self.domain != PROCTIME
 
     def __post_init__(self) -> None:
-        if not self.null_safe:
-            object.__setattr__(self, "null_safe", (False,) * len(self.left_keys))
-        left, right = self.inputs
-        check(self.kind, left.schema, right.schema, self.left_keys, self.right_keys, self.output)
-        if not (left.traits.append_only and right.traits.append_only):
+        self.check(self.output)
+        if not all(n.traits.append_only for n in self.inputs):
             raise InternalError("IntervalJoin takes append-only inputs")
-        self.derive(self.output, Traits())
+        if self.left_only:
+            raise InternalError(f"IntervalJoin: {self.kind}")
+        self.derive(self.output, Traits(row_wm=any(self.judged)))
 
-    def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
-        return (self.left_keys, self.right_keys)
-
-    def details(self) -> str:
-        left, right = (n.schema for n in self.inputs)
-        on = ", ".join(
-            f"{left[a].name} = {right[b].name}" for a, b in zip(self.left_keys, self.right_keys, strict=True)
-        )
-        s, t = left[self.left_time].name, right[self.right_time].name
-        text = f"{self.kind}, on=[{on}], {s} - {t} in [{self.lower / 1e6:g} s, {self.upper / 1e6:g} s]"
-        return text if self.residual is None else text + f", where={self.residual}"
+    def own_details(self) -> tuple[str, ...]:
+        s, t = self.inputs[0].schema[self.left_time].name, self.inputs[1].schema[self.right_time].name
+        return (f"{s} - {t} BETWEEN {interval_text(self.lower)} AND {interval_text(self.upper)}",)
 
     @property
     def tracked(self) -> tuple[bool, bool]:
-        """Whether it is kept which left, right rows have a match."""
-        return self.kind in ("LEFT", "FULL", *LEFT_ONLY), self.kind in ("RIGHT", "FULL")
+        """Whether left, right rows without a match are seen."""
+        return self.kind in ("LEFT", "FULL"), self.kind in ("RIGHT", "FULL")
+
+    @property
+    def judged(self) -> tuple[bool, bool]:
+        """Whether left, right rows carry the watermark that says which partners are there."""
+        return tuple(self.domain == ROWTIME and n.traits.row_wm for n in self.inputs)  # type: ignore[return-value]
+
+    @property
+    def behind(self) -> int:
+        """How far the output's time stands back, µs."""
+        return max(0, self.upper, -self.lower) + 1
 
     def layouts(self) -> tuple[Layout, Layout]:
-        (left, right), extras = self.inputs, ((MATCHED, pa.bool_()),)
-        return (
-            Layout.of("left", left, self.left_keys, extras if self.tracked[0] else ()),
-            Layout.of("right", right, self.right_keys, extras if self.tracked[1] else ()),
-        )
+        """How the rows of left and right are kept."""
+
+        def layout(name: str, which: int, keys: tuple[int, ...]) -> Layout:
+            matched = ((MATCHED, pa.bool_()),) if self.tracked[which] else ()
+            mark = ((WM, pa.int64()),) if self.judged[which] else ()
+            return Layout.of(name, self.inputs[which], keys, (*matched, *mark))
+
+        return layout("left", 0, self.left_keys), layout("right", 1, self.right_keys)
 
     def states(self) -> tuple[StateSpec, ...]:
         left, right = self.layouts()
@@ -100,31 +109,50 @@ class IntervalJoin(PhysicalNode):
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Rows of one side: where they are, and for each its place there, its time and the watermark that it came with
+    (None: the side's rows carry none)."""
+
+    source: RowSource
+    at: Array
+    time: Array
+    mark: Array | None
+
+    def of(self, which: Array) -> Chosen:
+        """Some of them, by mask or number."""
+        return Chosen(self.source, self.at[which], self.time[which], None if self.mark is None else self.mark[which])
+
+
+@dataclass(frozen=True)
 class Arrived:
-    """On-time rows of an epoch; `matched` is filled in."""
+    """Rows of an epoch that may match; `matched` is filled in."""
 
     rows: pa.RecordBatch
     time: Array
     bucket: Array
+    mark: Array | None
     matched: Array
 
     def __len__(self) -> int:
         return len(self.time)
 
+    def at(self, at: Array) -> Chosen:
+        """Some of them, by number."""
+        return Chosen(BatchRows(self.rows), at, self.time[at], None if self.mark is None else self.mark[at])
 
-class Side:
+
+class IntervalSide:
     """One input. `shift`: added to its time for buckets; `reach`: added to its time gives its last matching time."""
 
     def __init__(
         self, node: IntervalJoin, which: int, layout: Layout, index: HashIndex, context: OperatorContext
     ) -> None:
         source = node.inputs[which]
-        self.width, self.columns, self.late = len(source.schema), source.schema.arrow(), context.late
+        self.width, self.columns = len(source.schema), source.schema.arrow()
         self.keys = (node.left_keys, node.right_keys)[which]
         self.time = (node.left_time, node.right_time)[which]
         self.shift, self.reach = ((0, -node.lower), (node.lower, node.upper))[which]
-        self.tracked, self.null_safe = node.tracked[which], node.null_safe
-        self.judged = source.traits.row_wm and node.domain == ROWTIME
+        self.tracked, self.judged, self.null_safe = node.tracked[which], node.judged[which], node.null_safe
         self.bucket_width = max(node.upper - node.lower, 1)
         self.index = index
         self.store = RowStore(layout, context.state(layout.spec()))
@@ -132,6 +160,7 @@ class Side:
         self.key_of: Array = np.zeros(256, np.int64)
 
     def open(self) -> None:
+        """Finds the restored rows by key and time again."""
         slots = self.store.table.slots()
         if len(slots):
             times = self.store.table.fixed(f"c{self.time}").data[slots]
@@ -148,47 +177,43 @@ class Side:
             self.key_of = grown(self.key_of, self.store.table.capacity)
         self.key_of[slots] = key_slots
 
-    def arrive(self, delta: Delta) -> tuple[Arrived, pa.RecordBatch | None]:
+    def arrive(self, delta: Delta) -> tuple[Arrived, Chosen | None]:
         """The rows that may match, and those that never do (NULLs) if they are to be seen."""
         batch = concat(delta.batches)
         if batch is None:
             nothing = pa.RecordBatch.from_arrays([pa.array([], f.type) for f in self.columns], schema=self.columns)
-            return Arrived(nothing, EMPTY, EMPTY, np.empty(0, np.bool_)), None
-        rows = visible(batch, self.width)
+            return Arrived(nothing, EMPTY, EMPTY, EMPTY if self.judged else None, np.empty(0, np.bool_)), None
+        rows, mark = visible(batch, self.width), hidden(batch, WM) if self.judged else None
         outside = never_equal(rows, (*self.keys, self.time), (*self.null_safe, False))
         alone = None
-        if self.judged:
-            wm = hidden(batch, WM)
-            assert wm is not None
-            late = self._times(rows) < wm
-            valid = validity(rows.column(self.time))
-            if valid.size:
-                late &= valid
-            if late.any():
-                self.late(rows.filter(pa.array(late)))
-                rows = rows.filter(pa.array(~late))
-                outside = outside[~late] if outside.size else outside
         if outside.size:
-            alone = rows.filter(pa.array(outside)) if self.tracked else None
-            rows = rows.filter(pa.array(~outside))
-        times = self._times(rows)
-        return Arrived(rows, times, self._bucket(times), np.zeros(len(times), np.bool_)), alone
-
-    def _times(self, rows: pa.RecordBatch) -> Array:
-        return fixed(plain(rows.column(self.time)))
+            if self.tracked:
+                at = np.flatnonzero(outside)
+                # Their times are not asked for: some have none.
+                alone = Chosen(BatchRows(rows), at, EMPTY, None if mark is None else mark[at])
+            rows, mark = rows.filter(pa.array(~outside)), None if mark is None else mark[~outside]
+        times = fixed(plain(rows.column(self.time)))
+        return Arrived(rows, times, self._bucket(times), mark, np.zeros(len(times), np.bool_)), alone
 
     def key_arrays(self, a: Arrived, bucket: Array) -> list[pa.Array]:
+        """The columns that rows `a` are looked up by in `bucket`: their keys, and it."""
         return [*(a.rows.column(k) for k in self.keys), pa.array(bucket)]
+
+    def stored(self, slots: Array) -> Chosen:
+        """The rows at `slots`."""
+        table = self.store.table
+        mark = table.fixed(WM).data[slots] if self.judged else None
+        return Chosen(self.store, slots, table.fixed(f"c{self.time}").data[slots], mark)
 
     def keep(self, a: Arrived, watermark: int) -> Array:
         """Stores the rows that later ones may match. True for the others: they are done."""
         done = a.time + self.reach < watermark
-        kept = pa.array(~done)
-        rows = a.rows.filter(kept) if done.any() else a.rows
+        kept = ~done
+        rows = a.rows.filter(pa.array(kept)) if done.any() else a.rows
         if rows.num_rows:
-            extras = [pa.array(a.matched[~done])] if self.tracked else None
+            extras = [pa.array(x[kept]) for x in (a.matched if self.tracked else None, a.mark) if x is not None]
             slots = self.store.add(rows, None, extras)
-            self._link([rows.column(k) for k in self.keys], a.time[~done], a.bucket[~done], slots)
+            self._link([rows.column(k) for k in self.keys], a.time[kept], a.bucket[kept], slots)
         return done
 
     def expired(self, watermark: int) -> Array:
@@ -203,6 +228,8 @@ class Side:
 
 
 class IntervalJoinOperator(Operator):
+    """The running half: each side's new rows meet what is stored of the other, then each other."""
+
     def __init__(self, node: IntervalJoin, context: OperatorContext) -> None:
         super().__init__(context)
         self.node = node
@@ -210,13 +237,10 @@ class IntervalJoinOperator(Operator):
         arrow = left.schema.arrow()
         self.index = HashIndex([*(arrow.field(k).type for k in node.left_keys), pa.int64()])
         layouts = node.layouts()
-        self.left = Side(node, 0, layouts[0], self.index, context)
-        self.right = Side(node, 1, layouts[1], self.index, context)
-        self.left_only = node.kind in LEFT_ONLY
-        self.out = Output(node.arrow_schema(), left.schema, right.schema, self.left_only)
-        self.residual = (
-            None if node.residual is None else Residual(node.residual, left.schema, right.schema, context.time_zone)
-        )
+        self.left = IntervalSide(node, 0, layouts[0], self.index, context)
+        self.right = IntervalSide(node, 1, layouts[1], self.index, context)
+        self.out = Output(node.arrow_schema(), left.schema, right.schema, False)
+        self.residual = node.residual_in(context.time_zone)
         self.exact = node.domain != ROWTIME or all(n.traits.row_wm for n in node.inputs)
 
     def open(self) -> None:
@@ -230,95 +254,103 @@ class IntervalJoinOperator(Operator):
         rs, right_alone = right.arrive(inputs[1])
         if len(ls):
             at, slots = self._probe_stored(left, ls, right, -1)
-            at, slots = self._emit(BatchRows(ls.rows), at, ls.time[at], right.store, slots, self._time(right, slots))
+            at, slots = self._join(ls.at(at), right.stored(slots))
             self._matched(left, ls, at)
             self._matched_stored(right, slots)
         if len(rs):
             at, slots = self._probe_stored(right, rs, left, 1)
-            slots, at = self._emit(left.store, slots, self._time(left, slots), BatchRows(rs.rows), at, rs.time[at])
+            slots, at = self._join(left.stored(slots), rs.at(at))
             self._matched(right, rs, at)
             self._matched_stored(left, slots)
         if len(ls) and len(rs):
             table = KeyTable(right.key_arrays(rs, rs.bucket), len(rs))
             for k in (0, 1):
                 for i, j in table.probe(left.key_arrays(ls, ls.bucket - k), len(ls)):
-                    i, j = self._emit(BatchRows(ls.rows), i, ls.time[i], BatchRows(rs.rows), j, rs.time[j])
+                    i, j = self._join(ls.at(i), rs.at(j))
                     self._matched(left, ls, i)
                     self._matched(right, rs, j)
-        if self.node.kind == "SEMI":
-            self.out.left(BatchRows(ls.rows), np.flatnonzero(ls.matched))
         self._finish(left, ls, left_alone, time)
         self._finish(right, rs, right_alone, time)
         return Delta(self.out.take(), self._output_time(time))
 
-    def _probe_stored(self, side: Side, a: Arrived, other: Side, step: int) -> tuple[Array, Array]:
+    def _probe_stored(self, side: IntervalSide, a: Arrived, other: IntervalSide, step: int) -> tuple[Array, Array]:
         """Candidates for rows `a` of `side` among the stored rows of the other: those of equal keys, near in time."""
         found = [other.map.probe(self.index.find(side.key_arrays(a, a.bucket + k), len(a))) for k in (0, step)]
         at, slots = (np.concatenate(x) for x in zip(*found, strict=True))
         return at, slots
 
-    def _time(self, side: Side, slots: Array) -> Array:
-        return side.store.table.fixed(f"c{side.time}").data[slots]
-
-    def _emit(
-        self, left: RowSource, i: Array, left_time: Array, right: RowSource, j: Array, right_time: Array
-    ) -> tuple[Array, Array]:
-        """Emits those of the pairs that match, and gives them back."""
-        apart = left_time - right_time
+    def _join(self, left: Chosen, right: Chosen) -> tuple[Array, Array]:
+        """Emits those of the pairs that match, and gives back where their rows are."""
+        apart = left.time - right.time
         holds = (apart >= self.node.lower) & (apart <= self.node.upper)
-        i, j = i[holds], j[holds]
+        if left.mark is not None:
+            holds &= right.time + self.right.reach >= left.mark
+        if right.mark is not None:
+            holds &= left.time + self.left.reach >= right.mark
+        left, right = left.of(holds), right.of(holds)
         if self.residual is not None:
-            holds = self.residual.holds(left, i, right, j)
-            i, j = i[holds], j[holds]
-        if not self.left_only:
-            self.out.pairs(left, i, right, j)
-        return i, j
+            holds = self.residual.holds(left.source, left.at, right.source, right.at)
+            left, right = left.of(holds), right.of(holds)
+        self.out.pairs(left.source, left.at, right.source, right.at, None, self._marks(left.mark, right.mark))
+        return left.at, right.at
 
-    def _matched(self, side: Side, a: Arrived, at: Array) -> None:
+    def _marks(self, left: Array | None, right: Array | None = None) -> Array | None:
+        """`_wm` of output rows by those of the rows that they are made of; None: the output has none."""
+        given = [m for m in (left, right) if m is not None]
+        mark = np.maximum(*given) if len(given) == 2 else given[0] if given else None
+        if mark is None:
+            return None
+        behind = self.node.behind
+        return np.asarray(np.where(mark < NO_WATERMARK + behind, NO_WATERMARK, mark - behind))
+
+    def _matched(self, side: IntervalSide, a: Arrived, at: Array) -> None:
         if side.tracked:
             a.matched[at] = True
 
-    def _matched_stored(self, side: Side, slots: Array) -> None:
+    def _matched_stored(self, side: IntervalSide, slots: Array) -> None:
         if not side.tracked or not len(slots):
             return
         flag = side.store.table.fixed(MATCHED)
         slots = np.unique(slots)
         slots = slots[~flag.data[slots]]
+        side.store.table.writing(slots)
         flag.data[slots] = True
         side.store.table.touch(slots)
-        if self.node.kind == "SEMI":
-            self.out.left(side.store, slots)
 
-    def _finish(self, side: Side, a: Arrived, alone: pa.RecordBatch | None, time: Time) -> None:
-        """Stores what may still match, drops what may not; the unmatched of these are emitted."""
-        emit = self.out.left if side is self.left else self.out.right
-        emits = side.tracked and self.node.kind != "SEMI"
+    def _finish(self, side: IntervalSide, a: Arrived, alone: Chosen | None, time: Time) -> None:
+        """Stores what may still match, forgets what may not; the unmatched of these are emitted."""
         watermark = self._watermark(time)
         done = side.keep(a, watermark)
-        if emits:
-            emit(BatchRows(a.rows), np.flatnonzero(done & ~a.matched))
+        if side.tracked:
+            self._unmatched(side, a.at(np.flatnonzero(done & ~a.matched)))
             if alone is not None:
-                emit(BatchRows(alone), np.arange(alone.num_rows))
+                self._unmatched(side, alone)
         if watermark == NO_WATERMARK:
             return
         slots = side.expired(watermark)
         if not len(slots):
             return
-        if emits:
-            emit(side.store, slots[~side.store.table.fixed(MATCHED).data[slots]])
+        if side.tracked:
+            self._unmatched(side, side.stored(slots[~side.store.table.fixed(MATCHED).data[slots]]))
         keys = side.free(slots)
         empty = (self.left.map.counts(keys) == 0) & (self.right.map.counts(keys) == 0)
         self.index.delete(keys[empty])
 
+    def _unmatched(self, side: IntervalSide, rows: Chosen) -> None:
+        emit, mark = (self.out.left if side is self.left else self.out.right), rows.mark
+        if mark is None and any(self.node.judged):
+            mark = np.full(len(rows.at), NO_WATERMARK)  # rows of this side are never late
+        emit(rows.source, rows.at, None, self._marks(mark))
+
     def _watermark(self, time: Time) -> int:
-        """No row that is still to come has a smaller time."""
+        """No row that is still to come on time has a smaller time."""
         mark = time.of(self.node.domain)
         return mark if self.exact or mark in (END, NO_WATERMARK) else max(mark - MILLISECOND, NO_WATERMARK)
 
     def _output_time(self, time: Time) -> Time:
         if time.watermark in (END, NO_WATERMARK):
             return time
-        behind = max(0, self.node.upper, -self.node.lower) + (0 if self.exact else MILLISECOND)
+        behind = self.node.behind + (0 if self.exact else MILLISECOND)
         return replace(time, watermark=max(time.watermark - behind, NO_WATERMARK))
 
     def close(self) -> None:

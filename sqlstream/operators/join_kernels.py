@@ -1,11 +1,11 @@
-"""Compiled loops of joins and top-N; see `state/kernels.py` for what is common."""
+"""Compiled loops of joins and top-N; see `state/words.py` for what is common."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from sqlstream.state.kernel import I64, VOID, helper, kernel, r, w
-from sqlstream.state.kernels import least
+from sqlstream.state.words import least
 
 
 @kernel(I64, r(I64), r(I64, 2), w(I64), w(I64))

@@ -9,11 +9,21 @@ from sqlstream.state.kernel import Kernel
 from sqlstream.state.kernel_cache import CACHE
 
 MODULES = (
+    "sqlstream.formats.csv_kernels",
+    "sqlstream.formats.json_kernels",
     "sqlstream.formats.text_kernels",
-    "sqlstream.state.kernels",
-    "sqlstream.operators.aggregate_kernels",
-    "sqlstream.operators.deviation_kernels",
+    "sqlstream.state.arena_kernels",
+    "sqlstream.state.chain_kernels",
+    "sqlstream.state.filter_kernels",
+    "sqlstream.state.hash_kernels",
+    "sqlstream.state.index_kernels",
+    "sqlstream.state.packing_kernels",
+    "sqlstream.state.uniques",
+    "sqlstream.state.waiting",
+    "sqlstream.aggregates.streaming.kernels",
+    "sqlstream.aggregates.streaming.deviation_kernels",
     "sqlstream.operators.join_kernels",
+    "sqlstream.operators.session_kernels",
 )
 
 

@@ -1,9 +1,12 @@
 """LookupJoin: each left row meets the rows of a bounded table as it is at that moment.
 
-The table is read into memory when the task starts (again after a restart, and every `refresh` µs of the clock where
-that is given); every task reads all of it, so left rows need not be exchanged. No state. Changes of the table do
-not change rows that left earlier; a left row that is retracted meets the table again, so for a left side that is
-not append-only the table must stay as it is, and `refresh` is ignored.
+The table is read into memory when the task starts, and again before an epoch when it has changed (or as
+its `LookupCache` says); every task reads all of it, so left rows need not be exchanged. No state. Changes of the table
+do not change rows that left earlier. A left row that is retracted meets the table again: for a left side that is not
+append-only the table is read once, and must stay as it is.
+
+Looking whether it has changed takes at most a twentieth of the time. A table that is being replaced may be gone, or
+half there, for a moment: then its last rows hold. When it cannot be read for ten seconds the job fails.
 """
 
 from __future__ import annotations
@@ -15,97 +18,153 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.batches import OP, Delta, meet
-from sqlstream.connectors.base import ScanRequest, Source
-from sqlstream.errors import InternalError, NotSupported
-from sqlstream.expressions import Expr
-from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
+from sqlstream.contracts import ScanRequest, Source, Split
+from sqlstream.errors import DataError, InternalError, NotSupported
+from sqlstream.expressions import Expr, conjunction, conjuncts, named, substitute
+from sqlstream.functions.user import UserFunction
+from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, RowByRow, Traits
+from sqlstream.operators.calc import all_columns
 from sqlstream.operators.changelog import repeated
+from sqlstream.operators.changelog_normalize import last_of_keys
+from sqlstream.operators.equi_join import check_keys, on_text
 from sqlstream.operators.evaluate import Evaluator
-from sqlstream.operators.pairs import KeyTable, Residual, check, never_equal
+from sqlstream.operators.lowering import Lowering, lower
+from sqlstream.operators.pairs import KeyTable, Residual, never_equal
 from sqlstream.operators.row_store import EMPTY, BatchRows, net
+from sqlstream.plan import nodes
+from sqlstream.rendering.expressions import to_duckdb
 from sqlstream.types import Schema
 
 ROWS_A_POLL = 1 << 17
+REST = 20  # times what a look at the table took, before the next
+PATIENCE = 10.0  # seconds in which a table that is being replaced must be readable again
 
 
 @dataclass(frozen=True)
 class LookupTable:
-    """What to read: `request` of `source`, then `select` (alias c0…, DuckDB SQL over c0…) of rows where `where`."""
+    """What to read: `request` of `source`, then `select` of rows where `where`, both over its columns.
+
+    `key`: of a source whose rows change, the columns whose last record says what a row is; () when all columns tell
+    its rows.
+    """
 
     name: str
     source: Source
     request: ScanRequest
-    select: tuple[tuple[str, str], ...]
-    where: str | None
+    select: tuple[Expr, ...]
+    where: Expr | None
     schema: Schema
+    key: tuple[int, ...] = ()
 
-    def read(self, time_zone: str) -> pa.RecordBatch:
+    def read(self, splits: list[Split], time_zone: str) -> pa.RecordBatch:
         """All rows as one batch."""
-        if not self.source.bounded:
-            raise NotSupported(f"table {self.name}: a lookup join needs a bounded table")
-        changes = () if self.source.append_only else ((OP, OP),)
-        evaluator = Evaluator([*self.select, *changes], self.where, time_zone)
+        used = set[UserFunction]()
+        select = [(f"c{i}", to_duckdb(e, used)) for i, e in enumerate(self.select)]
+        net_of = not self.source.append_only and not self.key
+        if net_of:
+            select.append((OP, OP))
+        evaluator = Evaluator(select, None if self.where is None else to_duckdb(self.where, used), time_zone, used)
         batches = []
-        for split in self.source.splits():
+        for split in splits:
             reader = self.source.reader(split, None, self.request)
             try:
                 while True:
                     part = reader.poll(ROWS_A_POLL)
                     if part is not None:
-                        batches.append(evaluator.run(part.batch))
+                        batches.append(part.batch if self.key else evaluator.run(part.batch))
                     elif reader.finished:
                         break
                     else:
                         time.sleep(0.001)
             finally:
                 reader.close()
+        if self.key and batches:
+            batches = [evaluator.run(last_of_keys(pa.concat_batches(batches), self.key))]
         evaluator.close()
         schema = self.schema.arrow()
         if not batches:
             return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
         all_ = pa.concat_batches(batches)
-        if not self.source.append_only:
+        if net_of:
             rows, counts = net(all_, len(schema))
             all_, _ = repeated(rows.filter(pa.array(counts > 0)), counts[counts > 0])
         return pa.RecordBatch.from_arrays(all_.columns, schema=schema)
 
 
 @dataclass(frozen=True)
-class LookupJoin(PhysicalNode):
+class LookupJoin(RowByRow):
     """INNER or LEFT. Output: left columns, then the table's; hidden columns go through."""
 
     table: LookupTable
     kind: str
     left_keys: tuple[int, ...]
     right_keys: tuple[int, ...]
+    null_safe: tuple[bool, ...]
     residual: Expr | None
     output: Schema
-    refresh: int | None = None
 
     name = "LookupJoin"
 
     def __post_init__(self) -> None:
         (left,) = self.inputs
+        if not self.table.source.bounded:
+            raise InternalError(f"lookup join with {self.table.name}, which is unbounded")
         if self.kind not in ("INNER", "LEFT"):
             raise InternalError(f"lookup join of kind {self.kind}")
-        check(self.kind, left.schema, self.table.schema, self.left_keys, self.right_keys, self.output)
+        check_keys(left.schema, self.table.schema, self.left_keys, self.right_keys)
         t = left.traits
         # A left row may meet several rows of the table: its key is no key any more.
         self.derive(self.output, Traits(t.append_only, (), t.row_wm, t.arrival))
 
     def details(self) -> str:
-        left, right = self.inputs[0].schema, self.table.schema
-        on = ", ".join(
-            f"{left[a].name} = {right[b].name}" for a, b in zip(self.left_keys, self.right_keys, strict=True)
+        on = on_text(self.inputs[0].schema, self.table.schema, self.left_keys, self.right_keys, self.null_safe)
+        text = f"{self.kind}, table={self.table.name}, {on}"
+        return (
+            text
+            if self.residual is None
+            else text + f", where={named(self.residual, self.inputs[0].schema, self.table.schema)}"
         )
-        text = f"{self.kind}, table={self.table.name}, on=[{on}]"
-        return text if self.residual is None else text + f", where={self.residual}"
 
     def operator(self, context: OperatorContext) -> Operator:
         return LookupJoinOperator(self, context)
 
 
+@lower.register(nodes.LookupJoin)
+def _lookup_join(node: nodes.LookupJoin, job: Lowering) -> PhysicalNode:
+    below: nodes.Node = node.lookup
+    exprs, where, key = all_columns(below.schema), list[Expr](), tuple[int, ...]()
+    while not isinstance(below, nodes.Scan):
+        if isinstance(below, nodes.Project):
+            selected = below.exprs
+            exprs, where = tuple(substitute(e, selected) for e in exprs), [substitute(e, selected) for e in where]
+            below = below.input
+        elif isinstance(below, nodes.Filter) and isinstance(below.input, nodes.ChangelogNormalize):
+            where += conjuncts(below.condition)
+            below = below.input
+        elif isinstance(below, nodes.ChangelogNormalize):
+            key, below = below.key, below.input
+        else:
+            raise NotSupported(
+                "a lookup join takes a table, or a view of plain columns of one", hint="join with the table itself"
+            )
+    table = LookupTable(
+        below.table,
+        below.source,
+        ScanRequest(below.columns),
+        exprs,
+        conjunction([*conjuncts(below.predicate), *where]),
+        node.lookup.schema,
+        key,
+    )
+    return LookupJoin(
+        (job.lower(node.input),), table, node.kind, node.left_keys, node.right_keys, node.null_safe, node.residual,
+        node.schema,
+    )  # fmt: skip
+
+
 class LookupJoinOperator(Operator):
+    """The running half: the table in memory, hashed by its keys, and when to look at it next."""
+
     def __init__(self, node: LookupJoin, context: OperatorContext) -> None:
         super().__init__(context)
         self.node, self.schema = node, node.arrow_schema()
@@ -116,24 +175,49 @@ class LookupJoinOperator(Operator):
             if node.residual is None
             else Residual(node.residual, left.schema, node.table.schema, context.time_zone)
         )
-        self.refresh = node.refresh if left.traits.append_only else None
+        cache = node.table.source.lookup
+        self._stays = not left.traits.append_only or cache.full and cache.reload is None
+        self._reload = cache.reload or 0
+        self._failing: float | None = None  # since when the table cannot be read
 
     def open(self) -> None:
-        self._load()
+        self._load(self.node.table.source.splits())
 
-    def _load(self) -> None:
+    def _load(self, splits: list[Split]) -> None:
         node = self.node
-        rows = node.table.read(self.context.time_zone)
-        outside = never_equal(rows, node.right_keys, (False,) * len(node.right_keys))
+        rows = node.table.read(splits, self.context.time_zone)
+        outside = never_equal(rows, node.right_keys, node.null_safe)
         if outside.size:
             rows = rows.filter(pa.array(~outside))
         self.rows = BatchRows(rows)
         self.table = KeyTable([rows.column(k) for k in node.right_keys], rows.num_rows)
-        self.loaded = self.context.clock.now()
+        self._splits, self._failing = splits, None
+        self._looked(self._reload)
+
+    def _looked(self, rest: int) -> None:
+        """The next look at the table is `rest` µs from now."""
+        self._next = self.context.clock.now() + rest
+
+    def _renew(self) -> None:
+        """Reads the table again if it has changed."""
+        started = time.perf_counter_ns()
+        try:
+            splits = self.node.table.source.splits()
+            if splits != self._splits:
+                self._load(splits)
+                return
+        except (DataError, OSError):
+            now = self.context.clock.monotonic()
+            self._failing = now if self._failing is None else self._failing
+            if now - self._failing > PATIENCE:
+                raise
+        else:
+            self._failing = None
+        self._looked(max(self._reload, REST * (time.perf_counter_ns() - started) // 1000))
 
     def step(self, inputs: list[Delta]) -> Delta:
-        if self.refresh is not None and self.context.clock.now() - self.loaded >= self.refresh:
-            self._load()
+        if not self._stays and inputs[0].num_rows and self.context.clock.now() >= self._next:
+            self._renew()
         batches = [self._joined(b) for b in inputs[0].batches if b.num_rows]
         return Delta([b for b in batches if b.num_rows], meet([d.time for d in inputs]))
 

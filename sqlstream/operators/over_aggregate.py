@@ -4,13 +4,21 @@ Rows wait until time passes theirs, then they come out in time order with their 
 computes each epoch's rows in one statement. State:
 
     rows      rows that wait; and rows that later frames still reach: the last n of a partition (ROWS n PRECEDING,
-              LAG n), those not older than the frame (RANGE), or all (unbounded frames of calls with DISTINCT,
+              LAG n), those in reach of its last row (RANGE), or all (unbounded frames of calls with DISTINCT,
               LISTAGG, and VAR or STDDEV of doubles, which nothing shorter than their rows stands for)
     running   for calls from UNBOUNDED PRECEDING on: a row a partition with what they have come to, which takes part
               in the statement as one more row before the others
 
 Frames by RANGE take in rows of equal time; ROWS and ROW_NUMBER order rows of equal time by arrival, if known, else
-by their content. Late: a row that is not after the watermark it carries. Rows without a time are dropped.
+by their content. Rows without a time are dropped.
+
+Late, as in Flink: where a frame is unbounded, a row that is not after the watermark it carries. Where all are bounded,
+a row that is not after the last row of its partition that came out by that watermark. One that is behind the watermark
+waits until time is past the watermark that it carries: then all rows are here that came out by then, whatever split
+they are of (docs/decisions/018). Frames by RANGE forget a partition when the watermark is past its last row by one and
+a half times the frame, which is when Flink clears its state: what comes then is taken as its first row.
+With a time to live (over processing time) a partition is forgotten that had no row for so long, unless time alone says
+which rows are kept.
 """
 
 from __future__ import annotations
@@ -21,85 +29,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.batch.render import frame_sql, sort_sql
-from sqlstream.batches import END, ORD, Delta, concat, meet
+from sqlstream.batches import END, NO_WATERMARK, ORD, Delta, concat, meet
 from sqlstream.errors import InternalError
-from sqlstream.functions.aggregates import AGGREGATES, Sql
-from sqlstream.functions.render import literal
-from sqlstream.operators.accumulators import Array, Uniques
 from sqlstream.operators.base import Operator, OperatorContext, Traits
+from sqlstream.operators.distribution import Spread
 from sqlstream.operators.evaluate import Evaluator
-from sqlstream.operators.row_store import TimeIndex
-from sqlstream.operators.window_aggregate import WindowNode, WindowOperator
-from sqlstream.plan.nodes import OverCall, SortKey, order_text
-from sqlstream.state.arrays import fixed, validity
+from sqlstream.operators.over_carried import BEFORE, CARRY, DUE
+from sqlstream.operators.over_statement import Statement
+from sqlstream.operators.window_operator import WindowNode, WindowOperator
+from sqlstream.plan.nodes import TUNING, OverCall, SortKey, order_text
+from sqlstream.plan.over_functions import OVER_FUNCTIONS
+from sqlstream.state.arrays import Array, fixed, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
 from sqlstream.state.table import StateSpec
-from sqlstream.types import Schema, Type
+from sqlstream.state.time_index import TimeIndex
+from sqlstream.state.uniques import Uniques
+from sqlstream.types import PROCTIME, Column, Schema
 
-RANKINGS = ("ROW_NUMBER", "RANK", "DENSE_RANK")
-# What a row is in the statement: what the partition came to before, a row that came out before, a row that is due.
-CARRY, BEFORE, DUE = 0, 1, 2
-
-
-class Whole(Exception):
-    """Nothing shorter than the rows stands for the call."""
-
-
-@dataclass(frozen=True)
-class Partial:
-    """A running value of a partition: its column in DuckDB and in the state."""
-
-    name: str
-    type: pa.DataType
-    sql: str  # over the window A
-    stored: str  # what goes to the state, from `name`
-
-
-@dataclass(frozen=True)
-class Recorder(Sql):
-    """Writes a call over running values instead of rows; collects those in `partials`."""
-
-    partials: list[Partial] = field(default_factory=list)
-
-    def agg(
-        self,
-        function: str,
-        args: str,
-        *,
-        distinct: bool | None = None,
-        order: str | None = None,
-        where: str | None = None,
-    ) -> str:
-        if (self.distinct if distinct is None else distinct) or order is not None or where is not None:
-            raise Whole
-        t = self.types[0] if self.types else None
-        wide = function == "sum" and t is not None and (t.is_integer or t.is_interval)
-        if function == "count":
-            arrow, x, how = pa.int64(), "1" if args == "*" else f"CASE WHEN {args} IS NULL THEN 0 ELSE 1 END", "sum"
-        elif function == "sum" or function == "fsum":
-            assert t is not None
-            decimal = t.kind == "DECIMAL"
-            arrow = pa.float64() if not (wide or decimal) else pa.decimal128(38, (t.scale or 0) if decimal else 0)
-            x, how = (f"CAST({args} AS DECIMAL(38, 0))" if wide else args), function
-        elif function in ("min", "max", "arg_min", "arg_max"):
-            assert t is not None
-            arrow, x, how = t.arrow(), args.split(",")[0], function
-        else:
-            raise Whole
-        name = f"_p{len(self.partials)}"
-        value = f"CASE WHEN _s = {CARRY} THEN {name} ELSE {x} END"
-        if how.startswith("arg_"):
-            value += f", CASE WHEN _s = {CARRY} THEN 0 ELSE _i END"
-        sql = f"{how}({value}) {self.over}"
-        stored = f"{name}_now"
-        if function == "count":
-            sql = f"CAST({sql} AS BIGINT)"
-        elif wide:
-            sql, stored = f"CAST({sql} AS HUGEINT)", f"CAST({name}_now AS DECIMAL(38, 0))"
-        self.partials.append(Partial(name, arrow, sql, stored))
-        return f"{name}_now"
+FIRE = "_fire"  # a row that waits comes out when time is past this
 
 
 @dataclass(frozen=True)
@@ -111,7 +59,9 @@ class OverAggregate(WindowNode):
     calls: tuple[OverCall, ...]
     domain: str
     output: Schema
+    ttl: int = field(default=0, kw_only=True, metadata=TUNING)
     name = "OverAggregate"
+    changes = ""
 
     def __post_init__(self) -> None:
         traits = self.inputs[0].traits
@@ -120,12 +70,15 @@ class OverAggregate(WindowNode):
         for c in self.calls:
             if c.frame is not None and c.frame.following != 0:
                 raise InternalError("OverAggregate: a frame ends after the current row")
-            if c.frame is None and c.function not in (*RANKINGS, "LAG"):
+            if c.frame is None and (c.function not in OVER_FUNCTIONS or OVER_FUNCTIONS[c.function].ahead):
                 raise InternalError(f"OverAggregate: {c.function} without a frame")
         self.derive(self.output, Traits(key=traits.key, arrival=traits.arrival))
 
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
         return (self.partition,)
+
+    def spread(self) -> Spread | None:
+        return self.placed(0)
 
     def details(self) -> str:
         s = self.inputs[0].schema
@@ -134,145 +87,58 @@ class OverAggregate(WindowNode):
             f"calls=[{', '.join(c.function for c in self.calls)}]"
         )
 
-    def statement(self) -> Statement:
-        return Statement(self)
+    @property
+    def bounded(self) -> bool:
+        """Whether all frames begin at a distance from the current row."""
+        return all(c.frame is not None and c.frame.preceding is not None for c in self.calls)
+
+    def kept(self) -> list[pa.Field]:
+        """What is kept of a row."""
+        columns, traits = self.inputs[0].schema.arrow(), self.inputs[0].traits
+        hidden = [*([ORD] if traits.arrival else []), *([FIRE] if self.bounded else [])]
+        return [*columns, *(pa.field(name, pa.int64()) for name in hidden)]
+
+    def statement(self, lives: bool = False) -> Statement:
+        """The SQL of an epoch. `lives`: for rows of more than one life of their partitions."""
+        rows = self.inputs[0]
+        return Statement(rows.schema, self.partition, self.order, self.calls, rows.traits.arrival, lives)
 
     def states(self) -> tuple[StateSpec, ...]:
         columns = self.inputs[0].schema.arrow()
         keys = [(f"k{p}", columns.field(p).type) for p in self.partition]
-        kept = [*columns, *([pa.field(ORD, pa.int64())] if self.inputs[0].traits.arrival else [])]
+        statement = self.statement()
         rows = StateSpec(
             "rows",
             pa.schema([*keys, ("id", pa.int64())]),
-            pa.schema([*kept, pa.field("done", pa.bool_())]),
+            pa.schema([*self.kept(), pa.field("done", pa.bool_())]),
             len(self.partition),
         )
-        partials = self.statement().partials
-        if not partials:
+        if statement.keeps and not statement.expires:
+            rows = rows.living(self.ttl)
+        if not statement.partials:
             return (rows,)
-        return (rows, StateSpec("running", pa.schema(keys), pa.schema([(p.name, p.type) for p in partials])))
+        partials = pa.schema([(p.name, p.type) for p in statement.partials])
+        running = StateSpec("running", pa.schema(keys), partials)
+        return (rows, running.living(self.ttl))
+
+    def state_column(self, state: str, name: str) -> Column | None:
+        return super().state_column(state, f"c{name[1:]}" if name[:1] == "k" else name)
+
+    def lifetimes(self) -> tuple[tuple[str, int], ...]:
+        s = self.statement()
+        idle = bool(s.partials) or (s.keeps and not s.expires)
+        return (("overState", self.ttl),) if self.domain == PROCTIME and idle else ()
 
     def operator(self, context: OperatorContext) -> Operator:
         return OverOperator(context, self)
 
 
-class Statement:
-    """The DuckDB statement, what it carries from epoch to epoch, and how far back its frames reach.
-
-    It is over `columns` of the rows (those that calls, partition and order read), `_s`, `_i` (their place in order,
-    from 1; 0 for what was carried) and the carried values; it gives `_i`, a column a call, and the values to carry.
-    """
-
-    def __init__(self, node: OverAggregate) -> None:
-        self._schema = node.inputs[0].schema
-        self.partials: list[Partial] = []
-        self.reach_rows, self.reach_time, self.reach_all = 0, -1, False
-        used = {*node.partition, *(k.column for k in node.order), *(a for c in node.calls for a in c.args)}
-        self.columns = tuple(sorted(used))
-        self._sort = sort_sql(node.order)
-        self._timed = self._schema[node.order[0].column].type.is_timestamp
-        running = [c for c in node.calls if self._runs(c)]
-        for c in node.calls:
-            if c not in running:
-                self._reach(c)
-        # A: what was carried, then the rows that are due. B: rows that came out before, then those due.
-        by = [f"c{p}" for p in node.partition]
-        a, b = [*by, *([f"_s = {BEFORE}"] if self.keeps else [])], [*by, *([f"_s = {CARRY}"] if running else [])]
-        self._a = (f"PARTITION BY {', '.join(a)} " if a else "") + f"ORDER BY least(_s, {BEFORE})"
-        self._b = (f"PARTITION BY {', '.join(b)} " if b else "") + "ORDER BY"
-        if any(c.function in RANKINGS for c in node.calls):
-            self._count_ranks()
-        inner: list[str] = []
-        results = [self._call(c, inner, f"_r{i}", c in running) for i, c in enumerate(node.calls)]
-        inner += [f"{p.sql} AS {p.name}_now" for p in self.partials]
-        select = [f"{r} AS r{i}" for i, r in enumerate(results)]
-        select += [f"{p.stored} AS {p.name}" for p in self.partials]
-        self.sql = f"SELECT {', '.join(['_i', *select])} FROM (SELECT {', '.join(['_s, _i', *inner])} FROM input)"
-        self.sql += f" WHERE _s = {DUE}"
-        # Without arrival rows that tie are told apart by all their columns.
-        tie = ", ".join(f"c{i}" for i in range(len(self._schema)))
-        by_arrival = node.inputs[0].traits.arrival and len(node.order) == 1
-        self.sorting = None if by_arrival else f"SELECT _row FROM input ORDER BY {self._sort}, {tie}"
-
-    def _runs(self, call: OverCall) -> bool:
-        """Whether running values stand for the call."""
-        if call.function in RANKINGS:
-            return True
-        if call.frame is None or call.frame.preceding is not None:
-            return False
-        try:
-            AGGREGATES[call.function].sql(self._recorder(call, "", []))
-        except Whole:
-            return False
-        return True
-
-    def _recorder(self, call: OverCall, over: str, partials: list[Partial]) -> Recorder:
-        args, types = tuple(f"c{a}" for a in call.args), tuple(self._schema[a].type for a in call.args)
-        return Recorder(args, types, call.column.type, call.distinct, None, "_i", over, partials)
-
-    def _reach(self, call: OverCall) -> None:
-        if call.function == "LAG":
-            self.reach_rows = max(self.reach_rows, int(call.constants[0]))
-        elif call.frame is None or call.frame.preceding is None:
-            self.reach_all = True
-        elif call.frame.unit == "ROWS":
-            self.reach_rows = max(self.reach_rows, call.frame.preceding)
-        else:
-            self.reach_time = max(self.reach_time, call.frame.preceding)
-
-    @property
-    def keeps(self) -> bool:
-        """Whether rows are kept after they came out."""
-        return self.reach_all or self.reach_rows > 0 or self.reach_time >= 0
-
-    @property
-    def expires(self) -> bool:
-        """Whether time alone says which rows are kept."""
-        return self.reach_time >= 0 and not self.reach_all and not self.reach_rows
-
-    def _count_ranks(self) -> None:
-        """How many rows, and how many distinct orders, a partition has had."""
-        for name, function in (("_n", "row_number"), ("_d", "dense_rank")):
-            order = f"{self._a}, _i" if name == "_n" else f"{self._a}, {self._sort}"
-            sql = f"coalesce(first_value({name}) OVER ({self._a}), 0) + {function}() OVER ({order}) - 1"
-            self.partials.append(Partial(name, pa.int64(), f"CAST({sql} AS BIGINT)", f"{name}_now"))
-
-    def _call(self, call: OverCall, inner: list[str], name: str, running: bool) -> str:
-        """The call's result over the columns of the inner query."""
-        if call.function == "ROW_NUMBER":
-            return _cast("_n_now", call.column.type)
-        if call.function == "DENSE_RANK":
-            return _cast("_d_now", call.column.type)
-        if call.function == "RANK":
-            rank = f"rank() OVER ({self._a}, {self._sort}) - 1"
-            inner.append(f"coalesce(first_value(_n) OVER ({self._a}), 0) + {rank} AS {name}")
-            return _cast(name, call.column.type)
-        if call.function == "LAG":
-            offset, default = call.constants
-            more = "" if default is None else f", {literal(default, call.column.type)}"
-            inner.append(f"lag(c{call.args[0]}, {offset}{more}) OVER ({self._b} _i) AS {name}")
-            return _cast(name, call.column.type)
-        frame = call.frame
-        assert frame is not None
-        order = "_i" if frame.unit == "ROWS" else self._sort
-        known = AGGREGATES[call.function]
-        if running:
-            over = f"OVER ({self._a}, {order} {frame.unit} BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
-            return known.sql(self._recorder(call, over, self.partials))
-        args, types = [f"c{a}" for a in call.args], [self._schema[a].type for a in call.args]
-        over = f"OVER ({self._b} {order} {frame_sql(frame, self._timed)})"
-        sql = known.duckdb(args, types, distinct=call.distinct, order="_i", over=over, result=call.column.type)
-        inner.append(f"{sql} AS {name}")
-        return name
-
-
-def _cast(sql: str, t: Type) -> str:
-    return f"CAST({sql} AS {t.duckdb()})"
-
-
 class OverOperator(WindowOperator):
+    """The running half: rows wait by time, and each epoch those that are due go through the statement."""
+
     def __init__(self, context: OperatorContext, node: OverAggregate) -> None:
-        super().__init__(context, node, len(node.inputs[0].schema))
+        super().__init__(context, node)
+        self._width = len(node.inputs[0].schema)
         self.node = node
         self._time = node.order[0].column
         self._statement = node.statement()
@@ -285,16 +151,17 @@ class OverOperator(WindowOperator):
         self._partitions = HashIndex([schema[p].type.arrow() for p in node.partition])
         self._chains = MultiMap()
         self._arrival = node.inputs[0].traits.arrival
-        kept = [*schema.arrow(), *([pa.field(ORD, pa.int64())] if self._arrival else [])]
-        # A row in an epoch: what is kept of it, what it is, its slot or -1.
-        self._row = pa.schema([*kept, pa.field("_s", pa.int8()), pa.field("_slot", pa.int64())])
-        self._kept = len(kept)
+        # A row in an epoch: what is kept of it, what it is, its slot or -1, its partition's life.
+        marks = [pa.field("_s", pa.int8()), pa.field("_slot", pa.int64()), pa.field("_life", pa.int64())]
+        self._row = pa.schema([*node.kept(), *marks])
+        self._kept = len(node.kept())
         columns = [self._row.field(i) for i in self._statement.columns]
         marks = [pa.field("_s", pa.int8()), pa.field("_i", pa.int64())]
         partials = [pa.field(p.name, p.type) for p in self._statement.partials]
         self._asked = pa.schema([*columns, *marks, *partials])
         sorting = self._statement.sorting
         self._sorter = None if sorting is None else Evaluator.of(sorting, context.time_zone)
+        self._of_lives: Evaluator | None = None  # the statement for rows of more than one life
 
     def open(self) -> None:
         specs = self.node.states()
@@ -304,7 +171,7 @@ class OverOperator(WindowOperator):
         if not len(slots):
             return
         done = self._table.fixed("done").data[slots]
-        self._waiting.add(self._times(slots[~done]), slots[~done])
+        self._waiting.add(self._fires(slots[~done]), slots[~done])
         self._remember(slots[done])
 
     def snapshot(self) -> dict[str, Any]:
@@ -312,11 +179,13 @@ class OverOperator(WindowOperator):
 
     def close(self) -> None:
         self._evaluator.close()
-        if self._sorter is not None:
-            self._sorter.close()
+        for e in (self._sorter, self._of_lives):
+            if e is not None:
+                e.close()
 
     def step(self, inputs: list[Delta]) -> Delta:
         out = Delta(time=meet([d.time for d in inputs]))
+        self._end_lives()
         upto = out.time.of(self.node.domain)
         # A row that carries no watermark may have the time's own: it waits until time is past it.
         upto = max(upto if self._judges or upto == END else max(upto, -END) - 1, self._closed)
@@ -324,18 +193,21 @@ class OverOperator(WindowOperator):
         due: list[pa.RecordBatch] = []
         if batch is not None:
             column = batch.column(self._time)
-            none = ~validity(column) if column.null_count else None
-            late = fixed(column) <= self.bounds(batch)
-            batch = self.without(batch, late if none is None else late & ~none, none)
+            none = ~validity(column) if column.null_count else np.zeros(batch.num_rows, np.bool_)
+            bounds = self.bounds(batch)
+            behind = (fixed(column) <= bounds) & ~none
+            fire = np.where(behind, bounds, fixed(column) - 1)
+            late = np.zeros_like(behind) if self.node.bounded else behind
+            batch, fire = self.without(batch, bounds, late, none), fire[~(late | none)]
             if batch.num_rows:
-                now = fixed(batch.column(self._time)) <= upto
-                self._wait(batch.filter(pa.array(~now)))
+                now = fire < upto
+                self._wait(batch.filter(pa.array(~now)), fire[~now])
                 if now.any():
                     rows = batch.filter(pa.array(now))
-                    due.append(self._given(self._columns(rows), DUE, np.full(rows.num_rows, -1)))
+                    due.append(self._given(self._columns(rows, fire[now]), DUE, np.full(rows.num_rows, -1)))
         if upto > self._closed:
             self._closed = upto
-            slots = self._waiting.take(upto)
+            slots = self._waiting.take(upto - 1)
             if len(slots):
                 due.append(self._given(self._stored(slots), DUE, slots))
         if due:
@@ -347,16 +219,21 @@ class OverOperator(WindowOperator):
 
     # --- rows in the state -------------------------------------------------------------------------------
 
-    def _columns(self, batch: pa.RecordBatch) -> list[pa.Array]:
-        """What is kept of input rows: the visible columns, and the arrival."""
+    def _columns(self, batch: pa.RecordBatch, fire: Array) -> list[pa.Array]:
+        """What is kept of input rows: the visible columns, the arrival, and when they come out."""
         columns = [batch.column(i) for i in range(self._width)]
-        return [*columns, batch.column(batch.schema.get_field_index(ORD))] if self._arrival else columns
+        if self._arrival:
+            columns.append(batch.column(batch.schema.get_field_index(ORD)))
+        return [*columns, pa.array(fire)] if self.node.bounded else columns
 
     def _stored(self, slots: Array) -> list[pa.Array]:
         return self._table.values(slots).columns[: self._kept]  # type: ignore[no-any-return]
 
     def _times(self, slots: Array) -> Array:
         return self._table.fixed(f"c{self._time}").data[slots]
+
+    def _fires(self, slots: Array) -> Array:
+        return self._table.fixed(FIRE).data[slots] if self.node.bounded else self._times(slots) - 1
 
     def _insert(self, columns: list[pa.Array], done: bool) -> Array:
         n = len(columns[0])
@@ -366,10 +243,9 @@ class OverOperator(WindowOperator):
         self._table.put(slots, [*columns, pa.array(np.full(n, done))])
         return slots
 
-    def _wait(self, batch: pa.RecordBatch) -> None:
+    def _wait(self, batch: pa.RecordBatch, fire: Array) -> None:
         if batch.num_rows:
-            slots = self._insert(self._columns(batch), False)
-            self._waiting.add(self._times(slots), slots)
+            self._waiting.add(fire, self._insert(self._columns(batch, fire), False))
 
     def _remember(self, slots: Array) -> None:
         """Rows that came out and that later frames reach."""
@@ -390,7 +266,8 @@ class OverOperator(WindowOperator):
     # --- the statement -----------------------------------------------------------------------------------
 
     def _given(self, columns: list[pa.Array], what: int, slots: Array) -> pa.RecordBatch:
-        arrays = [*columns, pa.array(np.full(len(slots), what, np.int8)), pa.array(slots)]
+        life = pa.array(np.zeros(len(slots), np.int64))
+        arrays = [*columns, pa.array(np.full(len(slots), what, np.int8)), pa.array(slots), life]
         return pa.RecordBatch.from_arrays(arrays, schema=self._row)
 
     def _evaluate(self, due: list[pa.RecordBatch]) -> pa.RecordBatch:
@@ -400,10 +277,12 @@ class OverOperator(WindowOperator):
             _, slots = self._chains.probe(np.unique(owner[owner >= 0]))
             if len(slots):
                 rows = pa.concat_batches([rows, self._given(self._stored(slots), BEFORE, slots)])
+        if self.node.bounded:
+            rows = self._not_late(rows)
         rows = self._in_order(rows)
         is_due = fixed(rows.column(self._kept)) == DUE
         came = rows.filter(pa.array(is_due))
-        made = self._evaluator.run(self._asked_of(rows, came))
+        made = self._results(rows, came)
         made = made.take(pa.array(np.argsort(fixed(made.column(0)), kind="stable")))
         calls = len(self.node.calls)
         if self._running is not None:
@@ -417,11 +296,66 @@ class OverOperator(WindowOperator):
         else:
             slots = fixed(came.column(self._kept + 1))
             self._table.delete(slots[slots >= 0])
-        arrays = [*came.columns[: self._width], *made.columns[1 : 1 + calls], *came.columns[self._width : self._kept]]
+        arrays = [
+            *came.columns[: self._width],
+            *made.columns[1 : 1 + calls],
+            *came.columns[self._width : self._width + self._arrival],
+        ]
         return pa.RecordBatch.from_arrays(
             [a if a.type == f.type else a.cast(f.type) for a, f in zip(arrays, self._schema, strict=True)],
             schema=self._schema,
         )
+
+    def _not_late(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Without the late rows, which are reported; and each row's life: the same as that of the row of its partition
+        that comes out before, unless the partition was forgotten in between."""
+        n, times, fire = rows.num_rows, fixed(rows.column(self._time)), fixed(rows.column(self._kept - 1))
+        due = fixed(rows.column(self._kept)) == DUE
+        behind = due & (times <= fire)
+        if not behind.any():
+            return rows
+        # In the order in which rows come out. One that is behind the watermark comes before one that the next
+        # watermark brings, and together with those that came with its watermark.
+        fire = np.where(due, fire, NO_WATERMARK)
+        owner = self._owners(rows)
+        order = np.lexsort((~behind, fire, owner))
+        owner, fire, behind = owner[order], fire[order], behind[order]
+        begins = np.diff(owner, prepend=-1) != 0
+        group = begins | (np.diff(fire, prepend=0) != 0) | (np.diff(behind, prepend=False) != 0)
+        before = np.maximum.accumulate(np.where(group, np.arange(n), 0)) - 1
+        # The greatest time up to each row of its partition, by rank: partitions then follow each other.
+        values, ranks = np.unique(times[order], return_inverse=True)
+        greatest = np.maximum.accumulate(owner * n + ranks)[before] - owner * n
+        first = (before < 0) | (greatest < 0)
+        last = values[np.where(first, 0, greatest)]
+        forgotten = behind & ~first & (fire > last + self._remembers)
+        late = behind & ~first & ~forgotten & (times[order] <= last)
+        life = np.empty(n, np.int64)
+        life[order] = np.cumsum(forgotten & group)
+        dropped = np.zeros(n, np.bool_)
+        dropped[order] = late
+        rows = rows.set_column(rows.num_columns - 1, "_life", pa.array(life))
+        if late.any():
+            gone = rows.filter(pa.array(dropped))
+            self.context.late(gone, fixed(gone.column(self._kept - 1)))
+            slots = fixed(gone.column(self._kept + 1))
+            self._table.delete(slots[slots >= 0])
+        return rows.filter(pa.array(~dropped))
+
+    def _owners(self, rows: pa.RecordBatch) -> Array:
+        """Each row's partition, as a small number."""
+        keys = [rows.column(p) for p in self.node.partition]
+        return HashIndex([k.type for k in keys]).upsert(keys, rows.num_rows)[0]
+
+    def _results(self, rows: pa.RecordBatch, came: pa.RecordBatch) -> pa.RecordBatch:
+        """The statement's, for rows in order."""
+        asked = self._asked_of(rows, came)
+        life = rows.column(self._kept + 2)
+        if not fixed(life).any():
+            return self._evaluator.run(asked)
+        if self._of_lives is None:
+            self._of_lives = Evaluator.of(self.node.statement(lives=True).sql, self.context.time_zone)
+        return self._of_lives.run(asked.append_column("_life", life))
 
     def _in_order(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """By the OVER's order; rows that tie by arrival, else by content."""
@@ -449,23 +383,37 @@ class OverOperator(WindowOperator):
         n = len(touched)
         arrays = [carry[c] if c in carry else pa.nulls(n, rows.column(c).type) for c in columns]
         arrays += [pa.array(np.full(n, CARRY, np.int8)), pa.array(np.zeros(n, np.int64))]
-        arrays += self._running.values(touched).columns
+        arrays += self._running.values(touched).columns[: len(self._statement.partials)]
         return pa.concat_batches([batch, pa.RecordBatch.from_arrays(arrays, schema=self._asked)])
 
     def _retain(self, rows: pa.RecordBatch) -> None:
         """Keeps what later frames reach, of the partitions at hand."""
+        statement = self._statement
         s, slots = fixed(rows.column(self._kept)), fixed(rows.column(self._kept + 1))
-        keep = np.full(len(s), self._statement.reach_all)
-        if self._statement.reach_rows:
-            keys = [rows.column(p) for p in self.node.partition]
-            owner, _ = HashIndex([k.type for k in keys]).upsert(keys, len(s))
-            keep |= last_of(owner, self._statement.reach_rows)
-        if self._statement.reach_time >= 0:
-            keep |= fixed(rows.column(self._time)) >= self._bound()
+        keep = np.full(len(s), statement.reach_all)
+        if not statement.reach_all:
+            owner, life = self._owners(rows), fixed(rows.column(self._kept + 2))
+            if statement.reach_rows:
+                keep |= last_of(owner, statement.reach_rows)
+            if statement.reach_time >= 0:
+                times, last = fixed(rows.column(self._time)), np.empty(len(s), np.int64)
+                order = np.argsort(life, kind="stable")
+                last[owner[order]] = times[order]  # the last of each stays
+                last = last[owner]
+                keep |= times >= last - statement.reach_time
+                if life.any():
+                    lives = np.zeros(len(s), np.int64)
+                    np.maximum.at(lives, owner, life)
+                    keep &= life == lives[owner]
+                if statement.expires:
+                    keep &= last >= self._bound()
         stored = slots >= 0
         self._forget(slots[stored & ~keep])
+        if self._table.spec.ttl:  # a partition's rows live on with each that comes
+            self._table.touch(slots[stored & keep])
         stays = slots[stored & keep & (s == DUE)]
         if len(stays):
+            self._table.writing(stays)
             self._table.fixed("done").data[stays] = True
             self._table.touch(stays)
             self._remember(stays)
@@ -473,17 +421,43 @@ class OverOperator(WindowOperator):
         if fresh.num_rows:
             self._remember(self._insert(fresh.columns[: self._kept], True))
 
+    def _end_lives(self) -> None:
+        """Forgets the partitions whose time to live is over; rows that wait have not begun theirs."""
+        if self._running is not None:
+            self._running.expire()
+        slots = self._table.expired()
+        if len(slots):
+            done = self._table.fixed("done").data[slots]
+            self._table.renew(slots[~done])
+            self._forget(slots[done])
+
     def _bound(self) -> int:
-        """Rows before this time are out of reach of RANGE frames."""
-        return self._closed - self._statement.reach_time if self._closed > -END // 2 else self._closed
+        """Partitions whose last row is before this time are forgotten."""
+        return self._closed - self._remembers if self._closed > -END // 2 else self._closed
+
+    @property
+    def _remembers(self) -> int:
+        return self._statement.remembered if self._statement.expires else END // 4
 
     def _expire(self) -> None:
-        """RANGE alone: rows out of reach, also of partitions that get no rows any more."""
+        """RANGE alone: partitions that get no rows any more."""
         if not self._statement.expires:
             return
         slots = self._old.take(self._bound() - 1)
         slots = slots[self._table.fixed("done").data[slots]]
-        self._forget(slots[self._times(slots) < self._bound()])
+        slots = slots[self._times(slots) < self._bound()]
+        if not len(slots):
+            return
+        # A row goes with its partition's last.
+        owner = self._partitions.find(self._table.keys(slots)[:-1], len(slots))
+        owners, at = np.unique(owner, return_inverse=True)
+        where, rows = self._chains.probe(owners)
+        last = np.full(len(owners), NO_WATERMARK)
+        np.maximum.at(last, where, self._times(rows))
+        last = last[at]
+        stays = last >= self._bound()
+        self._old.add(last[stays], slots[stays])
+        self._forget(slots[~stays])
 
 
 def last_of(owner: Array, n: int) -> Array:

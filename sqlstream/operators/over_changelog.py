@@ -15,16 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.batch.render import over_sql
 from sqlstream.batches import ORD, Delta, concat, hidden, meet
 from sqlstream.errors import InternalError
-from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
+from sqlstream.operators.base import Operator, OperatorContext, Traits
 from sqlstream.operators.changelog import paired, repeated, with_operations
 from sqlstream.operators.evaluate import Evaluator
 from sqlstream.operators.pairs import operations
-from sqlstream.operators.row_store import EMPTY, Change, Layout, RowStore, net
+from sqlstream.operators.partition_lives import PartitionLives
+from sqlstream.operators.partitioned import Partitioned
+from sqlstream.operators.row_store import EMPTY, Change, RowStore, net
 from sqlstream.plan import nodes
-from sqlstream.plan.nodes import OverCall, SortKey, order_text
+from sqlstream.plan.nodes import OverCall
+from sqlstream.rendering.relations import over_sql, placed
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
@@ -33,15 +35,14 @@ from sqlstream.types import BIGINT, Column, Schema
 
 
 @dataclass(frozen=True)
-class OverChangelog(PhysicalNode):
+class OverChangelog(Partitioned):
     """Input columns, then one column a call."""
 
-    partition: tuple[int, ...]
-    order: tuple[SortKey, ...]
     calls: tuple[OverCall, ...]
     output: Schema
 
     name = "OverAggregate"
+    changes = "OVER"
 
     def __post_init__(self) -> None:
         (input_,) = self.inputs
@@ -49,43 +50,33 @@ class OverChangelog(PhysicalNode):
             raise InternalError(f"OverChangelog: {len(self.output)} output columns")
         self.derive(self.output, Traits(append_only=False, key=input_.traits.key))
 
-    def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
-        return (self.partition,)
-
     def details(self) -> str:
-        s = self.inputs[0].schema
-        return (
-            f"partition=[{', '.join(s[p].name for p in self.partition)}], order=[{order_text(s, self.order)}], "
-            f"calls=[{', '.join(c.function for c in self.calls)}], changelog"
-        )
-
-    @property
-    def by_arrival(self) -> bool:
-        """Whether ties are broken by `_ord`."""
-        return self.inputs[0].traits.append_only and self.inputs[0].traits.arrival
-
-    def layout(self) -> Layout:
-        extras = ((ORD, pa.int64()),) if self.by_arrival else ()
-        return Layout.of("rows", self.inputs[0], self.partition, extras)
+        return f"{self.place()}, calls=[{', '.join(c.function for c in self.calls)}], changelog"
 
     def states(self) -> tuple[StateSpec, ...]:
-        return (self.layout().spec(),)
+        return (self.layout().spec().living(self.ttl),)
 
-    def select(self) -> list[tuple[str, str]]:
+    def lifetimes(self) -> tuple[tuple[str, int], ...]:
+        return (("overState", self.ttl),)
+
+    def statement(self) -> str:
         """The statement over rows with one more column, 0 for the rows as they were and 1 as they are."""
         columns, width = self.inputs[0].schema.columns, len(self.inputs[0].schema)
         rows = nodes.Values((*columns, Column("now", BIGINT)), ())
         over = nodes.Over(rows, (width, *self.partition), self.order, self.calls)
         tie = ORD if self.by_arrival else ", ".join(f"c{i}" for i in range(width))
-        out = [(f"c{i}", f"c{i}") for i in range(width)]
-        out += [(f"c{width + i}", over_sql(over, c, tie)) for i, c in enumerate(self.calls)]
-        return [*out, ("now", f"c{width}")]
+        items = [f"c{i}" for i in range(width)]
+        items += [f"{over_sql(over, c, tie, repeatable=True)} AS c{width + i}" for i, c in enumerate(self.calls)]
+        source = placed(over, tie, "input", repeatable=True)
+        return f"SELECT {', '.join([*items, f'c{width} AS now'])} FROM {source}"
 
     def operator(self, context: OperatorContext) -> Operator:
         return OverChangelogOperator(self, context)
 
 
 class OverChangelogOperator(Operator):
+    """The running half: the rows of changed partitions before and after, through one statement."""
+
     def __init__(self, node: OverChangelog, context: OperatorContext) -> None:
         super().__init__(context)
         self.node = node
@@ -94,30 +85,39 @@ class OverChangelogOperator(Operator):
         self.store = RowStore(layout, context.state(layout.spec()))
         self.index = HashIndex([layout.columns.field(p).type for p in node.partition])
         self.map = MultiMap()
+        self.lives = PartitionLives(self.store.table)
         width = len(layout.columns)
         hidden_ = [pa.field(ORD, pa.int64())] if node.by_arrival else []
         self.asked = pa.schema([*layout.columns, pa.field(f"c{width}", pa.int64()), *hidden_])
-        self.evaluator = Evaluator(node.select(), None, context.time_zone)
+        self.evaluator = Evaluator.of(node.statement(), context.time_zone)
 
     def open(self) -> None:
         slots = self.store.table.slots()
         if len(slots):
             partitions, _ = self.index.upsert(self.store.partition(slots), len(slots))
             self.map.add(partitions, slots)
+            self.lives.restored(partitions, slots)
 
     def step(self, inputs: list[Delta]) -> Delta:
         out, batch = Delta([], meet([d.time for d in inputs])), concat(inputs[0].batches)
         if batch is None:
             return out
+        self._expire()
         c = Change.of([batch], self.store.layout.columns, self.append_only)
+        same = self._partitions(c.same)
+        if self.node.ttl:
+            c = c.renewing(self.store)
         minus, minus_counts, plus, plus_counts = c.minus, c.minus_counts, c.plus, c.plus_counts
         arrival = hidden(batch, ORD) if self.node.by_arrival else None
         going, coming = self._partitions(minus), self._partitions(plus)
+        written = np.unique(np.concatenate([same, going, coming]))
         gone = EMPTY
         if len(going):
             slots = self.store.find(minus)
             counts = np.minimum(minus_counts, self.store.copies(np.maximum(slots, 0)))
             there = (slots >= 0) & (counts > 0)
+            if self.node.ttl:
+                self.context.lost(int(np.count_nonzero(~there)))
             minus, minus_counts, going, slots = minus.filter(pa.array(there)), counts[there], going[there], slots[there]
             gone = slots[self.store.remove(slots, minus_counts)]
             self.map.remove(gone, gone)
@@ -125,11 +125,12 @@ class OverChangelogOperator(Operator):
         result = self.evaluator.run(self._asked(stay, minus, minus_counts, plus, plus_counts, arrival))
         slots = self.store.add(plus, plus_counts, None if arrival is None else [pa.array(arrival)])
         self.map.add(coming, slots)
+        if self.node.ttl:
+            group, rows = self.map.probe(written)
+            self.lives.write(written, rows[np.flatnonzero(np.diff(group, prepend=-1))])
         if len(gone):
-            gone = gone[~np.isin(gone, slots)]
-            self.store.delete(gone)
-            empty = np.unique(going)
-            self.index.delete(empty[self.map.counts(empty) == 0])
+            self.store.delete(gone[~np.isin(gone, slots)])
+        self._forget_empty(written)
 
         sign = 2 * result.column("now").to_numpy() - 1
         rows = result.select(range(len(self.node.schema)))
@@ -138,6 +139,21 @@ class OverChangelogOperator(Operator):
             changes = paired(rows, sign, self.node.traits.key)
             out.batches.append(pa.RecordBatch.from_arrays(changes.columns, schema=self.node.arrow_schema()))
         return out
+
+    def _expire(self) -> None:
+        """Forgets the partitions whose time is over, without a word."""
+        slots = self.store.table.expired()
+        if not len(slots):
+            return
+        slots = self.lives.over(slots, self.index.find(self.store.partition(slots), len(slots)))
+        if len(slots):
+            self.map.remove(slots, slots)
+            partitions = self.index.find(self.store.partition(slots), len(slots))
+            self.store.delete(slots)
+            self._forget_empty(np.unique(partitions))
+
+    def _forget_empty(self, partitions: Array) -> None:
+        self.index.delete(partitions[self.map.counts(partitions) == 0])
 
     def _partitions(self, rows: pa.RecordBatch) -> Array:
         if not rows.num_rows:

@@ -9,35 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sqlstream.batches import OP, Kind
-from sqlstream.errors import InternalError
 from sqlstream.expressions import Expr
-from sqlstream.functions.render import predicate
+from sqlstream.functions.user import UserFunction
 from sqlstream.operators.evaluate import Evaluator
 from sqlstream.operators.row_store import RowSource
+from sqlstream.rendering.expressions import predicate
 from sqlstream.state.arrays import ALL, Array, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.types import Schema
 
 # Pairs are made, filtered and emitted so many at a time: a join without keys makes very many.
 PAIRS_A_PIECE = 1 << 20
-KINDS = ("INNER", "LEFT", "RIGHT", "FULL", "SEMI", "ANTI")
 LEFT_ONLY = ("SEMI", "ANTI")
-
-
-def check(
-    kind: str, left: Schema, right: Schema, left_keys: tuple[int, ...], right_keys: tuple[int, ...], output: Schema
-) -> None:
-    """Refuses a join that cannot be."""
-    if kind not in KINDS:
-        raise InternalError(f"join kind {kind}")
-    if len(left_keys) != len(right_keys):
-        raise InternalError("join: the sides have different numbers of keys")
-    for a, b in zip(left_keys, right_keys, strict=True):
-        if left[a].type.arrow() != right[b].type.arrow():
-            raise InternalError(f"join: {left[a].type} = {right[b].type} needs a cast")
-    want = len(left) if kind in LEFT_ONLY else len(left) + len(right)
-    if len(output) != want:
-        raise InternalError(f"join: {len(output)} output columns, not {want}")
 
 
 def never_equal(rows: pa.RecordBatch, keys: tuple[int, ...], null_safe: tuple[bool, ...]) -> Array:
@@ -51,7 +34,7 @@ def never_equal(rows: pa.RecordBatch, keys: tuple[int, ...], null_safe: tuple[bo
 
 
 def pieces(counts: Array) -> Iterator[slice]:
-    """Slices of rows that have, with `counts` matches each, about `PAIRS_A_PIECE` together. None when there are none."""
+    """Slices of rows with about `PAIRS_A_PIECE` matches together; `counts`: of each. None when there are none."""
     ends = np.cumsum(counts)
     start, total = 0, int(ends[-1]) if len(ends) else 0
     if total == 0:
@@ -95,7 +78,8 @@ class Residual:
         self._right = [i - len(left) for i in used if i >= len(left)]
         types = [left[i].type.arrow() for i in self._left] + [right[i].type.arrow() for i in self._right]
         self._schema = pa.schema([(f"c{i}", t) for i, t in zip(used, types, strict=True)])
-        self._evaluator = Evaluator([("keep", predicate(condition))], None, time_zone)
+        functions = set[UserFunction]()
+        self._evaluator = Evaluator([("keep", predicate(condition, functions))], None, time_zone, functions)
 
     def holds(self, left: RowSource, li: Array, right: RowSource, ri: Array) -> Array:
         """Whether the condition is true, for each pair."""
@@ -112,11 +96,12 @@ class Residual:
         return np.asarray(pc.fill_null(keep, False).to_numpy(zero_copy_only=False))
 
     def close(self) -> None:
+        """Its connection is gone; not to be asked any more."""
         self._evaluator.close()
 
 
 class Output:
-    """Builds a join's output batches: left columns, right columns, and `_op` where the output is a changelog."""
+    """Builds a join's output batches: left columns, right columns, `_op` where the output is a changelog, and `_wm`."""
 
     def __init__(self, schema: pa.Schema, left: Schema, right: Schema, left_only: bool) -> None:
         self._schema = schema
@@ -124,22 +109,39 @@ class Output:
         self._left_only = left_only
         self.batches: list[pa.RecordBatch] = []
 
-    def pairs(self, left: RowSource, li: Array, right: RowSource, ri: Array, weight: Array | None = None) -> None:
-        self._emit(left, li, right, ri, weight)
+    def pairs(
+        self,
+        left: RowSource,
+        li: Array,
+        right: RowSource,
+        ri: Array,
+        weight: Array | None = None,
+        marks: Array | None = None,
+    ) -> None:
+        """Rows `li` of `left` beside rows `ri` of `right`, each `weight` times (None: once); `marks`: their `_wm`."""
+        self._emit(left, li, right, ri, weight, marks)
 
-    def left(self, left: RowSource, li: Array, weight: Array | None = None) -> None:
+    def left(self, left: RowSource, li: Array, weight: Array | None = None, marks: Array | None = None) -> None:
         """Left rows without a right one: padded with NULLs, or alone (SEMI, ANTI)."""
-        self._emit(left, li, None, li, weight)
+        self._emit(left, li, None, li, weight, marks)
 
-    def right(self, right: RowSource, ri: Array, weight: Array | None = None) -> None:
-        self._emit(None, ri, right, ri, weight)
+    def right(self, right: RowSource, ri: Array, weight: Array | None = None, marks: Array | None = None) -> None:
+        """Right rows without a left one, padded with NULLs."""
+        self._emit(None, ri, right, ri, weight, marks)
 
     def take(self) -> list[pa.RecordBatch]:
+        """The batches made since the last call, in order."""
         out, self.batches = self.batches, []
         return out
 
     def _emit(
-        self, left: RowSource | None, li: Array, right: RowSource | None, ri: Array, weight: Array | None
+        self,
+        left: RowSource | None,
+        li: Array,
+        right: RowSource | None,
+        ri: Array,
+        weight: Array | None,
+        marks: Array | None,
     ) -> None:
         if weight is not None:
             many = np.abs(weight)
@@ -153,6 +155,8 @@ class Output:
         if OP in self._schema.names:
             op = np.zeros(len(li), np.int8) if weight is None else operations(weight)
             columns.append(pa.array(op))
+        if marks is not None:
+            columns.append(pa.array(marks))
         self.batches.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
 
 

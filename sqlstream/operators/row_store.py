@@ -2,7 +2,6 @@
 
     Layout     plain data: which columns are keys of the state table, how a row is told from another
     RowStore   the rows, addressed by slot; `add`, `remove`, `columns`
-    TimeIndex  which slots expire by a time; in memory only
 
 A row is identified by
     a running number   the input is append-only: nothing is ever looked up again
@@ -73,9 +72,11 @@ class Layout:
 
     @cached_property
     def values(self) -> tuple[int, ...]:
+        """The visible columns that are not in the state table's key."""
         return tuple(i for i in range(len(self.columns)) if i not in self.key)
 
     def spec(self) -> StateSpec:
+        """The state that keeps them: key columns, then the others, `_n` where rows are counted, then the extras."""
         key = [pa.field(f"k{j}" if self.key.index(i) < j else f"c{i}", self.columns.field(i).type)
                for j, i in enumerate(self.key)]  # fmt: skip
         if self.identity is None:
@@ -142,6 +143,7 @@ class RowStore:
         return self.table.fixed(COUNT).data[slots] if self.layout.counted else np.ones(len(slots), np.int64)
 
     def delete(self, slots: Array) -> None:
+        """Frees slots, which may be used again at once."""
         if len(slots):
             self.table.delete(slots)
 
@@ -173,6 +175,7 @@ class BatchRows:
         self.batch = batch
 
     def columns(self, at: Array, which: list[int]) -> list[pa.Array]:
+        """Columns `which` of the rows at `at`."""
         index = pa.array(at)
         return [self.batch.column(i).take(index) for i in which]
 
@@ -182,14 +185,29 @@ RowSource = RowStore | BatchRows
 
 def net(batch: pa.RecordBatch, width: int) -> tuple[pa.RecordBatch, Array]:
     """The distinct rows (visible columns) whose inserts and deletes do not cancel, and their net number, never 0."""
+    rows, counts, _ = summed(batch, width)
+    kept = counts != 0
+    return (rows if kept.all() else rows.filter(pa.array(kept))), counts[kept]
+
+
+def summed(batch: pa.RecordBatch, width: int) -> tuple[pa.RecordBatch, Array, Array]:
+    """The distinct rows (visible columns), their net number, and whether each is first taken back, then added."""
     sign, rows = signs(batch), visible(batch, width)
     if sign is None:
         sign = np.ones(batch.num_rows, np.int64)
     slots, fresh = distinct(rows.columns, rows.num_rows)
     counts = np.bincount(slots, weights=sign, minlength=1).astype(np.int64)[: np.count_nonzero(fresh)]
-    kept = counts != 0
-    fresh[fresh] = kept
-    return (rows if fresh.all() else rows.filter(pa.array(fresh))), counts[kept]
+    return (rows if fresh.all() else rows.filter(pa.array(fresh))), counts, sign[fresh] < 0
+
+
+def begun(batch: pa.RecordBatch, width: int) -> tuple[pa.RecordBatch, Array, int]:
+    """What changes leave where there was nothing before: the rows that are there, how often, and how many that are not
+    there were taken back. A row that is taken back first and added again is there."""
+    rows, counts, replaced = summed(batch, width)
+    lost = int(-counts[counts < 0].sum()) + int(np.count_nonzero((counts == 0) & replaced))
+    counts = np.where((counts == 0) & replaced, 1, counts)
+    there = counts > 0
+    return rows.filter(pa.array(there)), counts[there], lost
 
 
 def distinct(columns: list[pa.Array], n: int) -> tuple[Array, Array]:
@@ -206,62 +224,45 @@ def distinct(columns: list[pa.Array], n: int) -> tuple[Array, Array]:
 class Change:
     """What an epoch does to an input: distinct rows that go and rows that come, each with its number of copies.
 
-    Of an append-only input: `plus` has every row, once each.
+    Of an append-only input: `plus` has every row, once each. `same`: rows that are taken back and added again.
     """
 
     minus: pa.RecordBatch
     minus_counts: Array
     plus: pa.RecordBatch
     plus_counts: Array
+    same: pa.RecordBatch
 
     @staticmethod
     def of(batches: list[pa.RecordBatch], columns: pa.Schema, append_only: bool) -> Change:
+        """Of an epoch's batches; `columns` is the schema of the visible ones."""
         batch, width = concat(batches), len(columns)
         nothing = pa.RecordBatch.from_arrays([pa.array([], f.type) for f in columns], schema=columns)
         if batch is None:
-            return Change(nothing, EMPTY, nothing, EMPTY)
+            return Change(nothing, EMPTY, nothing, EMPTY, nothing)
         if append_only:
-            return Change(nothing, EMPTY, visible(batch, width), np.ones(batch.num_rows, np.int64))
-        rows, counts = net(batch, width)
-        gone = counts < 0
-        if not gone.any():
-            return Change(nothing, EMPTY, rows, counts)
-        return Change(rows.filter(pa.array(gone)), -counts[gone], rows.filter(pa.array(~gone)), counts[~gone])
+            return Change(nothing, EMPTY, visible(batch, width), np.ones(batch.num_rows, np.int64), nothing)
+        rows, counts, replaced = summed(batch, width)
+        gone, comes, same = counts < 0, counts > 0, (counts == 0) & replaced
+        if comes.all():
+            return Change(nothing, EMPTY, rows, counts, nothing)
+        minus, plus = rows.filter(pa.array(gone)), rows.filter(pa.array(comes))
+        return Change(minus, -counts[gone], plus, counts[comes], rows.filter(pa.array(same)) if same.any() else nothing)
 
-
-class TimeIndex:
-    """Slots by a time, to find those whose time has come. Not durable: rebuilt from the rows in `open()`.
-
-    Sorted runs that merge when they are many. A slot that was freed some other way is still reported: the caller
-    checks. `least` is the least time in it.
-    """
-
-    def __init__(self) -> None:
-        self._runs: list[tuple[Array, Array]] = []
-
-    def add(self, times: Array, slots: Array) -> None:
-        if not len(times):
-            return
-        order = np.argsort(times, kind="stable")
-        self._runs.append((times[order], slots[order]))
-        while len(self._runs) > 1 and 2 * len(self._runs[-1][0]) > len(self._runs[-2][0]):
-            (a, s), (b, t) = self._runs[-2:]
-            times, slots = np.concatenate([a, b]), np.concatenate([s, t])
-            order = np.argsort(times, kind="stable")
-            self._runs[-2:] = [(times[order], slots[order])]
-
-    @property
-    def least(self) -> int | None:
-        return min((int(t[0]) for t, _ in self._runs), default=None)
-
-    def take(self, upto: int) -> Array:
-        """Remove and return (distinct) slots with time <= upto."""
-        found, rest = [], []
-        for times, slots in self._runs:
-            n = int(np.searchsorted(times, upto, side="right"))
-            if n:
-                found.append(slots[:n])
-            if n < len(times):
-                rest.append((times[n:], slots[n:]))
-        self._runs = rest
-        return np.unique(np.concatenate(found)) if found else EMPTY
+    def renewing(self, store: RowStore, again: bool = False) -> Change:
+        """Where rows live for a time: rows that stay the same live on, and those whose time is over come anew. `again`:
+        the ones that are there go and come, so that whoever reads the output hears of them."""
+        if not self.same.num_rows:
+            return self
+        slots = store.find(self.same)
+        there = (slots >= 0) & (store.copies(np.maximum(slots, 0)) > 0)
+        store.table.touch(slots[there])
+        comes = self.same if again else self.same.filter(pa.array(~there))
+        goes = self.same.filter(pa.array(there & again))
+        return Change(
+            pa.concat_batches([self.minus, goes]),
+            np.concatenate([self.minus_counts, np.ones(goes.num_rows, np.int64)]),
+            pa.concat_batches([self.plus, comes]),
+            np.concatenate([self.plus_counts, np.ones(comes.num_rows, np.int64)]),
+            self.same.slice(0, 0),
+        )

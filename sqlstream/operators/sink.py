@@ -13,16 +13,17 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.batches import OP, Delta, hidden, visible
-from sqlstream.connectors.base import Sink as TableSink
-from sqlstream.connectors.base import SinkTask, SinkWriter
+from sqlstream.contracts import Sink as TableSink
+from sqlstream.contracts import SinkTask, SinkWriter
 from sqlstream.errors import InternalError
-from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode
+from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, RowByRow
+from sqlstream.operators.distribution import Spread
 from sqlstream.operators.target import refuse_nulls
 from sqlstream.types import Schema, outside
 
 
 @dataclass(frozen=True)
-class Sink(PhysicalNode):
+class Sink(RowByRow):
     """Writes into `table`; `output` has the table's column names and types."""
 
     table: str
@@ -35,14 +36,31 @@ class Sink(PhysicalNode):
             raise InternalError("Sink: columns differ in number")
         self.derive(self.output, self.inputs[0].traits)
 
+    def key(self) -> tuple[int, ...]:
+        """Which columns the table knows rows by."""
+        return tuple(self.output.names.index(name) for name in self.sink.primary_key)
+
+    def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
+        return (self.key() or None,)
+
+    def identity(self) -> tuple[Any, ...]:
+        return (*super().identity(), self.output.names)  # they are in what it writes
+
     def details(self) -> str:
         return f"table={self.table}, columns=[{', '.join(self.output.names)}]"
 
+    def writes_where(self, other: Sink) -> bool:
+        """Whether two statements write to one place."""
+        return self.table == other.table or bool(self.sink.place) and self.sink.place == other.sink.place
+
     def writing(self, context: OperatorContext, task: SinkTask) -> SinkOperator:
+        """The running half, with a writer of its own for `task`."""
         return SinkOperator(self, context, self.sink.writer(task))
 
 
 class SinkOperator(Operator):
+    """Gives the table's writer what comes; `rows_written` counts changes."""
+
     def __init__(self, node: Sink, context: OperatorContext, writer: SinkWriter) -> None:
         super().__init__(context)
         self.node = node
@@ -60,10 +78,12 @@ class SinkOperator(Operator):
                 continue
             self.writer.write(outside(visible(b, len(self.node.output)), self.node.output), hidden(b, OP))
             self.rows_written += b.num_rows
+        self.writer.advance(delta.time)
         self.writer.flush()
         return Delta([], delta.time)
 
     def prepare(self, checkpoint: int) -> list[dict[str, Any]]:
+        """The writer's, for a checkpoint: what makes the rows written since the last one visible."""
         return self.writer.prepare(checkpoint)
 
     def close(self) -> None:
@@ -79,15 +99,24 @@ class Collect(PhysicalNode):
 
     output: Schema
     name = "Collect"
+    changes = ""
 
     def __post_init__(self) -> None:
         self.derive(self.output, self.inputs[0].traits)
+
+    def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
+        return ((),)  # the caller reads one stream
+
+    def spread(self) -> Spread | None:
+        return self.placed(0)
 
     def details(self) -> str:
         return f"columns=[{', '.join(self.output.names)}]"
 
 
 class CollectOperator(Operator):
+    """Gives `receive` what comes, under the users' names; `rows_written` counts changes."""
+
     def __init__(self, node: Collect, context: OperatorContext, receive: Receive) -> None:
         super().__init__(context)
         self.node = node

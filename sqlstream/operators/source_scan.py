@@ -8,7 +8,7 @@ the source's watermark, since what was closed stays closed, also after a restart
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +17,23 @@ import pyarrow as pa
 
 from sqlstream.batches import END, NO_WATERMARK, OP, ORD, WM, Delta, Time
 from sqlstream.clock import Clock
-from sqlstream.connectors.base import ScanColumn, ScanRequest, Source, SourceBatch, Split, SplitReader
-from sqlstream.expressions import Expr, shift
-from sqlstream.functions.render import predicate, to_duckdb
+from sqlstream.contracts import BadRecord, ScanColumn, ScanRequest, Source, SourceBatch, SplitReader
+from sqlstream.expressions import Call, Expr, named, shift
+from sqlstream.expressions import Column as ColumnOf
+from sqlstream.functions.user import UserFunction
 from sqlstream.operators.base import PhysicalNode, Traits
+from sqlstream.operators.calc import Calc
+from sqlstream.operators.distribution import Spread
+from sqlstream.operators.lowering import Lowering, lower
+from sqlstream.operators.split_queue import SplitQueue
+from sqlstream.operators.split_state import Positions, SplitState
+from sqlstream.plan import nodes
 from sqlstream.plan.table_binder import PROCTIME_PATH
-from sqlstream.types import ROWTIME, Column, Schema
+from sqlstream.rendering.expressions import predicate, to_duckdb
+from sqlstream.types import BOOLEAN, ROWTIME, Column, Schema
 
 POSITION_BITS = 40
+OPEN = 64  # readers that are kept while they rest, if no others need to be open
 SMALL, SMALL_BYTES = 65_536, 1 << 28  # rows; bytes
 
 
@@ -54,61 +63,90 @@ class SourceScan(PhysicalNode):
         wm = self.row_wm and self.watermark is not None
         self.derive(schema, Traits(self.source.append_only, (), wm, self.arrival))
 
+    @property
+    def changes(self) -> str:  # type: ignore[override]
+        """The table, where its rows can change by themselves."""
+        return f"table {self.table} has changes"
+
+    def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
+        return ()
+
+    def spread(self) -> Spread | None:
+        return None  # splits lie anywhere
+
     def details(self) -> str:
         text = f"table={self.table}, columns=[{', '.join(self.names)}]"
         if self.predicate is not None:
-            text += f", filter={self.predicate}"
-        return text + (f", watermark={self.watermark}" if self.watermark is not None else "")
+            text += f", filter={named(self.predicate, self.schema)}"
+        return text + (f", watermark={named(self.watermark, self.schema)}" if self.watermark is not None else "")
 
-    def request(self) -> ScanRequest:
-        """What the reader decodes: stored columns, `_keep` of the predicate and `_w` of the watermark."""
+    def request(self, zone: str) -> ScanRequest:
+        """What the reader decodes: stored columns, `_keep` of the predicate and `_w` of the watermark, in `zone`."""
         stored = [i for i, c in enumerate(self.columns) if c.path != PROCTIME_PATH]
         place = {old: new for new, old in enumerate(stored)}
-        derived = []
+        derived, used = [], set[UserFunction]()
         if self.predicate is not None:
-            derived.append(("_keep", predicate(shift(self.predicate, lambda i: place[i]))))
+            derived.append(("_keep", predicate(shift(self.predicate, lambda i: place[i]), used)))
         if self.watermark is not None:
-            derived.append(("_w", f"epoch_us({to_duckdb(shift(self.watermark, lambda i: place[i]))})"))
-        return ScanRequest(tuple(self.columns[i] for i in stored), tuple(derived))
+            derived.append(("_w", f"epoch_us({to_duckdb(shift(self.watermark, lambda i: place[i]), used)})"))
+        return ScanRequest(tuple(self.columns[i] for i in stored), tuple(derived), zone, frozenset(used))
 
 
-@dataclass
-class SplitState:
-    """A split being read."""
+@lower.register(nodes.Scan)
+def _scan(node: nodes.Scan, job: Lowering) -> PhysicalNode:
+    scan = united(node.source, job)
+    return use(scan, scan, node, job)
 
-    split: Split
-    position: Any = None
-    rows: int = 0
-    watermark: int = NO_WATERMARK
-    reader: SplitReader | None = None
-    finished: bool = False
-    idle: bool = False
-    waiting_since: float | None = None  # the first empty poll since the last rows
-    waited: float = 0.0
-    limit: int | None = None  # read no further than so many rows for now
-    drained: bool = False  # had no more rows when it was last read
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "number": self.split.number,
-            "info": dict(self.split.info),
-            "position": self.position,
-            "rows": self.rows,
-            "watermark": self.watermark,
-            "finished": self.finished,
-            "idle": self.idle,
-        }
+def united(source: Source, job: Lowering) -> SourceScan:
+    """The one scan of all uses of a source in a job: the united columns, the filters OR-ed."""
+    uses = sorted(job.uses[id(source)], key=lambda s: [c.path for c in s.columns])
+    scan = job.once(id(source), lambda: _united(uses, job))
+    assert isinstance(scan, SourceScan)
+    return scan
 
-    @staticmethod
-    def from_json(split_id: str, value: Mapping[str, Any]) -> SplitState:
-        return SplitState(
-            Split(split_id, value["info"], value["number"]),
-            value["position"],
-            value["rows"],
-            value["watermark"],
-            finished=value["finished"],
-            idle=value.get("idle", False),
-        )
+
+def use(rows: PhysicalNode, scan: SourceScan, node: nodes.Scan, job: Lowering) -> PhysicalNode:
+    """What one use of a source reads of `rows`, which have the columns of the united `scan`."""
+    at = [scan.columns.index(c) for c in node.columns]
+    if at == list(range(len(scan.columns))) and len(job.uses[id(node.source)]) == 1:
+        return rows
+    exprs = tuple(ColumnOf(c.type, at[i], n) for i, (c, n) in enumerate(zip(node.columns, node.names, strict=True)))
+    condition = None if node.predicate is None else shift(node.predicate, lambda i: at[i])
+    if condition == scan.predicate:
+        condition = None  # the scan has filtered
+    return Calc((rows,), exprs, condition, node.schema)
+
+
+def _united(uses: list[nodes.Scan], job: Lowering) -> SourceScan:
+    """One scan for all uses of a source."""
+    names = {c: n for u in reversed(uses) for c, n in zip(u.columns, u.names, strict=True)}
+    columns = tuple(dict.fromkeys(c for u in uses for c in u.columns))
+
+    def placed(u: nodes.Scan, e: Expr) -> Expr:
+        return shift(e, lambda i: columns.index(u.columns[i]))
+
+    keep: Expr | None = None
+    predicates = [placed(u, u.predicate) for u in uses if u.predicate is not None]
+    if len(predicates) == len(uses):
+        wanted = list(dict.fromkeys(d for p in predicates for d in _disjuncts(p)))
+        keep = wanted[0] if len(wanted) == 1 else Call(BOOLEAN, "OR", tuple(wanted))
+    marked = next((u for u in uses if u.watermark is not None), None)
+    watermark = None
+    if marked is not None and marked.watermark is not None and job.timed:
+        watermark = placed(marked, marked.watermark)
+    timed = next((u for u in uses if u.time_column is not None), None)
+    time_column = None
+    if timed is not None and timed.time_column is not None:
+        time_column = columns.index(timed.columns[timed.time_column])
+    return SourceScan(
+        (), uses[0].table, uses[0].source, columns, tuple(names[c] for c in columns), keep, watermark, time_column,
+        row_wm=job.timed, arrival=job.ordered,
+    )  # fmt: skip
+
+
+def _disjuncts(e: Expr) -> list[Expr]:
+    return [d for a in e.args for d in _disjuncts(a)] if isinstance(e, Call) and e.function == "OR" else [e]
 
 
 @dataclass
@@ -118,14 +156,22 @@ class ScanTask:
     node: SourceScan
     clock: Clock
     idle_timeout: int = 0  # µs; 0: never idle
-    splits: list[SplitState] = field(default_factory=list)
+    zone: str = "UTC"  # the session's
+    name: str = "0"  # of the task
     complete: bool = False  # no split will be added
+    awaited: bool = False  # the splits come later, and time does not go on without them
     rows_read: int = 0
     _batches: list[pa.RecordBatch] = field(default_factory=list)
     _output: int = NO_WATERMARK
+    _readers: OrderedDict[str, SplitState] = field(default_factory=OrderedDict)  # open ones, those that rest first
+    _skipped: int = 0  # by readers that are closed
+    _bad: list[tuple[SplitState, int, BadRecord]] = field(default_factory=list)  # each with its number in the split
 
     def __post_init__(self) -> None:
-        self._request = self.node.request()
+        self._request = self.node.request(self.zone)
+        self._positions = Positions(self.name)
+        marked = self.node.watermark is not None
+        self.queue = SplitQueue(self._positions, self.idle_timeout, self.clock.monotonic, marked)
 
     def hold(self, watermark: int) -> None:
         """The source's watermark was here before: it does not go back behind it."""
@@ -136,55 +182,96 @@ class ScanTask:
         for s in states:
             if s.rows == 0 and s.position is None:
                 s.watermark = max(s.watermark, self._output)
-            self.splits.append(s)
+            self._positions.add(s)
+            self.queue.add(s)
 
-    def candidates(self) -> list[SplitState]:
-        return [s for s in self.splits if not s.finished and (s.limit is None or s.rows < s.limit)]
+    @property
+    def splits(self) -> list[SplitState]:
+        """All that are remembered."""
+        return list(self._positions.states.values())
 
     @property
     def finished(self) -> bool:
-        return self.complete and all(s.finished for s in self.splits)
+        """All splits were read to their end, and no more will come."""
+        return self.complete and not self.queue.open
+
+    def forget(self, split_id: str) -> None:
+        """A split that has ended, and will not be asked for again."""
+        state = self._positions.states.get(split_id)
+        if state is not None and state.finished:
+            self._positions.forget(state)
+
+    def requeue(self) -> None:
+        """After splits were changed from outside."""
+        self.queue.requeue(self.splits)
+
+    def begin(self) -> None:
+        """A round of reading begins."""
+        self.node.source.look()
+        self.queue.begin()
 
     def start(self, state: SplitState) -> SplitReader:
         """The split's reader, made."""
         state.reader = self.node.source.reader(state.split, state.position, self._request, state.rows)
+        self._readers[state.id] = state
         return state.reader
 
-    def read(self, state: SplitState, max_rows: int) -> int:
-        """Polls one split; the number of rows that came (before the filter)."""
+    def read(self, max_rows: int) -> int:
+        """Polls the first split of the queue; the number of rows that came (before the filter)."""
+        state = self.queue.take()
         reader = state.reader or self.start(state)
-        if state.limit is not None:
-            max_rows = min(max_rows, state.limit - state.rows)
-        got = reader.poll(max_rows)
-        state.drained = got is None or got.drained
-        if got is None:
-            if reader.finished:
-                state.finished = True
-                reader.close()
-            else:
-                self._waited(state)
-            return 0
-        state.waiting_since, state.waited = None, 0.0
-        if state.idle:
-            # While it was idle the watermark went on without it.
-            state.idle = False
-            state.watermark = max(state.watermark, self._output)
-        self._take(state, got)
-        return int(got.batch.num_rows)
+        taken = 0
+        while True:
+            wanted = max_rows - taken if state.limit is None else min(max_rows - taken, state.limit - state.rows)
+            got = reader.poll(wanted)
+            if got is None:
+                self._nothing(state, reader)
+                return taken
+            self._take(state, got)
+            taken += int(got.batch.num_rows)
+            if not wanted and not got.bad:  # of a goal up to which the split is read: they come with what follows
+                self.queue.has_more(state)
+                return taken
+            if got.drained:
+                if not self._rests(state, reader):
+                    self.queue.had_no_more(state)
+                return taken
+            # A file that ends is seen to end, and closed, before the next one is opened.
+            if not self.node.source.bounded or taken >= max_rows or not state.readable:
+                self.queue.has_more(state)
+                return taken
 
-    def _waited(self, state: SplitState) -> None:
-        """Counts time between empty polls only: work elsewhere is no idleness of the split."""
-        now = self.clock.monotonic()
-        if state.waiting_since is not None:
-            state.waited += min(now - state.waiting_since, 1.0)
-        state.waiting_since = now
-        if self.idle_timeout and state.waited * 1e6 >= self.idle_timeout:
-            state.idle = True
+    def _nothing(self, state: SplitState, reader: SplitReader) -> None:
+        if reader.finished:
+            self.queue.ended(state)
+            self._close(state)
+            return
+        if not self._rests(state, reader):
+            self.queue.quiet(state, reader.superseded)
+            self.queue.had_no_more(state)
+
+    def _rests(self, state: SplitState, reader: SplitReader) -> bool:
+        if not reader.rest(lambda: self.queue.wake(state)):
+            return False
+        self.queue.quiet(state, reader.superseded)
+        self.queue.rests(state)
+        self._readers.move_to_end(state.id)
+        while len(self._readers) > OPEN and (oldest := next(iter(self._readers.values()))).resting:
+            self._close(oldest)
+        return True
+
+    def _close(self, state: SplitState) -> None:
+        assert state.reader is not None
+        self._skipped += state.reader.skipped_records
+        state.reader.close()
+        state.reader = None
+        del self._readers[state.id]
 
     def _take(self, state: SplitState, got: SourceBatch) -> None:
         batch = got.batch
         n = batch.num_rows
         node = self.node
+        self.queue.rouse(state, self._output)
         arrays: list[pa.Array] = []
         stored = 0
         for c in node.columns:
@@ -212,6 +299,10 @@ class ScanTask:
             out = out.filter(batch.column("_keep"))
         state.position = got.position
         state.rows = got.first_row + n
+        if got.bad:
+            self._bad += [(state, state.bad + i, b) for i, b in enumerate(got.bad)]
+            state.bad += len(got.bad)
+        self.queue.moved(state)
         self.rows_read += n
         if out.num_rows:
             self._batches.append(out)
@@ -231,38 +322,45 @@ class ScanTask:
 
     def watermark(self) -> tuple[int, bool]:
         """The source's watermark in this task, and whether it is idle."""
-        open_splits = [s for s in self.splits if not s.finished]
-        if not open_splits:
+        if self.awaited:
+            return NO_WATERMARK, False
+        if not self.queue.open:
             if self.complete:
                 return END, False
             return self._output, True
         if self.node.watermark is None:
             return NO_WATERMARK, False
-        live = [s for s in open_splits if not s.idle]
-        if live:
-            # What ended holds nothing back; a watermark never goes back.
-            self._output = max(self._output, min(s.watermark for s in live))
-            return self._output, False
-        self._output = max(self._output, max(s.watermark for s in open_splits))
-        return self._output, True
+        lowest = self.queue.lowest()
+        # What ended holds nothing back; a watermark never goes back.
+        self._output = max(self._output, self.queue.idle_mark if lowest is None else lowest.watermark)
+        return self._output, lowest is None
 
-    def delta(self, proctime: int) -> Delta:
-        """What was read since the last call."""
+    def delta(self, proctime: int, drain: bool = False) -> Delta:
+        """What was read since the last call. `drain`: as if nothing would follow."""
         batches, self._batches = joined(self._batches), []
-        mark, idle = self.watermark()
+        mark, idle = (END, False) if drain else self.watermark()
         return Delta(batches, Time(mark, proctime, idle))
 
+    def take_bad(self) -> list[BadRecord]:
+        """The malformed records that were left out since the last call, where a table takes them. Those beyond the goal
+        up to which a split is read wait."""
+        taken = [b for s, n, b in self._bad if s.bad_limit is None or n < s.bad_limit]
+        self._bad = [(s, n, b) for s, n, b in self._bad if s.bad_limit is not None and n >= s.bad_limit]
+        return taken
+
     def positions(self) -> dict[str, Any]:
-        return {s.split.id: s.to_json() for s in self.splits}
+        """For a checkpoint (`unpacked` reads it)."""
+        return self._positions.to_json()
 
     @property
     def skipped(self) -> int:
-        return sum(s.reader.skipped_records for s in self.splits if s.reader is not None)
+        """Malformed records skipped by option so far, in this run."""
+        return self._skipped + sum(s.reader.skipped_records for s in self._readers.values() if s.reader is not None)
 
     def close(self) -> None:
-        for s in self.splits:
-            if s.reader is not None:
-                s.reader.close()
+        """Closes all readers, also in the middle of reading."""
+        for s in list(self._readers.values()):
+            self._close(s)
 
 
 def joined(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:

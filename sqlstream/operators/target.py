@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from sqlstream.connectors.base import Sink as TableSink
+from sqlstream.contracts import Sink as TableSink
 from sqlstream.errors import DataError
 from sqlstream.plan import nodes
 from sqlstream.types import Schema
@@ -20,8 +21,16 @@ class Target:
     output: Schema
     table: str = ""
     sink: TableSink | None = None
+    tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # its own and those it reads: their options
+    overwrite: bool = False
+
+    @property
+    def waits_for_watermark(self) -> bool:
+        """Whether its sink does."""
+        return self.sink is not None and self.sink.waits_for_watermark
 
     def refuse_nulls(self, batch: pa.RecordBatch) -> None:
+        """DataError where `batch`, c0, c1, …, has a NULL for a NOT NULL column of the table."""
         refuse_nulls(self.table, self.output, batch)
 
 

@@ -21,27 +21,35 @@ import pyarrow as pa
 
 from sqlstream.batches import ORD, Delta, concat, hidden, meet
 from sqlstream.errors import InternalError
-from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
+from sqlstream.operators.base import Operator, OperatorContext, Traits
 from sqlstream.operators.changelog import paired, repeated, with_operations
 from sqlstream.operators.ordering import GREATEST, break_ties, by_hash, coarse, sort, sortable
 from sqlstream.operators.pairs import operations
-from sqlstream.operators.row_store import EMPTY, Change, Layout, RowStore, net
-from sqlstream.plan.nodes import SortKey, order_text
+from sqlstream.operators.partition_lives import PartitionLives
+from sqlstream.operators.partitioned import Partitioned
+from sqlstream.operators.row_store import EMPTY, Change, RowStore, net
+from sqlstream.plan.over_functions import RANKINGS
 from sqlstream.state.arrays import Array, grown
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
 from sqlstream.state.spec import StateSpec
-from sqlstream.types import Schema
+from sqlstream.types import WINDOW_ENDS, WINDOW_STARTS, Schema
 
-FUNCTIONS = ("ROW_NUMBER", "RANK", "DENSE_RANK")
+
+def best_once(schema: Schema, partition: tuple[int, ...]) -> str:
+    """The query that gives the best rows of each partition once, for a hint."""
+    windowed = any(schema[p].time in WINDOW_ENDS for p in partition)
+    keys = [schema[p].name for p in partition if schema[p].time not in (*WINDOW_ENDS, *WINDOW_STARTS)]
+    by = ", ".join(["window_start", "window_end", *keys])
+    if windowed:
+        return f"take what a window gives once, when it ends: PARTITION BY {by}"
+    return f"take the best of each window, over TABLE(TUMBLE(…)): PARTITION BY {by}"
 
 
 @dataclass(frozen=True)
-class TopN(PhysicalNode):
+class TopN(Partitioned):
     """`rank`: whether the rank is appended as a BIGINT column. No partition: all rows are one, in one task."""
 
-    partition: tuple[int, ...]
-    order: tuple[SortKey, ...]
     first: int
     last: int
     function: str
@@ -49,10 +57,15 @@ class TopN(PhysicalNode):
     output: Schema
 
     name = "TopN"
+    changes = "top-N"
+
+    @property
+    def once(self) -> str:  # type: ignore[override]
+        return best_once(self.inputs[0].schema, self.partition)
 
     def __post_init__(self) -> None:
         (input_,) = self.inputs
-        if self.function not in FUNCTIONS:
+        if self.function not in RANKINGS:
             raise InternalError(f"TopN by {self.function}")
         if len(self.output) != len(input_.schema) + self.rank:
             raise InternalError(f"TopN: {len(self.output)} output columns")
@@ -63,27 +76,14 @@ class TopN(PhysicalNode):
             key = self.partition
         self.derive(self.output, Traits(append_only=False, key=key, single=input_.traits.single))
 
-    def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
-        return (self.partition,)
-
     def details(self) -> str:
-        s = self.inputs[0].schema
-        return (
-            f"{self.function}, partition=[{', '.join(s[p].name for p in self.partition)}], "
-            f"order=[{order_text(s, self.order)}], ranks={self.first}..{self.last}" + (", rank" if self.rank else "")
-        )
-
-    @property
-    def by_arrival(self) -> bool:
-        """Whether ties are broken by `_ord`."""
-        return self.inputs[0].traits.append_only and self.inputs[0].traits.arrival
-
-    def layout(self) -> Layout:
-        extras = ((ORD, pa.int64()),) if self.by_arrival else ()
-        return Layout.of("rows", self.inputs[0], self.partition, extras)
+        return f"{self.function}, {self.place()}, ranks={self.first}..{self.last}{', rank' if self.rank else ''}"
 
     def states(self) -> tuple[StateSpec, ...]:
-        return (self.layout().spec(),)
+        return (self.layout().spec().living(self.ttl),)
+
+    def lifetimes(self) -> tuple[tuple[str, int], ...]:
+        return (("rankState", self.ttl),)
 
     def operator(self, context: OperatorContext) -> Operator:
         return TopNOperator(self, context)
@@ -100,9 +100,11 @@ class Candidates:
     plus_arrival: Array
 
     def column(self, i: int) -> pa.Array:
+        """Column i of all of them, in that order."""
         return pa.concat_arrays([*self.store.columns(self.slots, [i]), self.minus.column(i), self.plus.column(i)])
 
     def columns(self) -> list[pa.Array]:
+        """All visible columns."""
         return [self.column(i) for i in range(len(self.store.layout.columns))]
 
     def arrival(self) -> Array:
@@ -121,6 +123,8 @@ class Candidates:
 
 
 class TopNOperator(Operator):
+    """The running half: the candidates of changed partitions, as they were and as they are, ranked in one sort."""
+
     def __init__(self, node: TopN, context: OperatorContext) -> None:
         super().__init__(context)
         self.node = node
@@ -132,28 +136,37 @@ class TopNOperator(Operator):
         self.is_cold: Array = np.zeros(0, np.bool_)
         self.threshold: Array = np.full(256, GREATEST)
         self.place: Array = np.zeros(0, np.int64)
+        self.lives = PartitionLives(self.store.table)
         self._added: list[Array] = []  # slots that rows of this epoch took
 
     def open(self) -> None:
         self.is_cold = np.zeros(self.store.table.capacity, np.bool_)
         slots = self.store.table.slots()
         if len(slots):
-            self.hot.add(self._partitions(self.store.partition(slots), len(slots)), slots)
+            partitions = self._partitions(self.store.partition(slots), len(slots))
+            self.hot.add(partitions, slots)
+            self.lives.restored(partitions, slots)
 
     def step(self, inputs: list[Delta]) -> Delta:
         out, batch = Delta([], meet([d.time for d in inputs])), concat(inputs[0].batches)
         if batch is None:
             return out
+        self._expire()
         change = Change.of([batch], self.store.layout.columns, self.append_only)
+        same = self._partitions(self._keys(change.same), change.same.num_rows)
+        if self.node.ttl:
+            change = change.renewing(self.store)
         minus, plus = change.minus, change.plus
         minus_counts, plus_counts = change.minus_counts, change.plus_counts
         arrival = hidden(batch, ORD) if self.node.by_arrival else None
 
         going = self._partitions(self._keys(minus), minus.num_rows)
+        written = [same, going]
         gone = EMPTY
         if len(going):
             gone, minus, minus_counts, going = self._remove(minus, minus_counts, going)
         coming = self._partitions(self._keys(plus), plus.num_rows)
+        written.append(coming)
         level = self._coarse(plus.columns, plus.num_rows, arrival)
         near = level <= self.threshold[coming]
         if not near.all():
@@ -176,6 +189,8 @@ class TopNOperator(Operator):
             self._keep(c, ranked, changed, coming, plus_counts, arrival)
         if len(gone):
             self._forget(gone)
+        if self.node.ttl and not self.append_only:
+            self._write(np.unique(np.concatenate(written)))
         self._added.clear()
         return out
 
@@ -226,6 +241,8 @@ class TopNOperator(Operator):
         slots = self.store.find(minus)
         counts = np.minimum(counts, self.store.copies(np.maximum(slots, 0)))
         there = (slots >= 0) & (counts > 0)
+        if self.node.ttl:
+            self.context.lost(int(np.count_nonzero(~there)))
         hot = there & ~self.is_cold[slots]
         gone = slots[there][self.store.remove(slots[there], counts[there])]
         self.hot.remove(gone, gone)
@@ -260,34 +277,16 @@ class TopNOperator(Operator):
         order, new = sort(group, keys, groups)
         if self.node.function == "ROW_NUMBER":
             order = break_ties(order, new, (lambda: [pa.array(c.arrival())]) if self.node.by_arrival else c.columns)
-        if (copies != 1).any():
-            times = copies[order]
-            first = np.cumsum(times) - times
-            order = np.repeat(order, times)
-            spread = np.zeros(len(order), np.bool_)
-            spread[first[new]] = True
-            new = spread
+        order, new = as_often(order, new, copies)
         old = order < stored + minus
         now = (order < stored) | (order >= stored + minus)
         group = group[order]
         start = np.empty(len(order), np.bool_)
         start[:1] = True
         start[1:] = group[1:] != group[:-1]
-        before, after = self._ranks(old, start, new), self._ranks(now, start, new)
-        return Ranked(order, group, np.cumsum(new) - 1, now, before, after, stored, minus)
-
-    def _ranks(self, there: Array, start: Array, new: Array) -> Array:
-        """The rank of each row among those that are `there`, in their order; 0 for others."""
         function = self.node.function
-        before = np.cumsum(there) - there
-        if function == "DENSE_RANK":
-            peers = np.cumsum(new) - 1
-            some = np.bincount(peers, weights=there, minlength=1) > 0
-            before = (np.cumsum(some) - some)[peers]
-        elif function == "RANK":
-            before = before[np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))]
-        first = before[np.maximum.accumulate(np.where(start, np.arange(len(start)), 0))]
-        return np.where(there, before - first + 1, 0)
+        before, after = ranks(function, old, start, new), ranks(function, now, start, new)
+        return Ranked(order, group, np.cumsum(new) - 1, now, before, after, stored, minus)
 
     def _emit(self, c: Candidates, r: Ranked, out: Delta) -> None:
         node = self.node
@@ -329,6 +328,8 @@ class TopNOperator(Operator):
             extras = None if arrival is None else [pa.array(arrival[mask])]
             slots = self._add(c.plus.filter(pa.array(mask)), None, extras)
             self.hot.add(coming[mask], slots)
+            if self.node.ttl:
+                self._renew_peers(c, r)
             dropped = c.slots[~kept[: r.stored]]
             self.hot.remove(dropped, dropped)
             self.store.delete(dropped)
@@ -342,6 +343,12 @@ class TopNOperator(Operator):
         large = n > 4 * self.node.last + 64
         if large.any():
             self._cool(changed[large])
+
+    def _renew_peers(self, c: Candidates, r: Ranked) -> None:
+        """Rows live on with each that comes beside them in the order: Flink keeps them as one list."""
+        come = (r.order >= r.stored) & (r.after <= self.node.last)
+        peers = np.isin(r.peer, r.peer[come]) & (r.order < r.stored)
+        self.store.table.touch(c.slots[r.order[peers]])
 
     def _limit(self, c: Candidates, r: Ranked, changed: Array) -> None:
         """Sets the threshold of partitions that are full: what comes after their last row need not be looked at."""
@@ -379,15 +386,65 @@ class TopNOperator(Operator):
         self.cold.add(partitions[group[far]], slots[far])
         self.is_cold[slots[far]] = True
 
+    def _expire(self) -> None:
+        """Forgets the rows whose time is over, without a word: of an append-only input each by itself, else those of a
+        partition together."""
+        slots = self.store.table.expired()
+        if len(slots) and not self.append_only:
+            slots = self.lives.over(slots, self.index.find(self.store.partition(slots), len(slots)))
+        if not len(slots):
+            return
+        self.hot.remove(slots, slots)
+        self.cold.remove(slots, slots)
+        if self.append_only:  # there is room for others, however late in the order
+            self.threshold[self.index.find(self.store.partition(slots), len(slots))] = GREATEST
+        self._forget(slots)
+
     def _forget(self, gone: Array) -> None:
         """Deletes rows that went and were not taken over, and partitions without rows."""
         if self._added:
             gone = gone[~np.isin(gone, np.concatenate(self._added))]
-        partitions = np.unique(self.index.find(self.store.partition(gone), len(gone)))
+        partitions = self.index.find(self.store.partition(gone), len(gone))
         self.store.delete(gone)
+        self._forget_empty(np.unique(partitions))
+
+    def _write(self, partitions: Array) -> None:
+        """Rows of these partitions came or went."""
+        group, slots = self.hot.probe(partitions)
+        self.lives.write(partitions, slots[np.flatnonzero(np.diff(group, prepend=-1))])
+        self._forget_empty(partitions)  # where what was taken back was not there
+
+    def _forget_empty(self, partitions: Array) -> None:
+        partitions = partitions[self.index.index.live[partitions]]
         empty = partitions[(self.hot.counts(partitions) == 0) & (self.cold.counts(partitions) == 0)]
         self.threshold[empty] = GREATEST
         self.index.delete(empty)
+
+
+def as_often(order: Array, new: Array, copies: Array) -> tuple[Array, Array]:
+    """`order` with each row as often as it is there (`copies`, by row), and where one differs from the one before."""
+    if (copies == 1).all():
+        return order, new
+    times = copies[order]
+    first = np.cumsum(times) - times
+    order = np.repeat(order, times)
+    spread = np.zeros(len(order), np.bool_)
+    spread[first[new]] = True
+    return order, spread
+
+
+def ranks(function: str, there: Array, start: Array, new: Array) -> Array:
+    """The rank of each row among those that are `there`, in their order; 0 for others. `start`: where a partition
+    begins, `new`: where a row differs from the one before."""
+    before = np.cumsum(there) - there
+    if function == "DENSE_RANK":
+        peers = np.cumsum(new) - 1
+        some = np.bincount(peers, weights=there, minlength=1) > 0
+        before = (np.cumsum(some) - some)[peers]
+    elif function == "RANK":
+        before = before[np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))]
+    first = before[np.maximum.accumulate(np.where(start, np.arange(len(start)), 0))]
+    return np.where(there, before - first + 1, 0)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 A side is in the index so that the other side's rows find theirs. Putting a row there costs LINK nanoseconds and some 40
 bytes; looking whether it has one of a few keys costs one or a few. So while the other side brings few rows an epoch (a
-stream joined with a table that seldom changes, or with its own maximum a window), rows are looked through. What was spent
-on each is counted: a row that has cost as much as the index would is put there. So all in all it costs about twice what
-would have been best, at most.
+stream joined with a table that seldom changes, or with its own maximum a window), rows are looked through. What was
+spent on each is counted: a row that has cost as much as the index would is put there. So all in all it costs about
+twice what would have been best, at most.
 """
 
 from __future__ import annotations

@@ -14,13 +14,17 @@ import pyarrow as pa
 
 from sqlstream.batches import Delta, meet
 from sqlstream.errors import InternalError
-from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
+from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, RowByRow, Traits
+from sqlstream.operators.lowering import Lowering, lower
+from sqlstream.plan import nodes
 from sqlstream.state.arrays import Array, plain, validity
 from sqlstream.types import Schema
 
 
 @dataclass(frozen=True)
-class Unnest(PhysicalNode):
+class Unnest(RowByRow):
+    """Takes apart `column`; `kind` is INNER or LEFT."""
+
     column: int
     kind: str
     ordinality: bool
@@ -65,7 +69,14 @@ class Unnest(PhysicalNode):
         return UnnestOperator(self, context)
 
 
+@lower.register(nodes.Unnest)
+def _unnest(node: nodes.Unnest, job: Lowering) -> PhysicalNode:
+    return Unnest((job.lower(node.input),), node.column, node.kind, node.ordinality, node.schema)
+
+
 class UnnestOperator(Operator):
+    """The running half: elements are taken by number from the column's child arrays, without a loop over rows."""
+
     def __init__(self, node: Unnest, context: OperatorContext) -> None:
         super().__init__(context)
         self.node, self.schema = node, node.arrow_schema()
@@ -104,7 +115,11 @@ class UnnestOperator(Operator):
             elements = elements[0].flatten()
         if node.ordinality:
             elements.append(pa.array((place + 1).astype(np.int32), mask=missing))
-        columns = [*rows.columns[: self.width], *elements, *rows.columns[self.width : self.width + len(node.traits.hidden)]]
+        columns = [
+            *rows.columns[: self.width],
+            *elements,
+            *rows.columns[self.width : self.width + len(node.traits.hidden)],
+        ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 

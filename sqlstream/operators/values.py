@@ -6,26 +6,46 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlstream.batches import END, Delta, Time
-from sqlstream.functions.render import literal
+from sqlstream.functions.constants import literal
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
+from sqlstream.operators.distribution import Spread
 from sqlstream.operators.evaluate import Evaluator
-from sqlstream.types import Column, Schema
+from sqlstream.operators.lowering import Lowering, lower
+from sqlstream.plan import nodes
+from sqlstream.types import Column, Schema, as_schema
 
 
 @dataclass(frozen=True)
 class Values(PhysicalNode):
+    """`rows` in Python values of the types of `columns`."""
+
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
     name = "Values"
+    changes = ""
 
     def __post_init__(self) -> None:
         self.derive(Schema(self.columns), Traits())
+
+    def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
+        return ()
+
+    def spread(self) -> Spread | None:
+        return None
+
+    def remembers(self) -> bool:
+        return True  # that the rows were given
 
     def details(self) -> str:
         return f"{len(self.rows)} rows"
 
     def operator(self, context: OperatorContext) -> Operator:
         return ValuesOperator(self, context)
+
+
+@lower.register(nodes.Values)
+def _values(node: nodes.Values, job: Lowering) -> PhysicalNode:
+    return Values((), node.columns, node.rows)
 
 
 class ValuesOperator(Operator):
@@ -49,8 +69,7 @@ class ValuesOperator(Operator):
         )
         names = ", ".join(f"c{i}" for i in range(len(types)))
         made = Evaluator.constant(f"SELECT * FROM (VALUES {rows}) v({names})", self.context.time_zone)
-        schema = self.node.arrow_schema()
-        return Delta([made.cast(schema)], time)
+        return Delta([as_schema(made, self.node.arrow_schema())], time)
 
     def snapshot(self) -> dict[str, Any]:
         return {"given": self._given}

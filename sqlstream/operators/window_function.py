@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pyarrow as pa
-
-from sqlstream.batch.render import window_sql
 from sqlstream.batches import Delta
-from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
+from sqlstream.errors import NotSupported
+from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, RowByRow, Traits
 from sqlstream.operators.evaluate import Evaluator
+from sqlstream.operators.lowering import Lowering, lower
 from sqlstream.plan import nodes
+from sqlstream.rendering.relations import window_sql
+from sqlstream.types import as_schema
 
 
 @dataclass(frozen=True)
-class WindowFunction(PhysicalNode):
+class WindowFunction(RowByRow):
     """`window` is the logical node: its spec, time column and schema."""
 
     window: nodes.Window
@@ -38,7 +39,19 @@ class WindowFunction(PhysicalNode):
         return WindowFunctionOperator(self, context)
 
 
+@lower.register(nodes.Window)
+def _window(node: nodes.Window, job: Lowering) -> PhysicalNode:
+    if node.spec.kind == "SESSION":
+        raise NotSupported(
+            "a SESSION window must be grouped right above it",
+            hint="GROUP BY window_start, window_end and the SESSION's PARTITION BY columns",
+        )
+    return WindowFunction((job.lower(node.input),), node)
+
+
 class WindowFunctionOperator(Operator):
+    """The running half: one DuckDB statement a batch."""
+
     def __init__(self, node: WindowFunction, context: OperatorContext) -> None:
         super().__init__(context)
         self._schema = node.arrow_schema()
@@ -54,11 +67,7 @@ class WindowFunctionOperator(Operator):
             if b.num_rows:
                 made = self._evaluator.run(b)
                 if made.num_rows:
-                    arrays = [
-                        made.column(i) if made.column(i).type == f.type else made.column(i).cast(f.type)
-                        for i, f in enumerate(self._schema)
-                    ]
-                    out.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+                    out.append(as_schema(made, self._schema))
         return Delta(out, delta.time)
 
     def close(self) -> None:

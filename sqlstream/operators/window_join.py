@@ -1,4 +1,4 @@
-"""WindowJoin: a Join whose keys have the window end of both sides. The running half of `Join` with `close`.
+"""WindowJoin: a join whose keys have the window end of both sides.
 
 State: the rows of windows that are still open. Out: when the watermark (or the clock) passes a window's end, all of
 its pairs and unmatched rows at once, for every kind; then the window is forgotten. Append-only where the inputs are:
@@ -10,89 +10,78 @@ A row is late when its own `_wm` had passed the end of its window, or when the w
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.batches import NO_WATERMARK, WM, Delta, concat, hidden, meet, visible
-from sqlstream.operators.base import Operator, OperatorContext
-from sqlstream.operators.join import Join
-from sqlstream.operators.pairs import LEFT_ONLY, KeyTable, Output, Residual, never_equal
-from sqlstream.operators.row_store import BatchRows, Change, Layout, RowStore, TimeIndex
-from sqlstream.state.arrays import Array, fixed, plain
-from sqlstream.time_zones import window_zone
-from sqlstream.types import PROCTIME
+from sqlstream.batches import NO_WATERMARK, Delta, meet
+from sqlstream.errors import InternalError
+from sqlstream.operators.base import Operator, OperatorContext, Traits
+from sqlstream.operators.equi_join import EquiJoin
+from sqlstream.operators.pairs import LEFT_ONLY, KeyTable, Output, never_equal
+from sqlstream.operators.row_store import BatchRows, Layout
+from sqlstream.operators.window_rows import WindowRows
+from sqlstream.state.arrays import Array
+from sqlstream.state.spec import StateSpec
+from sqlstream.types import PROCTIME, Schema
 
 
-class Side:
-    """One input: its rows by window end."""
+@dataclass(frozen=True)
+class WindowJoin(EquiJoin):
+    """`ends`: (left column, right column), the window ends, which are among the keys; `domain`: what closes them."""
 
-    def __init__(self, node: Join, which: int, layout: Layout, context: OperatorContext) -> None:
-        assert node.close is not None
-        self.source, self.end = node.inputs[which], node.close[which]
-        self.keys = (node.left_keys, node.right_keys)[which]
-        self.columns, self.late = layout.columns, context.late
-        self.judged = self.source.traits.row_wm and node.domain != PROCTIME
-        self.zone = window_zone(node.domain, context.time_zone)
-        self.store = RowStore(layout, context.state(layout.spec()))
-        self.expiry = TimeIndex()
+    ends: tuple[int, int]
+    domain: str
+    output: Schema
 
-    def open(self) -> None:
-        slots = self.store.table.slots()
-        self.expiry.add(self._ends(self.store.columns(slots, [self.end])[0]), slots)
+    name = "WindowJoin"
+    changes = ""
 
-    def _ends(self, column: pa.Array) -> Array:
-        return fixed(plain(column)).astype(np.int64)
+    def waits(self) -> bool:
+        return self.domain != PROCTIME
 
-    def take_in(self, delta: Delta, closed: int) -> None:
-        """Applies the epoch's changes to windows that end after `closed`."""
-        batch = concat(delta.batches)
-        if batch is None:
-            return
-        ends = self._ends(batch.column(self.end))
-        late = ends <= self.zone.passed_at(closed)
-        if self.judged:
-            wm = hidden(batch, WM)
-            assert wm is not None
-            late |= ends <= self.zone.passed(wm)
-        if late.any():
-            self.late(visible(batch, len(self.columns)).filter(pa.array(late)))
-            batch = batch.filter(pa.array(~late))
-        change = Change.of([batch], self.columns, self.source.traits.append_only)
-        if len(change.minus_counts):
-            slots = self.store.find(change.minus)
-            there = slots >= 0
-            gone = self.store.remove(slots[there], change.minus_counts[there])
-            self.store.delete(slots[there][gone])
-        if len(change.plus_counts):
-            slots = self.store.add(change.plus, change.plus_counts)
-            self.expiry.add(self._ends(change.plus.column(self.end)), slots)
+    def __post_init__(self) -> None:
+        self.check(self.output)
+        if self.ends not in zip(self.left_keys, self.right_keys, strict=True):
+            raise InternalError("WindowJoin: the windows' ends are not among the keys")
+        both = all(n.traits.append_only for n in self.inputs)
+        self.derive(self.output, Traits(append_only=both, key=self.output_key()))
 
-    def closing(self, watermark: int) -> tuple[pa.RecordBatch, Array]:
-        """The rows of windows that close, with their copies; they are gone from the state."""
-        passed = self.zone.passed_at(watermark)
-        slots = self.expiry.take(passed)
-        if not self.source.traits.append_only:
-            # A slot whose row was retracted is free, or has another row in it.
-            slots = slots[np.isin(slots, self.store.table.slots())]
-            slots = slots[self._ends(self.store.columns(slots, [self.end])[0]) <= passed]
-        rows, copies = self.store.rows(slots), self.store.copies(slots)
-        self.store.delete(slots)
-        return rows, copies
+    def drops_late(self) -> tuple[int, ...]:
+        return tuple(i for i, n in enumerate(self.inputs) if n.traits.row_wm) if self.waits() else ()
+
+    def own_details(self) -> tuple[str, ...]:
+        return (f"close={self.inputs[0].schema[self.ends[0]].name}",)
+
+    def layouts(self) -> tuple[Layout, Layout]:
+        """How the rows of left and right are kept."""
+        left, right = self.inputs
+        return Layout.of("left", left, self.left_keys), Layout.of("right", right, self.right_keys)
+
+    def states(self) -> tuple[StateSpec, ...]:
+        left, right = self.layouts()
+        return left.spec(), right.spec()
+
+    def operator(self, context: OperatorContext) -> Operator:
+        return WindowJoinOperator(self, context)
 
 
 class WindowJoinOperator(Operator):
-    def __init__(self, node: Join, context: OperatorContext) -> None:
+    """The running half: rows wait for the end of their window, and are joined then."""
+
+    def __init__(self, node: WindowJoin, context: OperatorContext) -> None:
         super().__init__(context)
         self.node = node
         left, right = node.inputs
         layouts = node.layouts()
-        self.left, self.right = Side(node, 0, layouts[0], context), Side(node, 1, layouts[1], context)
-        self.out = Output(node.arrow_schema(), left.schema, right.schema, node.kind in LEFT_ONLY)
-        self.residual = (
-            None if node.residual is None else Residual(node.residual, left.schema, right.schema, context.time_zone)
+        self.left, self.right = (
+            WindowRows(node, 0, node.ends[0], node.domain, layouts[0], context),
+            WindowRows(node, 1, node.ends[1], node.domain, layouts[1], context),
         )
+        self.out = Output(node.arrow_schema(), left.schema, right.schema, node.left_only)
+        self.residual = node.residual_in(context.time_zone)
         # A task that another's rows come to has not closed what that one has not.
         self.closed = min((r["closed"] for r in context.restored), default=NO_WATERMARK)
 
@@ -120,7 +109,7 @@ class WindowJoinOperator(Operator):
             if self.residual is not None:
                 holds = self.residual.holds(ls, i, rs, j)
                 i, j = i[holds], j[holds]
-            if node.kind not in LEFT_ONLY:
+            if not node.left_only:
                 out.pairs(ls, i, rs, j, left_copies[i] * right_copies[j])
             left_matched[i], right_matched[j] = True, True
         if node.kind in ("LEFT", "FULL", *LEFT_ONLY):

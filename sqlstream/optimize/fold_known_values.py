@@ -17,6 +17,7 @@ _TRUE, _FALSE = Literal(BOOLEAN.null(False), True), Literal(BOOLEAN.null(False),
 
 
 def fold_known_values(node: nodes.Node) -> nodes.Node:
+    """The rule: the expressions of each Project directly over a Scan, folded by what the Scan's filter fixes."""
     node = node.with_inputs(tuple(fold_known_values(i) for i in node.inputs)) if node.inputs else node
     if isinstance(node, nodes.Project) and isinstance(node.input, nodes.Scan):
         known = _known(node.input.predicate)
@@ -42,7 +43,12 @@ def _column_and_constant(e: Expr) -> tuple[int, Any] | None:
     a, b = e.args
     if isinstance(b, Column):
         a, b = b, a
-    if isinstance(a, Column) and isinstance(b, Literal) and b.value is not None and (b.type.is_integer or b.type.is_string):
+    if (
+        isinstance(a, Column)
+        and isinstance(b, Literal)
+        and b.value is not None
+        and (b.type.is_integer or b.type.is_string)
+    ):
         return a.index, b.value
     return None
 

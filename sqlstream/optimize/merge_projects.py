@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sqlstream.expressions import Call, Column, Expr, FieldOf, Literal, UserCall, substitute
-from sqlstream.functions.scalar import VOLATILE
+from sqlstream.expressions import Column, Expr, FieldOf, Literal, substitute
+from sqlstream.functions.scalar import volatile
 from sqlstream.plan import nodes
 from sqlstream.types import Column as SchemaColumn
 
 
 def merge_projects(node: nodes.Node) -> nodes.Node:
+    """The rule: no Project directly over another where the two can be one, and none that only repeats its input."""
     node = node.with_inputs(tuple(merge_projects(i) for i in node.inputs)) if node.inputs else node
     if not isinstance(node, nodes.Project):
         return node
@@ -63,8 +64,3 @@ def _mergeable(above: tuple[Expr, ...], below: tuple[Expr, ...]) -> bool:
 
 def _cheap(e: Expr) -> bool:
     return isinstance(e, (Column, Literal)) or (isinstance(e, FieldOf) and _cheap(e.arg))
-
-
-def volatile(e: Expr) -> bool:
-    """Whether two evaluations may differ."""
-    return any(isinstance(x, UserCall) or (isinstance(x, Call) and x.function in VOLATILE) for x in e.walk())

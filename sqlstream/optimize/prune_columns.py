@@ -4,122 +4,85 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlstream.connectors.base import ScanColumn
-from sqlstream.expressions import Column, Expr, FieldOf, shift
+from sqlstream.contracts import ScanColumn
+from sqlstream.expressions import Column, Expr, FieldOf, Literal
 from sqlstream.plan import nodes
-from sqlstream.plan.joins import keep
-from sqlstream.types import WINDOW_ENDS
-
-Mapping = dict[int, int]  # old position -> new position
+from sqlstream.plan.table_binder import PROCTIME_PATH, PROCTIME_TYPE
+from sqlstream.types import INT
+from sqlstream.types import Column as SchemaColumn
 
 
 def prune_columns(plan: nodes.Node) -> nodes.Node:
+    """The rule: every node and scan gives what is read above it; the plan's own columns stay, in their order."""
     width = len(plan.schema)
     made, at = _prune(plan, set(range(width)))
     if len(made.schema) == width and all(at[i] == i for i in range(width)):
         return made
-    return _named(keep(made, [at[i] for i in range(width)]), plan)
+    return replace(nodes.keep(made, [at[i] for i in range(width)]), columns=plan.schema.columns)
 
 
-def _named(made: nodes.Node, like: nodes.Node) -> nodes.Node:
-    assert isinstance(made, nodes.Project)
-    return replace(made, columns=like.schema.columns)
-
-
-def _prune(node: nodes.Node, needed: set[int]) -> tuple[nodes.Node, Mapping]:
-    """`node` with at least the columns `needed`, and where they are now."""
+def _prune(node: nodes.Node, needed: set[int]) -> nodes.Pruned:
+    """`node` with at least the columns `needed`, and where they are now: each node answers for itself."""
     if not needed:
-        needed = {0}
+        return _rows_alone(node)
+    if isinstance(node, nodes.Project) and _of_scan(node.input):
+        # Where it is known which fields of a ROW are read, the scan decodes those alone.
+        order = sorted(needed)
+        below, exprs = _reading(node.input, [node.exprs[i] for i in order])
+        made = nodes.Project(below, tuple(exprs), tuple(node.columns[i] for i in order))
+        return made, {old: new for new, old in enumerate(order)}
+    return node.pruned(needed, _prune)
+
+
+def _rows_alone(node: nodes.Node) -> nodes.Pruned:
+    """`node` where only its rows count, as for COUNT(*): with a column, since a relation has one, but none is decoded for it.
+    So a value that is not of its type is met by those queries alone that read it, in batch as in streams."""
     if isinstance(node, nodes.Scan):
-        return _scan(node, needed)
-    if isinstance(node, nodes.Values):
-        order = sorted(needed)
-        rows = tuple(tuple(r[i] for i in order) for r in node.rows)
-        return nodes.Values(tuple(node.columns[i] for i in order), rows), _map(order)
-    if isinstance(node, nodes.Project):
-        return _project(node, needed)
-    if isinstance(node, nodes.Filter):
-        below, at = _prune(node.input, needed | node.condition.columns())
-        return nodes.Filter(below, _moved(node.condition, at)), at
-    if isinstance(node, nodes.Window):
-        return _window(node, needed)
-    if isinstance(node, nodes.Aggregate):
-        return _aggregate(node, needed)
-    if isinstance(node, (nodes.Join, nodes.LookupJoin)):
-        return _join(node, needed)
-    if isinstance(node, nodes.Over):
-        return _over(node, needed)
-    if isinstance(node, nodes.TopN):
-        width = len(node.input.schema)
-        reads = {i for i in needed if i < width} | set(node.partition) | {k.column for k in node.order}
-        below, at = _prune(node.input, reads)
-        rank = node.rank if width in needed else None
-        made = replace(node, input=below, partition=_all(node.partition, at), order=_order(node.order, at), rank=rank)
-        return made, at if rank is None else {**at, width: len(below.schema)}
-    if isinstance(node, nodes.Sort):
-        below, at = _prune(node.input, needed | {k.column for k in node.order})
-        return replace(node, input=below, order=_order(node.order, at)), at
+        made, at = node.pruned(set(), _prune)
+        return (made, at) if len(made.schema) else (_clocked(node), {})
+    if isinstance(node, nodes.Project) and not isinstance(node.exprs[0], Literal):
+        return _prune(_constant(node.input), {0})
     if isinstance(node, nodes.Union):
-        order = sorted(needed)
-        inputs = []
-        for i in node.all_inputs:
-            below, at = _prune(i, needed)
-            exact = len(below.schema) == len(order) and all(at[c] == n for n, c in enumerate(order))
-            inputs.append(below if exact else keep(below, [at[c] for c in order]))
-        return nodes.Union(tuple(inputs)), _map(order)
-    if isinstance(node, nodes.Unnest):
-        width = len(node.input.schema)
-        below, at = _prune(node.input, {i for i in needed if i < width} | {node.column})
-        new = len(below.schema)
-        made_unnest = replace(node, input=below, column=at[node.column])
-        return made_unnest, {**at, **{width + i: new + i for i in range(len(node.schema) - width)}}
-    raise AssertionError(f"prune_columns: {type(node).__name__}")
+        return _prune(nodes.Union(tuple(map(_constant, node.all_inputs))), {0})
+    if isinstance(node, nodes.Filter | nodes.Join):
+        return node.pruned(set(), _prune)  # with what they read themselves
+    return node.pruned({0}, _prune)
 
 
-def _map(order: list[int]) -> Mapping:
-    return {old: new for new, old in enumerate(order)}
+def _constant(node: nodes.Node) -> nodes.Project:
+    value = Literal(INT.null(False), 0)
+    return nodes.Project(node, (value,), (SchemaColumn("$row", value.type),))
 
 
-def _moved(e: Expr, at: Mapping) -> Expr:
-    return shift(e, lambda i: at[i])
+def _clocked(scan: nodes.Scan) -> nodes.Scan:
+    """A scan that reads nothing: the clock stands for each row. Rows that may be taken back keep a column of theirs, by which
+    they are told."""
+    if not scan.source.append_only:
+        made, _ = scan.pruned({0}, _prune)
+        assert isinstance(made, nodes.Scan)
+        return made
+    return replace(scan, columns=(ScanColumn(PROCTIME_PATH, PROCTIME_TYPE),), names=("$proctime",), time_column=None)
 
 
-def _all(columns: tuple[int, ...], at: Mapping) -> tuple[int, ...]:
-    return tuple(at[c] for c in columns)
+def _of_scan(node: nodes.Node) -> bool:
+    """Whether its rows are some of a scan's, with its columns."""
+    if isinstance(node, nodes.Filter | nodes.ChangelogNormalize):
+        return _of_scan(node.input)
+    return isinstance(node, nodes.Scan)
 
 
-def _order(keys: tuple[nodes.SortKey, ...], at: Mapping) -> tuple[nodes.SortKey, ...]:
-    return tuple(replace(k, column=at[k.column]) for k in keys)
-
-
-def _scan(node: nodes.Scan, needed: set[int]) -> tuple[nodes.Node, Mapping]:
-    reads = set(needed)
-    for e in (node.watermark, node.predicate):
-        if e is not None:
-            reads |= e.columns()
-    order = sorted(reads)
-    at = _map(order)
-    made = replace(
-        node,
-        columns=tuple(node.columns[i] for i in order),
-        names=tuple(node.names[i] for i in order),
-        watermark=None if node.watermark is None else _moved(node.watermark, at),
-        predicate=None if node.predicate is None else _moved(node.predicate, at),
-        time_column=at.get(node.time_column) if node.time_column is not None else None,
-    )
-    return made, at
-
-
-def _project(node: nodes.Project, needed: set[int]) -> tuple[nodes.Node, Mapping]:
-    order = sorted(needed)
-    exprs = [node.exprs[i] for i in order]
-    columns = tuple(node.columns[i] for i in order)
-    if isinstance(node.input, nodes.Scan):
-        scan, rewritten = _fields(node.input, exprs)
-        return nodes.Project(scan, tuple(rewritten), columns), _map(order)
-    reads = {c for e in exprs for c in e.columns()}
-    below, at = _prune(node.input, reads)
-    return nodes.Project(below, tuple(_moved(e, at) for e in exprs), columns), _map(order)
+def _reading(node: nodes.Node, exprs: list[Expr]) -> tuple[nodes.Node, list[Expr]]:
+    """`node` with only what `exprs` read and what it reads itself; and `exprs` over it."""
+    if isinstance(node, nodes.Filter):
+        below, (condition, *exprs) = _reading(node.input, [node.condition, *exprs])
+        return nodes.Filter(below, condition), exprs
+    if isinstance(node, nodes.ChangelogNormalize):
+        key = [Column(node.schema[k].type, k, node.schema[k].name) for k in node.key]
+        below, exprs = _reading(node.input, [*key, *exprs])
+        there = tuple(k.index for k in exprs[: len(key)] if isinstance(k, Column))
+        return nodes.ChangelogNormalize(below, there), exprs[len(key) :]
+    assert isinstance(node, nodes.Scan)
+    return _fields(node, exprs)
 
 
 # ---- fields of ROW columns
@@ -146,7 +109,9 @@ def _paths(e: Expr) -> set[_Path]:
 def _fields(scan: nodes.Scan, exprs: list[Expr]) -> tuple[nodes.Scan, list[Expr]]:
     """The scan decoding only the paths that `exprs`, the filter and the watermark read; and `exprs` over it."""
     everything = [*exprs, *(e for e in (scan.watermark, scan.predicate) if e is not None)]
-    paths = {p for e in everything for p in _paths(e)} or {(0,)}
+    paths = {p for e in everything for p in _paths(e)}
+    if not paths:
+        return _clocked(scan), exprs
     if scan.time_column is not None:
         paths = {(p[0],) if p[0] == scan.time_column else p for p in paths}
     least = sorted(p for p in paths if not any(p[:n] in paths for n in range(1, len(p))))
@@ -170,99 +135,14 @@ def _fields(scan: nodes.Scan, exprs: list[Expr]) -> tuple[nodes.Scan, list[Expr]
 
         return e.transform(leaf)
 
-    made = nodes.Scan(
-        scan.table,
-        scan.source,
-        tuple(columns),
-        tuple(names),
-        None if scan.watermark is None else rewrite(scan.watermark),
-        None if scan.predicate is None else rewrite(scan.predicate),
-        least.index((scan.time_column,)) if scan.time_column is not None and (scan.time_column,) in types else None,
+    made = replace(
+        scan,
+        columns=tuple(columns),
+        names=tuple(names),
+        watermark=None if scan.watermark is None else rewrite(scan.watermark),
+        predicate=None if scan.predicate is None else rewrite(scan.predicate),
+        time_column=least.index((scan.time_column,))
+        if scan.time_column is not None and (scan.time_column,) in types
+        else None,
     )
     return made, [rewrite(e) for e in exprs]
-
-
-# ---- nodes with more than one kind of column
-
-
-def _window(node: nodes.Window, needed: set[int]) -> tuple[nodes.Node, Mapping]:
-    width = len(node.input.schema)
-    reads = {i for i in needed if i < width} | {node.time_column} | set(node.partition)
-    below, at = _prune(node.input, reads)
-    made = replace(node, input=below, time_column=at[node.time_column], partition=_all(node.partition, at))
-    new = len(below.schema)
-    return made, {**at, **{width + i: new + i for i in range(3)}}
-
-
-def _aggregate(node: nodes.Aggregate, needed: set[int]) -> tuple[nodes.Node, Mapping]:
-    n = len(node.keys)
-    keys = list(range(n))
-    marks = [node.schema[i].time for i in keys]
-    if any(m in WINDOW_ENDS for m in marks):
-        # window_time follows from window_end: as a key it is needed only where it is read
-        keys = [i for i in keys if i in needed or not _is_window_time(node, i)]
-    calls = [i for i in range(len(node.calls)) if n + i in needed]
-    if not keys and not calls:
-        calls = [0]
-    reads = {node.keys[i] for i in keys}
-    for i in calls:
-        c = node.calls[i]
-        reads |= set(c.args) | (set() if c.filter is None else {c.filter})
-    below, at = _prune(node.input, reads)
-    made = nodes.Aggregate(
-        below,
-        tuple(at[node.keys[i]] for i in keys),
-        tuple(
-            replace(
-                node.calls[i],
-                args=_all(node.calls[i].args, at),
-                filter=None if node.calls[i].filter is None else at[node.calls[i].filter],  # type: ignore[index]
-            )
-            for i in calls
-        ),
-    )
-    mapping = {old: new for new, old in enumerate(keys)}
-    mapping.update({n + i: len(keys) + new for new, i in enumerate(calls)})
-    return made, mapping
-
-
-def _is_window_time(node: nodes.Aggregate, key: int) -> bool:
-    return node.schema[key].name == "window_time" and node.schema[key].time in ("ROWTIME", "PROCTIME")
-
-
-def _join(node: nodes.Join | nodes.LookupJoin, needed: set[int]) -> tuple[nodes.Node, Mapping]:
-    left, right = node.inputs
-    width = len(left.schema)
-    residual = node.residual.columns() if node.residual is not None else set()
-    reads = needed | residual
-    new_left, at_left = _prune(left, {i for i in reads if i < width} | set(node.left_keys))
-    new_right, at_right = _prune(right, {i - width for i in reads if i >= width} | set(node.right_keys))
-    shifted = len(new_left.schema)
-    at = {**at_left, **{width + old: shifted + new for old, new in at_right.items()}}
-    changes = {
-        "left_keys": _all(node.left_keys, at_left),
-        "right_keys": _all(node.right_keys, at_right),
-        "residual": None if node.residual is None else _moved(node.residual, at),
-    }
-    if isinstance(node, nodes.Join):
-        return replace(node, input=new_left, right=new_right, **changes), at  # type: ignore[arg-type]
-    return replace(node, input=new_left, lookup=new_right, **changes), at  # type: ignore[arg-type]
-
-
-def _over(node: nodes.Over, needed: set[int]) -> tuple[nodes.Node, Mapping]:
-    width = len(node.input.schema)
-    calls = [i for i in range(len(node.calls)) if width + i in needed]
-    if not calls:
-        return _prune(node.input, needed)
-    reads = {i for i in needed if i < width} | set(node.partition) | {k.column for k in node.order}
-    for i in calls:
-        reads |= set(node.calls[i].args)
-    below, at = _prune(node.input, reads)
-    made = nodes.Over(
-        below,
-        _all(node.partition, at),
-        _order(node.order, at),
-        tuple(replace(node.calls[i], args=_all(node.calls[i].args, at)) for i in calls),
-    )
-    new = len(below.schema)
-    return made, {**at, **{width + i: new + n for n, i in enumerate(calls)}}

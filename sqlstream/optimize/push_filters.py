@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sqlstream.expressions import Column, Expr, conjunction, conjuncts, shift, substitute
-from sqlstream.optimize.merge_projects import volatile
+from sqlstream.functions.scalar import volatile
 from sqlstream.plan import nodes
 from sqlstream.plan.joins import join
 
 
 def push_filters(node: nodes.Node) -> nodes.Node:
+    """The rule: each part of an AND stands as low as it may without changing the answer."""
     return _push(node, [])
 
 
@@ -46,6 +47,9 @@ def _push(node: nodes.Node, parts: list[Expr]) -> nodes.Node:
     if isinstance(node, (nodes.Over, nodes.TopN)):
         down, stay = _split(parts, set(node.partition))
         return _filter(replace(node, input=_push(node.input, down)), stay)
+    if isinstance(node, nodes.ChangelogNormalize):
+        down, stay = _split(parts, set(node.key))  # of the others only the last record of a key is a row
+        return _filter(replace(node, input=_push(node.input, down)), stay)
     if isinstance(node, nodes.Union):
         return nodes.Union(tuple(_push(i, list(parts)) for i in node.all_inputs))
     if isinstance(node, nodes.Join):
@@ -63,7 +67,9 @@ def _push_into_join(node: nodes.Join, parts: list[Expr]) -> nodes.Node:
         plain, stay = [p for p in parts if not volatile(p)], [p for p in parts if volatile(p)]
         if plain:
             on = [_equal(node, i) for i in range(len(node.left_keys))]
-            made = join(node.input, node.right, "INNER", conjunction([*on, *conjuncts(node.residual), *plain]))
+            made = join(
+                node.input, node.right, "INNER", conjunction([*on, *conjuncts(node.residual), *plain]), node.ttl
+            )
             # One-sided conditions became Filters on the sides: go on with those; keys added a Project on top.
             return _filter(_descend(made), stay)
         return _filter(_descend(node), stay)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlstream.connectors.base import ScanColumn
+from sqlstream.contracts import ScanColumn
 from sqlstream.expressions import Call, Column, Expr
 from sqlstream.plan import nodes
 from sqlstream.plan.table_binder import PROCTIME_PATH, PROCTIME_TYPE
@@ -17,6 +17,7 @@ def _is_proctime(e: Expr) -> bool:
 
 
 def push_proctime(node: nodes.Node) -> nodes.Node:
+    """The rule: PROCTIME() in a Project over one scan, Filters and Projects between, reads a column of the scan."""
     node = node.with_inputs(tuple(push_proctime(i) for i in node.inputs)) if node.inputs else node
     if isinstance(node, nodes.Project) and any(_is_proctime(x) for e in node.exprs for x in e.walk()):
         found = _expose(node.input)
@@ -40,7 +41,7 @@ def _expose(node: nodes.Node) -> tuple[nodes.Node, int] | None:
             names=(*node.names, "$proctime"),
         )
         return wide, len(paths)
-    if isinstance(node, nodes.Filter):
+    if isinstance(node, nodes.Filter | nodes.ChangelogNormalize):
         found = _expose(node.input)
         return None if found is None else (replace(node, input=found[0]), found[1])
     if isinstance(node, nodes.Project):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from sqlstream.expressions import Call, Column, Expr, Literal, conjunction, conjuncts
 from sqlstream.plan import nodes
+from sqlstream.plan.over_functions import RANKINGS
 
-_RANKINGS = ("ROW_NUMBER", "RANK", "DENSE_RANK")
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
 
 def recognise_top_n(node: nodes.Node) -> nodes.Node:
+    """The rule: a Filter that bounds the one ranking of an Over from above becomes a TopN, under what else it asks."""
     node = node.with_inputs(tuple(recognise_top_n(i) for i in node.inputs)) if node.inputs else node
     if not (isinstance(node, nodes.Filter) and isinstance(node.input, nodes.Over)):
         return node
     over = node.input
-    if len(over.calls) != 1 or over.calls[0].function not in _RANKINGS:
+    if len(over.calls) != 1 or over.calls[0].function not in RANKINGS:
         return node
     rank = len(over.schema) - 1
     first, last = 1, None
@@ -33,7 +34,9 @@ def recognise_top_n(node: nodes.Node) -> nodes.Node:
     if last is None:
         return node
     call = over.calls[0]
-    top: nodes.Node = nodes.TopN(over.input, over.partition, over.order, first, last, call.function, call.column.name)
+    top: nodes.Node = nodes.TopN(
+        over.input, over.partition, over.order, first, last, call.function, call.column.name, ttl=over.ttl
+    )
     whole = conjunction(rest)
     return top if whole is None else nodes.Filter(top, whole)
 

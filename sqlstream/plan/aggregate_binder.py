@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlstream.aggregates.function import AggregateFunction
+from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.errors import BindError, NotSupported, SqlStreamError
 from sqlstream.expressions import Column, Expr
-from sqlstream.functions.aggregates import AGGREGATES
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.window_binder import auxiliary, group_window, group_window_spec, time_attribute
-from sqlstream.sql.ast import exp, position_of, sql_of
+from sqlstream.sql.ast import exp, position_of
+from sqlstream.sql.printing import sql_of
 from sqlstream.types import Column as SchemaColumn
+from sqlstream.types import Type
 
 
 def is_aggregate(node: exp.Expression) -> bool:
+    """Whether it is the call itself of one of `AGGREGATES`: a FILTER or OVER around it is another node."""
     return isinstance(node, exp.Anonymous) and node.this.upper() in AGGREGATES
 
 
@@ -46,7 +50,7 @@ def has_aggregate(node: exp.Expression) -> bool:
 class _Call:
     """An aggregate call before its arguments have columns."""
 
-    function: str
+    function: AggregateFunction
     args: tuple[Expr, ...]
     distinct: bool
     filter: Expr | None
@@ -92,7 +96,11 @@ class AggregateStage:
                 self._keys.append(Column(c.type, width + i, c.name))
             return
         if has_aggregate(item):
-            raise BindError("an aggregate cannot stand in GROUP BY", position=position_of(item))
+            raise BindError(
+                "an aggregate cannot stand in GROUP BY",
+                hint="compute it in a subquery, and group by its column",
+                position=position_of(item),
+            )
         if isinstance(item, exp.Literal):
             raise NotSupported(
                 "GROUP BY takes expressions, not positions", hint="write the expression", position=position_of(item)
@@ -105,7 +113,11 @@ class AggregateStage:
         """A column that `*` stands for: it must be a key."""
         if e in self._keys:
             return Column(e.type, self._keys.index(e), e.name)
-        raise BindError(f"column '{e.name}' is neither grouped nor aggregated", position=position_of(node))
+        raise BindError(
+            f"column '{e.name}' is neither grouped nor aggregated",
+            hint="write the columns of GROUP BY, and aggregates, in place of *",
+            position=position_of(node),
+        )
 
     def _hook(self, node: exp.Expression) -> Expr | None:
         if isinstance(node, exp.Filter) and is_aggregate(node.this):
@@ -146,28 +158,37 @@ class AggregateStage:
         if len(args) == 1 and isinstance(args[0], exp.Star):
             args = []
         if any(has_aggregate(a) for a in args):
-            raise BindError("an aggregate cannot stand inside another", position=position_of(node))
+            raise BindError(
+                "an aggregate cannot stand inside another",
+                hint="compute the inner one in a subquery: SELECT SUM(n) FROM (SELECT COUNT(*) AS n …)",
+                position=position_of(node),
+            )
         bound = tuple(self._raw.bind(a) for a in args)
         where = self._raw.condition(condition) if condition is not None else None
-        call = _Call(name, bound, distinct and name not in ("MIN", "MAX"), where)
+        call = _Call(AGGREGATES[name], bound, distinct and AGGREGATES[name].takes_distinct, where)
         try:
-            t = AGGREGATES[name].type_of(tuple(a.type for a in bound))
+            t = self._type(call)
         except SqlStreamError as e:
             e.position = e.position or position_of(node)
             raise
-        if name not in ("COUNT", "APPROX_COUNT_DISTINCT"):
-            # NULL when no row counts; with GROUP BY and without FILTER there is always one.
-            grouped = bool(self._keys) and where is None and all(not a.type.nullable for a in bound)
-            t = t.null(not grouped)
         if call not in self._calls:
             self._calls.append(call)
             self._names.append(sql_of(node))
         i = self._calls.index(call)
         return Column(t, len(self._keys) + i, self._names[i])
 
+    def _type(self, call: _Call) -> Type:
+        # With GROUP BY and without FILTER there is always a row.
+        occupied = bool(self._keys) and call.filter is None
+        return call.function.type_of(tuple(a.type for a in call.args), occupied)
+
     def _auxiliary(self, node: exp.Expression, window: str, part: int) -> Expr:
         if self._window is None:
-            raise BindError(f"{node.this} needs GROUP BY {window}(…)", position=position_of(node))
+            raise BindError(
+                f"{node.this} needs GROUP BY {window}(…)",
+                hint=f"or FROM {window}(TABLE t, DESCRIPTOR(ts), …), which has columns window_start and window_end",
+                position=position_of(node),
+            )
         item, spec, _, at = self._window
         if item.this.upper() != window or [sql_of(a) for a in item.expressions] != [
             sql_of(a) for a in node.expressions
@@ -177,8 +198,8 @@ class AggregateStage:
         assert isinstance(c, Column)
         return Column(c.type, at + part, c.name)
 
-    def plan(self) -> nodes.Node:
-        """Project of keys and arguments (a Window between, for group windows), then Aggregate."""
+    def plan(self, ttl: int | None) -> nodes.Node:
+        """Project of keys and arguments (a Window between, for group windows), then Aggregate. `ttl`: hint STATE_TTL."""
         source = self._input
         keys = list(self._keys)
         if self._window is not None:
@@ -215,13 +236,10 @@ class AggregateStage:
         for c, n in zip(self._calls, self._names, strict=True):
             args = tuple(place(a) for a in c.args)
             where = place(c.filter) if c.filter is not None else None
-            t = AGGREGATES[c.function].type_of(tuple(a.type for a in c.args))
-            if c.function not in ("COUNT", "APPROX_COUNT_DISTINCT"):
-                t = t.null(not (self._keys and c.filter is None and all(not a.type.nullable for a in c.args)))
-            calls.append(nodes.AggCall(c.function, args, SchemaColumn(n, t), c.distinct, where))
+            calls.append(nodes.AggCall(c.function.name, args, SchemaColumn(n, self._type(c)), c.distinct, where))
         if not exprs:
             from sqlstream.expressions import Literal
             from sqlstream.types import INT
 
             place(Literal(INT.null(False), 0))  # COUNT(*) alone reads no column; a relation has at least one
-        return nodes.Aggregate(nodes.Project(source, tuple(exprs), tuple(columns)), key_at, tuple(calls))
+        return nodes.Aggregate(nodes.Project(source, tuple(exprs), tuple(columns)), key_at, tuple(calls), ttl=ttl)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Table
 from sqlstream.errors import BindError, Position, did_you_mean
-from sqlstream.expressions import Column, Expr, Literal
+from sqlstream.expressions import Cast, Column, Expr, Literal
+from sqlstream.functions.typing import implicit
 from sqlstream.plan import nodes
-from sqlstream.plan.expression_binder import coerce, implicit
+from sqlstream.plan.expression_binder import ExpressionBinder, coerce
+from sqlstream.plan.scope import Scope
+from sqlstream.sql.ast import exp
 from sqlstream.types import Column as SchemaColumn
 from sqlstream.types import Schema, Type
 
@@ -22,12 +28,46 @@ def writable(table: Table) -> Schema:
     )
 
 
+def bind_partition(
+    values: tuple[tuple[str, exp.Expression], ...], table: Table, catalog: Catalog, position: Position | None = None
+) -> dict[str, Expr]:
+    """`PARTITION (column = value, …)`: constants of the columns' types."""
+    binder = ExpressionBinder(Scope.of(table.name, Schema(())), catalog)
+    out: dict[str, Expr] = {}
+    for name, tree in values:
+        if name not in table.partitioned_by:
+            by = f"it is PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else "it has none"
+            raise BindError(
+                f"table {table.name}: '{name}' is no partition column: {by}",
+                hint=did_you_mean(name, table.partitioned_by, "columns"),
+                position=position,
+            )
+        column = next(c for c in writable(table) if c.name == name)
+        value = binder.bind(tree)
+        if not isinstance(value, Literal):
+            raise BindError(
+                f"table {table.name}: the value of partition column '{name}' is no constant",
+                hint="'…', a number, DATE '…', TIMESTAMP '…', TRUE or FALSE; others come from the query",
+                position=position,
+            )
+        made = coerce(value, column.type)
+        out[name] = made if made.type.null() == column.type.null() else Cast(column.type, value)
+    return out
+
+
 def bind_insert(
-    query: nodes.Node, table: Table, columns: tuple[str, ...], position: Position | None = None
+    query: nodes.Node,
+    table: Table,
+    columns: tuple[str, ...],
+    position: Position | None = None,
+    partition: Mapping[str, Expr] | None = None,
 ) -> tuple[nodes.Node, Schema]:
-    """The query with exactly the table's writable columns, and their schema."""
+    """The query with exactly the table's writable columns, and their schema. `partition`: columns with one value."""
     target = writable(table)
-    names = list(columns) or list(target.names)
+    fixed = partition or {}
+    if both := [n for n in columns if n in fixed]:
+        raise BindError(f"column '{both[0]}' has a value by PARTITION, and is in the list", position=position)
+    names = list(columns) or [n for n in target.names if n not in fixed]
     for n in names:
         if n not in target.names:
             computed = table.column(n)
@@ -44,10 +84,14 @@ def bind_insert(
         raise BindError(
             f"table {table.name}: the query gives {len(query.schema)} columns, {len(names)} are needed\n"
             f"  query: {_list(query.schema)}\n  table: {_list(Schema(tuple(target[target.names.index(n)] for n in names)))}",
+            hint=f"INSERT INTO {table.name} (column, …) SELECT … says which are given; the others are NULL",
             position=position,
         )
     exprs: list[Expr] = []
     for c in target:
+        if c.name in fixed:
+            exprs.append(fixed[c.name])
+            continue
         if c.name not in names:
             if not c.type.nullable:
                 raise BindError(

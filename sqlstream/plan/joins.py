@@ -7,12 +7,18 @@ from sqlstream.plan import nodes
 from sqlstream.types import Column as SchemaColumn
 
 
-def join(left: nodes.Node, right: nodes.Node, kind: str, condition: Expr | None) -> nodes.Node:
+def join(
+    left: nodes.Node,
+    right: nodes.Node,
+    kind: str,
+    condition: Expr | None,
+    ttl: tuple[int | None, int | None] = (None, None),
+) -> nodes.Node:
     """Joins on `condition` (over left columns then right columns).
 
     Equalities between an expression of the left and one of the right become keys: expressions are computed in
     Projects below and dropped again above. INNER joins take one-sided conditions as filters below; SEMI and ANTI
-    give the left columns only.
+    give the left columns only. `ttl`: hints STATE_TTL by input.
     """
     width = len(left.schema)
     left_keys: list[Expr] = []
@@ -41,13 +47,13 @@ def join(left: nodes.Node, right: nodes.Node, kind: str, condition: Expr | None)
     wide_left, lk = with_columns(left, left_keys)
     wide_right, rk = with_columns(right, right_keys)
     moved = [shift(c, lambda i: i if i < width else i - width + len(wide_left.schema)) for c in residual]
-    out = nodes.Join(wide_left, wide_right, kind, lk, rk, tuple(safe), conjunction(moved))
+    out = nodes.Join(wide_left, wide_right, kind, lk, rk, tuple(safe), conjunction(moved), ttl=ttl)
     extra_left = len(wide_left.schema) - width
     if kind in ("SEMI", "ANTI"):
-        return keep(out, range(width)) if extra_left else out
+        return nodes.keep(out, range(width)) if extra_left else out
     if extra_left or len(wide_right.schema) > len(right.schema):
         start = len(wide_left.schema)
-        return keep(out, [*range(width), *range(start, start + len(right.schema))])
+        return nodes.keep(out, [*range(width), *range(start, start + len(right.schema))])
     return out
 
 
@@ -85,9 +91,3 @@ def with_columns(node: nodes.Node, exprs: list[Expr]) -> tuple[nodes.Node, tuple
     if len(out) == len(node.schema):
         return node, tuple(at)
     return nodes.Project(node, tuple(out), tuple(columns)), tuple(at)
-
-
-def keep(node: nodes.Node, indexes: range | list[int]) -> nodes.Node:
-    """Only some columns, in that order."""
-    exprs = tuple(Column(node.schema[i].type, i, node.schema[i].name) for i in indexes)
-    return nodes.Project(node, exprs, tuple(node.schema[i] for i in indexes))

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.errors import BindError, NotSupported, did_you_mean
 from sqlstream.expressions import Column, Expr, Literal
-from sqlstream.functions.aggregates import AGGREGATES
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.joins import with_columns
-from sqlstream.sql.ast import exp, position_of, sql_of
-from sqlstream.types import BIGINT, DOUBLE, Type
+from sqlstream.plan.over_functions import OVER_FUNCTIONS
+from sqlstream.sql.ast import exp, position_of
+from sqlstream.sql.printing import sql_of
 from sqlstream.types import Column as SchemaColumn
-
-RANKINGS: dict[str, Type] = {
-    "ROW_NUMBER": BIGINT.null(False), "RANK": BIGINT.null(False), "DENSE_RANK": BIGINT.null(False),
-    "NTILE": BIGINT.null(False), "PERCENT_RANK": DOUBLE.null(False), "CUME_DIST": DOUBLE.null(False),
-}  # fmt: skip
-_SHIFTS = ("LAG", "LEAD")
+from sqlstream.types import Type
 
 
 @dataclass(frozen=True)
@@ -67,26 +63,16 @@ class OverStage:
             args = []
         bound = [self._below.bind(a) for a in args]
         constants: tuple[object, ...] = ()
-        if name in RANKINGS:
-            t = RANKINGS[name]
-            if name == "NTILE":
-                constants = (_constant(bound[0], "NTILE", node),)
-                bound = []
-            elif bound:
-                raise BindError(f"{name} takes no argument", position=position_of(node))
-        elif name in _SHIFTS:
-            if not 1 <= len(bound) <= 3:
-                raise BindError(f"{name} takes 1 to 3 arguments", position=position_of(node))
-            offset = _constant(bound[1], name, node) if len(bound) > 1 else 1
-            default = _constant(bound[2], name, node) if len(bound) > 2 else None
-            constants, bound = (offset, default), bound[:1]
-            t = bound[0].type.null()
+        function = OVER_FUNCTIONS.get(name)
+        if function is not None:
+            bound, constants = _arguments(name, bound, node)
+            t = function.type or bound[0].type.null()
         elif name in AGGREGATES:
-            t = AGGREGATES[name].type_of(tuple(b.type for b in bound))
-            if name != "COUNT":
-                t = t.null(any(b.type.nullable for b in bound))
+            # Frames hold the current row at least.
+            t = AGGREGATES[name].type_of(tuple(b.type for b in bound), occupied=True)
+            distinct = distinct and AGGREGATES[name].takes_distinct
         else:
-            known = [*RANKINGS, *_SHIFTS, *AGGREGATES]
+            known = [*OVER_FUNCTIONS, *AGGREGATES]
             raise BindError(
                 f"there is no window function '{name}'",
                 hint=did_you_mean(name, known, "functions"),
@@ -98,11 +84,15 @@ class OverStage:
             ascending = not o.args.get("desc")
             first = o.args.get("nulls_first")
             order.append((self._below.bind(o.this), ascending, ascending if first is None else bool(first)))
-        if not order and (name in RANKINGS or name in _SHIFTS):
-            raise BindError(f"{name} needs ORDER BY in OVER (…)", position=position_of(node))
+        if not order and function is not None:
+            raise BindError(
+                f"{name} needs ORDER BY in OVER (…)",
+                hint=f"{name}(…) OVER (PARTITION BY k ORDER BY ts)",
+                position=position_of(node),
+            )
         frame = None
-        if name not in RANKINGS and name not in _SHIFTS:
-            frame = self._frame(spec.args.get("spec"), bool(order), node)
+        if function is None:
+            frame = self._frame(spec.args.get("spec"), [o[0].type for o in order], node)
         made = _Call(name, tuple(bound), constants, partition, tuple(order), frame, distinct, t)
         if made not in self._calls:
             self._calls.append(made)
@@ -121,9 +111,9 @@ class OverStage:
             )
         return self._named[alias.name]
 
-    def _frame(self, spec: exp.Expression | None, ordered: bool, node: exp.Expression) -> nodes.Frame:
+    def _frame(self, spec: exp.Expression | None, order: list[Type], node: exp.Expression) -> nodes.Frame:
         if spec is None:
-            return nodes.Frame("RANGE", None, 0 if ordered else None)
+            return nodes.Frame("RANGE", None, 0 if order else None)
         kind = spec.args["kind"].upper()
         start, end = spec.args.get("start"), spec.args.get("end") or "CURRENT ROW"
         if start == "CURRENT ROW":
@@ -131,7 +121,10 @@ class OverStage:
         elif start == "UNBOUNDED":
             preceding = None
         elif spec.args.get("start_side") == "PRECEDING":
-            preceding = _distance(self._below.bind(start), kind, node)
+            distance = self._below.bind(start)
+            preceding = _distance(distance, kind, node)
+            if kind == "RANGE":
+                _check_range(distance.type, order, start)
         else:
             raise NotSupported("a frame begins with … PRECEDING or CURRENT ROW", position=position_of(node))
         if end == "CURRENT ROW":
@@ -142,8 +135,13 @@ class OverStage:
             raise NotSupported("a frame ends with CURRENT ROW or UNBOUNDED FOLLOWING", position=position_of(node))
         return nodes.Frame(kind, preceding, following)
 
-    def plan(self, plan: nodes.Node) -> tuple[nodes.Node, Callable[[Expr], Expr]]:
-        """The plan with the calls' columns, and a function that puts them into expressions."""
+    @property
+    def calls(self) -> bool:
+        """Whether there are any."""
+        return bool(self._calls)
+
+    def plan(self, plan: nodes.Node, ttl: int | None) -> tuple[nodes.Node, Callable[[Expr], Expr]]:
+        """The plan with the calls' columns, and a function that puts them into expressions. `ttl`: hint STATE_TTL."""
         if not self._calls:
             return plan, lambda e: e
         wanted = [e for c in self._calls for e in (*c.args, *c.partition, *(o[0] for o in c.order))]
@@ -171,7 +169,7 @@ class OverStage:
                     )
                 )
             order = tuple(nodes.SortKey(position[e], asc, nf) for e, asc, nf in first.order)
-            plan = nodes.Over(plan, tuple(position[p] for p in first.partition), order, tuple(calls))
+            plan = nodes.Over(plan, tuple(position[p] for p in first.partition), order, tuple(calls), ttl=ttl)
 
         def place(e: Expr) -> Expr:
             return e.transform(
@@ -181,10 +179,50 @@ class OverStage:
         return plan, place
 
 
+def _arguments(name: str, given: list[Expr], node: exp.Expression) -> tuple[list[Expr], tuple[object, ...]]:
+    """The arguments of a function of OVER that are columns, and those that are constants."""
+    if name in ("LAG", "LEAD"):
+        if not 1 <= len(given) <= 3:
+            raise BindError(f"{name} takes 1 to 3 arguments", position=position_of(node))
+        offset = _whole(given[1], name, 0, node) if len(given) > 1 else 1
+        default = _constant(given[2], name, node) if len(given) > 2 else None
+        return given[:1], (offset, default)
+    if name == "NTILE":
+        if len(given) != 1:
+            raise BindError("NTILE takes the number of groups", position=position_of(node))
+        return [], (_whole(given[0], name, 1, node),)
+    if given:
+        raise BindError(f"{name} takes no argument", position=position_of(node))
+    return [], ()
+
+
 def _constant(e: Expr, what: str, node: exp.Expression) -> object:
     if not isinstance(e, Literal):
         raise NotSupported(f"{what}: this argument must be a constant", position=position_of(node))
     return e.value
+
+
+def _whole(e: Expr, what: str, least: int, node: exp.Expression) -> int:
+    """A constant number of rows or groups."""
+    value = _constant(e, what, node)
+    if not e.type.is_integer or not isinstance(value, int) or value < least:
+        raise BindError(f"{what} takes a whole number from {least} on, not {e}", position=position_of(node))
+    return value
+
+
+def _check_range(distance: Type, order: list[Type], start: exp.Expression) -> None:
+    """RANGE … PRECEDING is a distance along the one column of the order: an interval of a time, a number of numbers."""
+    what = f"RANGE BETWEEN {sql_of(start)} PRECEDING"
+    if len(order) != 1:
+        raise BindError(f"{what} needs one column in ORDER BY, not {len(order)}", position=position_of(start))
+    (key,) = order
+    if distance.is_interval and not key.is_timestamp or not distance.is_interval and not key.is_numeric:
+        hint = "ROWS counts rows, whatever they are ordered by"
+        if key.kind == "DATE":
+            hint = "ORDER BY CAST(… AS TIMESTAMP(3))"
+        raise BindError(
+            f"{what} does not fit ORDER BY a column of type {key.text()}", hint=hint, position=position_of(start)
+        )
 
 
 def _distance(e: Expr, kind: str, node: exp.Expression) -> int:

@@ -4,57 +4,93 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlstream.catalog.catalog import CATALOG, DATABASE
 from sqlstream.errors import BindError, Position, did_you_mean
 from sqlstream.expressions import Column, Expr, FieldOf
+from sqlstream.functions.elsewhere import elsewhere
 from sqlstream.types import Schema
 
 
 @dataclass(frozen=True)
 class Relation:
-    """One FROM item: its alias (None: has none) and where its columns lie in the scope's row.
-
-    `hidden`: columns that `*` leaves out (the second copy of a USING column).
-    """
+    """One FROM item: its alias (None: has none) and where its columns lie in the scope's row."""
 
     alias: str | None
     schema: Schema
     offset: int = 0
-    hidden: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class Scope:
-    """The relations that a clause sees, side by side as one row."""
+    """The relations that a clause sees, side by side as one row.
+
+    `visible`: the columns that `*` stands for, in its order, and that plain names mean. A join by common names shows
+    one column for two, and shows it first; a relation's own are still there under its alias.
+    """
 
     relations: tuple[Relation, ...] = ()
+    visible: tuple[int, ...] = ()
+
+    @staticmethod
+    def of(alias: str | None, schema: Schema) -> Scope:
+        """One relation."""
+        return Scope((Relation(alias, schema),), tuple(range(len(schema))))
 
     def joined(self, other: Scope) -> Scope:
+        """Both side by side: the names of two queries, one in the other."""
         width = self.width
-        moved = tuple(Relation(r.alias, r.schema, r.offset + width, r.hidden) for r in other.relations)
-        return Scope(self.relations + moved)
+        moved = tuple(Relation(r.alias, r.schema, r.offset + width) for r in other.relations)
+        return Scope(self.relations + moved, (*self.visible, *(i + width for i in other.visible)))
+
+    def beside(self, other: Scope, position: Position | None) -> Scope:
+        """Both side by side in one FROM. BindError when they have an alias in common."""
+        taken = {r.alias for r in self.relations if r.alias is not None}
+        for r in other.relations:
+            if r.alias in taken:
+                raise BindError(
+                    f"two tables in FROM are called '{r.alias}'",
+                    hint="give one of them another name: … AS other",
+                    position=position,
+                )
+        return self.joined(other)
 
     @property
     def width(self) -> int:
+        """Columns of the row: all relations', hidden ones too."""
         return sum(len(r.schema) for r in self.relations)
 
     @property
     def schema(self) -> Schema:
+        """The columns of the row, in the order of the relations."""
         return Schema(tuple(c for r in self.relations for c in r.schema))
 
     def renamed(self, schema: Schema) -> Scope:
         """The same names over a row of another schema (types changed by an outer join)."""
-        return Scope(
-            tuple(
-                Relation(r.alias, Schema(schema.columns[r.offset : r.offset + len(r.schema)]), r.offset, r.hidden)
-                for r in self.relations
-            )
+        moved = tuple(
+            Relation(r.alias, Schema(schema.columns[r.offset : r.offset + len(r.schema)]), r.offset)
+            for r in self.relations
         )
+        return Scope(moved, self.visible)
 
     def names(self) -> list[str]:
-        return [c.name for r in self.relations for c in r.schema]
+        """What plain names there are, in the order of `*`."""
+        columns = self.schema
+        return [columns[i].name for i in self.visible]
+
+    def star(self, alias: str | None) -> list[Column] | None:
+        """The columns that `*`, or `alias.*`, stands for; None when there is no such relation."""
+        columns = self.schema
+        if alias is None:
+            at = list(self.visible)
+        else:
+            found = [r for r in self.relations if r.alias == alias]
+            if not found:
+                return None
+            at = [i for r in found for i in range(r.offset, r.offset + len(r.schema))]
+        return [Column(columns[i].type, i, columns[i].name) for i in at]
 
     def resolve(self, parts: tuple[str, ...], position: Position | None) -> Expr:
-        """`a`, `t.a`, `a.field`, `t.a.field`: the column, then fields of it."""
+        """`a`, `t.a`, `a.field`, `t.a.field`: the column, then fields of it; also behind the names of the database."""
         if len(parts) > 1:
             for r in self.relations:
                 if r.alias == parts[0]:
@@ -69,27 +105,32 @@ class Scope:
                             hint=did_you_mean(parts[1], r.schema.names, "columns"),
                             position=position,
                         )
-        found = [(r, i) for r in self.relations for i, n in enumerate(r.schema.names) if n == parts[0]]
-        visible = [(r, i) for r, i in found if i not in r.hidden]
-        if len(visible) == 1:
-            return fields(self._column(*visible[0]), parts[1:], position)
-        if len(visible) > 1:
-            owners = sorted({r.alias for r, _ in visible if r.alias})
+        columns = self.schema
+        found = [i for i in self.visible if columns[i].name == parts[0]]
+        if len(found) == 1:
+            return fields(Column(columns[found[0]].type, found[0], parts[0]), parts[1:], position)
+        if found:
+            owners = sorted(
+                {r.alias for r in self.relations for i in found if r.alias and 0 <= i - r.offset < len(r.schema)}
+            )
             raise BindError(
                 f"column '{parts[0]}' is ambiguous",
-                hint="write " + " or ".join(f"{o}.{parts[0]}" for o in owners) if owners else None,
+                hint="write " + " or ".join(f"{o}.{parts[0]}" for o in owners) if len(owners) > 1 else None,
                 position=position,
             )
+        for qualifiers in ((DATABASE,), (CATALOG, DATABASE)):
+            if parts[: len(qualifiers)] == qualifiers and len(parts) > len(qualifiers) + 1:
+                return self.resolve(parts[len(qualifiers) :], position)
         if len(parts) > 1 and not any(r.alias == parts[0] for r in self.relations):
             aliases = [r.alias for r in self.relations if r.alias]
             raise BindError(
                 f"there is no table or column '{parts[0]}' here",
-                hint=did_you_mean(parts[0], [*aliases, *self.names()], "tables and columns"),
+                hint=f"tables here: {', '.join(aliases)}" if aliases else "there are no tables here",
                 position=position,
             )
         raise BindError(
             f"there is no column '{parts[0]}'",
-            hint=did_you_mean(parts[0], self.names(), "columns"),
+            hint=elsewhere(parts[0].upper()) or did_you_mean(parts[0], self.names(), "columns"),
             position=position,
         )
 
@@ -101,7 +142,10 @@ def fields(e: Expr, names: tuple[str, ...], position: Position | None) -> Expr:
     """`e.name1.name2…` into ROW types. A field of a nullable row is nullable."""
     for name in names:
         if e.type.kind != "ROW":
-            raise BindError(f"'{e}' is {e.type.text()}, not a ROW: it has no field '{name}'", position=position)
+            how = {"ARRAY": f"{e}[1], or UNNEST({e})", "MAP": f"{e}['{name}']"}.get(e.type.kind, f"{e} alone")
+            raise BindError(
+                f"'{e}' is {e.type.text()}, not a ROW: it has no field '{name}'", hint=f"write {how}", position=position
+            )
         at = next((i for i, f in enumerate(e.type.fields) if f.name == name), None)
         if at is None:
             raise BindError(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Table
-from sqlstream.connectors.base import Connector, ScanColumn, Source, TableContext
+from sqlstream.contracts import Connector, ScanColumn, Source, TableContext
 from sqlstream.errors import BindError, SqlStreamError, did_you_mean
 from sqlstream.expressions import Call, Column, Expr, substitute
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
-from sqlstream.plan.scope import Relation, Scope
+from sqlstream.plan.scope import Scope
+from sqlstream.plan.state_binder import States
+from sqlstream.secrets import learn
 from sqlstream.stores import ENVIRONMENT, Stores
 from sqlstream.types import PROCTIME, ROWTIME, Schema, timestamp_ltz
 from sqlstream.types import Column as SchemaColumn
@@ -21,7 +25,9 @@ PROCTIME_PATH = ("$proctime",)
 PROCTIME_TYPE = timestamp_ltz(3).null(False)
 
 
-def context(table: Table, time_zone: str = "UTC", stores: Stores = ENVIRONMENT) -> TableContext:
+def context(
+    table: Table, time_zone: str = "UTC", stores: Stores = ENVIRONMENT, seconds: Callable[[], float] = time.monotonic
+) -> TableContext:
     """What the connector is told."""
     return TableContext(
         table.name,
@@ -32,38 +38,58 @@ def context(table: Table, time_zone: str = "UTC", stores: Stores = ENVIRONMENT) 
         table.working_directory or os.getcwd(),
         time_zone,
         stores,
+        seconds,
+        table.undeclared,
     )
 
 
-def connector_of(table: Table, time_zone: str = "UTC", stores: Stores = ENVIRONMENT) -> tuple[Connector, TableContext]:
+def connector_of(
+    table: Table, time_zone: str = "UTC", stores: Stores = ENVIRONMENT, seconds: Callable[[], float] = time.monotonic
+) -> tuple[Connector, TableContext]:
     """The connector, its options checked; errors name the table."""
     # here and not above: a query without tables starts in half the time without the connectors and their libraries
-    from sqlstream.connectors.registry import CONNECTORS, connector
+    from sqlstream.connectors.registry import connector
 
-    c = context(table, time_zone, stores)
-    name = table.option_map.get("connector")
-    if name is None:
-        raise BindError(
-            f"table {table.name}: option 'connector' is missing",
-            hint="WITH ('connector' = 'filesystem', …); connectors: " + ", ".join(sorted(CONNECTORS)),
-        )
-    return connector(c, name), c
+    c = context(table, time_zone, stores, seconds)
+    for key, value in table.options:
+        learn(key, value)
+    return connector(c, table.option_map.get("connector")), c
 
 
 class TableBinder:
-    """Makes scans; one Source object a table, so that all uses of a table in a job are one scan."""
+    """Makes scans; one Source object a table, so that all uses of a table in a job are one scan. `states`: who knows the
+    state of jobs, for sqlstream.state. `seconds`: the clock's, by which tables are paced."""
 
-    def __init__(self, catalog: Catalog, time_zone: str = "UTC", stores: Stores = ENVIRONMENT) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        time_zone: str = "UTC",
+        stores: Stores = ENVIRONMENT,
+        states: States | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.states = states
         self.catalog = catalog
         self.time_zone = time_zone
         self.stores = stores
+        self._seconds = seconds
         self._sources: dict[Table, Source] = {}
 
     def source(self, table: Table) -> Source:
+        """The table's source, one for all of its scans in a plan. Errors of the connector and its options."""
         if table not in self._sources:
-            c, ctx = connector_of(table, self.time_zone, self.stores)
+            c, ctx = connector_of(table, self.time_zone, self.stores, self._seconds)
             self._sources[table] = c.source(ctx)
         return self._sources[table]
+
+    def used(self) -> dict[str, dict[str, str]]:
+        """The tables that were read so far: what a job remembers of them, by name."""
+        return {t.name: t.remembered for t in self._sources}
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The tables that were read so far, by name."""
+        return {t.name: s for t, s in self._sources.items()}
 
     def scan(self, table: Table) -> nodes.Node:
         """The table as a relation with all its declared columns."""
@@ -99,8 +125,12 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
                     hint=did_you_mean(c.metadata, keys, "metadata"),
                     position=c.position,
                 )
+    if not scan_columns:
+        # All columns are computed: the clock stands for each row's being there, since a scan gives one column at least.
+        scan_columns.append(ScanColumn(PROCTIME_PATH, PROCTIME_TYPE))
+        names.append("$proctime")
     stored = Schema(tuple(SchemaColumn(n, c.type) for n, c in zip(names, scan_columns, strict=True)))
-    binder = ExpressionBinder(Scope((Relation(table.name, stored),)), catalog)
+    binder = ExpressionBinder(Scope.of(table.name, stored), catalog)
     exprs: list[Expr] = []
     columns: list[SchemaColumn] = []
     for c in table.columns:
@@ -130,6 +160,11 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
                 f"table {table.name}: PRIMARY KEY column '{key}' is not there",
                 hint=did_you_mean(key, [c.name for c in columns], "columns"),
             )
+        if key not in physical:
+            raise BindError(
+                f"table {table.name}: PRIMARY KEY column '{key}' is not stored in the table",
+                hint="a key is of columns that are neither computed nor METADATA",
+            )
     watermark: Expr | None = None
     if table.watermark is not None:
         w = table.watermark
@@ -148,7 +183,13 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
                 hint=f"declare {w.column} TIMESTAMP(3), or compute one: ts AS CAST({w.column} AS TIMESTAMP(3))",
                 position=w.position,
             )
-        over = ExpressionBinder(Scope((Relation(table.name, schema),)), catalog).bind(w.expression)
+        if columns[at].time == PROCTIME:
+            raise BindError(
+                f"table {table.name}: WATERMARK FOR '{w.column}': it is the processing time, which has none",
+                hint="leave the watermark out: windows take p AS PROCTIME() as it is",
+                position=w.position,
+            )
+        over = ExpressionBinder(Scope.of(table.name, schema), catalog).bind(w.expression)
         if over.type.kind != t.kind:
             raise BindError(
                 f"table {table.name}: the watermark is {over.type.text()}, its column {t.text()}", position=w.position
@@ -157,5 +198,8 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
         columns[at] = replace(columns[at], time=ROWTIME)
     plain = all(c.computed is None for c in table.columns)
     time_column = next((i for i, c in enumerate(columns) if c.time == ROWTIME), None) if plain else None
-    scan = nodes.Scan(table.name, source, tuple(scan_columns), tuple(names), watermark, None, time_column)
-    return scan if plain else nodes.Project(scan, tuple(exprs), tuple(columns))
+    keyed = bool(table.primary_key) and not source.append_only
+    scan = nodes.Scan(table.name, source, tuple(scan_columns), tuple(names), watermark, None, time_column, keyed)
+    primary = tuple(names.index(k) for k in table.primary_key)
+    rows = nodes.ChangelogNormalize(scan, primary) if keyed else scan
+    return rows if plain else nodes.Project(rows, tuple(exprs), tuple(columns))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlstream.expressions import Call, Column, Expr, Literal, conjunction, conjuncts
-from sqlstream.types import PROCTIME, ROWTIME, Schema
+from sqlstream.types import INTERVAL_DAY, PROCTIME, ROWTIME, Schema
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,11 @@ def _moved(e: Expr) -> tuple[int, int] | None:
     """Column plus a constant distance, µs."""
     if isinstance(e, Column):
         return e.index, 0
-    if isinstance(e, Call) and e.function in ("TIME + DAY", "TIME - DAY"):
-        inner, by = _moved(e.args[0]), e.args[1]
-        if inner is not None and isinstance(by, Literal):
-            return inner[0], inner[1] + (by.value if e.function == "TIME + DAY" else -by.value)
+    if isinstance(e, Call) and e.function in ("+", "-"):
+        time, by = e.args
+        if time.type.is_interval and e.function == "+":
+            time, by = by, time
+        inner = _moved(time)
+        if inner is not None and isinstance(by, Literal) and by.type == INTERVAL_DAY.null(False):
+            return inner[0], inner[1] + (by.value if e.function == "+" else -by.value)
     return None

@@ -11,7 +11,7 @@ from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.scope import Scope
 from sqlstream.sql.ast import Descriptor, TableArgument, TableFunction, exp, position_of
-from sqlstream.types import PROCTIME, ROWTIME, Schema
+from sqlstream.types import FORMER_ROWTIME, PROCTIME, ROWTIME, Schema
 
 # Argument names after DATA and TIMECOL; the last ones of each are optional.
 _ARGUMENTS = {
@@ -20,6 +20,7 @@ _ARGUMENTS = {
     "CUMULATE": ("STEP", "SIZE", "OFFSET"),
     "SESSION": ("GAP",),
 }
+WINDOW_FUNCTIONS = tuple(_ARGUMENTS)
 EXAMPLE = {
     "TUMBLE": "TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' MINUTE)",
     "HOP": "HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '5' MINUTE, INTERVAL '10' MINUTE)",
@@ -78,9 +79,11 @@ def window_spec(name: str, lengths: dict[str, int], node: exp.Expression) -> nod
     size = lengths["GAP"] if name == "SESSION" else lengths["SIZE"]
     slide = lengths.get("SLIDE") or lengths.get("STEP") or 0
     if size <= 0 or any(v <= 0 for k, v in lengths.items() if k != "OFFSET"):
-        raise BindError(f"{name}: lengths must be above zero", position=position_of(node))
+        raise BindError(f"{name}: lengths must be above zero", hint=EXAMPLE[name], position=position_of(node))
     if name == "CUMULATE" and size % slide:
-        raise BindError("CUMULATE: the size must be a multiple of the step", position=position_of(node))
+        raise BindError(
+            "CUMULATE: the size must be a multiple of the step", hint=EXAMPLE[name], position=position_of(node)
+        )
     return nodes.WindowSpec(name, size, slide, offset)
 
 
@@ -88,6 +91,12 @@ def time_attribute(time: object, schema: Schema, what: str, node: exp.Expression
     """The column's position; BindError when it is no time attribute."""
     if not isinstance(time, Column):
         raise BindError(f"{what}: the time must be a column", position=position_of(node))
+    if schema[time.index].time == FORMER_ROWTIME:
+        raise BindError(
+            f"{what}: '{schema[time.index].name}' is no time attribute any more: its rows are in windows",
+            hint="window_time is one",
+            position=position_of(node),
+        )
     if schema[time.index].time not in (ROWTIME, PROCTIME):
         raise BindError(
             f"{what}: '{schema[time.index].name}' is no time attribute",
@@ -102,7 +111,11 @@ def length(node: exp.Expression, catalog: Catalog, what: str) -> int:
     """A constant day-to-second interval, µs."""
     e = ExpressionBinder(Scope(), catalog).bind(node)
     if not isinstance(e, Literal) or e.type.kind != "INTERVAL_DAY":
-        raise BindError(f"{what} takes a constant interval such as INTERVAL '10' SECOND", position=position_of(node))
+        raise BindError(
+            f"{what} takes a constant interval",
+            hint="INTERVAL '10' SECOND, '5' MINUTE, '1' HOUR, '7' DAY",
+            position=position_of(node),
+        )
     return int(e.value)
 
 

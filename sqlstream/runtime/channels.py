@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from typing import Protocol
 
 import pyarrow as pa
 
 from sqlstream.batches import Delta, Time, meet
 from sqlstream.errors import SqlStreamError
+from sqlstream.threads import condition
 
 
 class TaskFailed(SqlStreamError):
@@ -17,39 +16,42 @@ class TaskFailed(SqlStreamError):
 
 
 class Channels(Protocol):
+    """How an Exchange of one task reaches those of the others."""
+
     def exchange(self, node: int, subtask: int, parts: list[list[pa.RecordBatch]], time: Time) -> Delta:
         """Sends `parts[t]` to task t and gives what all tasks sent here for the same epoch. Blocks: a barrier."""
         ...
 
 
 class LocalChannels:
-    """Queues between threads. One epoch is in flight at most, so queues hold one message an edge."""
+    """Between threads. One epoch is in flight at most, so each task has at most one message from each other for a node."""
 
     def __init__(self, parallelism: int) -> None:
         self.parallelism = parallelism
-        self._lock = threading.Lock()
-        self._queues: dict[tuple[int, int, int], queue.SimpleQueue[tuple[list[pa.RecordBatch], Time]]] = {}
-        self.failed = threading.Event()
-
-    def _queue(self, node: int, sender: int, receiver: int) -> queue.SimpleQueue[tuple[list[pa.RecordBatch], Time]]:
-        with self._lock:
-            return self._queues.setdefault((node, sender, receiver), queue.SimpleQueue())
+        self._changed = condition()
+        self._sent: dict[tuple[int, int], dict[int, tuple[list[pa.RecordBatch], Time]]] = {}  # by node and receiver
+        self._failed = False
 
     def exchange(self, node: int, subtask: int, parts: list[list[pa.RecordBatch]], time: Time) -> Delta:
-        for t, part in enumerate(parts):
-            self._queue(node, subtask, t).put((part, time))
-        batches: list[pa.RecordBatch] = []
-        times: list[Time] = []
-        for sender in range(self.parallelism):
-            got = self._get(self._queue(node, sender, subtask))
-            batches += got[0]
-            times.append(got[1])
-        return Delta(batches, meet(times))
+        """TaskFailed when another task failed, since nothing will come from it any more."""
+        mine = (node, subtask)
+        with self._changed:
+            complete = False
+            for t, part in enumerate(parts):
+                sent = self._sent.setdefault((node, t), {})
+                sent[subtask] = (part, time)
+                complete |= len(sent) == self.parallelism
+            if complete:
+                self._changed.notify_all()
+            self._changed.wait_for(lambda: self._failed or len(self._sent.get(mine, ())) == self.parallelism)
+            if len(self._sent[mine]) < self.parallelism:
+                raise TaskFailed("another task failed")
+            got = self._sent.pop(mine)
+        inputs = [got[sender] for sender in range(self.parallelism)]
+        return Delta([batch for batches, _ in inputs for batch in batches], meet([t for _, t in inputs]))
 
-    def _get(self, q: queue.SimpleQueue[tuple[list[pa.RecordBatch], Time]]) -> tuple[list[pa.RecordBatch], Time]:
-        while True:
-            try:
-                return q.get(timeout=0.2)
-            except queue.Empty:
-                if self.failed.is_set():
-                    raise TaskFailed("another task failed") from None
+    def fail(self) -> None:
+        """A task failed: who waits for it waits no longer."""
+        with self._changed:
+            self._failed = True
+            self._changed.notify_all()

@@ -1,588 +1,491 @@
-"""A running job: workers driven epoch by epoch, checkpoints beside them, sinks published when these complete.
+"""A running job: its attempts, each of them workers, their loop, checkpoints beside it, and what is published then.
 
-    job = Job(graph, settings, …)
-    outcome = job.run()              # in the caller's thread, until inputs end, `stop()` or an error
+    job = Job(graph, name, options, …)
+    progress = job.run()             # in the caller's thread, until inputs end, `stop()` or an error
 
-With one worker everything runs in the caller's thread (state files are written on one background thread). With
-more, each worker has a thread, and an epoch begins for all at once.
+Here an attempt begins and ends; between the two runs its loop (`loop.py`). A durable job that fails has several: when
+there is another one says `supervisor.py`. Where a run goes on from stands in `run.py`, checkpoints in `checkpoints.py`,
+publishing in `publisher.py`, splits in `splits.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
-import sys
 import tempfile
 import threading
-import time as walltime
 import uuid
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from sqlstream.batches import END, NO_WATERMARK, meet
-from sqlstream.checkpoint.coordinator import Attempt, CheckpointCoordinator
-from sqlstream.checkpoint.manifest import Manifest, OperatorState, TaskState
-from sqlstream.checkpoint.restore import key_group_range
-from sqlstream.checkpoint.storage import CheckpointStorage
+from sqlstream import faults
+from sqlstream.checkpoint.coordinator import Found
+from sqlstream.checkpoint.history import History
+from sqlstream.checkpoint.manifest import Manifest
+from sqlstream.checkpoint.statistics import FILE, Restored, Statistics
+from sqlstream.checkpoint.verification import Damaged
 from sqlstream.clock import Clock, SystemClock
-from sqlstream.connectors.base import SinkCommitter, SinkTask, Split
-from sqlstream.errors import CheckpointError, SqlStreamError
+from sqlstream.contracts import Sink as TableSink
+from sqlstream.contracts import SinkTask, Stage
+from sqlstream.errors import CheckpointError, OptionError, RunError, SqlStreamError
 from sqlstream.operators.sink import Receive, Sink
-from sqlstream.operators.source_scan import SourceScan, SplitState
-from sqlstream.runtime import faults
-from sqlstream.runtime.channels import LocalChannels, TaskFailed
-from sqlstream.runtime.directory import JobDirectory, JobState
+from sqlstream.options import SessionOptions
+from sqlstream.runtime.allowed import Allowed
+from sqlstream.runtime.changes import Change, allowed_from, fitting
+from sqlstream.runtime.channels import LocalChannels
+from sqlstream.runtime.checkpoints import Checkpoints
+from sqlstream.runtime.control import Control
+from sqlstream.runtime.directory import JobDirectory
 from sqlstream.runtime.graph import JobGraph
-from sqlstream.runtime.pace import IDLE, PERIOD, READING, Pace
+from sqlstream.runtime.loop import Loop, Requests
+from sqlstream.runtime.meters import Meters
+from sqlstream.runtime.observer import Origin
+from sqlstream.runtime.pace import Pace
+from sqlstream.runtime.process import PROCESS
 from sqlstream.runtime.progress import Progress
+from sqlstream.runtime.publisher import Publisher
+from sqlstream.runtime.rebuild import Rebuild, apart, changed, go_on_changed
 from sqlstream.runtime.replay import Replay, hold
+from sqlstream.runtime.reporter import reporting
+from sqlstream.runtime.restarts import NoRestart, strategy_of
+from sqlstream.runtime.run import Identity, Run, canceled
+from sqlstream.runtime.savepoints import Savepoints
+from sqlstream.runtime.splits import Splits
+from sqlstream.runtime.store_places import StoreShare, store_places
+from sqlstream.runtime.supervisor import Supervisor, failures
+from sqlstream.runtime.tables import Tables
 from sqlstream.runtime.timings import JobTimes, timings
-from sqlstream.runtime.worker import EpochCommand, EpochReport, TaskShare, Worker, WorkerSettings
-from sqlstream.state.memory import MEMORY, default_limit, keep_freed
-
-DISCOVERY_SECONDS = 0.1
-# How long a thread may keep Python's lock from others. An epoch takes the lock some fifty times, and each time waits so
-# long while the background writes a checkpoint.
-SWITCH_SECONDS = 0.00002
-
-
-@dataclass(frozen=True)
-class JobOptions:
-    """`interval`: µs between checkpoints, 0 for none. `seed`: random epoch sizes (tests)."""
-
-    name: str = "job"
-    parallelism: int = 1
-    interval: int = 10_000_000
-    retained: int = 2
-    idle_timeout: int = 0
-    time_zone: str = "UTC"
-    max_rows: int | None = None
-    seed: int | None = None
-    at_least_once: bool = False
-    max_drift: int = 0
-    managed_memory: int | None = None  # bytes of keyed state in memory; None: by the machine
-    tmp_dirs: tuple[str, ...] = ()  # for state beyond that; (): the job's local directory
+from sqlstream.runtime.worker import Worker, WorkerSettings
+from sqlstream.savepoint.record import STOP, Savepoint
+from sqlstream.secrets import redacted
 
 
 class Job:
-    """One run of a graph. `directory` makes it durable."""
+    """One run of a graph. `directory` makes it durable; `fresh` begins a new run there. `tables`: options by name of
+    what it reads and writes, which must not change while it lasts. `former`: the graph as versions before made it.
+    `allowed`: what may be lost when the job goes on as another one. `batch`: its fingerprint in batch mode.
+    `file`: the script's, for who looks at the job."""
 
     def __init__(
         self,
         graph: JobGraph,
-        options: JobOptions,
+        name: str,
+        options: SessionOptions,
         *,
         directory: JobDirectory | None = None,
+        tables: Tables | None = None,
+        former: Callable[[], JobGraph] | None = None,
+        allowed: Allowed | None = None,
+        batch: Callable[[], str] | None = None,
         fresh: bool = False,
+        file: str | None = None,
         clock: Clock | None = None,
         receive: Receive | None = None,
         on_epoch: Callable[[Progress], None] | None = None,
         on_late: Callable[[str, pa.RecordBatch], None] | None = None,
         on_message: Callable[[str], None] | None = None,
     ) -> None:
+        strategy = NoRestart() if directory is None else strategy_of(options, options.interval > 0)
         self.graph = graph
+        self.name = name
         self.options = options
         self.directory = directory
+        self.tables = tables or {}
+        self._former = former
+        self._allowed = allowed or Allowed()
+        self._batch = batch
         self.fresh = fresh
+        self.file = file
+        self.log: str | None = None  # where its messages go, if that is a file of the job's
         self.clock: Clock = clock or SystemClock()
         self.receive = receive
         self.progress = Progress()
         self.times = JobTimes()
+        self.meters = Meters()
         self._on_epoch = on_epoch
         self._on_late = on_late
         self._on_message = on_message
-        self._stop = threading.Event()
-        self._pace = Pace(options.max_rows, random.Random(options.seed) if options.seed is not None else None)
+        self._requests = Requests()
+        self._sizes = None if options.seed is None else random.Random(options.seed)  # of epochs
+        self._run: Run | None = None
+        self._publisher = Publisher({}, SinkTask(name, "", 0))
         self._workers: list[Worker] = []
-        self._coordinator: CheckpointCoordinator | None = None
-        self._writing: tuple[Attempt | int, Future[Manifest | None], list[TaskShare]] | None = None
-        self._background = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._splits: dict[int, list[Split]] = {}
-        self._known_splits: dict[int, dict[str, SplitState]] = {}
         self._late_lock = threading.Lock()
-        self._run_state: JobState | None = None
-        self._epoch = 0
-        self._last_checkpoint = 0.0
+        self._endpoint: str | None = None
         self._replay: Replay | None = None
+        self.savepoints: Savepoints | None = None
+        if directory is not None:
+            self.savepoints = Savepoints(directory, options, self.clock.monotonic, self._say)
+        self._supervisor = Supervisor(
+            strategy,
+            self.progress,
+            self.clock,
+            self._requests.stop,
+            self._say,
+            self._record,
+            None if directory is None else failures(directory),
+        )
+        self.statistics = Statistics()
+        self._whole = False  # checkpoints are verified before, since one was damaged
 
     # ---- from outside
 
-    def stop(self) -> None:
-        """Asks the job to end after the epoch, with a last checkpoint if it is durable. From any thread."""
-        self._stop.set()
+    def stop(self, savepoint: str | None = None, drain: bool = False) -> Future[Savepoint] | None:
+        """Asks the job to end after the epoch, with a last checkpoint if it is durable. From any thread.
+
+        `savepoint`: with one in this directory ("": where the option says), which the future has; if it fails the job
+        goes on. `drain`: before it, the inputs count as ended: windows close and timers fire, for good.
+        """
+        if savepoint is not None:
+            return self._takes_savepoints().ask(savepoint, STOP, drain)
+        if drain:
+            raise OptionError("a job is drained when it is stopped with a savepoint, and only then")
+        self._requests.stop.set()
+        return None
+
+    def savepoint(self, directory: str | None = None) -> Future[Savepoint]:
+        """A savepoint in this directory (None or "": where the option says), with the next checkpoint, which is taken now.
+        The job goes on meanwhile. From any thread."""
+        return self._takes_savepoints().ask(directory)
+
+    def checkpoint(self) -> Future[int]:
+        """A checkpoint is taken now: its number, when it is complete and its output published. From any thread."""
+        return self._takes_savepoints().ask_checkpoint()
+
+    def restart(self) -> None:
+        """Asks the job to end its attempt and to begin another from the last checkpoint, at once. From any thread."""
+        if self.progress.state == "RESTARTING":
+            raise RunError(f"job {self.name} waits for attempt {self.progress.attempt + 1} already")
+        self._requests.again.set()
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes into tables, and does not only give rows."""
+        return any(isinstance(n, Sink) for n in self.graph.nodes)
+
+    def _takes_savepoints(self) -> Savepoints:
+        if self.savepoints is None:
+            raise OptionError(
+                "a job that is not durable has no savepoints", hint="SET 'pipeline.name' = '…' makes it durable"
+            )
+        return self.savepoints
+
+    def cancel(self) -> None:
+        """Asks the job to end after the epoch, without a checkpoint: the last one is where it goes on from. From any
+        thread."""
+        if self.savepoints is not None:
+            self.savepoints.cancel()
+        self._requests.cancel.set()
+        self._requests.stop.set()
 
     def timings(self) -> str:
         """The plan with what its operators did so far (`timings.py`)."""
-        return timings(self.graph, [w.metrics for w in self._workers], self._epoch, self.times)
+        return timings(
+            self.graph,
+            [w.metrics for w in self._workers],
+            [w.state_metrics for w in self._workers],
+            self.progress.epoch,
+            self.times,
+        )
 
     def run(self) -> Progress:
         """Runs to the end. Raises what made it fail; the last checkpoint stays."""
-        switching = sys.getswitchinterval()
+        with self._locked():
+            try:
+                self._supervisor.run(self._attempt)
+            except BaseException as e:
+                self.progress.state = "CANCELED" if canceled(e) else "FAILED"
+                if self._run is not None:
+                    self._run.fail(e)
+                    if self.progress.state == "FAILED" and self.options.retention == "NO_EXTERNALIZED_CHECKPOINTS":
+                        self._run.discard(self._publisher)
+                raise
+            finally:
+                if self.savepoints is not None:
+                    self.savepoints.close(f"job {self.name} has ended ({self.progress.state})")
+                if self.directory is None and self.progress.state != "FINISHED":
+                    with contextlib.suppress(SqlStreamError):
+                        self._publisher.abort()  # nobody else would
+            if (
+                self._requests.cancel.is_set()
+                and self._run is not None
+                and self.options.retention != "RETAIN_ON_CANCELLATION"
+            ):
+                self._run.discard(self._publisher)
+            return self.progress
+
+    def _attempt(self) -> None:
+        """Runs from the newest checkpoint to the end, and leaves nothing open. One that turns out to be damaged while the
+        first epochs run costs a second beginning: nothing that follows from it was published."""
+        if not self._whole:
+            try:
+                return self._go(whole=False)
+            except Damaged as e:
+                self._whole = True
+                self._say(f"warning: the job starts again, since its checkpoint is found to be damaged: {e.message}")
+        return self._go(whole=True)
+
+    def _go(self, whole: bool) -> None:
+        """`whole`: from a checkpoint that is verified before, and not only beside the first epochs; else Damaged when that
+        shows that it is no good."""
+        self._workers, self._replay = [], None
+        with (
+            self._place() as local,
+            PROCESS.running(self.options, local, self.directory is not None) as memory,
+            store_places(self.options, local) as places,
+            contextlib.ExitStack() as closing,
+        ):
+            closing.callback(self._leave)
+            try:
+                loop = self._begin(local, StoreShare(memory, places), whole)
+                if loop is not None:
+                    self._supervisor.running()
+                    loop.run()
+                    self._end()
+            except CheckpointError:
+                if self._run is not None:
+                    self._run.verification.wait()  # damage may be why
+                raise
+
+    def _leave(self) -> None:
+        """An attempt is over."""
+        with contextlib.ExitStack() as closing:
+            for w in self._workers:
+                closing.callback(w.close)
+            if self.savepoints is not None:
+                closing.callback(self.savepoints.interrupt, f"attempt {self.progress.attempt} of the job has ended")
+            if self._run is not None:
+                closing.callback(self._run.verification.stop)
+
+    # ---- start and end
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """What a job has from its first attempt to its last: the endpoint for its metrics, and, when it is durable, lock,
+        control and history."""
+        directory = self.directory
+        with contextlib.ExitStack() as stack:
+            lock = None if directory is None else stack.enter_context(directory.locked())
+            if directory is not None:
+                self.statistics = Statistics(History(directory.path / FILE, lock=lock))
+            self._endpoint = stack.enter_context(reporting(self))
+            if self._endpoint is not None:
+                self._say(f"metrics for Prometheus: {self._endpoint}")
+            if directory is not None and lock is not None:
+                o = self.options
+                origin = Origin(directory.job, lock.owner, self.file, o.parallelism, self.log, self._endpoint, o.window)
+                stack.enter_context(Control(lock, self, origin, self.clock, self._say))
+            yield
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[Path]:
+        """A local directory for state files, gone afterwards; a durable job's own."""
         if self.directory is None:
             local = Path(tempfile.mkdtemp(prefix="sqlstream-"))
-        else:
-            self.directory.acquire()
-        try:
-            if self.directory is not None:
-                local = self.directory.work()
-            if not self._begin(local):
-                return self.progress
-            self.progress.state = "RUNNING"
-            sys.setswitchinterval(SWITCH_SECONDS)
-            started = walltime.monotonic()
-            self._loop()
-            self.times.running = walltime.monotonic() - started
-            self._end()
-            return self.progress
-        except BaseException as e:
-            self.progress.state = "FAILED"
-            if isinstance(e, KeyboardInterrupt):
-                self.progress.state = "CANCELED"
-            self._record(self.progress.state, "" if isinstance(e, KeyboardInterrupt) else str(e).splitlines()[0])
-            raise
-        finally:
-            sys.setswitchinterval(switching)
-            for w in self._workers:
-                w.close()
-            self._background.shutdown(wait=True)
-            if self.directory is None:
+            try:
+                yield local
+            finally:
                 shutil.rmtree(local, ignore_errors=True)
-            else:
-                self.directory.forget_work()
-                self.directory.release()
+            return
+        self.directory.locked().again()  # it may have been away
+        try:
+            yield self.directory.work()
+        finally:
+            self.directory.forget_work()
 
-    # ---- start
+    def _record(self, state: str, message: str) -> None:
+        if self._run is not None:
+            self._run.record(state, message)
 
-    def _begin(self, local: Path) -> bool:
-        """Makes the workers, restored from the newest good checkpoint. False when the job had finished before."""
-        o = self.options
-        storage: CheckpointStorage | None = None
-        manifest: Manifest | None = None
-        run = uuid.uuid4().hex[:8]
+    def _begin(self, local: Path, stores: StoreShare, whole: bool) -> Loop | None:
+        """Makes the workers, restored from the newest good checkpoint. None when the job had finished before."""
         cache = local / "cache"
-        if self.directory is not None:
-            before = self.directory.read(broken=self.fresh)
-            state = before if before is not None and not self.fresh else self.directory.new_run()
-            self._run_state = state
-            run = state.run
-            storage = CheckpointStorage(self.directory.place(state), self.directory.stores)
-            if not storage.is_local:
-                storage.check_writable()  # said now, and not when the first checkpoint is due
-            if self.directory.moved(state):
-                self._say(
-                    f"warning: checkpoints of job {state.job} stay in {state.checkpoints}; --fresh begins elsewhere"
-                )
-            self._coordinator = CheckpointCoordinator(
-                storage, f"{state.job}/{run}", retained=o.retained, clock=self.clock, cache=cache
+        manifest = None if self.directory is None else self._durable(self.directory, local, stores, whole)
+        run = uuid.uuid4().hex[:8] if self._run is None else self._run.id
+        settings = self._settings(run, local, stores)
+        sinks = self._sinks()
+        self._publisher = Publisher(sinks, SinkTask(self.name, run, 0, settings.durable))
+        if self._run is not None:
+            self._republish(manifest, sinks)
+            if manifest is not None and (manifest.metrics.get("finished") or manifest.metrics.get("drained")):
+                self._run.say_finished()
+                self._run.record("FINISHED")
+                self.progress.state = "FINISHED"
+                return None
+        if manifest is not None:
+            self._say(
+                f"job {self.name} resumes from checkpoint {manifest.checkpoint_id} of {manifest.created}, "
+                f"{manifest.metrics.get('rows_in', 0):,} rows in"
             )
-            self._repair()
-            found = self._coordinator.latest()
-            if found is not None:
-                manifest = found.manifest
-                for text in found.skipped:
-                    self._say(f"warning: {text}")
-                manifest.check_plan(self.graph.fingerprint, self.graph.text)
-                self._continue(manifest)
-                if found.newer:
-                    behind = found.newer[0]
-                    self._replay = Replay(self.graph, behind)
-                    self._say(
-                        f"what follows checkpoint {manifest.checkpoint_id} is computed again, and not written again "
-                        f"up to where checkpoint {behind.checkpoint_id} has published it"
-                    )
-                if manifest.metrics.get("finished"):
-                    self._publish(manifest, run)
-                    self._say(f"job {state.job} has finished: nothing to do (--fresh runs it anew)")
-                    self._record("FINISHED")
-                    self.progress.state = "FINISHED"
-                    return False
-                self._say(
-                    f"job {state.job} resumes from checkpoint {manifest.checkpoint_id} of {manifest.created}, "
-                    f"{manifest.metrics.get('rows_in', 0):,} rows in"
+        channels = LocalChannels(self.options.parallelism)
+        storage = None if self._run is None else self._run.storage
+        self.meters.begin(self.graph, self.options.parallelism)
+        for t in range(self.options.parallelism):
+            self._workers.append(
+                Worker(
+                    self.graph,
+                    t,
+                    settings,
+                    self.clock,
+                    channels,
+                    self._receive_one,
+                    self._late,
+                    storage,
+                    self._say,
+                    self.meters.of(self.graph, t),
                 )
-            self.directory.write(replace(state, state="RUNNING", message=""))
-            faults.point("job-recorded")
-            if self.fresh and before is not None:
-                for node in self.graph.nodes:  # what the run before had staged
-                    if isinstance(node, Sink):
-                        node.sink.committer(SinkTask(o.name, before.run, 0)).clean([])
-        keep_freed()
-        MEMORY.limit = default_limit() if o.managed_memory is None else o.managed_memory
-        MEMORY.directories = o.tmp_dirs or (str(local),)
-        settings = WorkerSettings(
-            o.name,
-            run,
-            o.parallelism,
-            self.directory is not None,
-            local,
-            o.idle_timeout,
-            o.time_zone,
-            o.max_drift,
-            f"x{uuid.uuid4().hex[:6]}" if o.at_least_once else "",
-        )
-        self._settings = settings
-        channels = LocalChannels(o.parallelism)
-        self._channels = channels
-        for t in range(o.parallelism):
-            worker = Worker(self.graph, t, settings, self.clock, channels, self._receive_one, self._late, storage)
-            self._workers.append(worker)
-        self._publish(manifest, run)
-        self._before = replace(self.progress)
-        self._discover(manifest)
+            )
+        splits = Splits(self.graph, self._workers, self.clock.monotonic, self._say)
+        splits.begin(manifest, self._replay)
         for worker in self._workers:
             worker.open_sources()
         if manifest is not None:
             hold(self.graph, manifest, self._workers)
-        self._assign_all(manifest)
+        splits.assign()
         for worker in self._workers:
             worker.open(manifest, cache)
         faults.point("restored")
         if self._replay is not None:
-            self._before.rows_out = self._replay.goal.metrics.get("rows_out", 0)
             for worker in self._workers:
                 worker.mute(True)
-        return True
+        self.progress.state = "RUNNING"
+        return self._loop(channels, splits)
 
-    def _repair(self) -> None:
-        """The last checkpoint's manifest, from the job's own copy, when the store has lost or damaged it."""
-        assert self.directory is not None and self._coordinator is not None
-        text = self.directory.kept_manifest()
-        try:
-            kept = None if text is None else Manifest.from_json(text)
-        except CheckpointError:
-            return
-        if kept is not None and self._coordinator.repair(kept):
-            self._say(f"warning: the manifest of checkpoint {kept.checkpoint_id} was damaged or gone: written again")
+    def _loop(self, channels: LocalChannels, splits: Splits) -> Loop:
+        options, clock, progress = self.options, self.clock, self.progress
+        return Loop(
+            self.name,
+            options,
+            self._workers,
+            channels,
+            splits,
+            self._replay,
+            Checkpoints(
+                options,
+                self._run,
+                self._publisher,
+                progress,
+                self.times,
+                clock,
+                self.statistics,
+                self._say,
+                self.savepoints,
+            ),
+            self.savepoints,
+            self._requests,
+            Pace(options.max_rows, self._sizes),
+            progress,
+            self.times,
+            clock,
+            self._say,
+            self._on_epoch,
+            None if self.directory is None and self._endpoint is None else self.meters,
+        )
 
-    def _continue(self, manifest: Manifest) -> None:
-        """Counts go on where the checkpoint stood; a finished job's too, for who asks again."""
-        self._epoch = self.progress.epoch = manifest.epoch
+    def _settings(self, run: str, local: Path, stores: StoreShare) -> WorkerSettings:
+        # an attempt that shows each epoch at once names its files by itself: one that resumes shows some rows again
+        attempt = f"x{uuid.uuid4().hex[:6]}" if self.options.mode == "AT_LEAST_ONCE" else ""
+        return WorkerSettings(self.name, run, self.directory is not None, local, self.options, stores, attempt)
+
+    def _sinks(self) -> dict[str, TableSink]:
+        return {i: n.sink for i, n in zip(self.graph.ids, self.graph.nodes, strict=True) if isinstance(n, Sink)}
+
+    def _durable(self, directory: JobDirectory, local: Path, stores: StoreShare, whole: bool) -> Manifest | None:
+        """Begins or goes on with a run; the checkpoint that it goes on from. Counts go on where that stood."""
+        self._run = run = Run(
+            directory,
+            self.name,
+            self._identity(),
+            self._say,
+            fresh=self.fresh and self.progress.attempt == 1,
+            options=self.options,
+            clock=self.clock,
+            cache=local / "cache",
+            before=self._run,
+        )
+        found, change = run.latest(whole, lambda manifest: self._change(run, Found(manifest, []))), None
+        if found is not None:
+            self.graph = fitting(self.graph, self._former, found.manifest)
+            run.identity = self._identity()
+            change = self._change(run, found)
+            found = found if change is not None else run.going_on(found)
+        run.begin()
+        self.progress.begin()
+        if found is None:
+            return None
+        if change is not None:
+            found = Found(self._changed(change, run, local, stores), [])
+        manifest = found.manifest
+        self.progress.epoch = manifest.epoch
         self.progress.checkpoint = manifest.checkpoint_id
+        self.statistics.restore(Restored(manifest.checkpoint_id, self.clock.now() // 1000))
         for key in ("rows_in", "rows_out", "late_rows"):
             setattr(self.progress, key, manifest.metrics.get(key, 0))
+        if found.newer:
+            behind = found.newer[0]
+            self._replay = Replay(self.graph, behind)
+            self._say(
+                f"what follows checkpoint {manifest.checkpoint_id} is computed again, and not written again "
+                f"up to where checkpoint {behind.checkpoint_id} has published it"
+            )
+        return manifest
 
-    def _publish(self, manifest: Manifest | None, run: str) -> None:
+    def _change(self, run: Run, found: Found) -> Change | None:
+        """What becomes of a job that goes on from a checkpoint as another one; see `changed`."""
+        allowed = allowed_from(self._allowed, self.options, found.manifest)
+        return changed(run, found, self.graph, self.tables, allowed, self._batch)
+
+    def _changed(self, change: Change, run: Run, local: Path, stores: StoreShare) -> Manifest:
+        """The checkpoint that the changed job goes on from."""
+        self._say(f"job {self.name} has changed since checkpoint {change.manifest.checkpoint_id}:")
+        for line in change.lines(all_=False):
+            self._say(f"  {line}")
+        with apart(local, stores) as (place, share):
+            settings = self._settings(run.id, place, share)
+            publisher = Publisher(self._sinks(), SinkTask(self.name, run.id, 0))
+            rebuild = Rebuild(change, settings, run.storage, self.clock, self._say, self._requests.stop.is_set)
+            return go_on_changed(rebuild, run, publisher)
+
+    def _identity(self) -> Identity:
+        graph = self.graph
+        return Identity(graph.text, graph.fingerprint, self.tables, graph.marks, graph.places, graph.sink_hash)
+
+    def _republish(self, manifest: Manifest | None, sinks: dict[str, Any]) -> None:
         """Publishes again what the checkpoint prepared, and removes what no checkpoint knows.
 
         What a newer, damaged checkpoint prepared is published too: it was complete, and readers may have seen a part.
-        CheckpointError when a sink shows output of a checkpoint that nobody knows.
         """
-        ahead = None if self._replay is None else self._replay.goal
-        newest = max((m.checkpoint_id for m in (manifest, ahead) if m is not None), default=0)
-        for i, node in enumerate(self.graph.nodes):
-            if isinstance(node, Sink):
-                task = SinkTask(self.options.name, run, 0, self.directory is not None)
-                committer = node.sink.committer(task)
-                if self.directory is not None and (unknown := committer.published(newest)):
-                    raise CheckpointError(
-                        f"{unknown[0]} was published by a checkpoint that is lost (the newest one there is "
-                        f"{newest or 'none'}): going on from here would repeat rows",
-                        hint="restore the checkpoint's directory from a backup, or start anew with --fresh and another "
-                        "path for the sink",
-                    )
-                known: list[Any] = []
-                for m in (ahead, manifest):
-                    known += [] if m is None else m.sinks.get(self.graph.ids[i], [])
-                self._commit(committer, known)
-                faults.point("republished")
-                committer.clean(known)
-
-    # ---- splits
-
-    def _discover(self, manifest: Manifest | None) -> None:
-        for i, node in enumerate(self.graph.nodes):
-            if isinstance(node, SourceScan):
-                old = {} if manifest is None else manifest.sources.get(self.graph.ids[i], {})
-                states = {k: SplitState.from_json(k, v) for k, v in old.items()}
-                if self._replay is not None:
-                    self._replay.limit(self.graph.ids[i], states)
-                known = tuple(s.split for s in sorted(states.values(), key=lambda s: s.split.number))
-                if self._replay is None and not (node.source.bounded and known):
-                    known = tuple(node.source.splits(known))
-                self._splits[i] = list(known)
-                self._known_splits[i] = states
-        self._discovered = walltime.monotonic()
-
-    def _assign_all(self, manifest: Manifest | None) -> None:
-        for i, splits in self._splits.items():
-            node = self.graph.nodes[i]
-            assert isinstance(node, SourceScan)
-            for t, worker in enumerate(self._workers):
-                mine = [
-                    self._known_splits[i].get(s.id) or SplitState(s)
-                    for n, s in enumerate(splits)
-                    if n % len(self._workers) == t
-                ]
-                worker.assign(i, mine, node.source.bounded)
-
-    def _look_for_splits(self) -> None:
-        if self._replay is not None or walltime.monotonic() - self._discovered < DISCOVERY_SECONDS:
-            return
-        for i, known in self._splits.items():
-            node = self.graph.nodes[i]
-            assert isinstance(node, SourceScan)
-            if node.source.bounded:
-                continue
-            found = node.source.splits(tuple(known))
-            for n in range(len(known), len(found)):
-                self._workers[n % len(self._workers)].assign(i, [SplitState(found[n])], False)
-            self._splits[i] = list(found)
-        self._discovered = walltime.monotonic()
-
-    # ---- the loop
-
-    def _loop(self) -> None:
-        o = self.options
-        self._last_checkpoint = self.clock.monotonic()
-        slowest = END
-        pool = ThreadPoolExecutor(o.parallelism, thread_name_prefix="task") if o.parallelism > 1 else None
-        try:
-            while True:
-                self._collect_checkpoint(wait=False)
-                stopping = self._stop.is_set()
-                attempt: Attempt | int | None = None
-                if stopping:
-                    self._collect_checkpoint(wait=True)
-                if self._due() or (stopping and self._takes_checkpoints()):
-                    attempt = self._coordinator.begin() if self._coordinator is not None else self._epoch + 1
-                    self._last_checkpoint = self.clock.monotonic()
-                self._epoch += 1
-                begun = walltime.monotonic()
-                command = EpochCommand(
-                    self._epoch,
-                    self.clock.now(),
-                    0 if stopping else self._pace.rows(),
-                    READING,
-                    _number(attempt),
-                    slowest,
-                )
-                reports = self._step(command, pool)
-                slowest = min(r.watermark for r in reports)
-                self._report(reports)
-                if o.at_least_once:
-                    self._publish_epoch()
-                finished = all(r.finished for r in reports) and self._replay is None
-                if attempt is not None:
-                    self._write(attempt, reports, finished)
-                if self._replay is not None and self._replay.step(self._workers):
-                    self._replay = None
-                    self._discovered = 0.0
-                if finished or stopping:
-                    if not finished:
-                        self.progress.state = "CANCELED"
-                    self._last(reports, attempt, finished)
-                    return
-                self._look_for_splits()
-                if self._replay is None and not any(r.backlog for r in reports):
-                    self._wait(begun, command)
-        finally:
-            if pool is not None:
-                pool.shutdown(wait=True)
-
-    def _takes_checkpoints(self) -> bool:
-        """Durable jobs do; others publish their sinks in the same rhythm."""
-        if self._replay is not None:
-            return False
-        return self._coordinator is not None or any(isinstance(n, Sink) for n in self.graph.nodes)
-
-    def _due(self) -> bool:
-        """Whether it is time for a checkpoint, and the one before is done with."""
-        if self._writing is not None or self.options.interval <= 0 or not self._takes_checkpoints():
-            return False
-        return (self.clock.monotonic() - self._last_checkpoint) * 1e6 >= self.options.interval
-
-    def _wait(self, begun: float, command: EpochCommand) -> None:
-        """Until the next epoch is to begin: the one that began at `begun` has left nothing."""
-        look = begun + PERIOD
-        came = False
-        while not came and look < begun + IDLE and not self._due():
-            now = walltime.monotonic()
-            if self._stop.wait(max(look - now, 0)):
-                return
-            self.times.waiting += walltime.monotonic() - now
-            look = max(look + PERIOD, now)
-            self._collect_checkpoint(wait=False)  # what is written is published now, not with the next rows
-            came = any([w.look(command) for w in self._workers])
-
-    def _step(self, command: EpochCommand, pool: ThreadPoolExecutor | None) -> list[EpochReport]:
-        if pool is None:
-            return [self._workers[0].epoch(command)]
-
-        def one(worker: Worker) -> EpochReport:
+        assert self._run is not None
+        if self._run.replaced is not None:
+            Publisher(sinks, SinkTask(self.name, self._run.replaced.run, 0)).abort()
+        if manifest is not None and (old := manifest.metrics.get("inherited")):
+            # Whether the job that took it had published it before it ended, its checkpoint does not say.
             try:
-                return worker.epoch(command)
-            except BaseException:
-                self._channels.failed.set()
-                raise
-
-        futures = [pool.submit(one, w) for w in self._workers]
-        errors = [f.exception() for f in futures]
-        first = next((e for e in errors if e is not None and not isinstance(e, TaskFailed)), None)
-        if first is not None:
-            raise first
-        return [f.result() for f in futures]
-
-    def _report(self, reports: list[EpochReport]) -> None:
-        p = self.progress
-        p.epoch = self._epoch
-        p.rows_in = self._before.rows_in + sum(r.rows_in for r in reports)
-        p.rows_out = self._before.rows_out + sum(r.rows_out for r in reports)
-        p.watermark = min(r.watermark for r in reports)
-        p.skipped_records = sum(r.skipped for r in reports)
-        if self._on_epoch is not None:
-            self._on_epoch(p)
-
-    # ---- checkpoints
-
-    def _write(self, attempt: Attempt | int, reports: list[EpochReport], finished: bool) -> None:
-        """Writes the checkpoint in the background."""
-        self.times.checkpoints += 1
-        self.times.barriers += max(r.barrier for r in reports)
-        shares = [r.share for r in reports]
-        assert all(s is not None for s in shares)
-        metrics = {
-            "rows_in": self.progress.rows_in,
-            "rows_out": self.progress.rows_out,
-            "late_rows": self.progress.late_rows,
-            "watermark": None if self.progress.watermark in (END, NO_WATERMARK) else self.progress.watermark,
-            "finished": finished,
-            "source_watermarks": _source_watermarks([r.share for r in reports if r.share is not None]),
-        }
-        good = [s for s in shares if s is not None]
-        future = self._background.submit(self._timed, attempt, good, self._epoch, metrics)
-        self._writing = (attempt, future, good)
-
-    def _timed(self, *checkpoint: Any) -> Manifest | None:
-        started = walltime.monotonic()
-        try:
-            return self._complete(*checkpoint)
-        finally:
-            self.times.writing += walltime.monotonic() - started
-
-    def _complete(
-        self, attempt: Attempt | int, shares: list[TaskShare], epoch: int, metrics: dict[str, Any]
-    ) -> Manifest | None:
-        if isinstance(attempt, int):
-            return None
-        assert self._coordinator is not None and self._run_state is not None
-        o = self.options
-        operators: dict[str, OperatorState] = {}
-        # A job that has ended is never resumed: its state is not written.
-        for node_id in () if metrics["finished"] else shares[0].states:
-            tasks = []
-            for t, share in enumerate(shares):
-                files = share.pending[node_id].run() if node_id in share.pending else ()
-                attempt.protected.update(f.name for f in files)
-                faults.point("after-upload")
-                tasks.append(TaskState(t, key_group_range(t, o.parallelism), files, share.snapshots.get(node_id, {})))
-            head = shares[0].states[node_id]
-            operators[node_id] = OperatorState(head.name, head.states, tuple(tasks))
-        sources: dict[str, dict[str, Any]] = {}
-        sinks: dict[str, list[Any]] = {}
-        for share in shares:
-            for node_id, splits in share.sources.items():
-                sources.setdefault(node_id, {}).update(splits)
-            for node_id, parts in share.sinks.items():
-                sinks.setdefault(node_id, []).extend(parts)
-        manifest = Manifest(
-            f"{self._run_state.job}/{self._run_state.run}",
-            o.name,
-            self._run_state.run,
-            attempt.checkpoint_id,
-            epoch,
-            datetime.now(UTC).isoformat(timespec="milliseconds"),
-            self.graph.fingerprint,
-            self.graph.text,
-            o.parallelism,
-            operators,
-            sources,
-            sinks,
-            metrics,
-        )
-        faults.point("before-manifest")
-        completed = self._coordinator.complete(attempt, manifest)
-        faults.point("after-manifest")
-        assert self.directory is not None
-        self.directory.keep_manifest(completed.to_json())
-        return completed
-
-    def _collect_checkpoint(self, wait: bool) -> None:
-        """When the background is done: publishes the sinks' share."""
-        if self._writing is None:
-            return
-        attempt, future, shares = self._writing
-        if not wait and not future.done():
-            return
-        self._writing = None
-        try:
-            manifest = future.result()
-        except SqlStreamError:
-            if isinstance(attempt, Attempt) and self._coordinator is not None:
-                self._coordinator.abort(attempt)
-            raise
-        faults.point("before-publish")
-        for i, node in enumerate(self.graph.nodes):
-            if isinstance(node, Sink):
-                parts = [p for s in shares for p in s.sinks.get(self.graph.ids[i], [])]
-                self._commit(node.sink.committer(self._sink_task()), parts)
-        faults.point("after-publish")
-        if manifest is not None:
-            if self.progress.checkpoint is None and self.directory is not None and self._run_state is not None:
-                self.directory.forget_runs(self._run_state)
-            self.progress.checkpoint = manifest.checkpoint_id
-            self.progress.checkpoint_time = walltime.time()
-
-    def _last(self, reports: list[EpochReport], attempt: Attempt | int | None, finished: bool) -> None:
-        """The last checkpoint: all that is left is prepared and published."""
-        self._collect_checkpoint(wait=True)
-        if attempt is None and self._takes_checkpoints():
-            attempt = self._coordinator.begin() if self._coordinator is not None else self._epoch + 1
-            number = _number(attempt)
-            assert number is not None
-            for r, w in zip(reports, self._workers, strict=True):
-                r.share = w.share(number, finished)
-            self._write(attempt, reports, finished)
-            self._collect_checkpoint(wait=True)
-
-    def _commit(self, committer: SinkCommitter, parts: list[Any]) -> None:
-        for part in parts:
-            committer.commit([part])
-            faults.point("mid-publish")
+                Publisher(sinks, SinkTask(old["job"], old["run"], 0)).recover(old["sinks"], Stage.COMMITTING)
+                self._publisher.recover(old["sinks"], Stage.COMMITTED)  # what it remembers goes on
+            except RunError as e:
+                self._say(f"warning: output of the checkpoint that the job began from is not here: {e.message}")
+        ahead = None if self._replay is None else self._replay.goal
+        self._run.republish(self._publisher, [m for m in (manifest, ahead) if m is not None])
 
     def _end(self) -> None:
         faults.point("before-finished")
         if self.progress.state == "RUNNING":
             self.progress.state = "FINISHED"
-        self._record(self.progress.state)
-
-    def _publish_epoch(self) -> None:
-        """AT_LEAST_ONCE: what sinks have is shown at once, and shown again by a run that resumes behind it."""
-        for i, node in enumerate(self.graph.nodes):
-            if isinstance(node, Sink):
-                parts = [p for w in self._workers for p in w.prepare(i, self._epoch)]
-                if parts:
-                    node.sink.committer(self._sink_task()).commit(parts)
-
-    def _sink_task(self) -> SinkTask:
-        s = self._settings
-        return SinkTask(s.job, s.output, 0, s.durable)
-
-    # ---- small things
-
-    def _record(self, state: str, message: str = "") -> None:
-        if self.directory is None or self._run_state is None:
+        if self._run is None:
             return
         try:
-            self.directory.write(replace(self._run_state, state=state, message=message))
+            self._run.record(self.progress.state)
         except SqlStreamError:
-            if state == "FINISHED":
+            if self.progress.state == "FINISHED":
                 raise
+
+    # ---- small things
 
     def _receive_one(self, batch: pa.RecordBatch, kinds: Any) -> None:
         if self.receive is not None:
@@ -595,20 +498,7 @@ class Job:
                 self._on_late(node_id, batch)
 
     def _say(self, text: str) -> None:
+        text = redacted(text)
         self.progress.messages.append(text)
         if self._on_message is not None:
             self._on_message(text)
-
-
-def _source_watermarks(shares: list[TaskShare]) -> dict[str, int]:
-    """By node: the least of the tasks' watermarks, as operators behind an Exchange see it."""
-    out = {}
-    for node in {n for s in shares for n in s.watermarks}:
-        mark = meet([s.watermarks[node] for s in shares if node in s.watermarks]).watermark
-        if mark not in (END, NO_WATERMARK):
-            out[node] = mark
-    return dict(sorted(out.items()))
-
-
-def _number(attempt: Attempt | int | None) -> int | None:
-    return attempt.checkpoint_id if isinstance(attempt, Attempt) else attempt

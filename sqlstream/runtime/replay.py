@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlstream.batches import NO_WATERMARK
 from sqlstream.checkpoint.manifest import Manifest
-from sqlstream.operators.source_scan import SplitState
+from sqlstream.operators.split_state import SplitState, unpacked
 from sqlstream.runtime.graph import JobGraph
 from sqlstream.runtime.worker import Worker
 
@@ -24,14 +24,15 @@ class Replay:
 
     def __init__(self, graph: JobGraph, goal: Manifest) -> None:
         self.graph, self.goal = graph, goal
+        self._splits = {node_id: unpacked(sources) for node_id, sources in goal.sources.items()}
         self._arrived = False
 
     def limit(self, node_id: str, states: dict[str, SplitState]) -> None:
         """Lets the splits of a source be read as far as the goal, adding those that were met on the way to it."""
-        for k, v in self.goal.sources.get(node_id, {}).items():
+        for k, v in self._splits.get(node_id, {}).items():
             goal = SplitState.from_json(k, v)
             state = states.setdefault(k, SplitState(goal.split))
-            state.limit = None if goal.finished else goal.rows
+            state.limit, state.bad_limit = (None, None) if goal.finished else (goal.rows, goal.bad)
 
     def step(self, workers: list[Worker]) -> bool:
         """After an epoch: whether that was the last one of the replay. Time is made to stand as it stood at the goal,
@@ -40,21 +41,23 @@ class Replay:
             for worker in workers:
                 worker.mute(False)
             for _, s in _splits(workers):
-                s.limit = None
+                s.limit = s.bad_limit = None
+            _requeue(workers)
             return True
         for node, s in _splits(workers):
-            finished = self._recorded(node, s)["finished"]
-            if not s.finished if finished else s.rows < self._recorded(node, s)["rows"]:
+            goal = self._recorded(node, s)
+            if not s.finished if goal["finished"] else s.rows < goal["rows"] or s.bad < goal.get("bad", 0):
                 return False
         hold(self.graph, self.goal, workers)
         for node, s in _splits(workers):
             s.idle = bool(self._recorded(node, s).get("idle"))
+        _requeue(workers)
         self._arrived = True
         return False
 
     def _recorded(self, node: int, split: SplitState) -> dict[str, Any]:
-        recorded: dict[str, Any] = self.goal.sources[self.graph.ids[node]][split.split.id]
-        return recorded
+        """What the goal says of a split; one that it has forgotten had ended."""
+        return self._splits[self.graph.ids[node]].get(split.id, {"finished": True})
 
 
 def hold(graph: JobGraph, manifest: Manifest, workers: list[Worker]) -> None:
@@ -63,6 +66,12 @@ def hold(graph: JobGraph, manifest: Manifest, workers: list[Worker]) -> None:
     for worker in workers:
         for i, scan in worker.scans.items():
             scan.hold(marks.get(graph.ids[i], NO_WATERMARK))
+
+
+def _requeue(workers: list[Worker]) -> None:
+    for worker in workers:
+        for scan in worker.scans.values():
+            scan.requeue()
 
 
 def _splits(workers: list[Worker]) -> Iterator[tuple[int, SplitState]]:

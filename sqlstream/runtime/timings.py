@@ -8,22 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlstream.operators.lowering import physical_lines
+from sqlstream.metrics.operators import OperatorMetrics
+from sqlstream.metrics.state import StateMetrics, summed
 from sqlstream.runtime.graph import JobGraph
-
-
-@dataclass
-class OperatorMetrics:
-    """`seconds`: of work, without waiting for other tasks. A source's rows in are those it read."""
-
-    rows_in: int = 0
-    rows_out: int = 0
-    seconds: float = 0.0
-
-    def add(self, other: OperatorMetrics) -> None:
-        self.rows_in += other.rows_in
-        self.rows_out += other.rows_out
-        self.seconds += other.seconds
 
 
 @dataclass
@@ -41,25 +28,33 @@ class JobTimes:
 HEAD = ("rows in", "rows out", "busy", "share")
 
 
-def timings(graph: JobGraph, tasks: Sequence[Sequence[OperatorMetrics]], epochs: int, times: JobTimes) -> str:
-    """`tasks`: the metrics of each task, in the order of the graph's nodes. An operator read twice is counted once."""
+def timings(
+    graph: JobGraph,
+    tasks: Sequence[Sequence[OperatorMetrics]],
+    states: Sequence[dict[str, StateMetrics]],
+    epochs: int,
+    times: JobTimes,
+) -> str:
+    """`tasks`: the metrics of each task, in the order of the graph's nodes; `states`: those of its state, by node. An
+    operator read twice is counted once."""
     total = {id(node): OperatorMetrics() for node in graph.nodes}
     for metrics in tasks:
         for node, m in zip(graph.nodes, metrics, strict=True):
             total[id(node)].add(m)
     busy = sum(m.seconds for m in total.values()) or 1.0
     lines = [(*HEAD, "operator")]
-    for root in graph.roots:
-        for node, text in physical_lines(root):
-            cells = ("", "", "", "")
-            if id(node) in total:
-                m = total.pop(id(node))
-                cells = (f"{m.rows_in:,}", f"{m.rows_out:,}", f"{m.seconds:.3f} s", f"{m.seconds / busy:.0%}")
-            lines.append((*cells, text))
+    for shown, text in graph.lines():
+        cells = ("", "", "", "")
+        if shown is not None:
+            m = total[id(shown)]
+            cells = (f"{m.rows_in:,}", f"{m.rows_out:,}", f"{m.seconds:.3f} s", f"{m.seconds / busy:.0%}")
+        lines.append((*cells, text))
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
     table = "\n".join("  ".join([*(c.rjust(w) for c, w in zip(x, widths, strict=False)), x[-1]]) for x in lines)
+    names = {graph.ids[i]: node.name for i, node in enumerate(graph.nodes)}
+    kept = "".join(f"\nstate of {names[n]}: {m.text()}" for n, m in summed(list(states)).items())
     return (
         f"{table}\n\n"
         f"{epochs:,} epochs in {times.running:.3f} s, {times.waiting:.3f} s of it waiting for sources\n"
-        f"{times.checkpoints:,} checkpoints: {times.barriers:.3f} s between epochs, {times.writing:.3f} s beside them"
+        f"{times.checkpoints:,} checkpoints: {times.barriers:.3f} s between epochs, {times.writing:.3f} s beside them{kept}"
     )

@@ -23,13 +23,14 @@ Relations (From.this and Join.this)
     From            this=relation. Select.joins holds the rest, left-deep.
     Join            this; kind 'INNER' or 'CROSS' and no side, or side 'LEFT', 'RIGHT', 'FULL' and no kind;
                     on=expression or using=[Identifier]; method='NATURAL'. A comma is kind 'CROSS'.
-    Table           this, db, catalog (Identifiers), alias=TableAlias, hints=[Hint],
+    Table           this, db, catalog (Identifiers), alias=TableAlias, hints=[Hint]; this is a string Literal
+                    where it is the path of files;
                     version=Version(this='TIMESTAMP', kind='AS OF', expression) for FOR SYSTEM_TIME AS OF
     Subquery        this=query, alias=TableAlias
     Lateral         this=Subquery (with its alias): LATERAL (SELECT …)
     Unnest          expressions=[array or map], alias=TableAlias, offset=True for WITH ORDINALITY
     TableFunction   ours: f(…), TABLE(f(…)), LATERAL TABLE(f(…))
-                    whose arguments are expressions, TableArguments (TABLE t …), Descriptors, Kwargs of these
+                    with hints=[Hint], whose arguments are expressions, TableArguments (TABLE t …), Descriptors, Kwargs of these
     JoinGroup       ours: `(a JOIN b ON …)`, and joins behind a comma that must be made before the comma's
     TableAlias      this=Identifier, columns=[Identifier]
 
@@ -107,7 +108,6 @@ __all__ = [
     "hints",
     "interval_value",
     "position_of",
-    "sql_of",
 ]
 
 
@@ -122,7 +122,7 @@ class TableFunction(Node):
     `lateral`: True where LATERAL was written.
     """
 
-    arg_types = {"this": True, "expressions": False, "alias": False, "lateral": False}
+    arg_types = {"this": True, "expressions": False, "alias": False, "lateral": False, "hints": False}
 
 
 class TableArgument(Node):
@@ -200,10 +200,3 @@ def _hint(call: exp.Expression) -> HintCall:
     options = tuple((o.this.name, o.expression.name) for o in call.expressions if isinstance(o, exp.PropertyEQ))
     rest = tuple(a.name for a in call.expressions if not isinstance(a, exp.PropertyEQ))
     return HintCall(call.name.upper(), options, rest)
-
-
-def sql_of(node: exp.Expression) -> str:
-    """The node as Flink SQL: for messages and EXPLAIN."""
-    from sqlstream.sql.dialect import Flink  # here: the dialect's parser needs the nodes
-
-    return str(node.sql(dialect=Flink))

@@ -31,22 +31,28 @@ class CallGrammar(TypeGrammar, ABC):
     """Calls. The layers above give `expression`, `query`, `table_name` and `order_by`."""
 
     @abstractmethod
-    def expression(self, floor: int = 0) -> exp.Expression: ...
+    def expression(self, floor: int = 0) -> exp.Expression:
+        """An expression of operators that bind more tightly than `floor`."""
 
     @abstractmethod
-    def query(self) -> exp.Expression: ...
+    def query(self) -> exp.Expression:
+        """A whole query, with its order and limit."""
 
     @abstractmethod
-    def query_follows(self, index: int) -> bool: ...
+    def query_follows(self, index: int) -> bool:
+        """Whether the parenthesis at token `index` holds a query."""
 
     @abstractmethod
-    def table_name(self) -> exp.Expression: ...
+    def table_name(self) -> exp.Expression:
+        """A table's name with its qualifiers, as a Table."""
 
     @abstractmethod
-    def ordering(self) -> exp.Expression: ...
+    def ordering(self) -> exp.Expression:
+        """One item of ORDER BY, with its direction and where NULLs stand."""
 
     @abstractmethod
-    def order_by(self) -> exp.Expression | None: ...
+    def order_by(self) -> exp.Expression | None:
+        """`ORDER BY …` as an Order; None when it does not follow."""
 
     def call(self, name: Token, text: str) -> exp.Expression:
         """The call of the function `text`, behind its name, with all that may follow it."""
@@ -120,6 +126,7 @@ class CallGrammar(TypeGrammar, ABC):
         return items
 
     def scalar_query(self) -> exp.Expression:
+        """A query in parentheses, as a Subquery."""
         token = self.token
         return self.mark(exp.Subquery(this=self.parenthesised(self.query)), token)
 

@@ -9,6 +9,7 @@ A rule begins at its first token and ends behind its last one; it raises ParseEr
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +18,9 @@ from typing import NoReturn, TypeVar
 from sqlglot import exp
 
 from sqlstream.errors import Position, did_you_mean
-from sqlstream.sql.lexer import BAD, DOUBLE_QUOTED, END, QUOTED, STRING, WORD, Token
+from sqlstream.sql.lexer import BAD, DOUBLE_QUOTED, END, NUMBER, QUOTED, STRING, WORD, Token
 from sqlstream.sql.source import Source
+from sqlstream.sql.statements import FileName
 from sqlstream.sql.words import NAME_LIKE, RESERVED
 
 T = TypeVar("T")
@@ -44,9 +46,11 @@ class Cursor:
 
     @property
     def previous(self) -> Token:
+        """The token before the current one; at the beginning the current one."""
         return self.tokens[max(self.at_index - 1, 0)]
 
     def ahead(self, n: int) -> Token:
+        """The token n places on; behind the end it is END."""
         return self.tokens[min(self.at_index + n, len(self.tokens) - 1)]
 
     def at(self, *keys: str) -> bool:
@@ -64,6 +68,7 @@ class Cursor:
     # ---- moving
 
     def advance(self) -> Token:
+        """Move over the current token, and give it. END is never passed."""
         token = self.token
         if token.kind != END:
             self.at_index += 1
@@ -102,6 +107,7 @@ class Cursor:
         return items
 
     def parenthesised(self, rule: Callable[[], T]) -> T:
+        """What the rule reads, with ( before and ) behind it."""
         self.expect("(")
         item = rule()
         self.expect(")")
@@ -146,7 +152,18 @@ class Cursor:
             parts.append(str(self.identifier(what).this))
         return tuple(parts)
 
+    def table(self, what: str = "a table's name") -> tuple[str, ...]:
+        """The name of a table that is read: also the path of files, in single quotes."""
+        return (FileName(self._path()),) if self.token.kind == STRING else self.name(what)
+
+    def _path(self) -> str:
+        token = self.token
+        if not token.text.strip():
+            self.fail_at(token, "the path of files is empty", "a file, a directory or a glob: 'logs/*.json'")
+        return self.advance().text
+
     def string(self, what: str = "a string in single quotes") -> str:
+        """The value of a string literal, which must follow."""
         if self.token.kind != STRING:
             self.fail(f"expected {what}")
         return self.advance().text
@@ -172,6 +189,7 @@ class Cursor:
         return node
 
     def place(self, token: Token) -> Position:
+        """Where a token begins: line and column, from 1."""
         return self.source.position(token.start)
 
     def text_since(self, first: Token) -> str:
@@ -185,21 +203,71 @@ class Cursor:
         token = self.token
         if token.kind == BAD:
             if variable := _VARIABLE.match(self.source.text, token.start):
-                self.fail_at(token, f"the variable {variable.group()} has no value", hint)
-            self.fail_at(token, f"unexpected character {token.text!r}", hint)
+                name = variable.group()[2:-1]
+                self.fail_at(token, f"the variable {variable.group()} has no value", f"--var {name}=… gives it one")
+            self.fail_at(
+                token, f"unexpected character {token.text!r}", hint or CHARACTERS.get(token.text) or self.form()
+            )
         if token.kind == DOUBLE_QUOTED:
             raise self.source.error(
                 "double quotes mean nothing in Flink SQL",
                 token.start,
                 f"write `{token.text}` for a name, '{token.text}' for a string",
             )
-        self.fail_at(token, f"{expected}, found {describe(self.source, token)}", hint or self._foreign())
+        hint = hint or self._foreign()
+        if hint is None:
+            self._refuse_misspelt()
+        found = describe(self.source, token)
+        self.fail_at(token, f"{expected}, found {found}", hint or self._advice(expected, found) or self.form())
+
+    def form(self) -> str | None:
+        """How what is being read is written, where that is known."""
+        return None
 
     def _foreign(self) -> str | None:
         """The hint for a word of another dialect, here or taken for an alias just before."""
         return HINTS.get(self.token.key) or HINTS.get(self.previous.key)
 
+    def _refuse_misspelt(self) -> None:
+        """Raise where the word here, or the one before that was taken for a name, is nearly a word of queries."""
+        for token in (self.token, self.previous):
+            if token.kind == WORD and token.key not in RESERVED:
+                meant = difflib.get_close_matches(token.key, _CLAUSES, n=1, cutoff=0.74)
+                if meant:
+                    self.fail_at(
+                        token,
+                        f"{token.text} is no word of SQL, and no name can stand here",
+                        f"did you mean {meant[0]}?",
+                    )
+
+    def _advice(self, expected: str, found: str) -> str | None:
+        """What is wrong most likely: a bracket, a comma or a semicolon too few or too many."""
+        token, comma = self.token, "is a comma missing before it"
+        is_item = token.kind in (STRING, QUOTED, NUMBER) or (token.kind == WORD and token.key not in RESERVED)
+        if expected.endswith(")") and (opened := self._open_bracket()) is not None:
+            place = self.place(opened)
+            closing = f"the ( at {place.line}:{place.column} is not closed"
+            return f"{comma}? Or {closing}" if is_item else closing
+        if self.previous.key == ",":
+            return f"is there a comma too many before {found}?"
+        if expected == "expected the end of the statement":
+            if token.key == ")":
+                return "there is no ( that it closes"
+            if token.key in _BEGINNINGS:
+                return "is a ; missing before it? Statements are separated by semicolons"
+        return None
+
+    def _open_bracket(self) -> Token | None:
+        """The last ( before here that has no )."""
+        depth = 0
+        for token in reversed(self.tokens[: self.at_index]):
+            depth += {")": 1, "(": -1}.get(token.key, 0)
+            if depth < 0:
+                return token
+        return None
+
     def fail_at(self, token: Token, message: str, hint: str | None = None) -> NoReturn:
+        """Raise the message at a token, with its line of text."""
         raise self.source.error(message, token.start, hint)
 
     def unsupported(self, token: Token, message: str, hint: str) -> NoReturn:
@@ -216,8 +284,74 @@ HINTS = {
     "RLIKE": "write REGEXP(x, pattern)",
     "&&": "write AND",
     "MINUS": "write EXCEPT",
+    "TOP": "write LIMIT n at the end of the query",
+    "EMIT": "leave EMIT out: a query over a stream gives its changes as they come",
+    "CHANGES": "leave EMIT CHANGES out: a query over a stream gives its changes as they come",
+    "PIVOT": "write SUM(x) FILTER (WHERE k = 'a') AS a, … with GROUP BY",
+    "UNPIVOT": "write CROSS JOIN UNNEST(ARRAY[a, b]) AS u (x)",
+    "INTO": "write INSERT INTO t SELECT …, or CREATE TABLE t WITH (…) AS SELECT …",
+    "GLOB": "write LIKE, or REGEXP(x, pattern)",
+    "DIV": "write a / b: of whole numbers it is a whole number",
+    "?": "write CASE WHEN c THEN a ELSE b END, or IF(c, a, b)",
+    "&": "write AND; there are no operators of bits",
+    "|": "write OR, or || for texts; there are no operators of bits",
+    "^": "write POWER(x, y)",
+    "~": "write REGEXP(x, pattern)",
+    "!": "write NOT",
+    "@": "write ${name} for a variable of scripts (--var name=value)",
+    ":": "parameters are for execute(sql, parameters); in scripts write ${name}",
+    "{": "write ROW(a, b), or MAP['key', value]",
+    "[": "write ARRAY[a, b]",
+    "#": "a comment begins with --",
+    "STREAM": "a stream is a table: CREATE TABLE t (…) WITH ('connector' = '…')",
+    "INDEX": "there are no indexes: state is kept by the keys of each query",
+    "TEMP": "write TEMPORARY",
+    "SCHEMA": "there is one catalog with one database",
+    "AUTO_INCREMENT": "rows get no numbers: ROW_NUMBER() OVER (…) counts them in a query",
+    "SERIAL": "rows get no numbers: ROW_NUMBER() OVER (…) counts them in a query",
+    "REFERENCES": "there are no foreign keys",
+    "UNIQUE": "the constraint there is: PRIMARY KEY (a) NOT ENFORCED",
+    "ANALYSE": "write EXPLAIN ANALYZE",
+    "TO": "write =",
+    "SECOND": "write INTERVAL '1' SECOND",
+    "MINUTE": "write INTERVAL '1' MINUTE",
+    "HOUR": "write INTERVAL '1' HOUR",
+    "DAY": "write INTERVAL '1' DAY",
+    "DAYS": "write INTERVAL '1' DAY",
+    "MONTH": "write INTERVAL '1' MONTH",
     "/*+": "a hint stands right behind SELECT or a table's name",
 }
+
+
+# characters that begin no token
+CHARACTERS = {
+    **dict.fromkeys("“”„", "this is a typographic quote: names have backticks, strings straight quotes (')"),
+    **dict.fromkeys("‘’‚´", "this is a typographic quote: a string has straight ones (')"),
+    "，": "this is a wide comma: write ,",
+    "；": "this is a wide semicolon: write ;",
+    "（": "this is a wide bracket: write (",
+    "）": "this is a wide bracket: write )",
+    "\\": "what begins with \\ is for the shell; in scripts: SHOW TABLES, DESCRIBE t",
+    "$": "parameters are written ? or :name, and variables of scripts ${name}",
+}
+_CLAUSES = (
+    "FROM", "WHERE", "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "OFFSET", "JOIN", "LEFT", "RIGHT", "FULL", "CROSS", "INNER",
+    "UNION", "INTERSECT", "EXCEPT", "QUALIFY", "WINDOW", "FETCH", "BETWEEN", "SELECT", "VALUES", "PARTITION BY",
+)  # fmt: skip
+_BEGINNINGS = (
+    "SELECT",
+    "INSERT",
+    "CREATE",
+    "DROP",
+    "SHOW",
+    "SET",
+    "RESET",
+    "EXPLAIN",
+    "DESCRIBE",
+    "WITH",
+    "EXECUTE",
+    "STOP",
+)
 
 
 def describe(source: Source, token: Token) -> str:

@@ -38,6 +38,8 @@ _PLURALS = {f"{unit}S": unit for unit in ("YEAR", "QUARTER", "MONTH", "WEEK", "D
 
 
 class ExpressionGrammar(CallGrammar):
+    """All of an expression but what a query is. Nodes are marked with their places."""
+
     placeholders = 0  # how many `?` were read
 
     def expression(self, floor: int = 0) -> exp.Expression:
@@ -220,6 +222,7 @@ class ExpressionGrammar(CallGrammar):
         return node
 
     def string_literal(self) -> exp.Expression:
+        """A string literal, as a Literal."""
         token = self.token
         return self.mark(exp.Literal(this=self.string(), is_string=True), token)
 
@@ -227,7 +230,7 @@ class ExpressionGrammar(CallGrammar):
         token = self.advance()
         digits = token.text
         if len(digits) % 2 or any(c not in "0123456789abcdefABCDEF" for c in digits):
-            self.fail_at(token, "a binary literal is an even number of hexadecimal digits: X'0aFF'")
+            self.fail_at(token, "a binary literal is an even number of hexadecimal digits", "write it like X'0aFF'")
         return self.mark(exp.HexString(this=digits), token)
 
     def _in_parentheses(self) -> exp.Expression:
@@ -239,6 +242,7 @@ class ExpressionGrammar(CallGrammar):
         return self.mark(node, token, self.previous)
 
     def scalar_subquery(self) -> exp.Expression:
+        """A query in parentheses where a value is wanted, as a Subquery."""
         token = self.token
         return self.mark(exp.Subquery(this=self.parenthesised(self.query)), token)
 
@@ -276,7 +280,7 @@ class ExpressionGrammar(CallGrammar):
         if token.key == "ARRAY":
             return self.mark(exp.Array(expressions=items), token, self.previous)
         if len(items) % 2:
-            self.fail_at(token, "a MAP has a value for each key: MAP['a', 1, 'b', 2]")
+            self.fail_at(token, "a MAP has a value for each key", "write it like MAP['a', 1, 'b', 2]")
         keys, values = exp.Array(expressions=items[::2]), exp.Array(expressions=items[1::2])
         return self.mark(exp.Map(keys=keys, values=values), token, self.previous)
 

@@ -40,6 +40,13 @@ _UNFINISHED = {
     "/*": "comment",
     "$$": "$$ text",
 }
+_CLOSED = {
+    "'": "a quote within a string is written twice: 'it''s'",
+    "`": "a backtick closes it: `name`",
+    '"': "names have backticks, strings single quotes, and both end",
+    "/*": "*/ ends a comment",
+    "$$": "$$ ends it",
+}
 _UNICODE_ESCAPE = re.compile(r"\\(\\|[0-9a-fA-F]{4}|\+[0-9a-fA-F]{6})")
 
 
@@ -73,7 +80,7 @@ def tokenize(source: Source) -> list[Token]:
         assert found is not None  # BAD matches any character
         kind, word, end = str(found.lastgroup), found.group(), found.end()
         if kind == "UNFINISHED":
-            raise source.error(f"this {_UNFINISHED[word]} does not end", at)
+            raise source.error(f"this {_UNFINISHED[word]} does not end", at, _CLOSED[word])
         if kind == WORD:
             tokens.append(Token(WORD, word, word.upper(), at, end))
         elif kind in (OPERATOR, BAD):

@@ -7,19 +7,25 @@ Errors are ParseError or NotSupported, with the place in the whole script (after
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from sqlglot import exp
 
+from sqlstream.errors import Position, SqlStreamError
+from sqlstream.options import DEFAULT_DIALECT, DIALECTS
 from sqlstream.sql.depth import check_depth
+from sqlstream.sql.foreign.query import foreign_query
 from sqlstream.sql.lexer import END, STRING, WORD, tokenize
 from sqlstream.sql.source import Source
 from sqlstream.sql.splitter import Piece, split, substitute
 from sqlstream.sql.statements import (
     CreateFunction,
+    CreateSavepoint,
     CreateView,
     Describe,
+    DescribeJob,
     Drop,
     Explain,
     Insert,
@@ -29,28 +35,77 @@ from sqlstream.sql.statements import (
     Show,
     Statement,
     StatementSet,
+    StopJob,
 )
 from sqlstream.sql.tables import TableGrammar
-from sqlstream.sql.unsupported import OBJECTS, UNSUPPORTED
+from sqlstream.sql.unsupported import CONSTRUCTS, FOREIGN_STATEMENTS, FORMS, OBJECTS, OF_SHELLS, OF_TABLES, UNSUPPORTED
 
-_SHOWN = ("TABLES", "VIEWS", "FUNCTIONS", "COLUMNS")
+DIALECT_OPTION = "table.sql-dialect"
+_SHOWN = ("TABLES", "VIEWS", "FUNCTIONS", "COLUMNS", "JOBS")
 _DROPPED = ("TABLE", "VIEW", "FUNCTION")
-_EXPLAINED = ("ESTIMATED_COST", "CHANGELOG_MODE", "PLAN_ADVICE", "JSON_EXECUTION_PLAN")
+# Flink's details of EXPLAIN, and one of our own: the tree of the statement.
+_EXPLAINED = ("ESTIMATED_COST", "CHANGELOG_MODE", "PLAN_ADVICE", "JSON_EXECUTION_PLAN", "SYNTAX_TREE")
 _QUERIES = ("SELECT", "WITH", "VALUES", "TABLE", "(")
 
 
-def parse_script(text: str, source: str | None = None, variables: Mapping[str, str] | None = None) -> list[Statement]:
+_NEAR = 6  # tokens in which the construct that went wrong begins
+
+
+def parse_script(
+    text: str,
+    source: str | None = None,
+    variables: Mapping[str, str] | None = None,
+    dialect: str = DEFAULT_DIALECT,
+    session_dialect: str = DEFAULT_DIALECT,
+) -> list[Statement]:
     """The statements of a script. `source` is its file name.
 
-    `variables` fill in `${name}`, all of which must be known; None leaves the text alone.
+    `variables` fill in `${name}`, all of which must be known; None leaves the text alone. `dialect`: of its queries,
+    until a SET 'table.sql-dialect' in it says another; RESET goes back to `session_dialect`.
     """
     if variables is not None:
         text = substitute(text, variables, source)
-    script = Source(text, source)
-    return [_parse(script, piece) for piece in split(script)]
+    statements = []
+    for parsed in parse_each(Source(text, source), dialect, session_dialect):
+        if isinstance(parsed.statement, SqlStreamError):
+            raise parsed.statement
+        statements.append(parsed.statement)
+    return statements
 
 
-def parse_statement(text: str, source: str | None = None, variables: Mapping[str, str] | None = None) -> Statement:
+class Parsed(NamedTuple):
+    """A piece of a script, and the statement that it is; or what is wrong with it. `dialect`: of its queries."""
+
+    piece: Piece
+    statement: Statement | SqlStreamError
+    dialect: str
+
+
+def parse_each(script: Source, dialect: str, session_dialect: str) -> Iterator[Parsed]:
+    """The statements of a script, also those behind one that is wrong. ParseError for a quote or comment left open."""
+    for piece in split(script):
+        try:
+            statement = _parse(script, piece, dialect)
+        except SqlStreamError as e:
+            yield Parsed(piece, e, dialect)
+            continue
+        yield Parsed(piece, statement, dialect)
+        dialect = _dialect_after(statement, dialect, session_dialect)
+
+
+def _dialect_after(s: Statement, dialect: str, session_dialect: str) -> str:
+    """The dialect of what follows. A value that is none is refused when the SET runs."""
+    if isinstance(s, SetOption) and s.key == DIALECT_OPTION and s.value is not None:
+        named = s.value.strip().lower()
+        return named if named in (DEFAULT_DIALECT, *DIALECTS) else dialect
+    if isinstance(s, ResetOption) and s.key in (None, DIALECT_OPTION):
+        return session_dialect
+    return dialect
+
+
+def parse_statement(
+    text: str, source: str | None = None, variables: Mapping[str, str] | None = None, dialect: str = DEFAULT_DIALECT
+) -> Statement:
     """The one statement of a text; ParseError for none or several."""
     if variables is not None:
         text = substitute(text, variables, source)
@@ -60,7 +115,17 @@ def parse_statement(text: str, source: str | None = None, variables: Mapping[str
         raise script.error("there is no statement", 0)
     if len(pieces) > 1:
         raise script.error("expected one statement, found another", pieces[1].tokens[0].start)
-    return _parse(script, pieces[0])
+    return _parse(script, pieces[0], dialect)
+
+
+def place_of(statement: Statement, word: str) -> Position | None:
+    """Where in the script the first word or string of a statement stands that is `word`."""
+    source = Source(statement.text)
+    for token in tokenize(source):
+        if token.text == word:
+            at, first = source.position(token.start), statement.position
+            return Position(first.line + at.line - 1, at.column + (first.column - 1 if at.line == 1 else 0))
+    return None
 
 
 def parse_query(text: str, source: str | None = None) -> exp.Expression:
@@ -93,8 +158,14 @@ def _tree(text: str, source: str | None, rule: Callable[[StatementGrammar], exp.
     return tree
 
 
-def _parse(script: Source, piece: Piece) -> Statement:
+def parse_piece(script: Source, piece: Piece, dialect: str = DEFAULT_DIALECT) -> Statement:
+    """The statement of a piece that `split` made of a script: for who runs each before the next one is read."""
+    return _parse(script, piece, dialect)
+
+
+def _parse(script: Source, piece: Piece, dialect: str) -> Statement:
     grammar = StatementGrammar(script, piece.tokens)
+    grammar.dialect = dialect
     statement = grammar.statement()
     grammar.end()
     check_depth(statement, script)
@@ -104,9 +175,23 @@ def _parse(script: Source, piece: Piece) -> Statement:
 class StatementGrammar(TableGrammar):
     """All statements; each rule begins behind its first keyword."""
 
+    dialect = DEFAULT_DIALECT  # of a statement's query
+
+    def form(self) -> str | None:
+        before = [t.key for t in self.tokens[max(self.at_index - _NEAR, 0) : self.at_index + 1]]
+        first = self.tokens[0].key
+        if first == "CREATE":
+            parts: Mapping[str, str] = {**CONSTRUCTS, **OF_TABLES}
+        else:
+            parts = CONSTRUCTS if first in ("SELECT", "INSERT", "EXPLAIN", "EXECUTE", "BEGIN", "WITH", "(") else {}
+        near = next((parts[key] for key in reversed(before) if key in parts), None)
+        form = near or FORMS.get(first)
+        return None if form is None else f"it is written {form}"
+
     def statement(self) -> Statement:
-        if self.at(*_QUERIES):
-            return Select(self.query())
+        """Any statement, from its first word."""
+        if self._at_statement_query():
+            return Select(self.statement_query())
         token = self.token
         rule = _RULES.get(token.key)
         if rule is not None:
@@ -115,11 +200,23 @@ class StatementGrammar(TableGrammar):
             return rule(self)
         self._refuse_unsupported()
         if token.kind != WORD:
-            self.fail("expected a statement")
+            self.fail("expected a statement", OF_SHELLS if token.key in (".", "!") else None)
         known = [*_RULES, *_QUERIES[:-1]]
-        hint = self.near([*known, *(words[0] for words in UNSUPPORTED)])
+        hint = FOREIGN_STATEMENTS.get(token.key) or self.near(known) or self.near([words[0] for words in UNSUPPORTED])
         hint = hint or f"statements begin with {', '.join(known)}"
         self.fail_at(token, f"{token.text} begins no statement", hint)
+
+    def _at_statement_query(self) -> bool:
+        return self.at(*_QUERIES) or (self.dialect != DEFAULT_DIALECT and self.at("FROM"))
+
+    def statement_query(self) -> exp.Expression:
+        """The query that a statement ends with: in its dialect, as a tree of ours."""
+        if self.dialect == DEFAULT_DIALECT:
+            return self.query()
+        first = self.token
+        while self.token.kind != END and self.token.key != ";":
+            self.advance()
+        return foreign_query(self.source, first.start, self.previous.end, self.dialect, parse_query)
 
     def at_query(self) -> bool:
         """Whether a query follows, and not an expression in parentheses."""
@@ -150,10 +247,17 @@ class StatementGrammar(TableGrammar):
         system = temporary and self.accept("SYSTEM") is not None
         if system and not self.at("FUNCTION"):
             self.fail("expected FUNCTION")
+        if not temporary and self.accept("SAVEPOINT"):
+            return self._create_savepoint()
         kind = self.choose("TABLE", "VIEW", "FUNCTION")
         if kind == "TABLE":
             return self.create_table(temporary)
         return self._create_view(temporary) if kind == "VIEW" else self._create_function(temporary)
+
+    def _create_savepoint(self) -> Statement:
+        job = self.string("a job's name in single quotes") if self.accept("FOR", "JOB") else None
+        path = self.string("a directory in single quotes") if self.token.kind != END else None
+        return CreateSavepoint(job, path)
 
     def _create_view(self, temporary: bool) -> Statement:
         if_not_exists = self.accept("IF", "NOT", "EXISTS") is not None
@@ -162,7 +266,7 @@ class StatementGrammar(TableGrammar):
         comment = self.string() if self.accept("COMMENT") else None
         self.expect("AS")
         first = self.token
-        query = self.query()
+        query = self.statement_query()
         return CreateView(
             name,
             query,
@@ -205,11 +309,30 @@ class StatementGrammar(TableGrammar):
         if_exists = self.accept("IF", "EXISTS") is not None
         return Drop(kind, self.name(f"a {kind.lower()}'s name"), if_exists=if_exists, temporary=temporary)
 
+    # ---- jobs
+
+    def _stop(self) -> Statement:
+        self.expect("JOB")
+        job = self.string("a job's name in single quotes")
+        savepoint = self.accept("WITH", "SAVEPOINT") is not None
+        drain = self.token
+        if not self.accept("WITH", "DRAIN"):
+            return StopJob(job, savepoint)
+        if not savepoint:
+            self.fail_at(drain, "WITH DRAIN could only be used after WITH SAVEPOINT")
+        return StopJob(job, savepoint, True)
+
     # ---- DML
 
     def _insert(self) -> Insert:
         overwrite = self.choose("INTO", "OVERWRITE") == "OVERWRITE"
         self.accept("TABLE")
+        if self.token.kind == STRING:
+            self.unsupported(
+                self.token,
+                "files that are written are declared as a table",
+                "CREATE TABLE t (…) WITH ('connector' = 'filesystem', 'path' = …, 'format' = …), then INSERT INTO t",
+            )
         table = self.name("a table's name")
         if self.at("/*+"):
             self.unsupported(
@@ -217,21 +340,38 @@ class StatementGrammar(TableGrammar):
                 "hints on the target of INSERT are not supported",
                 "put the options in its WITH (…)",
             )
-        if self.at("PARTITION"):
-            self.unsupported(
-                self.token, "INSERT … PARTITION is not supported", "give the values as columns of the query"
-            )
+        partition = self._partition() if self.accept("PARTITION") else ()
         columns = self.column_names() if self.at("(") and not self.query_follows(self.at_index) else ()
-        query = self.query()
+        query = self.statement_query()
         if self.at("ON"):
             self.unsupported(self.token, "ON CONFLICT is not supported", "deduplicate in the query: ROW_NUMBER() … = 1")
-        return Insert(table, query, columns=columns, overwrite=overwrite)
+        return Insert(table, query, columns=columns, overwrite=overwrite, partition=partition)
+
+    def _partition(self) -> tuple[tuple[str, exp.Expression], ...]:
+        """`(column = value, …)`."""
+        found: dict[str, exp.Expression] = {}
+
+        def one() -> None:
+            token = self.token
+            name = str(self.identifier("a partition column's name").this)
+            if name in found:
+                self.fail_at(token, f"the partition column {name} is there twice")
+            if not self.accept("="):
+                self.unsupported(
+                    self.token,
+                    f"PARTITION ({name}) without a value is not supported",
+                    "leave it out: columns that are not named here come from the query",
+                )
+            found[name] = self.expression()
+
+        self.parenthesised(lambda: self.csv(one))
+        return tuple(found.items())
 
     def _execute(self) -> Statement:
         if self.accept("INSERT"):
             return self._insert()
-        if self.at(*_QUERIES):
-            return Select(self.query())
+        if self._at_statement_query():
+            return Select(self.statement_query())
         self.expect("STATEMENT", "SET", "BEGIN")
         return self._statement_set()
 
@@ -299,13 +439,13 @@ class StatementGrammar(TableGrammar):
     def _show(self) -> Statement:
         if self.accept("CREATE"):
             kind = self.choose("TABLE", "VIEW")
-            return Show(f"CREATE {kind}", self.name(f"a {kind.lower()}'s name"))
-        self.accept("USER")
-        kind = self.choose(*_SHOWN)
+            return Show(f"CREATE {kind}", self.table(f"a {kind.lower()}'s name"))
+        user = self.accept("USER") is not None
+        kind = self.choose("FUNCTIONS") if user else self.choose(*_SHOWN)
         name: tuple[str, ...] = ()
         if self.at("FROM", "IN"):
             self.advance()
-            name = self.name()
+            name = self.table()
         elif kind == "COLUMNS":
             self.fail("expected FROM or IN")
         negated = self.accept("NOT") is not None
@@ -313,11 +453,14 @@ class StatementGrammar(TableGrammar):
         if negated or self.at("LIKE", "ILIKE"):
             folded = self.choose("LIKE", "ILIKE") == "ILIKE"
             like = self.string("a pattern in single quotes")
-        return Show(kind, name, like, negated, folded)
+        return Show(kind, name, like, negated, folded, user)
 
     def _describe(self) -> Statement:
+        if self.at("JOB") and self.ahead(1).kind == STRING:
+            self.advance()
+            return DescribeJob(self.string("a job's name in single quotes"))
         self.accept("EXTENDED")
-        return Describe(self.name("a table's name"))
+        return Describe(self.table())
 
     def _explain(self) -> Statement:
         kinds: list[str] = []
@@ -328,8 +471,8 @@ class StatementGrammar(TableGrammar):
         return Explain(self._inner(self._explained), tuple(kinds))
 
     def _explained(self) -> Statement:
-        if self.at(*_QUERIES):
-            return Select(self.query())
+        if self._at_statement_query():
+            return Select(self.statement_query())
         if self.accept("INSERT"):
             return self._insert()
         if self.accept("EXECUTE"):
@@ -347,6 +490,7 @@ _RULES: dict[str, Callable[[StatementGrammar], Statement]] = {
     "BEGIN": StatementGrammar._begin,
     "SET": StatementGrammar._set,
     "RESET": StatementGrammar._reset,
+    "STOP": StatementGrammar._stop,
     "SHOW": StatementGrammar._show,
     "DESCRIBE": StatementGrammar._describe,
     "DESC": StatementGrammar._describe,

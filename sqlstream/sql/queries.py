@@ -16,6 +16,12 @@ _GROUPINGS = {"ROLLUP": exp.Rollup, "CUBE": exp.Cube}
 
 
 class QueryGrammar(RelationGrammar):
+    """Queries, whatever they begin with: WITH, SELECT, VALUES or a parenthesis."""
+
+    def statement_query(self) -> exp.Expression:
+        """The query that a statement ends with."""
+        return self.query()
+
     def query(self) -> exp.Expression:
         """`[WITH …] body [ORDER BY …] [LIMIT …] [OFFSET …] [FETCH …]`."""
         with self.nested():

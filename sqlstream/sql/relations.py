@@ -12,6 +12,8 @@ _SIDES = ("LEFT", "RIGHT", "FULL")
 
 
 class RelationGrammar(ExpressionGrammar):
+    """What may stand in FROM, and the joins between."""
+
     def from_clause(self) -> tuple[exp.Expression, list[exp.Expression]]:
         """The From behind the word FROM, and the joins of its Select."""
         token = self.token
@@ -58,7 +60,7 @@ class RelationGrammar(ExpressionGrammar):
             using = self.parenthesised(lambda: self.csv(lambda: self.identifier("a column's name")))
         if kind == "CROSS" or method:
             if on is not None or using is not None:
-                self.fail_at(token, f"a {method or kind} JOIN has no condition")
+                self.fail_at(token, f"a {method or kind} JOIN has no condition", "leave it out, or write JOIN … ON")
         elif on is None and using is None:
             self.fail("expected ON or USING", "a join without a condition is a CROSS JOIN")
         return self.mark(exp.Join(this=this, side=side, kind=kind, on=on, using=using, method=method), token)
@@ -66,6 +68,7 @@ class RelationGrammar(ExpressionGrammar):
     # ---- one relation
 
     def relation(self) -> exp.Expression:
+        """A table, query, function call or list in parentheses, with its alias and all else that may follow it."""
         with self.nested():
             token = self.token
             if self.at("("):
@@ -80,16 +83,19 @@ class RelationGrammar(ExpressionGrammar):
                 self.fail("expected a table or a subquery", "write the table's name alone")
             node = self.table_name()
             if self.at("("):
-                return self.alias(self._call(token, tuple(str(p.name) for p in node.parts)))
+                return self._hinted(self._call(token, tuple(str(p.name) for p in node.parts)))
             return self._table_suffixes(node)
 
     def table_name(self) -> exp.Expression:
+        """A table's name, or the path of files as a string: a Table either way."""
         token = self.token
+        if token.kind == STRING:
+            return self.mark(exp.Table(this=self.mark(exp.Literal.string(self._path()), token)), token)
         parts = [self.identifier("a table's name")]
         while self.accept("."):
             parts.append(self.identifier("a name behind the dot"))
         if len(parts) > 3:
-            self.fail_at(token, "a name in FROM is [catalog.][database.]name")
+            self.fail_at(token, "a name in FROM is [catalog.][database.]name", "a column's field is written in SELECT")
         keys = ("this", "db", "catalog")
         node = exp.Table(**dict(zip(keys, reversed(parts), strict=False)))
         return self.mark(node, token, self.previous)
@@ -158,7 +164,12 @@ class RelationGrammar(ExpressionGrammar):
             self.fail("expected ( behind the function's name", "a table is written by its name alone")
         node = self._call(token, name, lateral)
         self.expect(")")
-        return self.alias(node)
+        return self._hinted(node)
+
+    def _hinted(self, call: exp.Expression) -> exp.Expression:
+        if self.at("/*+"):
+            call.set("hints", [self.hint()])
+        return self.alias(call)
 
     def _call(self, first: Token, name: tuple[str, ...], lateral: bool = False) -> exp.Expression:
         """The call of a table function, behind its name, which begins at `first`."""

@@ -19,8 +19,13 @@ class Source:
         self._starts = list(accumulate(lengths[:-1], initial=0))
 
     def position(self, offset: int) -> Position:
+        """The line and column of the character at `offset`."""
         line = bisect_right(self._starts, offset) - 1
         return Position(line + 1, offset - self._starts[line] + 1)
+
+    def offset(self, position: Position) -> int:
+        """Where in the text a place is: the other way round."""
+        return self._starts[position.line - 1] + position.column - 1
 
     def error(self, message: str, offset: int, hint: str | None = None) -> ParseError:
         """A ParseError with its place and text, to be raised by the caller."""

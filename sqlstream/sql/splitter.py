@@ -6,7 +6,7 @@ A statement set (`EXECUTE STATEMENT SET BEGIN insert; … END`, `BEGIN STATEMENT
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlstream.errors import ParseError, Position, did_you_mean
@@ -25,19 +25,19 @@ class Piece:
 
 def split(source: Source) -> list[Piece]:
     """The statements of a script, in order. Empty ones are dropped; comments do not move a start."""
-    return [_piece(source, tokens) for tokens, _ in _cut(tokenize(source))]
+    return [_piece(source, tokens) for tokens, _ in cut(tokenize(source))]
 
 
 def is_complete(text: str) -> bool:
     """Whether the last statement has its `;`, and no quote or statement set is open: for a shell."""
     try:
-        pieces = list(_cut(tokenize(Source(text))))
+        pieces = list(cut(tokenize(Source(text))))
     except ParseError:
         return False
     return bool(pieces) and pieces[-1][1]
 
 
-def _cut(tokens: list[Token]) -> Iterator[tuple[list[Token], bool]]:
+def cut(tokens: list[Token]) -> Iterator[tuple[list[Token], bool]]:
     """The tokens of each statement, and whether a `;` closed it."""
     current: list[Token] = []
     block = _Block()
@@ -97,11 +97,17 @@ _VARIABLE = re.compile(
 )
 
 
-def substitute(text: str, variables: Mapping[str, str], source: str | None = None) -> str:
+def substitute(
+    text: str,
+    variables: Mapping[str, str],
+    source: str | None = None,
+    unknown: Callable[[ParseError], str] | None = None,
+) -> str:
     """The text with each `${name}` outside comments replaced by its value.
 
     Within quotes the value's own quotes are doubled, so that a path like `it's.json` stays one string.
-    ParseError, with the place and the names that there are, for an unknown variable.
+    ParseError, with the place and the names that there are, for an unknown variable; `unknown` gets it instead of the
+    caller, and says what is to stand there.
     """
     out: list[str] = []
     done = 0
@@ -119,12 +125,16 @@ def substitute(text: str, variables: Mapping[str, str], source: str | None = Non
         elif name is not None:
             key = name.strip()
             if key not in variables:
-                raise Source(text, source).error(
+                error = Source(text, source).error(
                     f"unknown variable ${{{key}}}",
                     found.start(),
-                    did_you_mean(key, variables, "variables"),
+                    did_you_mean(key, variables, "variables") if variables else f"give it a value: --var {key}=…",
                 )
-            value = variables[key]
+                if unknown is None:
+                    raise error
+                value = unknown(error)
+            else:
+                value = variables[key]
             out.append(text[done : found.start()])
             out.append(value.replace(quote, quote * 2) if quote else value)
             done = found.end()

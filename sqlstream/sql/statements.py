@@ -14,6 +14,14 @@ from sqlstream.errors import Position
 from sqlstream.types import Type
 
 Name = tuple[str, ...]
+
+
+class FileName(str):
+    """The only part of a name that was written as a string: the path of files."""
+
+    __slots__ = ()
+
+
 Options = tuple[tuple[str, str], ...]
 
 
@@ -65,6 +73,11 @@ class LikeDef:
 
 @dataclass(frozen=True)
 class CreateTable(Statement):
+    """`CREATE TABLE name (columns, WATERMARK …, PRIMARY KEY …) WITH (…)`, LIKE another, or AS a query.
+
+    Without columns they are the connector's to know (`Connector.ddl_columns`), or those of `like` or `query`.
+    """
+
     name: Name
     columns: tuple[ColumnDef, ...] = ()
     watermark: WatermarkDef | None = None
@@ -81,6 +94,8 @@ class CreateTable(Statement):
 
 @dataclass(frozen=True)
 class CreateView(Statement):
+    """`CREATE VIEW name [(columns)] AS query`; `query_text` is the query as it was written."""
+
     name: Name
     query: exp.Expression
     query_text: str
@@ -129,6 +144,7 @@ class Insert(Statement):
     query: exp.Expression
     columns: tuple[str, ...] = ()
     overwrite: bool = False
+    partition: tuple[tuple[str, exp.Expression], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,23 +167,53 @@ class SetOption(Statement):
 
 @dataclass(frozen=True)
 class ResetOption(Statement):
+    """`RESET 'key'`; without a key all options are as at the start."""
+
     key: str | None = None
 
 
 @dataclass(frozen=True)
+class CreateSavepoint(Statement):
+    """`CREATE SAVEPOINT [FOR JOB 'name'] ['directory']`; without them: of the job `pipeline.name`, where the options say."""
+
+    job: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class StopJob(Statement):
+    """`STOP JOB 'name' [WITH SAVEPOINT [WITH DRAIN]]`."""
+
+    job: str
+    savepoint: bool = False
+    drain: bool = False
+
+
+@dataclass(frozen=True)
 class Show(Statement):
-    """`kind`: TABLES, VIEWS, FUNCTIONS, COLUMNS, CREATE TABLE, CREATE VIEW; `like` is a LIKE pattern."""
+    """`kind`: TABLES, VIEWS, FUNCTIONS, COLUMNS, JOBS, CREATE TABLE, CREATE VIEW; `like` is a LIKE pattern. `user`: of
+    functions, only the users' own."""
 
     kind: str
     name: Name = ()
     like: str | None = None
     negated: bool = False
     case_insensitive: bool = False
+    user: bool = False
 
 
 @dataclass(frozen=True)
 class Describe(Statement):
+    """`DESCRIBE name`: the columns of a table or view."""
+
     name: Name
+
+
+@dataclass(frozen=True)
+class DescribeJob(Statement):
+    """`DESCRIBE JOB 'name'`: how a job is; a name as `find_job` takes it."""
+
+    job: str
 
 
 @dataclass(frozen=True)

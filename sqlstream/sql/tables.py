@@ -31,6 +31,8 @@ class _Body:
 
 
 class TableGrammar(QueryGrammar):
+    """CREATE TABLE, behind these words."""
+
     def create_table(self, temporary: bool) -> CreateTable:
         """The statement behind CREATE [TEMPORARY] TABLE."""
         if_not_exists = self.accept("IF", "NOT", "EXISTS") is not None
@@ -53,7 +55,7 @@ class TableGrammar(QueryGrammar):
         like = self._like() if self.accept("LIKE") else None
         query = None
         if like is None and self.accept("AS"):
-            query = self.query()
+            query = self.statement_query()
         return CreateTable(
             name=name,
             columns=tuple(body.columns),
@@ -84,7 +86,7 @@ class TableGrammar(QueryGrammar):
             self.fail("expected an option's key in single quotes")
         key = self.string()
         if key in found:
-            self.fail_at(token, f"the option '{key}' is there twice")
+            self.fail_at(token, f"the option '{key}' is there twice", "each option has one value: take one of them out")
         self.expect("=")
         if self.token.kind != STRING:
             self.fail(
@@ -101,7 +103,7 @@ class TableGrammar(QueryGrammar):
             token = self.token
             name = str(self.identifier(f"a {what}'s name").this)
             if name in names:
-                self.fail_at(token, f"the {what} {name} is there twice")
+                self.fail_at(token, f"the {what} {name} is there twice", "take one of them out")
             names.append(name)
 
         self.parenthesised(lambda: self.csv(one))
@@ -125,6 +127,7 @@ class TableGrammar(QueryGrammar):
             self._column(body)
 
     def at_key(self, n: int) -> bool:
+        """Whether PRIMARY KEY stands n tokens on."""
         return self.ahead(n).key == "PRIMARY" and self.ahead(n + 1).key == "KEY"
 
     def _watermark(self, body: _Body) -> None:
@@ -165,7 +168,7 @@ class TableGrammar(QueryGrammar):
         token = self.token
         name = str(self.identifier("a column's name").this)
         if any(c.name == name for c in body.columns):
-            self.fail_at(token, f"the column {name} is there twice")
+            self.fail_at(token, f"the column {name} is there twice", "give one of them another name")
         place = self.place(token)
         if self.accept("AS"):
             first = self.token
@@ -201,7 +204,7 @@ class TableGrammar(QueryGrammar):
     # ---- LIKE
 
     def _like(self) -> LikeDef:
-        source = self.name("a table's name")
+        source = self.table()
         options: list[tuple[str, str]] = []
         if self.accept("("):
             while not self.at(")"):

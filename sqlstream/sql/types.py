@@ -1,7 +1,8 @@
 """Type names: Flink's text to `sqlstream.types.Type`.
 
 `parse_type` reads what users write and what `str(Type)` prints; `to_type` reads the DataType nodes of trees.
-Defaults are Flink's: DECIMAL is DECIMAL(10, 0), CHAR(1), VARCHAR(1), TIMESTAMP(6), TIME(0). What Flink has
+Defaults: DECIMAL is DECIMAL(10, 0), CHAR(1), BINARY(1), TIMESTAMP(6), TIME(0); VARCHAR and VARBINARY without a
+length have no limit, as STRING and BYTES (a limit of 1 would cut values silently). What Flink has
 and we have not (time zones in values, precision beyond microseconds, RAW) is NotSupported, with a hint.
 """
 
@@ -64,6 +65,7 @@ _LENGTHS = {
     "BINARY": "BINARY",
     "VARBINARY": "VARBINARY",
 }
+_DEFAULT_LENGTHS = {"CHAR": 1, "VARCHAR": MAX_LENGTH, "BINARY": 1, "VARBINARY": MAX_LENGTH}
 _DECIMALS = ("DECIMAL", "DEC", "NUMERIC")
 _TIMES = {"TIME": 0, "TIMESTAMP": 6, "TIMESTAMP_LTZ": 6}
 _MONTHS = ("YEAR", "MONTH")
@@ -84,6 +86,23 @@ _FOREIGN = {
     "DATETIME": "TIMESTAMP(3)",
     "TIMESTAMPTZ": "TIMESTAMP_LTZ(3)",
     "STRUCT": "ROW<name TYPE, …>",
+    "INT64": "BIGINT",
+    "INT32": "INT",
+    "INT16": "SMALLINT",
+    "INT8": "TINYINT",
+    "FLOAT64": "DOUBLE",
+    "FLOAT32": "FLOAT",
+    "NUMBER": "DECIMAL(38, 0), BIGINT or DOUBLE",
+    "MONEY": "DECIMAL(19, 4)",
+    "UUID": "STRING",
+    "JSON": "STRING",
+    "JSONB": "STRING",
+    "LIST": "ARRAY<TYPE>",
+    "HASHMAP": "MAP<TYPE, TYPE>",
+    "SERIAL": "BIGINT",
+    "UINT": "BIGINT",
+    "CLOB": "STRING",
+    "NVARCHAR": "STRING",
 }
 
 
@@ -117,6 +136,7 @@ class TypeGrammar(Cursor):
         return self.mark(node, first, self.previous)
 
     def data_type(self) -> Type:
+        """A type as Flink writes it, `INT ARRAY` and `NOT NULL` too."""
         with self.nested():
             found = self._nullability(self._base())
             while self.at("ARRAY", "MULTISET"):  # the postfix form: INT ARRAY
@@ -144,7 +164,8 @@ class TypeGrammar(Cursor):
             kind = _LENGTHS[word]
             if kind == "CHAR" and self.accept("VARYING"):
                 kind = "VARCHAR"
-            return Type(kind, self._number(1, MAX_LENGTH, default=1, what=f"the length of {kind}"))
+            length = self._number(1, MAX_LENGTH, _DEFAULT_LENGTHS[kind], f"the length of {kind}")
+            return Type(kind, length)
         if word in _DECIMALS:
             return self._decimal(token)
         if word in _TIMES:
@@ -190,7 +211,7 @@ class TypeGrammar(Cursor):
         if token.kind != NUMBER or not token.text.isascii() or not token.text.isdigit():
             self.fail("expected a whole number")
         if len(token.text) > 12 or not low <= int(token.text) <= high:
-            self.fail_at(token, f"{what} is from {low} to {high}")
+            self.fail_at(token, f"{what} is from {low} to {high}", f"write a number up to {high}")
         self.advance()
         return int(token.text)
 
@@ -260,7 +281,7 @@ class TypeGrammar(Cursor):
         token = self.token
         name = str(self.identifier("a field's name").this)
         if any(f.name == name for f in before):
-            self.fail_at(token, f"the field {name} is there twice")
+            self.fail_at(token, f"the field {name} is there twice", "give one of them another name")
         found = self.data_type()
         if self.token.kind == STRING:  # a field's comment
             self.advance()

@@ -1,15 +1,14 @@
-"""Flink's statements that sqlstream does not run, each with what to do in its place."""
+"""What people write that is no statement here, each with what to do in its place; and how statements are written."""
 
 from __future__ import annotations
 
 _CATALOGS = "there is one catalog with one database: name tables without qualifiers"
 _MATERIALIZED = "write INSERT INTO table SELECT …, which runs until it is stopped"
 _MODELS = "call a Python function in its place"
-_JOBS = "jobs are listed and stopped from the command line"
 _MODULES = "all functions are always there"
 _ROWS = "streams only grow: deduplicate or filter in a query"
 _JARS = "install Python packages with pip"
-_SHELL = "this is a command of the shell, not a statement of a script"
+_SHELL = "it is a command of the shell (sqlstream shell), not a statement"
 
 # what a statement's name may go on with
 OBJECTS = frozenset(
@@ -63,10 +62,6 @@ UNSUPPORTED: dict[tuple[str, ...], str] = {
     ("SHOW", "JARS"): _JARS,
     ("SHOW", "MODULES"): _MODULES,
     ("SHOW", "FULL"): _MODULES,
-    ("SHOW", "JOBS"): _JOBS,
-    ("DESCRIBE", "JOB"): _JOBS,
-    ("DESC", "JOB"): _JOBS,
-    ("STOP",): _JOBS,
     ("ALTER",): "DROP and CREATE it anew: definitions hold no data",
     ("LOAD",): _MODULES,
     ("UNLOAD",): _MODULES,
@@ -87,4 +82,87 @@ UNSUPPORTED: dict[tuple[str, ...], str] = {
     ("EXIT",): _SHELL,
     ("CLEAR",): _SHELL,
     ("SOURCE",): _SHELL,
+}
+
+OF_SHELLS = (
+    "what begins with . or \\ or ! is a command of the shell (sqlstream shell); in scripts: SHOW TABLES, DESCRIBE t"
+)
+# First words of other systems' statements, and what to write.
+FOREIGN_STATEMENTS = {
+    "FROM": "a query begins with SELECT: SELECT * FROM t",
+    "COPY": "write INSERT INTO t SELECT …; t is declared with 'connector' = 'filesystem'",
+    "EXPORT": "write INSERT INTO t SELECT …; t is declared with 'connector' = 'filesystem'",
+    "IMPORT": "a file is a table: SELECT * FROM 'x.csv'",
+    "KILL": "STOP JOB 'name' ends a job; SHOW JOBS lists them",
+    "LIST": "SHOW TABLES, SHOW VIEWS, SHOW JOBS",
+    "PRINT": "SELECT * FROM t",
+    "PRAGMA": "SET 'key' = 'value'; SET alone lists the options",
+    "ATTACH": "a file is a table: SELECT * FROM 'x.parquet'",
+    "DETACH": "there is one catalog with one database",
+    "INSTALL": "connectors come with Python packages: pip install",
+    "GRANT": "there are no users: files have their own permissions",
+    "REVOKE": "there are no users: files have their own permissions",
+    "VACUUM": "tables are files of others: there is nothing to clean",
+    "REFRESH": "what a view shows is computed when it is read",
+    "DECLARE": "variables of scripts are ${name}, given with --var name=value",
+    "LET": "variables of scripts are ${name}, given with --var name=value",
+    "TERMINATE": "STOP JOB 'name'",
+    "PAUSE": "STOP JOB 'name' WITH SAVEPOINT; run it again to go on",
+    "WATCH": "a query over a stream goes on by itself",
+    "UPSERT": "INSERT INTO t SELECT …, t having a PRIMARY KEY",
+    "SUMMARIZE": "SELECT COUNT(*), MIN(x), MAX(x), AVG(x) FROM t",
+}
+# What a statement looks like, by its first word.
+_QUERY = "SELECT … FROM … [WHERE …] [GROUP BY …] [HAVING …] [ORDER BY …] [LIMIT n]"
+FORMS = {
+    "SELECT": _QUERY,
+    "WITH": f"WITH name AS (SELECT …) {_QUERY}",
+    "VALUES": "VALUES (1, 'a'), (2, 'b')",
+    "TABLE": "TABLE name, for SELECT * FROM name",
+    "INSERT": "INSERT INTO table [(column, …)] SELECT … or VALUES (…), (…)",
+    "CREATE": "CREATE TABLE name (column TYPE, …, WATERMARK FOR ts AS ts) WITH ('connector' = '…', 'key' = 'value'), "
+    "CREATE VIEW name AS SELECT …, CREATE FUNCTION name AS 'module.function'",
+    "DROP": "DROP TABLE | VIEW | FUNCTION [IF EXISTS] name",
+    "EXECUTE": "EXECUTE STATEMENT SET BEGIN INSERT …; INSERT …; END",
+    "BEGIN": "BEGIN STATEMENT SET; INSERT …; INSERT …; END",
+    "SET": "SET 'key' = 'value'",
+    "RESET": "RESET 'key'",
+    "STOP": "STOP JOB 'name' [WITH SAVEPOINT [WITH DRAIN]]",
+    "SHOW": "SHOW TABLES | VIEWS | FUNCTIONS | JOBS [LIKE 'a%'], SHOW COLUMNS FROM table, SHOW CREATE TABLE | VIEW name",
+    "DESCRIBE": "DESCRIBE table, or DESCRIBE JOB 'name'",
+    "DESC": "DESCRIBE table, or DESCRIBE JOB 'name'",
+    "EXPLAIN": "EXPLAIN [ANALYZE | PLAN FOR] SELECT … or INSERT …",
+}
+# The same of parts of statements, by the word that is nearest to what is wrong.
+CONSTRUCTS = {
+    "BETWEEN": "x BETWEEN 1 AND 2",
+    "CASE": "CASE WHEN condition THEN a ELSE b END",
+    "CAST": "CAST(x AS type)",
+    "TRY_CAST": "TRY_CAST(x AS type)",
+    "DISTINCT": "SELECT DISTINCT a, b; the first row of each: ROW_NUMBER() OVER (PARTITION BY a ORDER BY ts) = 1",
+    "EXISTS": "EXISTS (SELECT …)",
+    "EXTRACT": "EXTRACT(DAY FROM time)",
+    "FETCH": "FETCH FIRST 10 ROWS ONLY, or LIMIT 10",
+    "FULL": "FULL JOIN t ON a.x = t.y",
+    "GROUP": "GROUP BY a, b",
+    "IN": "x IN (1, 2), or x IN (SELECT …)",
+    "INTERVAL": "INTERVAL '1' DAY, with a unit from SECOND to YEAR",
+    "IS": "x IS [NOT] NULL; values are compared with = and <>",
+    "LEFT": "LEFT JOIN t ON a.x = t.y",
+    "LIKE": "x LIKE 'a%'",
+    "LIMIT": "LIMIT 10, a number",
+    "ORDER": "ORDER BY a DESC, b",
+    "OVER": "f(x) OVER (PARTITION BY k ORDER BY ts)",
+    "PARTITION": "PARTITION BY a, b",
+    "PRIMARY": "PRIMARY KEY (a) NOT ENFORCED",
+    "RIGHT": "RIGHT JOIN t ON a.x = t.y",
+    "TIMESTAMPADD": "TIMESTAMPADD(DAY, 1, time)",
+    "TIMESTAMPDIFF": "TIMESTAMPDIFF(DAY, a, b)",
+    "UNNEST": "CROSS JOIN UNNEST(array) AS t (x)",
+    "WATERMARK": "WATERMARK FOR ts AS ts - INTERVAL '5' SECOND",
+    "WINDOW": "FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' MINUTE) GROUP BY window_start, window_end",
+}
+OF_TABLES = {
+    "WITH": "WITH ('key' = 'value', …)",
+    "TABLE": "CREATE TABLE name (a INT, b STRING, …) WITH ('key' = 'value', …)",
 }

@@ -7,12 +7,13 @@ everything that Flink reads is read, and `SELECT value, user FROM t` besides.
 from __future__ import annotations
 
 
-def _words(text: str) -> tuple[str, ...]:
+def words(text: str) -> tuple[str, ...]:
+    """Those of a text."""
     return tuple(text.split())
 
 
 RESERVED = frozenset(
-    _words(
+    words(
         """
     ALL AND ARRAY AS BETWEEN BY CASE CAST CREATE CROSS DISTINCT ELSE END ESCAPE EXCEPT EXISTS FALSE
     FETCH FOR FROM FULL GROUP GROUPING HAVING IN INNER INSERT INTERSECT INTERVAL INTO IS JOIN
@@ -26,7 +27,7 @@ RESERVED = frozenset(
 
 # reserved, and yet what people call their columns
 NAME_LIKE = frozenset(
-    _words("ARRAY CASE END FULL GROUP INTERVAL LEFT LIMIT OFFSET ORDER PARTITION RIGHT ROW TABLE VALUES WINDOW")
+    words("ARRAY CASE END FULL GROUP INTERVAL LEFT LIMIT OFFSET ORDER PARTITION RIGHT ROW TABLE VALUES WINDOW")
 )
 
 # reserved, and yet functions when a parenthesis follows
@@ -36,7 +37,7 @@ CALLABLE = frozenset(("LEFT", "RIGHT", "GROUPING", "CURRENT_TIME", "CURRENT_TIME
 BARE = frozenset(("CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"))
 
 # time units, as INTERVAL, EXTRACT, CEIL, FLOOR and TIMESTAMPADD take them
-UNITS = _words(
+UNITS = words(
     """
     MILLENNIUM CENTURY DECADE YEAR QUARTER MONTH WEEK DAY HOUR MINUTE SECOND MILLISECOND MICROSECOND
     NANOSECOND DOW DOY ISODOW ISOYEAR EPOCH

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import types as pt
 
 from sqlstream.errors import DataError
-from sqlstream.state import kernels
+from sqlstream.state import arena_kernels
 from sqlstream.state.memory import grown as grown
 
 Array = np.ndarray[Any, Any]
@@ -41,6 +41,7 @@ def is_words(t: pa.DataType) -> bool:
 
 
 def is_pair(t: pa.DataType) -> bool:
+    """Whether `fixed` gives two words a value: decimals."""
     return bool(pt.is_decimal128(t))
 
 
@@ -160,6 +161,7 @@ def from_fixed(values: Array, valid: Array, t: pa.DataType) -> pa.Array:
 
 
 def from_bytes(data: Array, offsets: Array, valid: Array, t: pa.DataType) -> pa.Array:
+    """The Arrow array of byte strings end to end (offsets int32). Takes ownership of the arrays."""
     bits, nulls = _valid_buffer(valid)
     buffers = [bits, pa.py_buffer(offsets), pa.py_buffer(data)]
     return pa.Array.from_buffers(t, len(offsets) - 1, buffers, nulls)
@@ -167,11 +169,11 @@ def from_bytes(data: Array, offsets: Array, valid: Array, t: pa.DataType) -> pa.
 
 def gather(arena: Array, spans: Array, slots: Array, t: pa.DataType) -> pa.Array:
     """The byte strings at `slots` of an arena as an Arrow array."""
-    total = kernels.total_length(spans, slots)
+    total = arena_kernels.total_length(spans, slots)
     if total > INT32_MAX:
         raise DataError(f"{len(slots)} strings of {total} bytes do not fit in one Arrow array (2 GiB)")
     offsets, out = np.empty(len(slots) + 1, np.int32), np.empty(total, np.uint8)
-    kernels.gather_bytes(arena, spans, slots, offsets, out)
+    arena_kernels.gather_bytes(arena, spans, slots, offsets, out)
     return from_bytes(out, offsets, spans[slots, 1] >= 0, t)
 
 
@@ -190,4 +192,5 @@ def grown_spans(spans: Array, n: int) -> Array:
 
 
 def as_slots(slots: Any) -> Array:
+    """As kernels take them: int64, contiguous. Copied only where they are not so already."""
     return np.ascontiguousarray(slots, np.int64)

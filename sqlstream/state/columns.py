@@ -7,8 +7,8 @@ so fetch them anew after every `upsert`.
     NumberColumn  numbers that go up with the slots: nothing is kept as long as they do
     ChunkColumn   everything else (ROW, ARRAY, MAP): positions in Arrow chunks, compacted likewise
 
-All have `get(slots) -> pa.Array`, `set(slots, array)` (slots: an array or a slice; of a repeated one the last value holds),
-`clear(slots)` (NULL again) and `valid`. In a log each slot in use was set: of others nothing is known there.
+All have `get(slots) -> pa.Array`, `set(slots, array)` (slots: an array or a slice; of a repeated one the last value
+holds), `clear(slots)` (NULL again) and `valid`. In a log each slot in use was set: of others nothing is known there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.errors import RunError
-from sqlstream.state import kernels
+from sqlstream.state import arena_kernels
 from sqlstream.state.arrays import (
     ALL,
     Array,
@@ -38,9 +38,10 @@ from sqlstream.state.arrays import (
     validity,
 )
 from sqlstream.state.memory import stored, zeros
+from sqlstream.state.meta import GARBAGE, NEED, USED
 
 SMALL_ARENA = 1 << 16
-LARGEST_ARENA = 1 << (31 + kernels.UNIT)
+LARGEST_ARENA = 1 << (31 + arena_kernels.UNIT)
 RECENT = 1 << 14  # values that are looked at for an equal one
 LARGE_CHUNK = 1 << 30  # Arrow's nested arrays count their elements and bytes in int32
 
@@ -57,6 +58,7 @@ def run_of(slots: Array) -> Slots:
 
 
 def array_of(slots: Slots) -> Array:
+    """The slots one by one."""
     return np.arange(slots.start, slots.stop) if isinstance(slots, slice) else as_slots(slots)
 
 
@@ -73,13 +75,16 @@ class FixedColumn:
         self.valid: Array = np.zeros(capacity, np.bool_)
 
     def grow(self, capacity: int) -> None:
+        """Room for slots below `capacity`; the new ones are NULL."""
         self.data, self.valid = grown(self.data, capacity), grown(self.valid, capacity)
 
     def get(self, slots: Slots) -> pa.Array:
+        """The values at slots, in their order; a copy."""
         data = self.data[slots]
         return from_fixed(data.copy() if isinstance(slots, slice) else data, self.valid[slots], self.type)
 
     def set(self, slots: Slots, array: pa.Array) -> None:
+        """Writes `array` to slots, row by row; of a repeated slot the last value holds."""
         a = plain(array, self.type)
         values, valid = fixed(a), validity(a)
         if valid.size:
@@ -89,15 +94,17 @@ class FixedColumn:
         self.valid[slots] = valid if valid.size else True
 
     def clear(self, slots: Array) -> None:
+        """NULL again."""
         self.data[slots] = 0
         self.valid[slots] = False
 
     def bytes_of(self, slots: Array) -> int:
+        """About how many bytes the values take in an Arrow array."""
         return len(slots) * self.data.itemsize
 
 
 class DenseColumn:
-    """`data` as in FixedColumn. Each slot in use was written, as a rule with a value: what is NULL is kept once there is one."""
+    """`data` as in FixedColumn. Each slot in use was written, mostly with a value: what is NULL is kept once one is."""
 
     def __init__(self, t: pa.DataType, capacity: int) -> None:
         self.type = t
@@ -112,16 +119,19 @@ class DenseColumn:
         return valid
 
     def grow(self, capacity: int) -> None:
+        """Room for slots below `capacity`; nothing is known of the new ones."""
         self.data = grown(self.data, capacity)
         if self._null is not None:
             self._null = grown(self._null, capacity)
 
     def get(self, slots: Slots) -> pa.Array:
+        """The values at slots, in their order; a copy."""
         data = self.data[slots] if isinstance(slots, slice) else self.data.take(slots, axis=0)
         valid = ALL if self._null is None else ~self._null[slots]
         return from_fixed(data.copy() if isinstance(slots, slice) else data, valid, self.type)
 
     def set(self, slots: Slots, array: pa.Array) -> None:
+        """Writes `array` to slots; from the first NULL on, what is NULL is kept."""
         a = plain(array, self.type)
         values, valid = fixed(a), validity(a)
         self.data[slots] = values
@@ -134,6 +144,7 @@ class DenseColumn:
         """Nobody looks at a slot that is free."""
 
     def bytes_of(self, slots: Array) -> int:
+        """About how many bytes the values take in an Arrow array."""
         return len(slots) * self.data.itemsize
 
 
@@ -150,39 +161,45 @@ class BytesColumn:
 
     @property
     def valid(self) -> Array:
+        """A new array: not to be written."""
         return self.spans[:, 1] >= 0
 
     def grow(self, capacity: int) -> None:
+        """Room for slots below `capacity`; the new ones are NULL, but where values are shared."""
         # Where each slot is written before it is read, memory for more is not touched now.
         self.spans = grown(self.spans, capacity) if self._recent.size else grown_spans(self.spans, capacity)
 
     def get(self, slots: Slots) -> pa.Array:
+        """The values at slots, in their order; a copy. DataError when they are more than 2 GiB."""
         return gather(self.arena, self.spans, array_of(slots), self.type)
 
     def set(self, slots: Slots, array: pa.Array) -> None:
+        """RunError when the values of a task do not fit in the largest arena."""
         a = plain(array, self.type)
         slots, valid = array_of(slots), validity(a)
         data, offsets = byte_strings(a)
         done = 0
         while True:
-            done = kernels.scatter_bytes(
+            done = arena_kernels.scatter_bytes(
                 data, offsets, valid, slots, self.arena, self.spans, self.meta, self._recent, done
             )
             if done == len(slots):
                 break
-            self._make_room(int(self.meta[kernels.NEED]))
-        if self.meta[kernels.GARBAGE] > len(self.arena) // 2:
+            self._make_room(int(self.meta[NEED]))
+        if self.meta[GARBAGE] > len(self.arena) // 2:
             self._make_room(0)
 
     def clear(self, slots: Array) -> None:
+        """Their bytes are garbage until the arena is compacted."""
         slots = np.unique(as_slots(slots))
-        unit = (1 << kernels.UNIT) - 1
+        unit = (1 << arena_kernels.UNIT) - 1
         sizes = np.maximum(self.spans[slots, 1], 0).astype(np.int64)
-        self.meta[kernels.GARBAGE] += int(((sizes + unit) & ~unit).sum())
+        self.meta[GARBAGE] += int(((sizes + unit) & ~unit).sum())
         self.spans[slots, 1] = -1
 
     def bytes_of(self, slots: Array) -> int:
-        return int(kernels.total_length(self.spans, as_slots(slots)))
+        """Bytes of the values, each counted where it is shared."""
+        return int(arena_kernels.total_length(self.spans, as_slots(slots)))
 
     def _make_room(self, need: int) -> None:
         self.arena = compacted(self.arena, self.spans, self.meta, need)
@@ -191,13 +208,13 @@ class BytesColumn:
 def compacted(arena: Array, spans: Array, meta: Array, need: int) -> Array:
     """The arena with room for `need` bytes and for as much again: grown, or a new one of the live values where that
     makes room, too. GARBAGE is what is used less the lengths of all values, so less than 0 where many are shared."""
-    used, garbage = int(meta[kernels.USED]), int(meta[kernels.GARBAGE])
+    used, garbage = int(meta[USED]), int(meta[GARBAGE])
     if need and 4 * garbage <= used and used + need <= LARGEST_ARENA:
         return grown(arena, _arena_size(used + need))
     new = zeros(_arena_size(min(used, used - garbage) + need), np.uint8)
-    moved = np.zeros((used >> kernels.UNIT) + 1, np.bool_)
-    now = kernels.compact_bytes(arena, spans, len(spans), new, moved)
-    meta[kernels.USED], meta[kernels.GARBAGE] = now, garbage - (used - now)
+    moved = np.zeros((used >> arena_kernels.UNIT) + 1, np.bool_)
+    now = arena_kernels.compact_bytes(arena, spans, len(spans), new, moved)
+    meta[USED], meta[GARBAGE] = now, garbage - (used - now)
     return new
 
 
@@ -221,12 +238,15 @@ class ChunkColumn:
 
     @property
     def valid(self) -> Array:
+        """A new array: not to be written."""
         return self.at >= 0
 
     def grow(self, capacity: int) -> None:
+        """Room for slots below `capacity`; the new ones are NULL."""
         self.at = grown(self.at, capacity, -1)
 
     def get(self, slots: Slots) -> pa.Array:
+        """The values at slots, in their order."""
         at = self.at[slots]
         if not self.chunks:
             return pa.nulls(len(at), self.type)
@@ -236,6 +256,7 @@ class ChunkColumn:
         return combined(pa.chunked_array(self.chunks).take(indices))
 
     def set(self, slots: Slots, array: pa.Array) -> None:
+        """Keeps `array` as a chunk, without a copy until chunks merge."""
         a = plain(array, self.type)
         valid = validity(a)
         at = np.arange(self.rows, self.rows + len(a))
@@ -257,9 +278,11 @@ class ChunkColumn:
                 self.at[live] = np.arange(len(live))
 
     def clear(self, slots: Array) -> None:
+        """Their rows go when more than half of all are of no slot."""
         self.at[slots] = -1
 
     def bytes_of(self, slots: Array) -> int:
+        """As if all rows were of one size."""
         size = sum(c.nbytes for c in self.chunks)
         return int(size * len(slots) / max(1, self.rows))
 
@@ -278,17 +301,21 @@ class NumberColumn:
 
     @property
     def valid(self) -> Array:
+        """Not to be written. As long as nothing is kept every slot counts as set."""
         return self._kept.valid if self._kept else np.ones(self._capacity, np.bool_)
 
     def grow(self, capacity: int) -> None:
+        """Room for slots below `capacity`; the new ones count on."""
         self._capacity = capacity
         if self._kept:
             self._kept.grow(capacity)
 
     def get(self, slots: Slots) -> pa.Array:
+        """The numbers at slots, in their order."""
         return self._kept.get(slots) if self._kept else pa.array(array_of(slots) + (self._first or 0))
 
     def set(self, slots: Slots, array: pa.Array) -> None:
+        """Where they do not go on with the slots, all are kept from now on."""
         if not len(array):
             return
         if self._kept is None:
@@ -306,6 +333,7 @@ class NumberColumn:
         """Nobody looks at a slot that is free."""
 
     def bytes_of(self, slots: Array) -> int:
+        """As if they were kept."""
         return 8 * len(slots)
 
 

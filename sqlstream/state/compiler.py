@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 from numba.np import arrayobj
 
 from sqlstream.errors import InternalError
-from sqlstream.state.kernel import F64, I32, I64, SYMBOL, U8, U64, VOID, ArrayType, B, Kernel, Loop
+from sqlstream.state.kernel_types import F64, I32, I64, SYMBOL, U8, U64, VOID, ArrayType, B, Declared, Loop
 
 _TYPES = {
     I64: types.int64,
@@ -39,6 +39,7 @@ class Pipeline(compiler.CompilerBase):  # type: ignore[misc, unused-ignore]
     each goes over the whole function, and Numba's time is what a compilation takes."""
 
     def define_pipelines(self) -> list[PassManager]:
+        """The passes in their order."""
         passes = PassManager("kernel")
         for each in (
             untyped_passes.TranslateByteCode,
@@ -62,7 +63,7 @@ _helpers: dict[Any, Any] = {}
 _libraries: dict[str, Any] = {}
 
 
-def machine_code(kernel: Kernel) -> bytes:
+def machine_code(kernel: Declared) -> bytes:
     """The kernel as a relocatable object with the one entry `SYMBOL`, which needs no library."""
     with global_compiler_lock:
         cpu_target.typing_context.refresh()
@@ -111,7 +112,7 @@ def _link(library: Any, module: Any) -> None:
                 todo.append(_libraries[name])
 
 
-def _check(kernel: Kernel, entry: Any) -> None:
+def _check(kernel: Declared, entry: Any) -> None:
     """That the entry is called as `kernel._Native` does."""
     expected = 2 + sum(5 + 2 * a.dimensions if isinstance(a, ArrayType) else 1 for a in kernel.arguments)
     found = len(list(entry.arguments))
@@ -162,6 +163,8 @@ def _pointer(context: Any, builder: Any, signature: Any, args: Any, bits: int) -
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
 def load64(typingctx: Any, data: Any, at: Any) -> Any:
+    """The 8 bytes from `at` on, little-endian, as uint64."""
+
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load(_pointer(context, builder, signature, args, 64), align=1)
 
@@ -170,6 +173,8 @@ def load64(typingctx: Any, data: Any, at: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
 def load32(typingctx: Any, data: Any, at: Any) -> Any:
+    """The 4 bytes from `at` on, little-endian, as uint64."""
+
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         small = builder.load(_pointer(context, builder, signature, args, 32), align=1)
         return builder.zext(small, ir.IntType(64))
@@ -179,6 +184,8 @@ def load32(typingctx: Any, data: Any, at: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
 def store64(typingctx: Any, data: Any, at: Any, value: Any) -> Any:
+    """Writes the 8 bytes of `value`, little-endian, from `at` on."""
+
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store(args[2], _pointer(context, builder, signature, args, 64), align=1)
         return context.get_dummy_value()

@@ -12,17 +12,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types as pt
 
 from sqlstream.errors import DataError, InternalError
-from sqlstream.state import kernels
+from sqlstream.state import packing_kernels
 from sqlstream.state.arrays import (
-    ALL,
     INT32_MAX,
     Array,
     byte_strings,
@@ -34,75 +31,56 @@ from sqlstream.state.arrays import (
     plain,
     validity,
 )
-
-
-@dataclass(frozen=True)
-class Packed:
-    """Byte strings end to end: i is data[offsets[i]:offsets[i + 1]]; offsets are int64."""
-
-    data: Array
-    offsets: Array
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def tolist(self) -> list[bytes]:
-        data, o = self.data.tobytes(), self.offsets.tolist()
-        return [data[a:b] for a, b in zip(o, o[1:], strict=False)]
+from sqlstream.state.fields import Field, heads, pack_fields
+from sqlstream.state.fields import Packed as Packed
 
 
 def encode_rows(arrays: list[pa.Array], n: int) -> Packed:
     """Rows of n values of each array."""
-    columns = [_fields(plain(a)) for a in arrays]
-    bitmap = np.zeros((n, -(-len(arrays) // 8)), np.uint8)
-    for j, (_, valid) in enumerate(columns):
-        if valid.size:
-            bitmap[:, j >> 3] |= (~valid).view(np.uint8) << np.uint8(j & 7)
-    offsets = np.zeros(n + 1, np.int64)
-    sizes = offsets[1:]
-    sizes[:] = bitmap.shape[1]
-    for part, valid in columns:
-        size = part.shape[1] if isinstance(part, np.ndarray) else np.diff(part.offsets) + 4
-        sizes += np.where(valid, size, 0) if valid.size else size
-    np.cumsum(sizes, out=sizes)
-    out, at = np.empty(int(offsets[-1]), np.uint8), offsets[:-1].copy()
-    kernels.pack_fixed(out, at, bitmap, ALL)
-    for part, valid in columns:
-        if isinstance(part, np.ndarray):
-            kernels.pack_fixed(out, at, part, valid)
-        else:
-            kernels.pack_bytes(out, at, part.data, part.offsets, valid)
-    return Packed(out, offsets)
+    fields = [canonical_field(plain(a)) for a in arrays]
+    return pack_fields(heads(fields, n), fields)
 
 
 def canonical_bytes(a: pa.Array) -> pa.Array:
     """Nested values as binary: equal values give equal bytes, different ones different; NULL stays NULL."""
     valid = validity(a)
-    blobs = _spread(_blobs(a.drop_null() if valid.size else a), valid)
+    blobs = spread(_blobs(a.drop_null() if valid.size else a), valid)
     if blobs.offsets[-1] > INT32_MAX:
         raise DataError(f"{len(a)} keys of {blobs.offsets[-1]} bytes do not fit in one Arrow array (2 GiB)")
     return from_bytes(blobs.data, blobs.offsets.astype(np.int32), valid, pa.binary())
 
 
-def _fields(a: pa.Array) -> tuple[Array | Packed, Array]:
-    """A column as (n, width) bytes or as byte strings, and its validity."""
-    t, valid, n = a.type, validity(a), len(a)
-    if pt.is_null(t):
-        return np.empty((n, 0), np.uint8), np.zeros(n, np.bool_)
-    if is_bytes(t):
-        data, offsets = byte_strings(a)
-        return Packed(data, offsets.astype(np.int64)), valid
+def canonical_field(a: pa.Array) -> Field:
+    """A `plain` column in the form that is the same for equal values."""
+    t, valid = a.type, validity(a)
     if is_words(t) or is_pair(t):
         values = fixed(a)
         if values.dtype.kind == "f":
             values = values + values.dtype.type(0)  # -0.0 + 0.0 is 0.0
             values[np.isnan(values)] = np.nan
-        little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-        return little.view(np.uint8).reshape(n, -1 if n else 1), valid
-    return _spread(_blobs(a.drop_null() if valid.size else a), valid), valid
+        return little_endian(values), valid
+    return exact_field(a) or (spread(_blobs(a.drop_null() if valid.size else a), valid), valid)
 
 
-def _spread(blobs: Packed, valid: Array) -> Packed:
+def exact_field(a: pa.Array) -> Field | None:
+    """A `plain` column as it is; None if it is nested."""
+    t, valid = a.type, validity(a)
+    if pt.is_null(t):
+        return np.empty((len(a), 0), np.uint8), np.zeros(len(a), np.bool_)
+    if is_bytes(t):
+        data, offsets = byte_strings(a)
+        return Packed(data, offsets.astype(np.int64)), valid
+    return (little_endian(fixed(a)), valid) if is_words(t) or is_pair(t) else None
+
+
+def little_endian(values: Array) -> Array:
+    """Values of `fixed` as (n, width) bytes; a view where it can be."""
+    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    width = values.itemsize * (values.shape[1] if values.ndim == 2 else 1)
+    return little.view(np.uint8).reshape(len(values), width)
+
+
+def spread(blobs: Packed, valid: Array) -> Packed:
     """Byte strings of the valid rows only, as of all rows."""
     if not valid.size:
         return blobs
@@ -134,7 +112,7 @@ def _blobs(a: pa.Array) -> Packed:
     rows = encode_rows([elements], int(first[-1]))
     offsets = 4 * np.arange(n + 1) + 4 * first + rows.offsets[first]
     out = np.empty(int(offsets[-1]), np.uint8)
-    kernels.pack_lists(out, offsets[:-1].copy(), first, rows.data, rows.offsets)
+    packing_kernels.pack_lists(out, offsets[:-1].copy(), first, rows.data, rows.offsets)
     return Packed(out, offsets)
 
 

@@ -3,13 +3,14 @@
 A stream holds rows of one state: those to write (columns `key.<name>`, then `value.<name>`) or the keys of those
 that are gone. Its schema's metadata says which: `state`, `number`, `rows` (upserts or deletes), `format`. Any Arrow
 reader reads them, and so does DuckDB. Rows of a file have distinct keys, in no order; of the files of a chain, later
-ones win. Writing and reading leave Python's lock alone (docs/decisions/007).
+ones win. Writing and reading leave Python's lock alone (docs/decisions/030).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,15 @@ import pyarrow as pa
 
 from sqlstream.errors import CheckpointError
 from sqlstream.state.index import HashIndex
+from sqlstream.state.keys import key_groups
+from sqlstream.state.rows import Rows
 from sqlstream.state.spec import StateSpec
-from sqlstream.state.table import Rows
 
 FORMAT = 2
 SUFFIX = ".arrow"
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+FEW_FILES = 3
+ROWS_A_PASS = 1 << 21
 _NO_COLUMNS = "row"  # a stream of rows without columns has this one, so that they can be counted
 
 
@@ -36,34 +40,65 @@ class StateRows:
     deleted: bool = False
 
 
+class StateWriter:
+    """Writes a state file, part by part."""
+
+    def __init__(self, path: Path) -> None:
+        self.rows = 0
+        self._path, self._file = path, pa.OSFile(str(path), "wb")
+        self._stream: pa.RecordBatchStreamWriter | None = None
+        self._kind = (-1, False)  # number and rows of the stream
+
+    def write(self, part: StateRows) -> None:
+        """Adds rows."""
+        batch = stored_batch(part)
+        if not batch.num_rows:
+            return
+        if self._stream is None or self._kind != (part.number, part.deleted):
+            self._end_stream()
+            self._stream = pa.ipc.new_stream(self._file, batch.schema, options=OPTIONS)
+            self._kind = (part.number, part.deleted)
+        self._stream.write_batch(batch)
+        self.rows += batch.num_rows
+
+    def close(self) -> None:
+        """The file is whole; without a row there is none."""
+        self._end_stream()
+        self._file.close()
+        if not self.rows:
+            self._path.unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """There is no file, whatever was written."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def _end_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+
 def write_file(path: Path, parts: Iterable[StateRows]) -> int:
     """Writes a state file, and gives the number of its rows. Without a row, or after an error, there is no file."""
-    rows, writer, before = 0, None, (-1, False)
-    try:
-        with pa.OSFile(str(path), "wb") as file:
+    with writing(path):
+        writer = StateWriter(path)
+        try:
             for part in parts:
-                batch = _batch(part)
-                if not batch.num_rows:
-                    continue
-                if writer is None or before != (part.number, part.deleted):
-                    if writer is not None:
-                        writer.close()
-                    writer, before = (
-                        pa.ipc.new_stream(file, batch.schema, options=_OPTIONS),
-                        (part.number, part.deleted),
-                    )
-                writer.write_batch(batch)
-                rows += batch.num_rows
-            if writer is not None:
-                writer.close()
-    except BaseException as e:
-        path.unlink(missing_ok=True)
-        if isinstance(e, OSError | pa.ArrowException):
-            raise _failed("cannot write state file", path, e) from e
-        raise
-    if not rows:
-        path.unlink(missing_ok=True)
-    return rows
+                writer.write(part)
+            writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
+    return writer.rows
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Errors of the disk are CheckpointErrors, about a state file there."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as e:
+        raise _failed("cannot write state file", path, e) from e
 
 
 def read_file(path: Path, specs: dict[int, StateSpec]) -> Iterator[StateRows]:
@@ -73,33 +108,95 @@ def read_file(path: Path, specs: dict[int, StateSpec]) -> Iterator[StateRows]:
             size = file.size()
             while file.tell() < size:
                 stream = pa.ipc.open_stream(file)
-                spec, number, deleted = _described(path, stream.schema, specs)
-                for batch in stream:
-                    width = len(spec.key)
-                    keys, values = (
-                        batch.columns[:width],
-                        [] if deleted else batch.columns[width : width + len(spec.value)],
-                    )
-                    yield StateRows(number, spec, Rows(batch.num_rows, keys, values), deleted)
+                yield from stream_rows(stream, path, specs)
     except (OSError, pa.ArrowException) as e:
         raise _failed("cannot read state file", path, e) from e
 
 
-def live_rows(chain: Sequence[Path], specs: dict[int, StateSpec]) -> Iterator[StateRows]:
-    """The rows that a chain of files comes to: each key once, as its last file has it; none that is gone.
+class Newest:
+    """The newest rows of a chain of files: each key once, as the last file that names it has it, gone or not.
 
-    Reads the last file first, and keeps an index of the keys that it met.
+    `seen`: by state number, an index of the keys that were met; complete when the rows have been read. Rows of a log
+    that stay are met once anyway: they are in no index, and come in the order of the chain. `wanted`: the numbers of
+    the states to read; None: all. `groups`: the key groups [lo, hi) to read; None: all.
     """
-    seen = {number: HashIndex(list(spec.key.types)) for number, spec in specs.items()}
-    for path in reversed(chain):
-        for part in read_file(path, specs):
-            _, fresh = seen[part.number].upsert(part.rows.keys, len(part.rows))
-            if part.deleted or not fresh.any():
-                continue
-            yield part if fresh.all() else StateRows(part.number, part.spec, part.rows.filter(fresh))
+
+    def __init__(
+        self,
+        chain: Sequence[Path],
+        specs: dict[int, StateSpec],
+        wanted: set[int] | None = None,
+        groups: tuple[int, int] | None = None,
+    ) -> None:
+        self._chain, self._specs, self._groups = chain, specs, groups
+        read = specs if wanted is None else {n: specs[n] for n in wanted}
+        self._staying = {n for n, s in read.items() if s.stays}
+        self.seen = {n: HashIndex(list(s.key.types)) for n, s in read.items() if not s.stays}
+
+    def __iter__(self) -> Iterator[StateRows]:
+        for path in self._chain if self._staying else ():
+            yield from self._read(path, self._staying)
+        for path in reversed(self._chain) if self.seen else ():
+            for part in self._read(path, self.seen):
+                _, fresh = self.seen[part.number].upsert(part.rows.keys, len(part.rows))
+                if fresh.all():
+                    yield part
+                elif fresh.any():
+                    yield StateRows(part.number, part.spec, part.rows.filter(fresh), part.deleted)
+
+    def _read(self, path: Path, numbers: Container[int]) -> Iterator[StateRows]:
+        """The rows of these states in one file."""
+        for part in read_file(path, self._specs):
+            if part.number in numbers:
+                yield part if self._groups is None else _of_groups(part, self._groups)
 
 
-def _batch(part: StateRows) -> pa.RecordBatch:
+def in_turn(
+    chain: Sequence[tuple[Path, int]], specs: dict[int, StateSpec], wanted: set[int] | None = None
+) -> Iterator[StateRows]:
+    """The rows of a chain of files, each with the number of its rows, for one who takes them one after another: of a key
+    the newest comes last. Each file is read once. Of neighbouring files with not too many rows for an index of their keys
+    each key comes once; where they are few, older rows are rather taken, too, than looked for. `wanted`: see `Newest`."""
+    for run in _runs(chain):
+        if len(run) > FEW_FILES:
+            yield from Newest(run, specs, wanted)
+            continue
+        for path in run:
+            for part in read_file(path, specs):
+                if wanted is None or part.number in wanted:
+                    yield part
+
+
+def _runs(chain: Sequence[tuple[Path, int]]) -> Iterator[list[Path]]:
+    """Neighbouring files that have some `ROWS_A_PASS` rows together, in their order."""
+    run: list[Path] = []
+    rows = 0
+    for path, count in chain:
+        if run and rows + count > ROWS_A_PASS:
+            yield run
+            run, rows = [], 0
+        run.append(path)
+        rows += count
+    if run:
+        yield run
+
+
+def _of_groups(part: StateRows, groups: tuple[int, int]) -> StateRows:
+    of = key_groups([part.rows.keys[j] for j in part.spec.placing], len(part.rows))
+    return replace(part, rows=part.rows.filter((groups[0] <= of) & (of < groups[1])))
+
+
+def stream_rows(stream: pa.RecordBatchReader, where: Path | str, specs: dict[int, StateSpec]) -> Iterator[StateRows]:
+    """The rows of one stream, by batches. CheckpointError when they are of no state of `specs`."""
+    spec, number, deleted = _described(where, stream.schema, specs)
+    for batch in stream:
+        width = len(spec.key)
+        keys, values = batch.columns[:width], [] if deleted else batch.columns[width : width + len(spec.value)]
+        yield StateRows(number, spec, Rows(batch.num_rows, keys, values), deleted)
+
+
+def stored_batch(part: StateRows) -> pa.RecordBatch:
+    """The rows as they are in a stream."""
     spec, rows = part.spec, part.rows
     fields = [pa.field(f"key.{f.name}", f.type) for f in spec.key]
     arrays = [*rows.keys]
@@ -117,7 +214,7 @@ def _batch(part: StateRows) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, described))
 
 
-def _described(path: Path, schema: pa.Schema, specs: dict[int, StateSpec]) -> tuple[StateSpec, int, bool]:
+def _described(path: Path | str, schema: pa.Schema, specs: dict[int, StateSpec]) -> tuple[StateSpec, int, bool]:
     said = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
     if said.get("format") != str(FORMAT):
         raise CheckpointError(

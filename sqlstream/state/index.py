@@ -1,4 +1,4 @@
-"""From keys to slots: open-addressing hash tables in memory (the loops are in `kernels.py`).
+"""From keys to slots: open-addressing hash tables in memory (the loops are in `index_kernels.py`).
 
     BytesIndex  one byte string (or NULL) to a slot
     WordIndex   rows of int64 words to a slot
@@ -10,10 +10,12 @@ Slots are dense from 0; freed ones are used again. Rows of a call are handled in
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.state import kernels
+from sqlstream.state import arena_kernels, hash_kernels, index_kernels
 from sqlstream.state.arrays import (
     ALL,
     Array,
@@ -29,6 +31,7 @@ from sqlstream.state.arrays import (
 from sqlstream.state.columns import SMALL_ARENA, compacted
 from sqlstream.state.keys import Bytes, Words, canonical, groups_of, key_width
 from sqlstream.state.memory import zeros
+from sqlstream.state.meta import FREE, GARBAGE, NEED, NEXT, SIZE
 
 FIRST_SLOTS, FIRST_TABLE = 256, 1024
 
@@ -44,31 +47,36 @@ class SlotTable:
 
     @property
     def size(self) -> int:
-        return int(self.meta[kernels.SIZE])
+        """Live slots."""
+        return int(self.meta[SIZE])
 
     @property
     def capacity(self) -> int:
+        """Length of the arrays by slot: greater than every slot."""
         return len(self.live)
 
     @property
     def used(self) -> int:
         """Slots below this one have been in use."""
-        return int(self.meta[kernels.NEXT])
+        return int(self.meta[NEXT])
 
     def make_room(self) -> None:
         """After a kernel stopped: double what was full."""
         if self.size >= len(self.table) // 8 * 5:
             new = zeros(len(self.table) * (4 if len(self.table) < 1 << 20 else 2), np.uint64)
-            kernels.rehash(self.table, new)
+            index_kernels.rehash(self.table, new)
             self.table = new
-        elif self.meta[kernels.FREE] == 0 and self.used >= self.capacity:
+        elif self.meta[FREE] == 0 and self.used >= self.capacity:
             self.grow_slots(self.capacity * 2)
 
     def grow_slots(self, capacity: int) -> None:
+        """Lengthens the arrays by slot. An index with more of them adds its own."""
         self.free, self.live = grown(self.free, capacity), grown(self.live, capacity)
 
 
 class BytesIndex(SlotTable):
+    """The keys' bytes by slot in an arena (`spans`), with their hashes, so that a table grows without reading them."""
+
     def __init__(self) -> None:
         super().__init__()
         self.hashes: Array = np.zeros(FIRST_SLOTS, np.uint64)
@@ -81,34 +89,39 @@ class BytesIndex(SlotTable):
         self.spans = grown(self.spans, capacity)
 
     def upsert(self, keys: Bytes) -> tuple[Array, Array]:
+        """The slot of each key (int64), and True for the row that made it. Equal are equal bytes, or NULL and NULL."""
         n = len(keys.offsets) - 1
         out, fresh, done = np.empty(n, np.int64), np.empty(n, np.bool_), 0
         while True:
-            done = kernels.upsert_bytes(
+            done = index_kernels.upsert_bytes(
                 keys.data, keys.offsets, keys.valid, self.table, self.hashes, self.spans, self.arena,
                 self.meta, self.free, self.live, out, fresh, done,
             )  # fmt: skip
             if done == n:
                 return out, fresh
-            if self.meta[kernels.NEED]:
-                self.compact(int(self.meta[kernels.NEED]))
+            if self.meta[NEED]:
+                self.compact(int(self.meta[NEED]))
             else:
                 self.make_room()
 
     def find(self, keys: Bytes) -> Array:
+        """The slot of each key, or -1."""
         out = np.empty(len(keys.offsets) - 1, np.int64)
-        kernels.find_bytes(keys.data, keys.offsets, keys.valid, self.table, self.spans, self.arena, out)
+        index_kernels.find_bytes(keys.data, keys.offsets, keys.valid, self.table, self.spans, self.arena, out)
         return out
 
     def delete(self, slots: Array) -> None:
-        kernels.delete_bytes(slots, self.table, self.hashes, self.spans, self.meta, self.free, self.live)
-        if self.meta[kernels.GARBAGE] > len(self.arena) // 2:
+        """Frees live slots; dead ones and repetitions are skipped."""
+        index_kernels.delete_bytes(slots, self.table, self.hashes, self.spans, self.meta, self.free, self.live)
+        if self.meta[GARBAGE] > len(self.arena) // 2:
             self.compact(0)
 
     def compact(self, need: int) -> None:
+        """Leaves the garbage behind, in an arena with room for `need` bytes more."""
         self.arena = compacted(self.arena, self.spans, self.meta, need)
 
     def get(self, slots: Array, t: pa.DataType) -> pa.Array:
+        """The keys at slots, as an array of `t`: strings or binary."""
         return gather(self.arena, self.spans, slots, t)
 
 
@@ -133,25 +146,31 @@ class WordIndex(SlotTable):
             self.nulls = 1
 
     def upsert(self, words: Array) -> tuple[Array, Array]:
+        """The slot of each row of words (int64), and True for the row that made it.
+
+        `words` (n, width) is contiguous, and as wide as `keys`: with the NULL bitmap once there is one.
+        """
         n, width = words.shape
         out, fresh, done = np.empty(n, np.int64), np.empty(n, np.bool_), 0
         while True:
             state = self.table, self.keys, self.meta, self.free, self.live, out, fresh, done
             if width == 1:
-                done = kernels.upsert_word(words.reshape(-1), *state)
+                done = index_kernels.upsert_word(words.reshape(-1), *state)
             else:
-                done = kernels.upsert_row(words, *state, self.nulls)
+                done = index_kernels.upsert_row(words, *state, self.nulls)
             if done == n:
                 return out, fresh
             self.make_room()
 
     def find(self, words: Array) -> Array:
+        """The slot of each row, or -1. `words` as in `upsert`."""
         out = np.empty(len(words), np.int64)
-        kernels.find_row(words, self.table, self.keys, out, self.nulls)
+        index_kernels.find_row(words, self.table, self.keys, out, self.nulls)
         return out
 
     def delete(self, slots: Array) -> None:
-        kernels.delete_rows(slots, self.table, self.keys, self.meta, self.free, self.live, self.nulls)
+        """Frees live slots; dead ones and repetitions are skipped."""
+        index_kernels.delete_rows(slots, self.table, self.keys, self.meta, self.free, self.live, self.nulls)
 
 
 class Interner:
@@ -169,11 +188,13 @@ class Interner:
         return ids
 
     def hold(self, ids: Array) -> None:
+        """One use more of each; of one that is repeated, as many."""
         np.add.at(self.refs, ids, 1)
 
     def release(self, ids: Array) -> None:
+        """One use less of each; what has none left is forgotten, and its number used again."""
         dead = np.empty(len(ids), np.int64)
-        n = kernels.release(self.refs, ids, dead)
+        n = index_kernels.release(self.refs, ids, dead)
         if n:
             self.index.delete(dead[:n])
 
@@ -193,6 +214,10 @@ class HashIndex:
             self.index = WordIndex(max(1, sum(key_width(t) for t in key_types)))
 
     def upsert(self, arrays: list[pa.Array], n: int) -> tuple[Array, Array]:
+        """The slot of each row (int64), and True for the row that made it. Equal are equal canonical keys, NULL too.
+
+        `n` is the number of rows: a key may have no columns.
+        """
         columns = self._canonical(arrays)
         if isinstance(self.index, BytesIndex):
             (only,) = columns
@@ -212,6 +237,7 @@ class HashIndex:
         return slots, fresh
 
     def find(self, arrays: list[pa.Array], n: int) -> Array:
+        """The slot of each row, or -1. Nothing is kept of keys that are not there."""
         columns = self._canonical(arrays)
         if isinstance(self.index, BytesIndex):
             (only,) = columns
@@ -257,32 +283,30 @@ class HashIndex:
     def bytes_of(self, slots: Array) -> int:
         """About how many bytes the keys take in Arrow arrays."""
         if isinstance(self.index, BytesIndex):
-            return int(kernels.total_length(self.index.spans, slots))
+            return int(arena_kernels.total_length(self.index.spans, slots))
         size, at = 8 * int(self.index.keys.shape[1]) * len(slots), 0
         for t, interner in zip(self.types, self.interners, strict=True):
             if interner is not None:
                 ids = np.ascontiguousarray(self.index.keys[slots, at])
-                size += int(kernels.total_length(interner.index.spans, ids))
+                size += int(arena_kernels.total_length(interner.index.spans, ids))
             at += key_width(t)
         return size
 
-    def key_groups(self, slots: Array, leading: int) -> Array:
-        """Key group by the first `leading` key columns."""
-        h = np.full(len(slots), kernels.SEED)
+    def key_groups(self, slots: Array, placing: tuple[int, ...]) -> Array:
+        """Key group by the key columns `placing`, in that order."""
+        h = np.full(len(slots), hash_kernels.SEED)
         if isinstance(self.index, BytesIndex):
-            kernels.combine_words(h, self.index.hashes[slots].view(np.int64), ALL)
+            hash_kernels.combine_words(h, self.index.hashes[slots].view(np.int64), ALL)
             return groups_of(h)
-        rows, at = self.index.keys[slots], 0
-        for j, (t, interner) in enumerate(zip(self.types, self.interners, strict=True)):
-            if j == leading:
-                break
+        rows = self.index.keys[slots]
+        first = [0, *accumulate(key_width(t) for t in self.types)]
+        for j in placing:
+            interner = self.interners[j]
             if interner is not None:
-                kernels.combine_words(h, interner.index.hashes[rows[:, at]].view(np.int64), ALL)
-                at += 1
+                hash_kernels.combine_words(h, interner.index.hashes[rows[:, first[j]]].view(np.int64), ALL)
                 continue
-            for _ in range(key_width(t)):
-                kernels.combine_words(h, np.ascontiguousarray(rows[:, at]), self._valid(rows, j))
-                at += 1
+            for at in range(first[j], first[j + 1]):
+                hash_kernels.combine_words(h, np.ascontiguousarray(rows[:, at]), self._valid(rows, j))
         return groups_of(h)
 
     def _canonical(self, arrays: list[pa.Array]) -> list[Words | Bytes]:

@@ -19,42 +19,18 @@ import sys
 import threading
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, addressof, c_int32, c_int64, c_uint8, c_void_p
-from dataclasses import dataclass
 from functools import cache, cached_property
 from types import CodeType
 from typing import Any
 
 from sqlstream.errors import InternalError
 from sqlstream.state.kernel_cache import CACHE
+from sqlstream.state.kernel_types import F64, I32, I64, SIZES, SYMBOL, U8, U64, VOID, ArrayType, B, Loop, r, w
 
-Loop = Callable[..., Any]
+__all__ = [
+    "F64", "I32", "I64", "U64", "U8", "VOID", "ArrayType", "B", "Helper", "Instruction", "Kernel", "helper", "kernel", "r", "w",
+]  # fmt: skip
 
-# Element types, as NumPy writes them.
-I64, U64, U8, I32, F64, B = "<i8", "<u8", "|u1", "<i4", "<f8", "|b1"
-VOID = ""
-SIZES = {I64: 8, U64: 8, U8: 1, I32: 4, F64: 8, B: 1}
-
-
-@dataclass(frozen=True)
-class ArrayType:
-    """A contiguous array."""
-
-    element: str
-    dimensions: int
-    written: bool
-
-
-def w(element: str, dimensions: int = 1) -> ArrayType:
-    """An array that the kernel may write."""
-    return ArrayType(element, dimensions, True)
-
-
-def r(element: str, dimensions: int = 1) -> ArrayType:
-    """An array that the kernel only reads (accepts read-only ones)."""
-    return ArrayType(element, dimensions, False)
-
-
-SYMBOL = "kernel"  # the one entry of a kernel's machine code
 _lock = threading.RLock()
 
 

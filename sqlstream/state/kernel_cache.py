@@ -22,6 +22,8 @@ _DIGEST = 32  # bytes of sha256 before the code
 
 
 class KernelCache:
+    """Reads and keeps code, by names that say all that it depends on. Warns once where it can keep none."""
+
     def __init__(self) -> None:
         self._warned = False
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import types as pt
 
-from sqlstream.state import kernels
+from sqlstream.state import hash_kernels
 from sqlstream.state.arrays import Array, byte_strings, fixed, is_bytes, is_pair, is_words, plain, validity
 from sqlstream.state.spec import KEY_GROUPS
 
@@ -33,6 +33,8 @@ class Words:
 
 @dataclass(frozen=True)
 class Bytes:
+    """Byte string i is data[offsets[i]:offsets[i + 1]] (uint8, int32); `valid` as in arrays.py."""
+
     data: Array
     offsets: Array
     valid: Array
@@ -79,17 +81,18 @@ def _words(values: Array) -> Array:
 
 def stable_hash(columns: list[Words | Bytes], n: int) -> Array:
     """The 64-bit hash of n rows of canonical columns."""
-    h = np.full(n, kernels.SEED)
+    h = np.full(n, hash_kernels.SEED)
     for c in columns:
         if isinstance(c, Bytes):
-            kernels.combine_bytes(h, c.data, c.offsets, c.valid)
+            hash_kernels.combine_bytes(h, c.data, c.offsets, c.valid)
         else:
             for j in range(c.words.shape[1]):
-                kernels.combine_words(h, np.ascontiguousarray(c.words[:, j]), c.valid)
+                hash_kernels.combine_words(h, np.ascontiguousarray(c.words[:, j]), c.valid)
     return h
 
 
 def groups_of(h: Array) -> Array:
+    """The key groups (uint16) of stable hashes."""
     return (h % np.uint64(KEY_GROUPS)).astype(np.uint16)
 
 

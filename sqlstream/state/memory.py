@@ -11,13 +11,11 @@ An array that would take the process beyond `MEMORY.limit` (`taskmanager.memory.
 are used and writes the others out, as it does for every file. Tables grow by doubling, so it is the largest arrays
 that go to files; a mapped one grows in its file, also without a copy. The files have no name (nothing stays behind a
 killed process) and their space is taken before they are mapped: a full disk is an error here, never a signal later.
-They hold nothing durable; that is what checkpoints are for. Why so: docs/decisions/006.
+They hold nothing durable; that is what checkpoints are for. Why so: docs/decisions/030.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import math
 import mmap
 import os
@@ -85,6 +83,7 @@ class Memory:
         self._next = 0
 
     def zeros(self, shape: tuple[int, ...] | int, dtype: Any) -> Array:
+        """A new array of zeros; in a file where memory would go beyond the limit. RunError: no room on disk."""
         dtype = np.dtype(dtype)
         size = _bytes(shape, dtype)
         if size < self.smallest:
@@ -119,6 +118,11 @@ class Memory:
         if fill:
             out[len(a) :] = fill
         return out
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more would stay in memory."""
+        with self._lock:
+            return self.used + size <= self.limit
 
     def is_mapped(self, a: Array) -> bool:
         """Whether it lies in a file."""
@@ -216,27 +220,12 @@ def default_limit() -> int:
     return int(total * MANAGED_FRACTION)
 
 
-# The process's own. A job sets limit and directories from its options when it begins.
+# The process's own. Limit and directories follow from the jobs that run (`runtime/process.py`).
 MEMORY = Memory()
 
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-KEPT, LARGEST_KEPT = 64 << 20, 8 << 20  # bytes by each thread; bytes of an array
-
-
-def keep_freed() -> None:
-    """Asks the C library to keep memory that is freed, for the next epoch, instead of giving it back.
-
-    An epoch makes and frees arrays of some megabytes. Given back, each page of them is made and cleared anew when it is
-    first touched: a third of the time of a GROUP BY over a million keys. Does nothing where there is no glibc.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(MMAP_THRESHOLD, LARGEST_KEPT)
-        mallopt(TRIM_THRESHOLD, KEPT)
-
-
 def zeros(shape: tuple[int, ...] | int, dtype: Any) -> Array:
+    """`Memory.zeros` of this process."""
     return MEMORY.zeros(shape, dtype)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sqlstream.errors import RunError
-from sqlstream.state import kernels
+from sqlstream.state import chain_kernels
 from sqlstream.state.arrays import INT32_MAX, Array, as_slots, grown
 
 
@@ -31,25 +31,25 @@ class MultiMap:
         if not len(rows):
             return
         self._grow(int(keys.max()), int(rows.max()))
-        self.size += kernels.chain_add(keys, rows, self._chains, self._links)
+        self.size += chain_kernels.chain_add(keys, rows, self._chains, self._links)
 
     def remove(self, key_slots: Array, row_slots: Array) -> None:
         """Takes rows away from their keys; rows that belong to none are skipped."""
-        self.size -= kernels.chain_remove(as_slots(row_slots), self._chains, self._links)
+        self.size -= chain_kernels.chain_remove(as_slots(row_slots), self._chains, self._links)
 
     def probe(self, key_slots: Array) -> tuple[Array, Array]:
         """All pairs (index into key_slots, row slot), in the order of key_slots. Slot -1 has no rows."""
         keys, counts = as_slots(key_slots), self.counts(key_slots)
         n = int(counts.sum())
         index, rows = np.empty(n, np.int64), np.empty(n, np.int64)
-        kernels.chain_fill(keys, counts, self._chains, self._links, index, rows)
+        chain_kernels.chain_fill(keys, counts, self._chains, self._links, index, rows)
         return index, rows
 
     def counts(self, key_slots: Array) -> Array:
         """How many rows each key has. Slot -1 has none."""
         keys = as_slots(key_slots)
         out = np.empty(len(keys), np.int64)
-        kernels.chain_counts(keys, self._chains, out)
+        chain_kernels.chain_counts(keys, self._chains, out)
         return out
 
     def _grow(self, key: int, row: int) -> None:

@@ -1,13 +1,16 @@
 """Random inputs and random queries over them, as pairs of SQL texts: for streaming, and for the oracle.
 
-Table `t` is append-only and has event time; table `h` is a changelog without it: rows come, change and go.
+Table `t` is append-only and has event time; table `h` is a changelog without it: rows come, change and go. Table `p` is
+one with a PRIMARY KEY: what its records say of the row before is its key alone; a key may be in several files.
 
 Table t has, beside its data, the watermark that each row's split had before it (`wm`), computed here. So the
 oracle's text can leave out late rows by conditions of its own, independently of the engine:
 
     window aggregates   rows whose window had ended:  WHERE wm IS NULL OR window_end > wm
-    sessions, OVER      rows behind the watermark:    FROM …_on   (ts > wm)
-    interval joins      rows behind it:               FROM …_ge   (ts >= wm)
+    OVER, unbounded     rows behind the watermark:    FROM …_on   (ts > wm)
+    interval joins      pairs of which one row had left by the watermark of the other
+
+Sessions, and OVER with bounded frames, read only rows that are not behind: batch cannot say which of these are late.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ class Row:
 
 
 Change = tuple[int, Row]  # +1 or -1
+Record = tuple[str, Row]  # c, u or d
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,18 @@ class Data:
     splits: tuple[tuple[Row, ...], ...]
     delay: int  # seconds
     changes: tuple[tuple[Change, ...], ...] = ()
+    records: tuple[tuple[Record, ...], ...] = ()
 
     def write(self, directory: Path) -> None:
-        """Files of both tables, in `directory`/t and `directory`/h."""
-        for name in ("t", "h"):
+        """Files of the tables, in `directory`/t and so on."""
+        for name in ("t", "h", "p"):
             (directory / name).mkdir(parents=True)
         for i, split in enumerate(self.splits):
             (directory / "t" / f"{i:03}.json").write_text("".join(r.json() + "\n" for r in split))
         for i, part in enumerate(self.changes):
             (directory / "h" / f"{i:03}.json").write_text("".join(_envelope(*c) for c in part))
+        for i, keyed in enumerate(self.records):
+            (directory / "p" / f"{i:03}.json").write_text("".join(_of_key(*r) for r in keyed))
 
     def setup(self, directory: Path) -> list[str]:
         watermark = f"WATERMARK FOR ts AS ts - INTERVAL '{self.delay}' SECOND"
@@ -65,17 +72,26 @@ class Data:
             f"CREATE TABLE t ({COLUMNS}, {watermark}) WITH ({files}/t', 'format' = 'json')",
             f"CREATE TABLE h ({HISTORY_COLUMNS}) WITH ({files}/h', 'format' = 'debezium-json')",
             "CREATE VIEW hv AS SELECT * FROM h WHERE v > 3",
+            f"CREATE TABLE p ({HISTORY_COLUMNS}, PRIMARY KEY (id) NOT ENFORCED) "
+            f"WITH ({files}/p', 'format' = 'debezium-json')",
+            "CREATE VIEW pv AS SELECT * FROM p WHERE v > 3 AND id <> 2",
         ]
         for name, condition in VIEWS.items():
             if name != "t":
                 statements.append(f"CREATE VIEW {name} AS SELECT * FROM t WHERE {condition}")
-            for suffix, on_time in (("on", "wm IS NULL OR ts > wm"), ("ge", "wm IS NULL OR ts IS NULL OR ts >= wm")):
-                statements.append(f"CREATE VIEW {name}_{suffix} AS SELECT * FROM t WHERE ({condition}) AND ({on_time})")
+            on_time = "wm IS NULL OR ts > wm"
+            statements.append(f"CREATE VIEW {name}_on AS SELECT * FROM t WHERE ({condition}) AND ({on_time})")
         return statements
 
 
 def _envelope(sign: int, row: Row) -> str:
     before, after, op = ("null", row.json(), "c") if sign > 0 else (row.json(), "null", "d")
+    return f'{{"before": {before}, "after": {after}, "op": "{op}"}}\n'
+
+
+def _of_key(op: str, row: Row) -> str:
+    key = f'{{"id": {row.id}}}'
+    before, after = ("null" if op == "c" else key), ("null" if op == "d" else row.json())
     return f'{{"before": {before}, "after": {after}, "op": "{op}"}}\n'
 
 
@@ -105,7 +121,8 @@ def data(rng: random.Random, most: int = 40) -> Data:
                 mark = ts - timedelta(seconds=delay)
                 watermark = mark if watermark is None else max(watermark, mark)
         splits.append(tuple(rows))
-    return Data(tuple(splits), delay, tuple(_history(rng, first=100 * i) for i in range(rng.randint(1, 2))))
+    history = tuple(_history(rng, first=100 * i) for i in range(rng.randint(1, 2)))
+    return Data(tuple(splits), delay, history, tuple(_records(rng) for _ in range(rng.randint(1, 3))))
 
 
 def _history(rng: random.Random, first: int) -> tuple[Change, ...]:
@@ -121,6 +138,12 @@ def _history(rng: random.Random, first: int) -> tuple[Change, ...]:
         live[number] = Row(number, *_values(rng), None, None)
         changes.append((1, live[number]))
     return tuple(changes)
+
+
+def _records(rng: random.Random) -> tuple[Record, ...]:
+    """Records of a few keys, whether their rows are there or not."""
+    ops = rng.choices(["c", "u", "d"], [2, 3, 1], k=rng.randint(1, 20))
+    return tuple((op, Row(rng.randint(0, 7), *_values(rng), None, None)) for op in ops)
 
 
 def _values(rng: random.Random) -> tuple[str | None, int | None, int | None, float | None]:
@@ -163,7 +186,7 @@ class Queries:
             [
                 self.rows, self.grouped, self.grouped, self.window, self.window, self.session, self.over, self.over_changes,
                 self.interval_join, self.rows_join, self.deduplicate, self.window_join, self.aggregates_join, self.exists,
-                self.window_of_windows, self.window_rows_join,
+                self.window_of_windows, self.window_rows_join, self.window_top_n,
             ]
         )()  # fmt: skip
 
@@ -174,7 +197,7 @@ class Queries:
         return self.rng.choice(list(VIEWS))
 
     def any_base(self) -> str:
-        return self.rng.choice(["h", "h", "hv"]) if self.rng.random() < 0.35 else self.base()
+        return self.rng.choice(["h", "h", "hv", "p", "p", "pv"]) if self.rng.random() < 0.45 else self.base()
 
     def number(self, column: str = "v") -> str:
         """An aggregate of rows, BIGINT."""
@@ -245,6 +268,21 @@ class Queries:
             True,
         )
 
+    def window_top_n(self) -> Text:
+        """The best rows of a window, or the best of what it gives, once."""
+        function, n = self.rng.choice(["ROW_NUMBER", "RANK", "DENSE_RANK"]), self.rng.randint(1, 3)
+        keys = self.rng.choice(["", "a, "])
+        if self.rng.random() < 0.5:
+            below = self.windows(self.base())
+        else:
+            source = f"TABLE({self.function().replace('{}', 'TABLE ' + self.base())})"
+            sql = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST(v AS BIGINT) AS c, window_start, window_end FROM {source}"
+            below = Text(sql, f"{sql} WHERE wm IS NULL OR window_end > wm", True)
+        return below.wrapped(
+            f"SELECT a, b, rn AS c FROM (SELECT *, {function}() OVER (PARTITION BY {keys}window_start, window_end "
+            f"ORDER BY c DESC, b, a) AS rn FROM {{}} AS w) WHERE rn <= {n}"
+        )
+
     def window_rows_join(self) -> Text:
         """The rows of two windows, not aggregated: late ones are dropped by the join."""
         kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "SEMI", "ANTI"])
@@ -280,7 +318,7 @@ class Queries:
             f"TABLE(SESSION(TABLE {{}} PARTITION BY k, DESCRIPTOR(ts), INTERVAL '{gap}' SECOND)) GROUP BY k, window_start, window_end"
         )
         text = self.both(sql, self.base(), "_on")
-        return Text(text.stream, text.oracle, True)
+        return Text(text.oracle, text.oracle, True)
 
     def over(self) -> Text:
         frame = self.rng.choice(
@@ -293,7 +331,7 @@ class Queries:
         inner = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST({call} AS BIGINT) AS c FROM {{}} WHERE ts IS NOT NULL"
         # The condition holds, but needs the call: an OVER that nobody reads is not run, and then no row is late.
         text = self.both(f"SELECT a, b, c FROM ({inner}) AS o WHERE c > 0 OR b > 0", self.base(), "_on")
-        return Text(text.stream, text.oracle, True)
+        return Text(text.oracle if frame and "UNBOUNDED" not in frame else text.stream, text.oracle, True)
 
     def over_changes(self) -> Text:
         call = self.rng.choice(["SUM(v) {}", "COUNT(*) {}", "ROW_NUMBER() {}", "LAG(v) {}", "LEAD(v) {}", "MAX(v) {}"])
@@ -322,12 +360,12 @@ class Queries:
             "SELECT COALESCE(l.k, r.k) AS a, CAST(l.id AS BIGINT) AS b, CAST(r.id AS BIGINT) AS c "
             f"FROM {{l}} AS l {kind} {{r}} AS r ON {keys}r.ts BETWEEN {shifted(low)} AND {shifted(high)}{rest}"
         )
-        left, right = self.base(), self.base()
-        return Text(
-            sql.replace("{l}", left).replace("{r}", right),
-            sql.replace("{l}", left + "_ge").replace("{r}", right + "_ge"),
-            True,
+        sql = sql.replace("{l}", self.base()).replace("{r}", self.base())
+        there = (
+            f" AND (l.wm IS NULL OR r.ts {'+' if low < 0 else '-'} INTERVAL '{abs(low)}' SECOND >= l.wm)"
+            f" AND (r.wm IS NULL OR {shifted(high)} >= r.wm)"
         )
+        return Text(sql, sql + there, True)
 
     def rows_join(self) -> Text:
         kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])

@@ -8,7 +8,8 @@
     file                                what follows is in the next file, which is another split
     ~[1, 10, "2023-01-01 00:00:00"]     a late row: batch reads the table without it where a query says `late`
 
-    input orders changelog              debezium-json: rows begin with + or -
+    input orders changelog              debezium-json: rows begin with + or -, or with * for an update whose row before
+                                        holds the PRIMARY KEY alone
     input t csv                         lines as they are
 
     statement ok                        runs before everything that follows: views, functions, SET
@@ -22,8 +23,11 @@
     ----
     [1, "a"]                            rows as JSON arrays, in any order; `query … ordered`: batch gives them so
 
+Everything also runs in zones west and east of UTC, unless the file sets `table.local-time-zone`.
+
 Directives stand in lines above the `statement error` or `query` they are for:
 
+    zone UTC          the rows are those in UTC: in another zone the ways need only agree with each other
     late 2            so many rows are late; batch runs without the rows marked ~
     only batch        ways to run: batch, streaming (all three); what is exempt from agreement says why in a comment
     clock             PROCTIME() is a function of the row's position (PositionClock: row n at 2023-11-14 22:13:20 + n ms);
@@ -88,6 +92,7 @@ class Query:
     late: int | None = None
     only: str | None = None
     clock_ms: int | None = None
+    zoned: bool = False
 
     @property
     def id(self) -> str:
@@ -102,9 +107,16 @@ class _Reader:
     queries: list[Query] = field(default_factory=list)
 
 
-def load(path: Path) -> list[Query]:
-    """The queries of a file. ValueError names the line that is wrong."""
+def load(path: Path, before: Path | None = None) -> list[Query]:
+    """The queries of a file, over its own inputs and those of `before`. ValueError names the line that is wrong."""
     reader = _Reader(path.stem)
+    if before is not None:
+        _load(reader, before)
+    _load(reader, path)
+    return reader.queries
+
+
+def _load(reader: _Reader, path: Path) -> None:
     lines = path.read_text().splitlines()
     at = 0
     while at < len(lines):
@@ -120,13 +132,13 @@ def load(path: Path) -> list[Query]:
         except (ValueError, AssertionError) as e:
             raise ValueError(f"{path}:{block[0][0]}: {e}") from e
         at = end
-    return reader.queries
 
 
 def _record(reader: _Reader, block: list[tuple[int, str]]) -> None:
     late: int | None = None
     only: str | None = None
     clock: int | None = None
+    zoned = False
     while block:
         word, _, rest = block[0][1].partition(" ")
         if word == "late":
@@ -135,6 +147,10 @@ def _record(reader: _Reader, block: list[tuple[int, str]]) -> None:
             if rest not in ("batch", "streaming"):
                 raise ValueError(f"only batch or streaming, not '{rest}'")
             only = rest
+        elif word == "zone":
+            if rest != "UTC":
+                raise ValueError(f"zone UTC, not '{rest}'; for another one: SET 'table.local-time-zone'")
+            zoned = True
         elif word == "clock":
             clock = int(rest or STEP_MS)
         else:
@@ -148,7 +164,7 @@ def _record(reader: _Reader, block: list[tuple[int, str]]) -> None:
         return
     common: dict[str, Any] = {
         "file": reader.name, "line": number, "inputs": tuple(reader.inputs), "statements": tuple(reader.statements),
-        "late": late, "only": only, "clock_ms": clock,
+        "late": late, "only": only, "clock_ms": clock, "zoned": zoned,
     }  # fmt: skip
     if head == "statement ok":
         reader.statements.append("\n".join(body))
@@ -179,18 +195,18 @@ def _input(words: list[str], body: list[str]) -> Input:
             files.append([])
         else:
             late = line.startswith("~")
-            files[-1].append((_line(line.removeprefix("~"), names, form), late))
+            files[-1].append((_line(line.removeprefix("~"), names, form, made.primary_key), late))
     return Input(name, ddl, tuple(tuple(f) for f in files), "debezium-json" if form == "changelog" else form)
 
 
-def _line(text: str, names: list[str], form: str) -> str:
+def _line(text: str, names: list[str], form: str, key: tuple[str, ...]) -> str:
     if form == "csv":
         return text
     sign = ""
     if form == "changelog":
         sign, text = text[0], text[1:].strip()
-        if sign not in "+-":
-            raise ValueError(f"a change begins with + or -: {text}")
+        if sign not in "+-*":
+            raise ValueError(f"a change begins with +, - or *: {text}")
     if not text.startswith("["):
         image = text
     else:
@@ -201,7 +217,8 @@ def _line(text: str, names: list[str], form: str) -> str:
         image = "{" + ", ".join(f"{json.dumps(n)}: {p}" for n, p in zip(names, parts, strict=True)) + "}"
     if form != "changelog":
         return image
-    before, after, op = ("null", image, "c") if sign == "+" else (image, "null", "d")
+    keys = json.dumps({k: json.loads(image)[k] for k in key}) if sign == "*" else ""
+    before, after, op = {"+": ("null", image, "c"), "-": (image, "null", "d"), "*": (keys, image, "u")}[sign]
     return f'{{"before": {before}, "after": {after}, "op": "{op}"}}'
 
 

@@ -1,10 +1,12 @@
-"""The four ways to run a query. Each gives a `Fold`: the final rows, every change checked on the way.
+"""The ways to run a query. Each gives a `Fold`: the final rows, every change checked on the way.
 
 batch       DuckDB
 streaming   epochs of random sizes
 parallel    the same in three tasks, with no memory for state: what outgrows its first 256 rows lies in mapped files
 restored    an INSERT job into a debezium-json sink, stopped at a checkpoint after some epochs and restored
-            at another parallelism, perhaps twice; the sink's files read back in the order of their checkpoints
+            at another parallelism and with another state backend, perhaps twice; the sink's files read back in the order of
+            their checkpoints. Between two checkpoints only rows change whose slots were given out
+moved       the same, but that it is stopped with a savepoint, which is moved, and another job goes on from it elsewhere
 """
 
 from __future__ import annotations
@@ -12,20 +14,23 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from harness.copies import held_to_given
 from harness.rows import Fold, Row, rows_of, value
 from sqlstream import duck
-from sqlstream.batch.render import BatchRenderer, source_sql
 from sqlstream.batches import Kind
 from sqlstream.clock import Clock, PositionClock, SystemClock
 from sqlstream.errors import SqlStreamError
 from sqlstream.optimize import optimize
+from sqlstream.rendering.relations import BatchRenderer, source_sql
 from sqlstream.results import Result, unique_names
+from sqlstream.runtime.job import Job
 from sqlstream.runtime.progress import Progress
 from sqlstream.session import Session
 from sqlstream.sql import statements as st
@@ -38,17 +43,23 @@ START = 1_700_000_000_000_000  # PositionClock's, µs
 
 @dataclass(frozen=True)
 class Case:
-    """One query: `setup` statements (tables among them), the SELECT without `;`, rows of input about."""
+    """One query: `setup` statements (tables among them), the SELECT without `;`, rows of input about.
+
+    zone: the session's, unless `setup` sets another. single: every epoch takes one row.
+    """
 
     setup: Sequence[str]
     sql: str
     rows: int = 100
     step_ms: int | None = None  # PositionClock's step; None: the system's clock
+    zone: str = "UTC"
+    single: bool = False
 
     def clock(self) -> Clock:
         return SystemClock() if self.step_ms is None else PositionClock(START, self.step_ms * 1000)
 
     def session(self, directory: Path, options: dict[str, str], **more: object) -> Session:
+        options = {"table.local-time-zone": self.zone} | options
         session = Session(None, options, str(directory), self.clock(), **more)  # type: ignore[arg-type]
         for text in self.setup:
             for _ in session.execute(text):
@@ -86,8 +97,8 @@ def _batch_by_position(session: Session, case: Case) -> tuple[Answer, list[Row]]
     """The batch renderer's SQL, with PROCTIME() as PositionClock has it: by the row's place in its one file."""
     (statement,) = parse_script(case.sql)
     assert isinstance(statement, st.Select) and case.step_ms is not None
-    plan = session._bind(statement.query)
-    zone = session.option("table.local-time-zone")
+    plan = session.environment.bind(statement.query)
+    zone = session.settings.time_zone
     con = duck.connect(1, zone)
     try:
         now = f"({START} + (row_number() OVER () - 1) * {case.step_ms * 1000})"
@@ -114,7 +125,7 @@ def parallel(case: Case, directory: Path, rng: random.Random) -> Answer:
 def streaming(
     case: Case, directory: Path, rng: random.Random, parallelism: int = 1, options: dict[str, str] | None = None
 ) -> Answer:
-    session = case.session(directory, _options(case, rng, parallelism) | (options or {}))
+    session = case.session(directory, _options(case, rng, parallelism) | _ttl(rng) | (options or {}))
     result = _only(session, case.sql)
     assert result.schema is not None
     fold = Fold(result.schema)
@@ -129,6 +140,15 @@ def streaming(
     return Answer(fold, 0 if progress is None else progress.late_rows, 0 if progress is None else progress.epoch)
 
 
+# Where the state of a run is: with rocksdb mostly out of memory, and folded all the time.
+BACKENDS: tuple[dict[str, str], ...] = (
+    {"state.backend.type": "hashmap"},
+    {"state.backend.hot-rows": "0", "state.changelog.periodic-materialize.interval": "1 ms"},
+    {"state.backend.hot-rows": "3", "state.changelog.enabled": "false"},
+    {"state.backend.hot-rows": "1", "taskmanager.memory.managed.size": "1mb"},
+)
+
+
 def restored(case: Case, directory: Path, rng: random.Random) -> Answer:
     """The answer of a job that was stopped and restored, from its sink."""
     with tempfile.TemporaryDirectory(dir=directory) as name:
@@ -136,41 +156,90 @@ def restored(case: Case, directory: Path, rng: random.Random) -> Answer:
         runs = 3 if rng.random() < 0.3 else 2
         parallelism = rng.choice([1, 2, 3])
         schema: Schema | None = None
+        ttl = _ttl(rng)
         for run in range(runs):
             last = run == runs - 1
-            options = _options(case, rng, parallelism) | {
-                "execution.runtime-mode": "streaming",
-                "pipeline.name": "job",
-                "execution.checkpointing.interval": rng.choice(["0", "1 ms"]),
-            }
+            options = (
+                _options(case, rng, parallelism)
+                | ttl
+                | {
+                    "execution.runtime-mode": "streaming",
+                    "pipeline.name": "job",
+                    "execution.checkpointing.interval": rng.choice(["0", "1 ms"]),
+                    **rng.choice(BACKENDS),
+                }
+            )
             after = None if last else rng.randint(1, 5)
-            progress, schema = insert(case, place, options, after)
+            with held_to_given():
+                progress, schema = insert(case, place, options, after)
             assert progress.state == "FINISHED" if last else progress.state in ("FINISHED", "CANCELED"), progress.state
             parallelism = rng.choice([p for p in (1, 2, 3) if p != parallelism])
         assert schema is not None
         return Answer(read_sink(place / "out", schema), progress.late_rows, progress.epoch)
 
 
+def moved(case: Case, directory: Path, rng: random.Random) -> Answer:
+    """The answer of a job, and of another one that went on from its savepoint, from their sink. In `directory`/saved-… the
+    savepoint stays."""
+    with tempfile.TemporaryDirectory(dir=directory) as name:
+        place = Path(name)
+        ttl, backends = _ttl(rng), rng.sample(BACKENDS, 2)
+        first, second = rng.sample([1, 2, 3], 2)
+        options = {"execution.runtime-mode": "streaming", "pipeline.name": "job"}
+        before = {**options, **ttl, **backends[0], "execution.checkpointing.interval": rng.choice(["0", "1 ms"])}
+        progress, schema = insert(
+            case,
+            place / "a",
+            _options(case, rng, first) | before,
+            rng.randint(1, 5),
+            lambda job: job.stop(savepoint="saved"),
+            out=place / "out",
+        )
+        assert progress.state == "FINISHED"
+        saved = list((place / "a" / "saved").glob("savepoint-job-*")) if (place / "a" / "saved").exists() else []
+        if saved:
+            elsewhere = directory / f"saved-{place.name}"
+            shutil.move(saved[0], elsewhere)
+            shutil.rmtree(place / "a")
+            after = {
+                **options,
+                **ttl,
+                **backends[1],
+                "pipeline.name": "other",
+                "execution.state-recovery.path": str(elsewhere),
+            }
+            progress, schema = insert(case, place / "b", _options(case, rng, second) | after, out=place / "out")
+            assert progress.state == "FINISHED"
+        return Answer(read_sink(place / "out", schema), progress.late_rows, progress.epoch)
+
+
 def insert(
-    case: Case, place: Path, options: dict[str, str], stop_after: int | None = None, **more: object
+    case: Case,
+    place: Path,
+    options: dict[str, str],
+    stop_after: int | None = None,
+    stop: Callable[[Job], object] = Job.stop,
+    out: Path | None = None,
+    **more: object,
 ) -> tuple[Progress, Schema]:
-    """Runs the query as INSERT into `place`/out; asks it to stop after so many epochs."""
-    epochs = 0
+    """Runs the query as INSERT into `out` (`place`/out); asks it to stop after so many epochs, by `stop`."""
+    epochs, out = 0, out or place / "out"
 
     def watch(progress: Progress) -> None:
         nonlocal epochs
         epochs += 1
-        if stop_after is not None and epochs >= stop_after:
+        if epochs == stop_after:
             assert session.current_job is not None
-            session.current_job.stop()
+            stop(session.current_job)
 
+    place.mkdir(exist_ok=True)
     session = case.session(place, options, on_progress=watch, **more)
     (statement,) = parse_script(case.sql)
     assert isinstance(statement, st.Select)
-    schema = session._bind(statement.query).schema
+    schema = session.environment.bind(statement.query).schema
     names = unique_names(schema)
     columns = ", ".join(f"`{n.replace('`', '``')}` {c.type}" for n, c in zip(names, schema, strict=True))
-    sink = f"'connector' = 'filesystem', 'path' = '{place / 'out'}', 'format' = 'debezium-json'"
+    sink = f"'connector' = 'filesystem', 'path' = '{out}', 'format' = 'debezium-json'"
     for _ in session.execute(f"CREATE TABLE sink_of_the_test ({columns}) WITH ({sink})"):
         pass
     result = _only(session, f"INSERT INTO sink_of_the_test {case.sql}")
@@ -210,8 +279,13 @@ def _options(case: Case, rng: random.Random, parallelism: int) -> dict[str, str]
         "execution.runtime-mode": "streaming",
         "parallelism.default": str(parallelism),
         "execution.epoch.random-seed": str(rng.randrange(1, 2**31)),
-        "execution.epoch.max-rows": str(max(2, case.rows // 4)),
+        "execution.epoch.max-rows": "1" if case.single else str(max(2, case.rows // 4)),
     }
+
+
+def _ttl(rng: random.Random) -> dict[str, str]:
+    """Now and then rows of state live for a time that nothing reaches: with it operators go other ways to the same answer."""
+    return {"table.exec.state.ttl": "1000 d"} if rng.random() < 0.25 else {}
 
 
 def _only(session: Session, sql: str) -> Result:

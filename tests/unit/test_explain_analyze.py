@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 
-from sqlstream.errors import NotSupported
+from sqlstream import faults
+from sqlstream.errors import NotSupported, OptionError
 from sqlstream.session import Session
 
 TABLES = """
@@ -52,12 +54,47 @@ def test_a_query_is_run_without_its_rows_and_without_a_durable_job() -> None:
     assert found["Collect"][:2] == (600, 0)
 
 
+@pytest.mark.parametrize("parallelism", ["1", "2"])
+def test_what_keyed_state_is_like(parallelism: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three keys; of a durable job, none stays in memory after the last epoch."""
+    insert = "EXPLAIN ANALYZE INSERT INTO o SELECT k, COUNT(*) FROM events GROUP BY k"
+    text = explained(insert, parallelism__default=parallelism)
+    assert re.search(r"^state of GroupAggregate: \w+ 3 rows$", text, re.M), text
+    options = {
+        "parallelism.default": parallelism,
+        "execution.checkpointing.dir": str(tmp_path),
+        "execution.checkpointing.interval": "1 ms",
+        "execution.epoch.max-rows": "50",
+        "state.changelog.enabled": "false",
+        "state.backend.hot-rows": "0",
+        "state.backend.rocksdb.metrics.estimate-num-keys": "true",
+        "state.backend.rocksdb.metrics.block-cache-usage": "false",
+    }
+    monkeypatch.setattr(faults, "stepwise", lambda: True)  # a checkpoint with each epoch, waited for
+    text = explained(insert, **{k.replace(".", "__"): v for k, v in options.items()})
+    found = re.search(
+        r"^state of GroupAggregate: \w+ (\d+) rows; (\d+) rows left memory and (\d+) came back; (\d+) folds, the last in "
+        r"[\d.]+ s, and \d+ bytes since; (\d+) files of RocksDB, ([\d,]+) bytes; estimate-num-keys (\d+)$",
+        text,
+        re.M,
+    )
+    assert found, text
+    rows, left, returned, folds, files, _, _ = (int(n.replace(",", "")) for n in found.groups())
+    assert rows <= 3 and left - returned == 3 - rows and left >= 3 and folds >= 1 and files >= 1
+
+
+def test_figures_of_rocksdb_that_there_are_not() -> None:
+    with pytest.raises(OptionError, match="unknown option 'state.backend.rocksdb.metrics.bloom-filter-useless'"):
+        Session(options={"state.backend.rocksdb.metrics.bloom-filter-useless": "true"})
+
+
 def test_an_operator_read_twice_is_counted_once() -> None:
     text = explained(
         "EXPLAIN ANALYZE STATEMENT SET BEGIN INSERT INTO o SELECT k, v FROM events; "
         "INSERT INTO o SELECT v, k FROM events; END"
     )
-    assert re.findall(r"^ *([\d,]*) .* +Source\(", text, re.M) == ["1,000", ""]
+    assert re.findall(r"^ *([\d,]+) .* +Source\(", text, re.M) == ["1,000"]
+    assert re.findall(r"^ +(Source\(.*\)|)\(reuse_id=\[1\]\)$|^ +Reused\(reference_id=\[1\]\)$", text, re.M)
 
 
 def test_unbounded_input_is_refused() -> None:

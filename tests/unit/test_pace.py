@@ -25,12 +25,12 @@ def test_a_slow_checkpoint_store_does_not_make_an_idle_job_spin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next checkpoint is long due while the one before is still written: the job waits, and runs no epochs."""
-    put, writing, epochs = CheckpointStorage.put, threading.Event(), list[float]()
+    put, writing, written, epochs = CheckpointStorage.put, threading.Event(), threading.Event(), list[float]()
 
     def slow_put(self: CheckpointStorage, name: str, data: bytes) -> None:
         if name.endswith("manifest.json"):
             writing.set()
-            time.sleep(0.5)
+            written.wait(20)
         put(self, name, data)
 
     monkeypatch.setattr(CheckpointStorage, "put", slow_put)
@@ -40,8 +40,13 @@ def test_a_slow_checkpoint_store_does_not_make_an_idle_job_spin(
 
     def stop_in_the_middle() -> None:
         writing.wait(20)
-        time.sleep(0.4)
+        job = session.current_job
+        assert job is not None
+        waited = job.times.waiting
+        while job.times.waiting < waited + 0.4 and len(epochs) < 50:
+            time.sleep(0.01)
         session.cancel()
+        written.set()
 
     stopping = threading.Thread(target=stop_in_the_middle)
     stopping.start()

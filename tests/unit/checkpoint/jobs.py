@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from sqlstream.checkpoint.arrow_shard import ArrowShard
 from sqlstream.checkpoint.coordinator import CheckpointCoordinator
 from sqlstream.checkpoint.manifest import Manifest, OperatorState, TaskState
 from sqlstream.checkpoint.restore import key_group_range, restore_task, subtask_of
 from sqlstream.checkpoint.storage import CheckpointStorage
-from sqlstream.checkpoint.writer import StateShard
 from sqlstream.state.keys import key_groups
 from sqlstream.state.table import StateSpec, StateTable
 
@@ -52,7 +52,7 @@ class Job:
         self.storage = wrap(CheckpointStorage(url))
         self.parallelism, self.work = parallelism, work
         self.coordinator = CheckpointCoordinator(self.storage, job_id, **coordinator)
-        self.shards = [StateShard(self.storage, work / f"task-{i}", SPECS) for i in range(parallelism)]
+        self.shards = [ArrowShard(self.storage, work / f"task-{i}", SPECS) for i in range(parallelism)]
         self.tables = [{s.name: StateTable(s) for s in SPECS} for _ in range(parallelism)]
         self.full = False
         self.skipped: list[str] = []
@@ -72,11 +72,10 @@ class Job:
                 key_group_range(i, self.parallelism),
                 self.work / f"restore-{i}",
                 self.coordinator.cache,
+                self.shards[i],
             )
             self.tables[i] = restored.tables
-            if restored.same:
-                self.shards[i].resume(restored.chain, restored.local)
-            self.full |= not restored.same
+            self.full |= restored.full
         return self
 
     def add(self, users: list[str], amounts: list[int]) -> None:

@@ -62,6 +62,22 @@ def test_young_files_and_those_of_attempts_stay(tmp_path: Path) -> None:
     assert set(job.coordinator.sweep()) == {"shared/protected.arrow"}
 
 
+def test_what_the_process_before_left_goes_soon(tmp_path: Path) -> None:
+    """A job that is started again each minute does not keep the files of all of these minutes: whoever wrote them is gone."""
+    clock = FakeClock(time.time())
+    Job(tmp_path / "cp", tmp_path / "work", clock=clock).checkpoint()
+    clock.seconds += 100
+    job = Job(tmp_path / "cp", tmp_path / "work2", clock=clock).restore()
+    clock.seconds += 100
+    for name, written in (("before", clock.seconds - 150), ("since", clock.seconds - 70)):
+        job.storage.put(f"shared/{name}.arrow", b"x")
+        os.utime(tmp_path / f"cp/shared/{name}.arrow", (written, written))
+    assert job.coordinator.sweep() == []  # first seen
+    assert job.coordinator.sweep() == ["shared/before.arrow"]
+    clock.seconds += 3600
+    assert job.coordinator.sweep() == ["shared/since.arrow"]
+
+
 def test_numbers_are_not_used_again(tmp_path: Path) -> None:
     job = Job(tmp_path / "cp", tmp_path / "work")
     job.checkpoint()
@@ -78,8 +94,8 @@ def test_another_job_and_a_newer_format_are_refused(tmp_path: Path) -> None:
     assert "directory of its own" in str(e.value)
     job.checkpoint()
     path = tmp_path / "cp/chk-2/manifest.json"
-    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 3'))
-    with pytest.raises(CheckpointError, match="format version 3") as e:
+    path.write_text(path.read_text().replace('"format_version": 5', '"format_version": 6'))
+    with pytest.raises(CheckpointError, match="format version 6") as e:
         Job(tmp_path / "cp", tmp_path / "work2").restore()
     assert "newer" in str(e.value.hint)
 

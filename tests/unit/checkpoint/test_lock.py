@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sqlstream.checkpoint.lock import JobLock
+from sqlstream.checkpoint.lock import JobLock, LockLost, holder
 from sqlstream.errors import CheckpointError, JobLocked
 
 HOLD = """
@@ -51,3 +51,41 @@ def test_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="cannot make the job's directory .*/file"):
         JobLock(tmp_path / "file", "j").acquire()
+
+
+def test_a_directory_that_is_moved_away_takes_the_lock_with_it(tmp_path: Path) -> None:
+    """Whoever held it writes nothing to what stands in its place, and has it again when it is back."""
+    place, away = tmp_path / "job", tmp_path / "away"
+    with JobLock(place, "j") as lock:
+        assert lock.held
+        lock.check()
+        place.rename(away)
+        assert not lock.held
+        with pytest.raises(LockLost, match=r"the directory of job j is not what it was: .*/job/lock is gone"):
+            lock.check()
+        with pytest.raises(LockLost):
+            lock.again()  # and makes no directory
+        assert not place.exists()
+        with JobLock(place, "j") as other:
+            with pytest.raises(LockLost):
+                lock.check()
+            with pytest.raises(JobLocked, match=f"process {os.getpid()}"):
+                lock.again()
+            assert other.held
+        place.rename(tmp_path / "other")
+        away.rename(place)
+        assert lock.held
+        lock.again()
+        lock.check()
+
+
+def test_a_lock_that_is_deleted_is_taken_anew(tmp_path: Path) -> None:
+    with JobLock(tmp_path, "j") as lock:
+        before = holder(tmp_path)
+        lock.path.unlink()
+        assert not lock.held and holder(tmp_path) is None
+        lock.again()
+        assert lock.held and holder(tmp_path) == before
+        with pytest.raises(JobLocked):
+            JobLock(tmp_path, "j").acquire()
+    assert not lock.held and holder(tmp_path) is None

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sqlstream.checkpoint.arrow_shard import ArrowShard
 from sqlstream.checkpoint.manifest import BASE, DELTA
 from sqlstream.checkpoint.restore import key_group_range, restore_task, subtask_of
 from sqlstream.checkpoint.storage import CheckpointStorage
-from sqlstream.checkpoint.writer import StateShard
 from sqlstream.errors import CheckpointError, InternalError
 from sqlstream.state.keys import KEY_GROUPS
 from sqlstream.state.table import StateSpec, StateTable
@@ -86,7 +86,7 @@ def test_one_percent_is_a_small_upload(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     table.put(slots, [pa.array(rng.integers(0, 2**60, n)), pa.array(rng.random(n))])
     storage = CheckpointStorage(tmp_path / "cp")
-    shard = StateShard(storage, tmp_path / "work", (spec,))
+    shard = ArrowShard(storage, tmp_path / "work", (spec,))
     full = shard.prepare({"s": table.changes()}).run()
     some = rng.choice(n, n // 100, replace=False)
     table.fixed("v").data[some] += 1

@@ -10,7 +10,7 @@ import pytest
 from cli_driver import sqlstream, start
 
 from sqlstream.cli.arguments import Settings
-from sqlstream.cli.output import escaped, width
+from sqlstream.cli.layout import escaped, width
 from sqlstream.cli.script import Script, run_script
 
 CHANGES = """
@@ -104,7 +104,9 @@ def test_changes_have_a_first_column_op(tmp_path: Path, capfdbinary: pytest.Capt
 
 
 def test_explain_and_show_create_are_plain_text(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    assert rows("EXPLAIN SELECT 1", "table", capfdbinary).startswith("== Abstract Syntax Tree ==\n")
+    assert rows("EXPLAIN SELECT 1", "table", capfdbinary).startswith(
+        "== Optimized Logical Plan (batch: one query of DuckDB's) ==\n"
+    )
     sql = "CREATE VIEW v AS SELECT 1 AS a; SHOW CREATE VIEW v"
     assert rows(sql, "table", capfdbinary).startswith("CREATE VIEW")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -17,14 +19,18 @@ from sqlstream.cli.main import main
 def run_for_a_while(directory: Path, number: int, *arguments: str) -> Done:
     """Runs job.sql until it has a checkpoint of its own (or has begun), then sends the signal."""
     state = directory / ".sqlstream" / "j" / "job.json"
-    before = len(list(directory.glob(".sqlstream/j/runs/*/chk-*/manifest.json")))
+    before = set(directory.glob(".sqlstream/j/runs/*/chk-*/manifest.json"))
     process = start("run", "job.sql", *arguments, cwd=directory)
     until(state.exists)
     until(lambda: json.loads(state.read_text())["state"] == "RUNNING" if state.exists() else False)
-    if not before:
-        until(lambda: list(directory.glob(".sqlstream/j/runs/*/chk-*/manifest.json")))
-    time.sleep(0.3)
+    until(lambda: set(directory.glob(".sqlstream/j/runs/*/chk-*/manifest.json")) - before)
     return stopped(process, number)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def rows_in(directory: Path) -> int:
@@ -75,14 +81,27 @@ def test_an_endless_query(tmp_path: Path) -> None:
     assert done.out == "" or done.out.endswith("\n")
 
 
+_VALUES = "(VALUES " + ", ".join(f"({i})" for i in range(100)) + ")"
+_TABLES = ", ".join(f"{_VALUES} AS t{i}(x{i})" for i in range(7))
+INSIDE_DUCKDB = f"SELECT 1 AS begins; SELECT SUM(x0 + x1 + x2 + x3 + x4 + x5 * x6) FROM {_TABLES}"
+
+
+def test_a_query_that_duckdb_has_not_begun(tmp_path: Path) -> None:
+    for _ in range(4):
+        process = start("-c", INSIDE_DUCKDB, cwd=tmp_path)
+        assert process.stdout is not None
+        process.stdout.readline()  # of the first result: the second query is being made
+        done = stopped(process)
+        assert done.status == 130 and done.err == ""
+
+
 def test_a_query_inside_duckdb(tmp_path: Path) -> None:
-    values = "(VALUES " + ", ".join(f"({i})" for i in range(100)) + ")"
-    tables = ", ".join(f"{values} AS t{i}(x{i})" for i in range(7))
-    process = start("-c", f"SELECT 1 AS begins; SELECT SUM(x0 + x1 + x2 + x3 + x4 + x5 * x6) FROM {tables}", cwd=tmp_path)
+    process = start("-c", INSIDE_DUCKDB, cwd=tmp_path)
     assert process.stdout is not None
     for _ in range(5):  # the first result
         process.stdout.readline()
-    time.sleep(0.5)
+    before = cpu_seconds(process.pid)
+    until(lambda: cpu_seconds(process.pid) > before + 0.3)
     started = time.monotonic()
     done = stopped(process)
     assert done.status == 130 and done.err == ""
@@ -98,17 +117,18 @@ def test_nothing_after_the_signal_is_begun(tmp_path: Path) -> None:
 
 
 def test_the_second_signal_does_not_wait(tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text("import time\ndef wait(x: int) -> int:\n    time.sleep(60)\n    return x\n")
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, time\n"
+        "def wait(x: int) -> int:\n    pathlib.Path('called').touch()\n    time.sleep(60)\n    return x\n"
+    )
     sql = "CREATE TEMPORARY FUNCTION wait AS 'slow.wait' LANGUAGE PYTHON; SELECT 1 AS a; SELECT wait(1) AS a"
     process = start("-c", sql, cwd=tmp_path)
     assert process.stdout is not None
-    for _ in range(5):
-        process.stdout.readline()
-    time.sleep(0.3)
+    until((tmp_path / "called").exists)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)  # at once: `timeout` signals the process and its group
-    time.sleep(0.6)
-    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.6)
     done = stopped(process)
     assert done.status == 130 and "without waiting" in done.err
 
@@ -139,5 +159,5 @@ def test_a_signal_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(args: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "inline", interrupted)
+    monkeypatch.setattr(run, "run", interrupted)
     assert main(["-c", "SELECT 1"]) == 130

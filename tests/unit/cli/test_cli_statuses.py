@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from cli_driver import sqlstream
+from cli_driver import environment, sqlstream
 
 import sqlstream as package
 
@@ -17,8 +19,8 @@ import sqlstream as package
         (["--version"], 0, ""),
         (["--help"], 0, ""),
         (["run", "--help"], 0, ""),
-        ([], 2, "a command is missing"),
-        (["fly"], 2, "invalid choice"),
+        ([], 0, ""),  # a shell of what comes on standard input: nothing
+        (["fly"], 2, "there is no command 'fly'"),
         (["-c", "SELECT 1", "run", "x.sql"], 2, "do not go together"),
         (["run"], 2, "FILE.sql"),
         (["run", "nowhere.sql"], 2, "error: nowhere.sql: the script cannot be read: No such file or directory"),
@@ -89,7 +91,10 @@ def test_standard_input_and_options_before_the_command(tmp_path: Path) -> None:
         "-D", "parallelism.default=2", "--output", "csv", "run", "-", "--var", "who=you", "-D", "pipeline.name=p",
         cwd=tmp_path, stdin=script,
     )  # fmt: skip
-    assert done.out == "key,value\nparallelism.default,2\npipeline.name,p\nwho\nyou\n"
+    assert done.out.startswith("key,value\n") and done.out.endswith("who\nyou\n")
+    shown = dict(line.split(",", 1) for line in done.out.splitlines() if "," in line)
+    assert (shown["parallelism.default"], shown["pipeline.name"]) == ("2", "p")
+    assert shown["execution.checkpointing.interval"] == "10 s" and shown["restart-strategy.type"] == ""
 
 
 def test_set_wins_over_options(tmp_path: Path) -> None:
@@ -170,3 +175,24 @@ def test_a_batch_query_tells_what_it_skipped(tmp_path: Path) -> None:
         done = sqlstream("-c", table + sql, "-D", "execution.runtime-mode=batch", cwd=tmp_path)
         assert done.status == 0, done.err
         assert done.err.endswith("warning: skipped as malformed: 2 records\n")
+
+
+@pytest.mark.parametrize(
+    ("closed", "sql", "status", "says"),
+    [
+        (">&-", "SELECT 1", 1, "error: standard output cannot be written: standard output is closed"),
+        (">&-", "CREATE TABLE o (a INT) WITH ('connector'='print'); INSERT INTO o SELECT 1", 1,
+         "error: table o: standard output is closed"),
+        (">&-", "CREATE TABLE o (a INT) WITH ('connector'='blackhole'); INSERT INTO o SELECT 1", 0, "1 rows into o"),
+        (">&- 2>&-", "CREATE TABLE o (a INT) WITH ('connector'='blackhole'); INSERT INTO o SELECT 1", 0, ""),
+        ("2>&-", "SELEC", 1, ""),
+        ("<&-", "SELECT 1", 0, ""),
+    ],
+)  # fmt: skip
+def test_a_standard_stream_that_is_closed(tmp_path: Path, closed: str, sql: str, status: int, says: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m sqlstream -c "$1" {closed}', sys.executable, sql],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == status and says in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and "internal error" not in done.stderr

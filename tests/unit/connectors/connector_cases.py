@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from sqlstream.connectors.base import ScanColumn, ScanRequest, Source, TableContext
 from sqlstream.connectors.registry import connector
+from sqlstream.connectors.relation import relation_of
+from sqlstream.contracts import Connector, ScanColumn, ScanRequest, Sink, Source, TableContext
 from sqlstream.types import Column, Schema, Type
 
 Row = tuple[Any, ...]
@@ -32,11 +34,20 @@ def whole(columns: Schema) -> ScanRequest:
     return ScanRequest(tuple(ScanColumn((c.name,), c.type) for c in columns))
 
 
+def connector_of(t: TableContext) -> tuple[Connector, TableContext]:
+    """The connector that `t` names, and the table as it is told of it."""
+    own = replace(t, options={k: v for k, v in t.options.items() if k != "connector"})
+    return connector(own, t.options["connector"]), own
+
+
 def source_of(t: TableContext) -> Source:
-    own = {k: v for k, v in t.options.items() if k != "connector"}
-    name = t.options["connector"]
-    t = TableContext(t.name, t.schema, own, t.primary_key, t.partitioned_by, t.working_directory)
-    return connector(t, name).source(t)
+    found, own = connector_of(t)
+    return found.source(own)
+
+
+def sink_of(t: TableContext) -> Sink:
+    found, own = connector_of(t)
+    return found.sink(own)
 
 
 def read(
@@ -96,7 +107,7 @@ def relation(t: TableContext, request: ScanRequest | None = None) -> list[Row]:
     """The rows as batch reads them."""
     connection = duckdb.connect()
     try:
-        found = source_of(t).relation(connection, request or whole(t.schema))
+        found = relation_of(source_of(t), connection, request or whole(t.schema))
         out = connection.sql(f"SELECT * FROM {found}").to_arrow_table()
         return [tuple(r.values()) for r in out.to_pylist()]
     finally:

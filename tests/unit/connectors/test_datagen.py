@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from connector_cases import read, read_from, read_positions, relation, schema, source_of, table, whole
 
-from sqlstream.connectors.base import ScanColumn, ScanRequest
+from sqlstream.contracts import ScanColumn, ScanRequest
 from sqlstream.errors import NotSupported, OptionError
 from sqlstream.types import (
     BIGINT,
@@ -128,3 +129,23 @@ def test_bad_options(options: dict[str, str], message: str) -> None:
 def test_types_it_does_not_make() -> None:
     with pytest.raises(NotSupported):
         source_of(table(schema(("m", map_of(STRING, INT))), connector="datagen"))
+
+
+def test_times_are_those_of_the_rows_and_not_of_the_start() -> None:
+    """Flink's: now at each row, less a random part of max-past."""
+    columns = schema(("t", timestamp(3)), ("p", timestamp(3)), ("z", timestamp_ltz(3)))
+    source: Any = source_of(table(columns, connector="datagen", fields_p_max__past="10 s"))
+    clock = [0.0]
+    begun = 1_700_000_000_000_000
+    source.clock = lambda: clock[0]
+    source.now = lambda: begun + int(clock[0] * 1_000_000)
+    reader = source.reader(source.splits()[0], None, whole(columns))
+    for second in range(1, 4):
+        clock[0] = float(second)
+        got = reader.poll(50_000).batch
+        now = source.now()
+        assert got.num_rows > 1000
+        for name in (0, 2):
+            assert set(got.column(name).cast(pa.int64()).to_pylist()) == {now}
+        past = [now - t for t in got.column(1).cast(pa.int64()).to_pylist()]
+        assert min(past) < 1_000_000 and 9_000_000 < max(past) <= 10_000_000

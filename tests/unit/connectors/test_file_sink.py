@@ -7,19 +7,21 @@ import errno
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import connector_cases
 import pyarrow as pa
 import pytest
 from connector_cases import file_table, read, schema
 
-from sqlstream.connectors.base import Sink, SinkTask, TableContext
 from sqlstream.connectors.registry import connector
-from sqlstream.errors import NotSupported, OptionError, RunError
+from sqlstream.contracts import Sink, SinkTask, Stage, TableContext
+from sqlstream.errors import CheckpointError, OptionError, RunError
 from sqlstream.types import (
     BIGINT,
     BOOLEAN,
@@ -44,8 +46,7 @@ TASK = SinkTask("my job", "r1", 0)
 
 def sink_of(path: Path | str, columns: Schema = A, **options: str) -> Sink:
     options.setdefault("format", "json")
-    t = file_table(path, columns, **options)
-    return connector(t).sink(TableContext(t.name, columns, {k: v for k, v in t.options.items() if k != "connector"}))
+    return connector_cases.sink_of(file_table(path, columns, **options))
 
 
 def batch(*numbers: int) -> pa.RecordBatch:
@@ -69,7 +70,8 @@ def test_nothing_is_visible_before_commit(tmp_path: Path) -> None:
     writer.write(batch(3), None)  # the next checkpoint's rows do not get into the first
     committer.commit(first)
     assert published(tmp_path) == [1, 2]
-    assert Path(first[0]["final"]).name == "part-my~20job-r1-0-1-0.json"
+    # relative to the path: a copied or moved directory publishes into itself
+    assert first == [{"staged": "_staging/my~20job/part-r1-0-0.json", "final": "part-my~20job-r1-0-1-0.json"}]
     committer.commit(first)
     committer.commit(writer.prepare(2))
     assert published(tmp_path) == [1, 2, 3]
@@ -87,7 +89,7 @@ def test_crash_before_the_checkpoint_leaves_nothing(tmp_path: Path) -> None:
     again = SinkTask("my job", "r1", 0)
     committer = sink.committer(again)
     committer.commit(first)
-    committer.clean(first)
+    committer.abort()
     assert published(tmp_path) == [1]
     assert list((tmp_path / "_staging").rglob("part-*")) == []
     writer = sink.writer(again)
@@ -96,18 +98,18 @@ def test_crash_before_the_checkpoint_leaves_nothing(tmp_path: Path) -> None:
     assert published(tmp_path) == [1, 2]
 
 
-def test_clean_leaves_other_jobs_and_kept_files_alone(tmp_path: Path) -> None:
+def test_clean_leaves_other_jobs_alone(tmp_path: Path) -> None:
     sink = sink_of(tmp_path)
     other = SinkTask("my job2", "r1", 0)
     writers = sink.writer(TASK), sink.writer(other)
     for w in writers:
         w.write(batch(1), None)
     mine, theirs = (w.prepare(1) for w in writers)
-    sink.committer(TASK).clean(mine)
     sink.committer(TASK).commit(mine)
+    sink.committer(TASK).abort()
     sink.committer(other).commit(theirs)
     assert published(tmp_path) == [1, 1]
-    sink.committer(TASK).clean([])
+    sink.committer(TASK).abort()
     assert published(tmp_path) == [1, 1]
 
 
@@ -118,7 +120,7 @@ def test_clean_leaves_other_runs_alone(tmp_path: Path) -> None:
     writer = sink.writer(other)
     writer.write(batch(1), None)
     theirs = writer.prepare(1)
-    sink.committer(TASK).clean([])
+    sink.committer(TASK).abort()
     sink.committer(other).commit(theirs)
     assert published(tmp_path) == [1]
 
@@ -139,7 +141,7 @@ def test_rolling_by_size(tmp_path: Path) -> None:
         writer.write(batch(*range(n * 40_000, n * 40_000 + 40_000)), None)
     done = writer.prepare(5)
     sink.committer(TASK).commit(done)
-    assert [Path(c["final"]).name for c in done] == [f"part-my~20job-r1-0-5-{i}.json" for i in range(3)]
+    assert [c["final"] for c in done] == [f"part-my~20job-r1-0-5-{i}.json" for i in range(3)]
     assert published(tmp_path) == list(range(120_000))
 
 
@@ -148,9 +150,81 @@ def test_lost_staged_file_is_an_error(tmp_path: Path) -> None:
     writer = sink.writer(TASK)
     writer.write(batch(1), None)
     done = writer.prepare(1)
-    os.remove(done[0]["staged"])
-    with pytest.raises(RunError, match="is gone"):
+    os.remove(tmp_path / done[0]["staged"])
+    with pytest.raises(RunError, match="gone from"):
         sink.committer(TASK).commit(done)
+
+
+def test_what_a_reader_took_away_was_published(tmp_path: Path) -> None:
+    sink = sink_of(tmp_path)
+    writer, committer = sink.writer(TASK), sink.committer(TASK)
+    writer.write(batch(1), None)
+    one = writer.prepare(1)
+    writer.write(batch(2), None)
+    two = writer.prepare(2)
+    committer.commit(one)
+    (tmp_path / one[0]["final"]).unlink()
+    assert committer.recover([*one, *two], Stage.COMMITTING) == [str(tmp_path / one[0]["final"])]
+    assert published(tmp_path) == [2]
+
+
+def test_all_that_was_staged_is_gone(tmp_path: Path) -> None:
+    sink = sink_of(tmp_path)
+    writer = sink.writer(TASK)
+    writer.write(batch(1), None)
+    done = writer.prepare(1)
+    shutil.rmtree(tmp_path / "_staging")
+    with pytest.raises(RunError, match="rows of this checkpoint are lost"):
+        sink.committer(TASK).recover(done, Stage.COMMITTING)
+
+
+def test_another_file_of_that_name_is_never_overwritten_nor_the_staged_one_dropped(tmp_path: Path) -> None:
+    sink = sink_of(tmp_path)
+    writer = sink.writer(TASK)
+    writer.write(batch(1), None)
+    done = writer.prepare(1)
+    (tmp_path / done[0]["final"]).write_text("mine\n")
+    with pytest.raises(RunError, match="another file has its name"):
+        sink.committer(TASK).commit(done)
+    assert (tmp_path / done[0]["final"]).read_text() == "mine\n"
+    assert (tmp_path / done[0]["staged"]).exists()
+
+
+@pytest.mark.parametrize(
+    "staged, final",
+    [
+        ("../../victim", "part-my~20job-r1-0-1-0.json"),
+        ("_staging/my~20job/../../victim", "part-my~20job-r1-0-1-0.json"),
+        ("/etc/passwd", "part-my~20job-r1-0-1-0.json"),
+        ("_staging/my~20job/part-r1-0-0.json", "../part-my~20job-r1-0-1-0.json"),
+        ("_staging/my~20job/part-r1-0-0.json", "part-my~20job-r1/../../x.json"),
+        ("_staging/my~20job/part-r1-0-0.json", "data.json"),
+        ("_staging/other/part-r1-0-0.json", "part-my~20job-r1-0-1-0.json"),
+        ("_staging/my~20job/part-r1-0-0.json", None),
+        (7, ["part-my~20job-r1-0-1-0.json"]),
+    ],
+)
+def test_a_committable_that_is_not_ours_is_refused(tmp_path: Path, staged: Any, final: Any) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    with pytest.raises(CheckpointError, match="no part file of this job"):
+        sink_of(out).committer(TASK).commit([{"staged": staged, "final": final}])
+    with pytest.raises(CheckpointError, match="no part file of this job"):
+        sink_of(out).committer(TASK).recover(["part"], Stage.COMMITTING)  # type: ignore[list-item]
+    assert victim.read_text() == "mine" and list(out.iterdir()) == []
+
+
+def test_nothing_is_deleted_through_a_link(tmp_path: Path) -> None:
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    out.mkdir()
+    (victim / "my~20job").mkdir(parents=True)
+    (victim / "my~20job" / "part-r1-0-0.json").write_text("mine")
+    (out / "_staging").symlink_to(victim)
+    with pytest.raises(RunError, match="nothing is deleted or replaced outside"):
+        sink_of(out).committer(TASK).abort()
+    assert (victim / "my~20job" / "part-r1-0-0.json").read_text() == "mine"
 
 
 def test_object_store() -> None:
@@ -166,7 +240,7 @@ def test_object_store() -> None:
     committer.commit(done)
     writer.write(batch(2), None)
     writer.prepare(2)
-    committer.clean(done)
+    committer.abort()
     assert fs.find("/sink/out") == ["/sink/out/part-my~20job-r1-0-1-0.json"]
     assert read(file_table("memory://sink/out", A, format="json"))[0] == [(1, "x1")]
 
@@ -195,7 +269,7 @@ def write(path: Path, columns: Schema, rows: list[dict[str, Any]], **options: st
     writer.write(pa.RecordBatch.from_pylist(full, schema=columns.arrow_outside()), None)
     (done,) = writer.prepare(1)
     sink.committer(TASK).commit([done])
-    return str(done["final"])
+    return str(path / done["final"])
 
 
 @pytest.mark.parametrize("format", ["json", "parquet"])
@@ -305,11 +379,6 @@ writer.close()
 
 
 def test_refused_tables(tmp_path: Path) -> None:
-    t = TableContext("t", A, {"path": str(tmp_path), "format": "json"}, partitioned_by=("b",))
-    for refuse in (connector(t, "filesystem").sink, connector(t, "filesystem").source):
-        with pytest.raises(NotSupported) as e:
-            refuse(t)
-        assert e.value.hint
     t = TableContext("t", A, {"path": str(tmp_path), "format": "json", "sink.parallelism": "2"})
     with pytest.raises(OptionError, match="unknown option 'sink.parallelism'"):
         connector(t, "filesystem")

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 from connector_cases import file_table, read, read_from, read_positions, relation, schema, source_of, table, whole
 
-from sqlstream.connectors.base import ScanColumn, ScanRequest
 from sqlstream.connectors.nexmark import write_json
 from sqlstream.connectors.nexmark_generator import TABLE
 from sqlstream.connectors.registry import connector
+from sqlstream.contracts import ScanColumn, ScanRequest
 from sqlstream.errors import DataError, OptionError
 from sqlstream.types import BIGINT, INT, STRING, row, timestamp
 

@@ -12,7 +12,8 @@ from connector_cases import file_table, read, relation, schema, source_of, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sqlstream.connectors.base import ScanColumn, ScanRequest
+from sqlstream.connectors.relation import first_error
+from sqlstream.contracts import ScanColumn, ScanRequest
 from sqlstream.errors import DataError
 from sqlstream.types import BIGINT, BOOLEAN, DOUBLE, INT, STRING, array, decimal, row, timestamp
 
@@ -39,7 +40,7 @@ def of_batch(tab: Any, request: ScanRequest) -> Any:
     try:
         return relation(tab, request)
     except duckdb.Error:
-        return str(source_of(tab).diagnose(request))
+        return str(first_error(source_of(tab), request))
 
 
 def of_reader(tab: Any, request: ScanRequest) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from connector_cases import file_table, read, read_from, read_positions, relation, schema
 
-from sqlstream.connectors.base import ScanColumn, ScanRequest
+from sqlstream.contracts import ScanColumn, ScanRequest
 from sqlstream.errors import DataError, NotSupported
 from sqlstream.types import BIGINT, INT, STRING, array, timestamp
 
@@ -53,8 +53,8 @@ def test_dialects(text: str, options: dict[str, str], rows: list[object], tmp_pa
         ("1,x\n\nq,y\n", 3, "field a: q is not a BIGINT"),
         ("1.7,x\n", 1, "field a: 1.7 is not a BIGINT"),
         ('1,"x\ny"\nz,"x"\n', 3, "field a: z is not a BIGINT"),
-        ('1,"ab"c\n', 1, "expected after"),
-        ('1,x\n2,"y\n', 2, "unexpected end of data"),
+        ('1,"ab"c\n', 1, "only the delimiter or the end of the line may stand after"),
+        ('1,x\n2,"y\n', 2, "its quote is not closed"),
     ],
 )
 def test_malformed(text: str, line: int, reason: str, tmp_path: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 from pathlib import Path
 
 import pytest
 from connector_cases import file_table, read, read_from, read_positions, relation, schema
 
-from sqlstream.connectors.base import ScanColumn, ScanRequest
+from sqlstream.contracts import ScanColumn, ScanRequest
 from sqlstream.errors import DataError
-from sqlstream.types import BIGINT, INT, STRING, row
+from sqlstream.types import BIGINT, INT, STRING, Type, array, row, timestamp, timestamp_ltz
 
 AB = schema(("a", BIGINT), ("b", STRING))
 
@@ -250,3 +251,38 @@ def test_damaged_archive(tmp_path: Path) -> None:
         read(file_table(path, schema(("a", INT)), format="json"))
     assert isinstance(e.value, RunError | DataError)
     assert str(path) in str(e.value)
+
+
+SKIPS = "'json.ignore-parse-errors' = 'true' skips such records, and 'source.bad-records' = 'a table' writes them there"
+
+
+@pytest.mark.parametrize(
+    ("t", "standard", "text", "hint"),
+    [
+        (
+            timestamp(3),
+            "SQL",
+            "2020-12-30T12:13:14.123",
+            "'json.timestamp-format.standard' = 'ISO-8601' reads such times",
+        ),
+        (
+            timestamp_ltz(3),
+            "SQL",
+            "2020-12-30T12:13:14Z",
+            "'json.timestamp-format.standard' = 'ISO-8601' reads such times",
+        ),
+        (timestamp(3), "ISO-8601", "2020-12-30 12:13:14", "'json.timestamp-format.standard' = 'SQL' reads such times"),
+        (timestamp(3), "ISO-8601", "2020-12-30T12:13:14Z", "a time with a zone is a TIMESTAMP_LTZ(3)"),
+        (timestamp_ltz(3), "SQL", "2020-12-30 12:13:14", "a time without a zone is a TIMESTAMP(3)"),
+        (timestamp(3), "SQL", "soon", SKIPS),
+        (BIGINT, "SQL", "2020-12-30T12:13:14", SKIPS),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_the_hint_names(t: Type, standard: str, text: str, hint: str, nested: bool, tmp_path: Path) -> None:
+    (tmp_path / "f.json").write_text(json.dumps({"v": [text] if nested else text}) + "\n")
+    columns = schema(("v", array(t) if nested else t))
+    tab = file_table(tmp_path / "f.json", columns, format="json", json_timestamp__format_standard=standard)
+    with pytest.raises(DataError) as e:
+        read(tab)
+    assert e.value.hint == hint

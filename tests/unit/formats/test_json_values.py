@@ -11,6 +11,7 @@ import duckdb
 import pytest
 from connector_cases import file_table, read, relation, schema, source_of, whole
 
+from sqlstream.connectors.relation import first_error
 from sqlstream.errors import DataError
 from sqlstream.types import (
     BIGINT,
@@ -50,6 +51,12 @@ VALUES: list[tuple[Type, str, Any]] = [
     (BIGINT, '"1.7"', BAD),
     (BIGINT, '"abc"', BAD),
     (BIGINT, '""', BAD),
+    (BIGINT, '" 12 "', 12),
+    (BIGINT, '"+12"', 12),
+    (BIGINT, '"1_000"', BAD),
+    (BIGINT, '"0x1F"', BAD),
+    (BIGINT, '"-"', BAD),
+    (BIGINT, '"infinity"', BAD),
     (BIGINT, "true", BAD),
     (BIGINT, "[1]", BAD),
     (BIGINT, '{"x": 1}', BAD),
@@ -65,7 +72,20 @@ VALUES: list[tuple[Type, str, Any]] = [
     (DOUBLE, "true", BAD),
     (DOUBLE, '"1.5"', 1.5),
     (DOUBLE, '"Infinity"', float("inf")),
+    (DOUBLE, '"-Infinity"', float("-inf")),
+    (DOUBLE, '"1_0.5"', BAD),
+    (DOUBLE, '"inf"', BAD),
+    (DOUBLE, '"nan"', BAD),
+    (DOUBLE, '""', BAD),
+    (DOUBLE, '"1e400"', BAD),
     (DOUBLE, '"x"', BAD),
+    (decimal(10, 2), '"1_0.5"', BAD),
+    (decimal(10, 2), '"1e2"', Decimal("100.00")),
+    (decimal(10, 2), '"NaN"', BAD),
+    (DATE, '"epoch"', BAD),
+    (DATE, '"infinity"', BAD),
+    (timestamp(3), '"epoch"', BAD),
+    (timestamp(3), '"-infinity"', BAD),
     (FLOAT, "3.5e38", BAD),
     (FLOAT, "0.5", 0.5),
     (BOOLEAN, "true", True),
@@ -135,7 +155,7 @@ def test_value(t: Type, text: str, value: Any, tmp_path: Path) -> None:
             read(tab)
         with pytest.raises(duckdb.Error):
             relation(tab)
-        found = source_of(tab).diagnose(whole(tab.schema))
+        found = first_error(source_of(tab), whole(tab.schema))
         assert isinstance(found, DataError) and "line 1" in str(found)
         skipping = file_table(path, tab.schema, format="json", json_ignore__parse__errors="true")
         assert read(skipping) == ([], 1)

@@ -38,7 +38,13 @@ TYPES = [
 def by_sql(connection: duckdb.DuckDBPyConnection, t: Type, texts: list[str | None], standard: str) -> list | None:
     connection.register("given", pa.record_batch([pa.array(texts, pa.string())], ["c0"]))
     try:
-        return connection.sql(f"SELECT {convert(t, 'c0', standard)} FROM given").to_arrow_table().column(0).cast(pa.int64()).to_pylist()
+        return (
+            connection.sql(f"SELECT {convert(t, 'c0', standard)} FROM given")
+            .to_arrow_table()
+            .column(0)
+            .cast(pa.int64())
+            .to_pylist()
+        )
     except duckdb.Error:
         return None
 
@@ -70,7 +76,9 @@ def test_random_values() -> None:
     connection, rng = duck.connect(1), random.Random(3)
     numbers: list[str | None] = [str(rng.randint(-(10**k), 10**k)) for k in range(19) for _ in range(50)]
     numbers[::17] = [None] * len(numbers[::17])
-    assert by_loops(connection, Type("BIGINT"), numbers, SQL_STANDARD) == [None if n is None else int(n) for n in numbers]
+    assert by_loops(connection, Type("BIGINT"), numbers, SQL_STANDARD) == [
+        None if n is None else int(n) for n in numbers
+    ]
     words = np.random.default_rng(3).integers(-62_000_000_000_000_000, 250_000_000_000_000_000, 2000)
     times = pa.array(words).cast(pa.timestamp("us"))
     texts = [str(x) for x in times.to_pylist()]

@@ -129,7 +129,10 @@ def test_it_may_give_anything_that_is_an_array(run: Run) -> None:
 
 def test_fields_of_rows_have_their_names(run: Run) -> None:
     rows = "(VALUES (ROW(CAST(1 AS BIGINT), 'x')), (NULL)) AS t (r)"
-    assert sorted(run(create("turned") + f"SELECT f(r).a AS a, f(r).b AS b FROM {rows}"), key=str) == [(1, "x"), (None, None)]
+    assert sorted(run(create("turned") + f"SELECT f(r).a AS a, f(r).b AS b FROM {rows}"), key=str) == [
+        (1, "x"),
+        (None, None),
+    ]
     boxed = create("boxed").replace(" f ", " g ")
     assert run(boxed + "SELECT g(CAST(7 AS BIGINT)) AS x") == [([{"x": 7}],)]
 

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 from driver import Row, tuples
 
-from sqlstream.functions.aggregates import AGGREGATES
+from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.plan.nodes import AggCall
 from sqlstream.types import (
     BIGINT,

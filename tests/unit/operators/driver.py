@@ -24,9 +24,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.batches import END, HIDDEN_TYPES, KIND_TEXT, NO_WATERMARK, OP, Delta, Time, meet
+from sqlstream.batches import END, KIND_TEXT, NO_WATERMARK, OP, Delta, Time, meet, visible
 from sqlstream.clock import PositionClock
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
+from sqlstream.operators.distribution import Spread
 from sqlstream.state.keys import KEY_GROUPS, key_groups
 from sqlstream.state.table import Rows, StateSpec, StateTable
 from sqlstream.types import Column, Schema, Type
@@ -40,9 +41,20 @@ class Input(PhysicalNode):
 
     output: Schema
     properties: Traits
+    name = "Input"
+    changes = "input"
 
     def __post_init__(self) -> None:
         self.derive(self.output, self.properties)
+
+    def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
+        return ()
+
+    def spread(self) -> Spread | None:
+        return None
+
+    def details(self) -> str:
+        return ""
 
 
 def schema(**columns: Type | tuple[Type, str]) -> Schema:
@@ -117,6 +129,7 @@ class Run:
         self.node: PhysicalNode = pickle.loads(pickle.dumps(node))
         self.clock = clock or PositionClock()
         self.late: list[Row] = []
+        self.lost = 0
         self.folded: Counter[Row] = Counter()
         self.times = [Time() for _ in node.inputs]
         self.time = Time()
@@ -146,22 +159,34 @@ class Run:
                         tables[name].load(Rows(len(slots), table.keys(slots), table.values(slots).columns))
 
             def state(spec: StateSpec, tables: dict[str, StateTable] = tables) -> StateTable:
-                assert tables[spec.name].spec == spec, f"state {spec.name} is not as states() declares it"
+                made = tables[spec.name].spec
+                same = made == (spec if spec.ttl else spec.living(made.ttl))
+                assert same, f"state {spec.name} is not as states() declares it"
                 return tables[spec.name]
 
             restored = [s for g, s in snapshots if g.start < groups.stop and groups.start < g.stop]
-            context = OperatorContext("n", i, parallelism, self.clock, state, self._late, restored)
+            context = OperatorContext("n", i, parallelism, self.clock, state, self._late, restored, lost=self._lose)
             operator = self.node.operator(context)
             operator.open()
-            self.tasks.append(Task(operator, tables, groups, {s.name: StateTable(replace(s, log=False, stays=False)) for s in self.node.states()}))
+            self.tasks.append(
+                Task(
+                    operator,
+                    tables,
+                    groups,
+                    {s.name: StateTable(replace(s, log=False, stays=False, ttl=0)) for s in self.node.states()},
+                )
+            )
             for name, table in tables.items():  # what was restored is durable
                 slots = table.slots()
                 if len(slots):
                     self.tasks[-1].durable[name].load(Rows(len(slots), table.keys(slots), table.values(slots).columns))
 
-    def _late(self, rows: pa.RecordBatch) -> None:
-        assert not set(rows.schema.names) & set(HIDDEN_TYPES)
-        self.late += tuples(rows)
+    def _lose(self, rows: int) -> None:
+        self.lost += rows
+
+    def _late(self, rows: pa.RecordBatch, marks: np.ndarray, side: int = 0) -> None:
+        assert len(marks) == rows.num_rows
+        self.late += tuples(visible(rows, len(self.node.inputs[side].schema)))
 
     def epoch(
         self,
@@ -198,6 +223,9 @@ class Run:
         out: list[Row] = []
         times = []
         for t, feed in zip(self.tasks, feeds, strict=True):
+            for table in t.tables.values():
+                if (now := min(x.proctime for x in self.times)) != END:
+                    table.begin(now)
             delta = t.operator.step(feed)
             times.append(delta.time)
             for b in delta.batches:

@@ -40,6 +40,21 @@ def test_the_row_before_an_update_is_left_out_where_nobody_wants_it() -> None:
         ("-D", 2, "b"), ("+U", 1, "x"), ("+I", 3, "c")]  # fmt: skip
 
 
+def test_a_few_rows_that_go_among_many_that_come() -> None:
+    many = [("+I", k, "m") for k in range(100, 120)]
+    for key, update in (((0,), ("-U", "+U")), ((), ("-D", "+I"))):
+        run = Run(Changelog((source(S, True, key),), key))
+        kinds(run, [("+I", 1, "a"), ("+I", 2, "b")])
+        node = run.node.inputs[0]
+        first = batch(node, [("+U", 1, "x"), *many[:9], ("+I", 2, "b"), ("+I", None, None)])
+        second = batch(node, [("-U", 1, "a"), *many[9:], ("-D", 2, "b")])
+        delta = run.tasks[0].operator.step([Delta([first, second])])
+        out = [(KIND_TEXT[r[-1]], *r[:-1]) for b in delta.batches for r in tuples(b)]
+        # 2 b went and came: nothing is said of it
+        assert out[:2] == [(update[0], 1, "a"), (update[1], 1, "x")]
+        assert sorted(out[2:], key=str) == sorted([*many, ("+I", None, None)], key=str)
+
+
 def test_append_only_drops_hidden_columns() -> None:
     run = Run(Changelog((source(S, row_wm=True, arrival=True),)))
     assert run.epoch([(1, "a", 5, 6)]) == [(1, "a")]

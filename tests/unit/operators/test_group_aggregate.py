@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
@@ -18,14 +17,13 @@ from aggregate_oracle import (
     table_of,
 )  # fmt: skip
 from driver import Row, Run, schema, source
+from harness.seed import SEED
 
 from sqlstream.errors import DataError, NotSupported
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.group_aggregate import GroupAggregate
 from sqlstream.plan.nodes import AggCall
 from sqlstream.types import BIGINT, DOUBLE, INT, STRING, Column, Schema
-
-SEED = int(os.environ.get("SEED", random.randrange(10**6)))
 
 
 def node(given: PhysicalNode, keys: tuple[int, ...], *calls: AggCall) -> GroupAggregate:
@@ -155,7 +153,7 @@ CHUNKS = [every_call()[i::6] for i in range(6)]
 @pytest.mark.parametrize("kind", ["append", "arrival", "changelog"])
 def test_every_call_against_duckdb(chunk: int, kind: str) -> None:
     seed = SEED + chunk
-    print(f"SEED={SEED}")
+    print(f"SQLSTREAM_SEED={SEED}")
     rng = random.Random(seed)
     calls = CHUNKS[chunk]
     keys = rng.choice([(0,), (), (0, 11), (11,), (8,)])

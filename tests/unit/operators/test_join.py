@@ -8,8 +8,7 @@ from collections import Counter
 import pytest
 
 from sqlstream.expressions import Call, Column
-from sqlstream.operators import join as join_module
-from sqlstream.operators import pairs, unlinked
+from sqlstream.operators import join_sides, pairs, unlinked
 from sqlstream.operators.join import Join
 from sqlstream.types import BIGINT, BOOLEAN, INT, STRING, Schema
 from tests.unit.operators.driver import Input, Run, query, schema, source
@@ -165,7 +164,7 @@ def test_every_epoch_equals_duckdb(kind: str, residual: bool, mode: str, monkeyp
     seed = random.randrange(10**6)
     rng = random.Random(seed)
     monkeypatch.setattr(pairs, "PAIRS_A_PIECE", rng.choice([3, 1 << 20]))
-    monkeypatch.setattr(join_module, "FEW", rng.choice([0, 2, 4, 64]))
+    monkeypatch.setattr(join_sides, "FEW", rng.choice([0, 2, 4, 64]))
     monkeypatch.setattr(unlinked, "LINK", rng.choice([1.0, 30.0, 200.0]))
     monkeypatch.setattr(unlinked, "CALL", rng.choice([0.0, 15_000.0]))
     monkeypatch.setattr(unlinked, "BLOCK", rng.choice([2, 1 << 18]))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
 import pytest
 from aggregate_oracle import EVERYTHING, FILTER, assert_same, call, every_call, group_by, random_row, table_of
 from driver import END, NO_WATERMARK, Row, Run, batch, schema, source, tuples
+from harness.seed import SEED
 
 from sqlstream.batches import Time
+from sqlstream.operators.aggregation import can_share_slices
 from sqlstream.operators.base import PhysicalNode
-from sqlstream.operators.window_aggregate import SliceAggregate, WindowAggregate, can_share_slices
+from sqlstream.operators.slice_aggregate import SliceAggregate
+from sqlstream.operators.window_aggregate import WindowAggregate
 from sqlstream.plan.nodes import AggCall, WindowSpec
 from sqlstream.types import (
     BIGINT,
@@ -27,7 +29,6 @@ from sqlstream.types import (
     timestamp,
 )
 
-SEED = int(os.environ.get("SEED", random.randrange(10**6)))
 TS = timestamp(3)
 WINDOW = (Column("window_start", TS, WINDOW_START), Column("window_end", TS, WINDOW_END))
 S = 1_000_000
@@ -174,7 +175,7 @@ class Splits:
 @pytest.mark.parametrize("which", range(len(SPECS)))
 @pytest.mark.parametrize("shared", [True, False])
 def test_random_rows_against_duckdb(which: int, shared: bool) -> None:
-    print(f"SEED={SEED}")
+    print(f"SQLSTREAM_SEED={SEED}")
     rng, spec = random.Random(SEED + which), SPECS[which]
     splits = Splits(rng)
     base = Schema(tuple(Column(c.name, c.type, ROWTIME if i == 8 else None) for i, c in enumerate(EVERYTHING)))
@@ -220,6 +221,6 @@ def test_random_rows_against_duckdb(which: int, shared: bool) -> None:
 
 def test_the_plan_prints() -> None:
     n = sliced(source(KT), WindowSpec("TUMBLE", 10 * S), 2, (0,), agg("COUNT"))
-    assert n.details() == "window=[TUMBLE, size=10 s, time=t], keys=[k], calls=[COUNT(*) AS COUNT]"
+    assert n.details() == "window=[TUMBLE, size=INTERVAL '10' SECOND, time=t], keys=[k], calls=[COUNT(*) AS COUNT]"
     assert [list(s.key.names) for s in n.states()] == [["c0", "last"]]
-    assert not can_share_slices([agg("COUNT", 1, distinct=True)])
+    assert can_share_slices([agg("COUNT", 1, distinct=True)]) and not can_share_slices([agg("COLLECT", 1)])

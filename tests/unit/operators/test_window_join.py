@@ -9,7 +9,7 @@ import pytest
 
 from sqlstream.expressions import Call, Column
 from sqlstream.operators import pairs
-from sqlstream.operators.join import Join
+from sqlstream.operators.window_join import WindowJoin
 from sqlstream.types import BIGINT, BOOLEAN, INT, PROC_WINDOW_END, PROCTIME, ROWTIME, WINDOW_END, Schema, timestamp
 from tests.unit.operators.driver import END, Run, query, schema, source
 
@@ -17,9 +17,9 @@ E = (timestamp(3).null(False), WINDOW_END)
 L, R = schema(k=INT, e=E, a=BIGINT), schema(k=INT, f=E, b=BIGINT)
 
 
-def join(kind, left, right, residual=None, null_safe=(False, False), domain=ROWTIME) -> Join:
+def join(kind, left, right, residual=None, null_safe=(False, False), domain=ROWTIME) -> WindowJoin:
     output = L if kind in ("SEMI", "ANTI") else Schema((*L.columns, *R.columns))
-    return Join((left, right), kind, (0, 1), (0, 1), null_safe, residual, output, (1, 1), domain)
+    return WindowJoin((left, right), kind, (0, 1), (0, 1), null_safe, residual, (1, 1), domain, output)
 
 
 def test_a_window_is_joined_when_it_closes() -> None:

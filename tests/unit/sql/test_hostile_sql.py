@@ -7,7 +7,8 @@ from sql_samples import QUERIES
 
 from sqlstream.errors import ParseError, UserError
 from sqlstream.sql import parse_script, parse_type, substitute
-from sqlstream.sql.ast import sql_of
+from sqlstream.sql.foreign.translate import flink_of
+from sqlstream.sql.printing import sql_of
 
 NESTED = {
     "parentheses": "SELECT {0}1{1}|(|)",
@@ -157,3 +158,23 @@ def test_type_text():
         except UserError:
             continue
         assert text == "INT -- c"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT " + "(" * 3000 + "1" + ")" * 3000,
+        "SELECT " + "NOT " * 3000 + "TRUE",
+        "SELECT " + " || ".join(["a"] * 3000),
+    ],
+    ids=["brackets", "not", "chain"],
+)
+def test_depth_in_another_dialect(text):
+    with pytest.raises(ParseError, match="an expression here is too deep"):
+        flink_of(text, "postgres")
+
+
+def test_what_another_dialects_parser_says_has_no_names_of_its_own():
+    with pytest.raises(ParseError) as e:
+        flink_of("SELECT 1 FROM", "mysql")
+    assert e.value.message == "not read as mysql: Expected table name"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sqlstream.sql import parse_query, parse_script
-from sqlstream.sql.ast import sql_of
+from sqlstream.sql.printing import sql_of
 from sqlstream.sql.statements import CreateTable, CreateView
 from sqlstream.types import timestamp
 

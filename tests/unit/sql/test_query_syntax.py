@@ -5,8 +5,9 @@ import sqlglot
 from sql_samples import QUERIES, SPELLINGS
 
 from sqlstream.sql import parse_expression, parse_query, parse_statement
-from sqlstream.sql.ast import TypedLiteral, column_parts, exp, hints, sql_of
+from sqlstream.sql.ast import TypedLiteral, column_parts, exp, hints
 from sqlstream.sql.dialect import Flink
+from sqlstream.sql.printing import sql_of
 from sqlstream.sql.statements import Select
 
 

@@ -4,12 +4,15 @@ import pytest
 
 from sqlstream.errors import Position
 from sqlstream.sql import parse_expression, parse_query, parse_script, parse_statement
+from sqlstream.sql.ast import exp
 from sqlstream.sql.statements import (
     ColumnDef,
     CreateFunction,
+    CreateSavepoint,
     CreateTable,
     CreateView,
     Describe,
+    DescribeJob,
     Drop,
     Explain,
     Insert,
@@ -19,6 +22,7 @@ from sqlstream.sql.statements import (
     SetOption,
     Show,
     StatementSet,
+    StopJob,
     WatermarkDef,
 )
 from sqlstream.types import BIGINT, INT, STRING, array, row, timestamp, timestamp_ltz
@@ -79,6 +83,8 @@ OTHERS = [
     ("INSERT INTO t SELECT 1", INSERT),
     ("insert overwrite d.t (a, `b`) select 1", Insert(("d", "t"), SELECT_1, ("a", "b"), True)),
     ("INSERT INTO t (SELECT 1)", INSERT),
+    ("INSERT INTO t PARTITION (a = 1, `b` = 'x') (c) SELECT 1",
+     Insert(("t",), SELECT_1, ("c",), partition=(("a", exp.Literal.number("1")), ("b", exp.Literal.string("x"))))),
     ("INSERT INTO t (a) (SELECT 1)", Insert(("t",), SELECT_1, ("a",))),
     ("EXECUTE INSERT INTO t SELECT 1", INSERT),
     ("EXECUTE SELECT 1", Select(SELECT_1)),
@@ -103,12 +109,23 @@ OTHERS = [
     ("SHOW TABLES", Show("TABLES")),
     ("SHOW TABLES FROM d NOT LIKE 'a%'", Show("TABLES", ("d",), "a%", negated=True)),
     ("SHOW VIEWS ILIKE 'a_'", Show("VIEWS", like="a_", case_insensitive=True)),
-    ("SHOW USER FUNCTIONS", Show("FUNCTIONS")),
+    ("SHOW USER FUNCTIONS", Show("FUNCTIONS", user=True)),
     ("SHOW COLUMNS IN d.t LIKE 'x'", Show("COLUMNS", ("d", "t"), "x")),
     ("SHOW CREATE TABLE t", Show("CREATE TABLE", ("t",))),
     ("SHOW CREATE VIEW v", Show("CREATE VIEW", ("v",))),
     ("DESCRIBE c.d.t", Describe(("c", "d", "t"))),
+    ("CREATE SAVEPOINT", CreateSavepoint()),
+    ("CREATE SAVEPOINT FOR JOB 'a'", CreateSavepoint("a")),
+    ("CREATE SAVEPOINT FOR JOB 'a' 's3://b/c'", CreateSavepoint("a", "s3://b/c")),
+    ("CREATE SAVEPOINT 'c'", CreateSavepoint(None, "c")),
+    ("STOP JOB 'a'", StopJob("a")),
+    ("STOP JOB 'a' WITH SAVEPOINT", StopJob("a", True)),
+    ("STOP JOB 'a' WITH SAVEPOINT WITH DRAIN", StopJob("a", True, True)),
     ("DESC EXTENDED t", Describe(("t",))),
+    ("DESC job", Describe(("job",))),
+    ("SHOW JOBS LIKE 'c%'", Show("JOBS", like="c%")),
+    ("DESCRIBE JOB 'counts'", DescribeJob("counts")),
+    ("DESC JOB '名''s'", DescribeJob("名's")),
     ("EXPLAIN SELECT 1", Explain(Select(SELECT_1))),
     ("EXPLAIN PLAN FOR INSERT INTO t SELECT 1", Explain(INSERT)),
     ("EXPLAIN ANALYZE INSERT INTO t SELECT 1", Explain(INSERT, analyze=True)),

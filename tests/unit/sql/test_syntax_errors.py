@@ -8,8 +8,12 @@ from sqlstream.sql import parse_query, parse_script, parse_statement
 END = "the end of the statement"
 # the marker ^ stands before the token that the error is about
 ERRORS = [
+    ("STOP JOB ^x", "expected a job's name in single quotes", None),
+    ("STOP JOB 'x' ^WITH DRAIN", "WITH DRAIN could only be used after WITH SAVEPOINT", None),
+    ("CREATE SAVEPOINT ^FOR 'x'", "expected a directory in single quotes", None),
+    ("CREATE TEMPORARY ^SAVEPOINT", "expected TABLE, VIEW or FUNCTION", None),
     ("^SELEC 1", "SELEC begins no statement", "did you mean SELECT?"),
-    ("^FROM t SELECT a", "FROM begins no statement", "statements begin with CREATE, DROP"),
+    ("^FROM t SELECT a", "FROM begins no statement", "a query begins with SELECT"),
     ("^1 + 1", "expected a statement, found 1", None),
     ("SELECT a FROM^", f"expected a table's name, found {END}", None),
     ("SELECT ^FROM t", "expected an expression, found FROM", None),
@@ -97,7 +101,7 @@ ERRORS = [
     ("EXECUTE STATEMENT SET BEGIN INSERT INTO t SELECT 1^", "expected ; or END, found the end", None),
     ("SET x^", f"expected =, found {END}", "SET 'key' = 'value'"),
     ("SET ^= 1", "expected a key, found =", "SET 'key' = 'value'"),
-    ("SHOW ^TABLE", "expected TABLES, VIEWS, FUNCTIONS or COLUMNS, found TABLE", "did you mean TABLES?"),
+    ("SHOW ^TABLE", "expected TABLES, VIEWS, FUNCTIONS, COLUMNS or JOBS, found TABLE", "did you mean TABLES?"),
     ("SHOW COLUMNS^", "expected FROM or IN", None),
     ("EXPLAIN ^CREATE TABLE t (a INT)", "expected a query, INSERT or STATEMENT SET, found CREATE", None),
     ("SELECT 1; SELECT 2;\nSELECT\n  3 ^4", f"expected {END}, found 4", None),
@@ -127,11 +131,9 @@ UNSUPPORTED = [
     ("^CREATE MODEL m", "CREATE MODEL is not supported"),
     ("^ALTER TABLE t RENAME TO u", "ALTER TABLE is not supported"),
     ("^DROP DATABASE d", "DROP DATABASE is not supported"),
-    ("^SHOW JOBS", "SHOW JOBS is not supported"),
     ("^SHOW CATALOGS", "SHOW CATALOGS is not supported"),
     ("^SHOW CURRENT DATABASE", "SHOW CURRENT DATABASE is not supported"),
     ("^DESCRIBE FUNCTION f", "DESCRIBE FUNCTION is not supported"),
-    ("^STOP JOB 'x'", "STOP JOB is not supported"),
     ("^LOAD MODULE hive", "LOAD MODULE is not supported"),
     ("^UPDATE t SET a = 1", "UPDATE is not supported"),
     ("^DELETE FROM t", "DELETE is not supported"),
@@ -152,7 +154,7 @@ UNSUPPORTED = [
     ("CREATE FUNCTION f AS ^$$ def f(): pass $$", "a function's body cannot stand here"),
     ("CREATE FUNCTION f AS 'x.y' LANGUAGE ^JAVA", "functions in JAVA are not supported"),
     ("CREATE FUNCTION f AS 'x.y' ^USING JAR 'x'", "USING is not supported"),
-    ("INSERT INTO t ^PARTITION (a = 1) SELECT 1", "INSERT … PARTITION is not supported"),
+    ("INSERT INTO t PARTITION (a^) SELECT 1", "PARTITION (a) without a value is not supported"),
     ("INSERT INTO t ^/*+ OPTIONS('a'='b') */ SELECT 1", "hints on the target of INSERT are not supported"),
     ("INSERT INTO t SELECT 1 ^ON CONFLICT DO NOTHING", "ON CONFLICT is not supported"),
 ]  # fmt: skip
@@ -171,13 +173,14 @@ def test_unsupported(sql, message):
 def test_an_error_as_the_user_sees_it():
     with pytest.raises(ParseError) as error:
         parse_script("SET 'a' = 'b';\n\nSELECT name,\n\tSUM(price\nFROM bid;", "job.sql")
-    assert str(error.value) == "job.sql:5:1: expected ), found FROM\n  FROM bid;\n  ^"
+    assert str(error.value) == "job.sql:5:1: expected ), found FROM\n  FROM bid;\n  ^\nhint: the ( at 4:5 is not closed"
 
 
 def test_the_caret_stands_under_the_text_behind_a_tab():
     with pytest.raises(ParseError) as error:
         parse_query("SELECT\n\ta a a")
-    assert str(error.value) == "line 2:6: expected the end of the statement, found a\n   a a a\n       ^"
+    shown = str(error.value).partition("\nhint: it is written SELECT … FROM")[0]
+    assert shown == "line 2:6: expected the end of the statement, found a\n   a a a\n       ^"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\u2028"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pyarrow as pa
+from hypothesis import reject
 from hypothesis import strategies as st
 
 MICROS = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)  # the years that Python has
@@ -80,4 +81,9 @@ def _plain(t: pa.DataType) -> pa.DataType:
 @st.composite
 def arrays(draw: st.DrawFn, rows: int) -> pa.Array:
     t = draw(types)
-    return build(draw(st.lists(values(t), min_size=rows, max_size=rows)), t)
+    a = build(draw(st.lists(values(t), min_size=rows, max_size=rows)), t)
+    try:
+        a.validate(full=True)
+    except pa.ArrowInvalid:  # Arrow's cast of nested values has made an array that is none
+        reject()
+    return a

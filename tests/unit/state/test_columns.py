@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import random
 from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from harness.seed import SEED
 
 from sqlstream.errors import RunError
-from sqlstream.state import columns, kernels
+from sqlstream.state import columns, meta
 from sqlstream.state.columns import BytesColumn, DenseColumn, NumberColumn
-
-SEED = int(os.environ.get("SEED", random.randrange(10**6)))
 
 
 def texts(chance: random.Random, n: int, kinds: int) -> list[str | None]:
@@ -41,21 +39,21 @@ def test_bytes_are_what_was_set(shared: bool, kinds: int) -> None:
         column.set(np.array(slots, np.int64), pa.array(values, pa.string()))
         known |= dict(zip(slots, values, strict=True))
         at = sorted(known)
-        assert column.get(np.array(at, np.int64)).to_pylist() == [known[s] for s in at], f"SEED={SEED}"
+        assert column.get(np.array(at, np.int64)).to_pylist() == [known[s] for s in at], f"SQLSTREAM_SEED={SEED}"
         lengths = sum(-(-len((v or "").encode()) // 8) * 8 for v in known.values())
-        assert column.meta[kernels.USED] - column.meta[kernels.GARBAGE] == lengths
+        assert column.meta[meta.USED] - column.meta[meta.GARBAGE] == lengths
 
 
 def test_equal_values_are_kept_once() -> None:
     column, n = BytesColumn(pa.string(), 200_000, shared=True), 100_000
     values = pa.array([f"a name of some length {i % 50}" for i in range(n)])
     column.set(slice(0, n), values)
-    assert column.meta[kernels.USED] == 50 * 24
+    assert column.meta[meta.USED] == 50 * 24
     column.set(slice(n, 2 * n), pa.array([f"{i:30}" for i in range(n)]))
     assert len(column.arena) > 32 * n
     column.clear(np.arange(n, 2 * n))  # compacts, and what was shared stays so
     column._make_room(0)
-    assert column.meta[kernels.USED] == 50 * 24
+    assert column.meta[meta.USED] == 50 * 24
     assert column.get(slice(0, n)) == values
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sqlstream.errors import CheckpointError
-from sqlstream.state.files import StateRows, live_rows, read_file, write_file
+from sqlstream.state.files import Newest, StateRows, in_turn, read_file, write_file
 from sqlstream.state.table import Rows, StateSpec, StateTable
 
 from .strategies import arrays
@@ -54,7 +54,7 @@ def test_a_table_comes_back(tmp_path: Path, case: tuple[list[pa.Array], list[pa.
     path = tmp_path / "f.arrow"
     assert write_file(path, [StateRows(7, spec, r) for r in table.changes().upserts]) == table.size
     other = StateTable(spec)
-    for part in live_rows([path], {7: spec}):
+    for part in Newest([path], {7: spec}):
         assert part.spec is spec and part.number == 7 and not part.deleted
         other.load(part.rows)
     assert other.size == table.size and other.changes().num_rows == 0
@@ -77,7 +77,8 @@ def test_a_chain_comes_to_what_a_dict_would(tmp_path: Path) -> None:
         expected = {k: v for k, v in {**expected, **come}.items() if k not in gone}
     found = [
         row
-        for part in live_rows(chain, {0: PLAIN})
+        for part in Newest(chain, {0: PLAIN})
+        if not part.deleted
         for row in zip(part.rows.keys[0].to_pylist(), part.rows.values[0].to_pylist(), strict=True)
     ]
     assert len(found) == len(expected) and dict(found) == expected
@@ -148,3 +149,39 @@ def test_a_full_disk_is_transient(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="No space left") as e:
         write_file(path, [StateRows(0, PLAIN, rows_of({i: str(np.float64(i)) for i in range(100_000)}))])
     assert e.value.transient and "free space" in (e.value.hint or "") and not path.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "few, rows_a_pass, runs",
+    [(3, 1 << 21, [6]), (100, 1, [1] * 6), (0, 1 << 21, [6]), (0, 90, [2, 2, 2]), (1, 130, [3, 3]), (0, 1, [1] * 6)],
+)
+def test_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int, rows_a_pass: int, runs: list[int]) -> None:
+    """Taken one after another, rows leave what their chain comes to; however they are read. `runs`: files of each run in
+    which a key comes once."""
+    monkeypatch.setattr("sqlstream.state.files.FEW_FILES", few)
+    monkeypatch.setattr("sqlstream.state.files.ROWS_A_PASS", rows_a_pass)
+    rng = random.Random(5)
+    chain, model, named = [], {}, []
+    for i in range(6):
+        come = {k: f"{i}-{rng.random()}" for k in rng.sample(range(100), 30)}
+        gone = rng.sample(sorted(set(range(100)) - come.keys()), 10)
+        model = {k: v for k, v in (model | come).items() if k not in gone}
+        path = tmp_path / f"{i}.arrow"
+        chain.append(
+            (path, write_file(path, [StateRows(0, PLAIN, keys_of(gone), True), StateRows(0, PLAIN, rows_of(come))]))
+        )
+        named.append(come.keys() | gone)
+    got: dict = {}
+    taken = 0
+    for part in in_turn(chain, {0: PLAIN}):
+        taken += len(part.rows)
+        keys = part.rows.keys[0].to_pylist()
+        if part.deleted:
+            got = {k: v for k, v in got.items() if k not in keys}
+        else:
+            got.update(zip(keys, part.rows.values[0].to_pylist(), strict=True))
+    assert got == model
+    starts = [sum(runs[:i]) for i in range(len(runs))]
+    each = [named[a : a + n] for a, n in zip(starts, runs, strict=True)]
+    assert taken == sum(len(set().union(*run)) if len(run) > few else 40 * len(run) for run in each)
+    assert not list(in_turn(chain, {0: PLAIN}, set()))

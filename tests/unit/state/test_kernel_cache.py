@@ -12,16 +12,16 @@ import pytest
 
 import sqlstream.state
 from sqlstream.operators.kernels import MODULES, all_kernels
-from sqlstream.state import kernel_cache, kernels
+from sqlstream.state import hash_kernels, kernel_cache
 from sqlstream.state.kernel import I64, Kernel, helper, kernel, w
 from sqlstream.state.kernel_cache import KernelCache
 
 PACKAGE = Path(sqlstream.state.__file__).parent
 ADD = """
 import sys, numpy as np
-from sqlstream.state import kernels
+from sqlstream.state import hash_kernels
 h = np.ones(1, np.uint64)
-kernels.combine_words(h, np.zeros(1, np.int64), np.empty(0, np.bool_))
+hash_kernels.combine_words(h, np.zeros(1, np.int64), np.empty(0, np.bool_))
 print(h[0], 'numba' in sys.modules)
 """
 
@@ -80,7 +80,9 @@ def test_kernels_of_the_cache_are_used(tmp_path: Path) -> None:
     second = run(ADD, tmp_path)
     assert first.stdout.split()[1] == "True", first.stderr
     assert second.stdout.split() == [first.stdout.split()[0], "False"], second.stderr
-    assert [f.name.partition("-")[0] for f in (tmp_path / "sqlstream/kernels").iterdir()] == ["kernels.combine_words"]
+    assert [f.name.partition("-")[0] for f in (tmp_path / "sqlstream/kernels").iterdir()] == [
+        "hash_kernels.combine_words"
+    ]
 
 
 def test_without_a_directory_it_compiles_each_time(tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_a_cache_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_package_is_not_written() -> None:
-    kernels.rehash.load()
+    hash_kernels.combine_bytes.load()
     assert {p.suffix for p in PACKAGE.rglob("*") if p.is_file()} <= {".py", ".pyc"}
 
 
@@ -127,16 +129,16 @@ def test_arguments_are_checked() -> None:
     readonly.flags.writeable = False
     for bad in (word.view(np.int64), word.reshape(2, 2), word[::2], readonly, word.view(np.uint8)[:25][1:].view("u8")):
         with pytest.raises(TypeError, match="combine_words"):
-            kernels.combine_words(bad, words[: len(bad)], none)
+            hash_kernels.combine_words(bad, words[: len(bad)], none)
     with pytest.raises(TypeError, match="3 arguments"):
-        kernels.combine_words(word, words)
-    kernels.combine_words(word, words, none)
+        hash_kernels.combine_words(word, words)
+    hash_kernels.combine_words(word, words, none)
 
 
 def test_every_module_of_kernels_is_listed() -> None:
     package = PACKAGE.parent
     files = {
-        f"sqlstream.{p.parent.name}.{p.stem}"
+        ".".join(p.relative_to(package.parent).with_suffix("").parts)
         for p in package.rglob("*.py")
         if "@kernel(" in p.read_text() and p.stem != "kernel"
     }

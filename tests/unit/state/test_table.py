@@ -183,11 +183,11 @@ def test_changes() -> None:
     table.touch(slots[1:2])
     table.delete(slots[2:3])
     second = table.changes()
-    assert rows(second.upserts[0].keys) == [(2,)] and rows(second.deleted[0].keys) == [(3,)]
+    assert rows(next(iter(second.upserts)).keys) == [(2,)] and rows(second.deleted[0].keys) == [(3,)]
     table.delete(slots[1:2])
     table.upsert([pa.array([2])])  # came back before the checkpoint: written, not deleted
     third = table.changes()
-    assert rows(third.upserts[0].keys) == [(2,)] and third.deleted == []
+    assert rows(next(iter(third.upserts)).keys) == [(2,)] and third.deleted == []
     assert table.values(table.slots()).column(0).to_pylist() == [None]
 
 
@@ -220,7 +220,8 @@ def test_plans_do_not_import_numba() -> None:
 
 
 def test_large_state_is_copied_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sqlstream.state.table.BYTES_A_PIECE", 1000)
+    monkeypatch.setattr("sqlstream.state.rows.BYTES_A_PIECE", 1000)
+    monkeypatch.setattr("sqlstream.state.waiting.BYTES_A_PIECE", 1000)
     monkeypatch.setattr("sqlstream.state.columns.LARGE_CHUNK", 1000)
     lists = pa.list_(pa.int64())
     table = StateTable(spec([pa.string(), pa.int64()], [pa.string(), lists]))
@@ -229,7 +230,7 @@ def test_large_state_is_copied_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
         slots, _ = table.upsert(keys)
         table.put(slots, [keys[0], pa.array([[i] * 3 for i in range(3000)])])
     changes = table.changes()
-    assert len(changes.upserts) > 100 and changes.num_rows == 3000
+    assert len(list(changes.upserts)) > 100 and changes.num_rows == 3000
     assert [k for r in changes.upserts for k in r.keys[0].to_pylist()] == keys[0].to_pylist()
     assert table.values(slots).column(1).to_pylist() == [[i] * 3 for i in range(3000)]
     table.delete(np.array([-1, 5, 5]))
@@ -250,7 +251,9 @@ def test_specs_that_are_wrong() -> None:
 
 
 def test_rows_that_stay_are_copied_when_they_are_written() -> None:
-    spec = StateSpec("s", pa.schema([("k", pa.int64()), ("_id", pa.int64())]), pa.schema([("v", pa.string())]), 1, True, True)
+    spec = StateSpec(
+        "s", pa.schema([("k", pa.int64()), ("_id", pa.int64())]), pa.schema([("v", pa.string())]), 1, True, True
+    )
     table, n = StateTable(spec), 0
 
     def add(count: int) -> list[tuple[int, int, str | None]]:
@@ -263,7 +266,9 @@ def test_rows_that_stay_are_copied_when_they_are_written() -> None:
         return rows
 
     def written(changes: StateChanges) -> list[tuple[int, int, str | None]]:
-        return [row for r in changes.upserts for row in zip(*(c.to_pylist() for c in (*r.keys, *r.values)), strict=True)]
+        return [
+            row for r in changes.upserts for row in zip(*(c.to_pylist() for c in (*r.keys, *r.values)), strict=True)
+        ]
 
     first = add(100)
     taken = table.changes()

@@ -1,0 +1,115 @@
+"""AggregateFunction: what there is to know of an aggregate function. Its type rule is Flink's, and its DuckDB text
+gives exactly Flink's answer, casts included; so does its streaming half."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
+
+from sqlstream.aggregates.sql import Sql
+from sqlstream.errors import BindError, NotSupported
+from sqlstream.types import Type
+
+if TYPE_CHECKING:
+    from sqlstream.aggregates.streaming.half import Half
+
+TypeRule = Callable[[tuple[Type, ...]], Type]
+
+COMPARABLE = (
+    "BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL", "CHAR", "VARCHAR",
+    "BINARY", "VARBINARY", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ", "INTERVAL_DAY", "INTERVAL_MONTH",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AggregateFunction:
+    """One aggregate function.
+
+    arity           least and greatest number of arguments
+    result          argument types -> type of the call (`type_of` adds whether it may be NULL); BindError for wrong ones
+    sql             its DuckDB text
+    streaming       its streaming half, as "module:Class" below `aggregates.streaming`; None: only batch runs it
+    nulls           when a call is NULL: "never"; when no row counts ("none"); also when few rows do ("few")
+    takes_distinct  False: DISTINCT changes nothing
+    needs_arrival   goes by arrival: the planner gives the input `_ord` where it can, the renderer `order`
+    merges          partial results of an append-only input can be merged (window slices)
+    """
+
+    name: str
+    arity: tuple[int, int]
+    result: TypeRule
+    sql: Callable[[Sql], str]
+    streaming: str | None
+    nulls: Literal["never", "none", "few"] = "none"
+    takes_distinct: bool = True
+    needs_arrival: bool = False
+    merges: bool = True
+
+    def type_of(self, types: tuple[Type, ...], occupied: bool = False) -> Type:
+        """The call's type. `occupied`: there is always a row that FILTER lets through.
+
+        BindError when number or types of the arguments are wrong.
+        """
+        low, high = self.arity
+        if not low <= len(types) <= high:
+            expected = str(low) if low == high else f"{low} to {high}"
+            raise BindError(
+                f"{self.name} takes {expected} argument{'' if str(expected) == '1' else 's'}, not {len(types)}",
+                hint="COUNT(*), COUNT(x), COUNT(DISTINCT x)" if self.name == "COUNT" else f"write {self.name}(x)",
+            )
+        full = occupied and not any(t.nullable for t in types)
+        return self.result(types).null(self.nulls == "few" or (self.nulls == "none" and not full))
+
+    def duckdb(
+        self,
+        args: Sequence[str],
+        types: Sequence[Type],
+        *,
+        distinct: bool = False,
+        filter: str | None = None,
+        order: str | None = None,
+        over: str | None = None,
+        result: Type | None = None,
+        repeatable: bool = False,
+    ) -> str:
+        """The call in DuckDB, of exactly the type `result` (default: `type_of(types)`).
+
+        args    SQL of each argument, of the DuckDB types of `types`; none for COUNT(*)
+        filter  SQL of FILTER's condition
+        order   SQL to order rows by arrival; only looked at where `needs_arrival`
+        over    "OVER (…)": the call as a window function; without `order` it goes by the window's order
+        repeatable  see `Sql`
+        """
+        t = result or self.type_of(tuple(types))
+        call = Sql(tuple(args), tuple(types), t, distinct, filter, order, over, repeatable)
+        return self.sql(call)
+
+    def half(self) -> type[Half]:
+        """Its streaming half, imported now. NotSupported where there is none."""
+        if self.streaming is None:
+            raise NotSupported(
+                f"{self.name} cannot run as a stream", hint="SET 'execution.runtime-mode' = 'batch'"
+            )  # fmt: skip
+        module, _, name = self.streaming.partition(":")
+        half: type[Half] = getattr(import_module(f"sqlstream.aggregates.streaming.{module}"), name)
+        return half
+
+
+def numeric(name: str, t: Type) -> Type:
+    """`t` where it is a number, else BindError."""
+    if not t.is_numeric:
+        raise BindError(f"{name} takes a number, not {t.text()}", hint="CAST the argument to a numeric type")
+    return t
+
+
+def same(name: str) -> TypeRule:
+    """The argument's type, which must be one whose values compare."""
+
+    def result(types: tuple[Type, ...]) -> Type:
+        if types[0].kind not in COMPARABLE:
+            raise BindError(f"{name} does not take {types[0].text()}", hint="use a field of it")
+        return types[0]
+
+    return result

@@ -1,0 +1,27 @@
+"""AGGREGATES: the aggregate functions by name. The binder, the batch renderer and the streaming operators share it."""
+
+from __future__ import annotations
+
+from sqlstream.aggregates import collections, count, deviations, ends, extremes, listagg, sums
+from sqlstream.aggregates.function import AggregateFunction
+from sqlstream.errors import InternalError
+
+AGGREGATES: dict[str, AggregateFunction] = {
+    f.name: f
+    for f in (
+        *count.FUNCTIONS,
+        *sums.FUNCTIONS,
+        *extremes.FUNCTIONS,
+        *ends.FUNCTIONS,
+        *listagg.FUNCTIONS,
+        *deviations.FUNCTIONS,
+        *collections.FUNCTIONS,
+    )
+}
+
+
+def aggregate(name: str) -> AggregateFunction:
+    """The function of a bound call."""
+    if name not in AGGREGATES:
+        raise InternalError(f"{name} is not an aggregate function")
+    return AGGREGATES[name]

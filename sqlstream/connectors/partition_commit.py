@@ -1,0 +1,204 @@
+"""When a partition is complete, and what then tells its readers: a success file in its directory.
+
+As in Flink: with `process-time` a partition is due when its delay is over since the sink first saw it, with
+`partition-time` when the watermark is past the time that its values say, and the delay. All that are left are due when the
+input has ended. A partition that gets rows later is due again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlstream.batches import END
+from sqlstream.connectors.partitions import Partitions
+from sqlstream.errors import DataError, NotSupported, OptionError
+from sqlstream.options import Option
+
+SUCCESS = "_SUCCESS"
+OPTIONS = (
+    Option("partition.default-name", "string", "__DEFAULT_PARTITION__",
+           "the value of a partition's directory where the column is NULL or an empty string"),
+    Option("partition.time-extractor.kind", "enum", "default",
+           "how the time of a partition is told: by its values (custom, a Java class, is refused)",
+           choices=("default", "custom"), compared="nothing"),
+    Option("partition.time-extractor.timestamp-pattern", "string", None,
+           "the time of a partition, with $column for values: '$dt $hour:00:00'; default: the first column",
+           compared="nothing"),
+    Option("partition.time-extractor.timestamp-formatter", "string", None,
+           "how that is written, in Java's letters; default: yyyy-MM-dd HH:mm:ss, or the date alone", compared="nothing"),
+    Option("sink.partition-commit.trigger", "enum", "process-time",
+           "a partition is complete some time after it was begun (process-time), or when the watermark is past the time "
+           "of its values (partition-time)", choices=("process-time", "partition-time"), compared="nothing"),
+    Option("sink.partition-commit.delay", "duration", 0,
+           "how long after that: 1 h for hourly partitions that are told by their beginning", compared="nothing"),
+    Option("sink.partition-commit.watermark-time-zone", "time zone", "UTC",
+           "the zone of partitions' times, where the watermark is of a TIMESTAMP_LTZ", compared="nothing"),
+    Option("sink.partition-commit.policy.kind", "string", None,
+           "what happens to a complete partition: success-file (metastore and custom are refused); default: nothing",
+           compared="nothing"),
+    Option("sink.partition-commit.success-file.name", "string", SUCCESS, "the name of the success file",
+           compared="nothing"),
+)  # fmt: skip
+_DEFAULT = re.compile(r"(\d{1,4})-(\d{1,2})-(\d{1,2})(?: (\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{0,9}))?)?")
+_LETTERS = {
+    "y": "year",
+    "u": "year",
+    "M": "month",
+    "d": "day",
+    "H": "hour",
+    "m": "minute",
+    "s": "second",
+    "S": "fraction",
+}
+_FORMATTER = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|.", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class TimeExtractor:
+    """The time of a partition, of its values."""
+
+    pattern: str | None
+    formatter: str | None
+    zone: str
+
+    def time(self, partitions: Partitions, directory: str) -> int:
+        """In µs since 1970 UTC. DataError where its values are no time."""
+        texts = partitions.texts(directory) or {}
+        text = texts[partitions.names[0]]
+        if self.pattern is not None:
+            text = self.pattern
+            for name, value in texts.items():
+                text = text.replace(f"${name}", value)
+        found = self._parsed(text)
+        if found is None:
+            raise DataError(
+                f"table {partitions.table}: partition {directory} has no time: '{text}' is not written as "
+                f"{self.formatter or 'yyyy-MM-dd HH:mm:ss'}",
+                hint="'partition.time-extractor.timestamp-pattern' says how it is made of the columns, e.g. "
+                "'$dt $hour:00:00', and '….timestamp-formatter' how it is written",
+            )
+        local = found.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
+        return round((local - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+
+    def _parsed(self, text: str) -> datetime | None:
+        names = ("year", "month", "day", "hour", "minute", "second", "fraction")
+        if self.formatter is None:
+            match = _DEFAULT.fullmatch(text)
+            found = {} if match is None else dict(zip(names, match.groups(), strict=True))
+        else:
+            match = re.fullmatch(formatter_pattern(self.formatter), text)
+            found = {} if match is None else match.groupdict()
+        if match is None:
+            return None
+        number = {k: int(v) for k, v in found.items() if v and k != "fraction"}
+        fraction = int(((found.get("fraction") or "") + "000000")[:6])
+        try:
+            return datetime(
+                number["year"],
+                number["month"],
+                number["day"],
+                number.get("hour", 0),
+                number.get("minute", 0),
+                number.get("second", 0),
+                fraction,
+            )
+        except ValueError:
+            return None
+
+
+def formatter_pattern(formatter: str) -> str:
+    """A regular expression with the groups year, month, … for a pattern in Java's letters. OptionError."""
+    out = []
+    for match in _FORMATTER.finditer(formatter):
+        run, quoted, letter = match.group(), match.group(1), match.group(2)
+        if letter is None:
+            out.append(re.escape(quoted.replace("''", "'") or "'" if quoted is not None else run))
+        elif letter not in _LETTERS:
+            raise _bad(formatter, f"the letter '{letter}'")
+        else:
+            digits = f"{{{len(run)}}}" if len(run) > 1 or letter == "S" else "{1,4}" if letter in "yu" else "{1,2}"
+            out.append(rf"(?P<{_LETTERS[letter]}>\d{digits})")
+    text = "".join(out)
+    try:
+        groups = re.compile(text).groupindex
+    except re.error:
+        raise _bad(formatter, "a field twice") from None
+    if not {"year", "month", "day"} <= groups.keys():
+        raise _bad(formatter, "no year, month and day")
+    return text
+
+
+def _bad(formatter: str, what: str) -> OptionError:
+    return OptionError(
+        f"option 'partition.time-extractor.timestamp-formatter': '{formatter}' has {what}",
+        hint="letters are y M d H m s S, as in yyyyMMdd or yyyy-MM-dd HH:mm:ss; others in quotes",
+    )
+
+
+@dataclass(frozen=True)
+class PartitionCommit:
+    """What the options of a table say. `extractor`: None for the clock (process-time)."""
+
+    partitions: Partitions
+    delay: int
+    extractor: TimeExtractor | None
+    file: str
+
+    def check(self, directory: str) -> None:
+        """DataError when the partition has no time, and needs one."""
+        if self.extractor is not None:
+            self.extractor.time(self.partitions, directory)
+
+    def due(self, pending: Mapping[str, int], watermark: int, now: int) -> list[str]:
+        """Of `pending`, the partitions' directories and when they were first seen, those that are complete."""
+        if watermark == END:
+            return sorted(pending)
+        if self.extractor is None:
+            return sorted(d for d, seen in pending.items() if not self.delay or now > seen + self.delay)
+        return sorted(d for d in pending if watermark > self.extractor.time(self.partitions, d) + self.delay)
+
+
+def partition_commit(partitions: Partitions, options: Mapping[str, Any]) -> PartitionCommit | None:
+    """None: nobody is told. OptionError, NotSupported for what is not to be had."""
+    where = f"table {partitions.table}"
+    if options["partition.time-extractor.kind"] == "custom":
+        raise NotSupported(
+            f"{where}: 'partition.time-extractor.kind' = 'custom' names a Java class",
+            hint="say it by 'partition.time-extractor.timestamp-pattern' and '….timestamp-formatter'",
+        )
+    if options["partition.time-extractor.timestamp-formatter"] is not None:
+        formatter_pattern(options["partition.time-extractor.timestamp-formatter"])
+    kinds = [k.strip() for k in (options["sink.partition-commit.policy.kind"] or "").split(",") if k.strip()]
+    if "metastore" in kinds or "custom" in kinds:
+        raise NotSupported(
+            f"{where}: 'sink.partition-commit.policy.kind': there is no Hive metastore to tell, and no Java class to call",
+            hint="'success-file' puts a file into each complete partition",
+        )
+    if unknown := [k for k in kinds if k != "success-file"]:
+        raise OptionError(
+            f"{where}: option 'sink.partition-commit.policy.kind': '{unknown[0]}' is not a value of it",
+            hint="did you mean 'success-file'?",
+        )
+    if not kinds:
+        return None
+    if not partitions:
+        raise OptionError(
+            f"{where}: 'sink.partition-commit.policy.kind' is for tables that are PARTITIONED BY columns",
+            hint="leave it out, or partition the table",
+        )
+    name = options["sink.partition-commit.success-file.name"]
+    if not name or "/" in name or name in (".", ".."):
+        raise OptionError(f"{where}: option 'sink.partition-commit.success-file.name': '{name}' is no file's name")
+    extractor = None
+    if options["sink.partition-commit.trigger"] == "partition-time":
+        extractor = TimeExtractor(
+            options["partition.time-extractor.timestamp-pattern"],
+            options["partition.time-extractor.timestamp-formatter"],
+            options["sink.partition-commit.watermark-time-zone"],
+        )
+    return PartitionCommit(partitions, options["sink.partition-commit.delay"], extractor, name)

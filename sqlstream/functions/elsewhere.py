@@ -1,0 +1,82 @@
+"""Functions that other systems have, and what does the same here: hints for those who write them."""
+
+from __future__ import annotations
+
+# By their upper-cased names.
+_HERE = {
+    "NVL": "COALESCE(a, b)",
+    "ISNULL": "COALESCE(a, b), or a IS NULL",
+    "NVL2": "IF(a IS NOT NULL, b, c)",
+    "ZEROIFNULL": "COALESCE(a, 0)",
+    "GETDATE": "CURRENT_TIMESTAMP",
+    "SYSDATE": "CURRENT_TIMESTAMP",
+    "GETUTCDATE": "CURRENT_TIMESTAMP",
+    "TODAY": "CURRENT_DATE",
+    "TO_CHAR": "DATE_FORMAT(time, 'yyyy-MM-dd'), or CAST(x AS STRING)",
+    "STRFTIME": "DATE_FORMAT(time, 'yyyy-MM-dd')",
+    "FORMAT_DATETIME": "DATE_FORMAT(time, 'yyyy-MM-dd')",
+    "STRPTIME": "TO_TIMESTAMP(text, 'yyyy-MM-dd HH:mm:ss')",
+    "PARSE_DATETIME": "TO_TIMESTAMP(text, 'yyyy-MM-dd HH:mm:ss')",
+    "STR_TO_DATE": "TO_TIMESTAMP(text, 'yyyy-MM-dd HH:mm:ss')",
+    "DATE_TRUNC": "FLOOR(time TO DAY)",
+    "TIMESTAMP_TRUNC": "FLOOR(time TO DAY)",
+    "TRUNC": "TRUNCATE(x, n) of a number, FLOOR(time TO DAY) of a time",
+    "DATE_PART": "EXTRACT(DAY FROM time)",
+    "DATEPART": "EXTRACT(DAY FROM time)",
+    "DATEDIFF": "TIMESTAMPDIFF(DAY, a, b)",
+    "DATE_DIFF": "TIMESTAMPDIFF(DAY, a, b)",
+    "DATEADD": "TIMESTAMPADD(DAY, n, time), or time + INTERVAL '1' DAY",
+    "DATE_ADD": "TIMESTAMPADD(DAY, n, time), or time + INTERVAL '1' DAY",
+    "DATE_SUB": "time - INTERVAL '1' DAY",
+    "TO_UNIXTIME": "UNIX_TIMESTAMP(text)",
+    "EPOCH": "UNIX_TIMESTAMP(text), or TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', time)",
+    "EPOCH_MS": "TO_TIMESTAMP_LTZ(n, 3)",
+    "TIME_BUCKET": "TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' MINUTE) in FROM",
+    "STRING_AGG": "LISTAGG(text, ',')",
+    "GROUP_CONCAT": "LISTAGG(text, ',')",
+    "ARRAY_LENGTH": "CARDINALITY(array)",
+    "ARRAY_SIZE": "CARDINALITY(array)",
+    "SIZE": "CARDINALITY(array)",
+    "LIST_AGG": "ARRAY_AGG(x), or LISTAGG(text, ',')",
+    "LIST": "ARRAY_AGG(x)",
+    "LEN": "CHAR_LENGTH(text)",
+    "LENGTH": "CHAR_LENGTH(text)",
+    "STRLEN": "CHAR_LENGTH(text)",
+    "CONTAINS": "text LIKE '%x%', or POSITION(x IN text) > 0",
+    "STARTS_WITH": "text LIKE 'x%'",
+    "CHARINDEX": "POSITION(x IN text)",
+    "STRPOS": "POSITION(x IN text)",
+    "REGEXP_MATCHES": "REGEXP(text, pattern)",
+    "REGEXP_LIKE": "REGEXP(text, pattern)",
+    "STRING_SPLIT": "SPLIT_INDEX(text, separator, n)",
+    "JSON_EXTRACT": "JSON_VALUE(text, '$.path'), or JSON_QUERY",
+    "GET_JSON_OBJECT": "JSON_VALUE(text, '$.path')",
+    "JSON_EXTRACT_STRING": "JSON_VALUE(text, '$.path')",
+    "IIF": "IF(condition, a, b)",
+    "TRY": "TRY_CAST(x AS type)",
+    "SAFE_CAST": "TRY_CAST(x AS type)",
+    "CONVERT": "CAST(x AS type)",
+    "TO_NUMBER": "CAST(text AS DECIMAL(10, 2))",
+    "TO_STRING": "CAST(x AS STRING)",
+    "COUNT_IF": "COUNT(*) FILTER (WHERE condition)",
+    "COUNTIF": "COUNT(*) FILTER (WHERE condition)",
+    "ANY_VALUE": "FIRST_VALUE(x), MIN(x)",
+    "ARG_MAX": "FIRST_VALUE(x) OVER …, or a top-1: ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) = 1",
+    "ARGMAX": "a top-1: ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) = 1",
+    "MAX_BY": "a top-1: ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) = 1",
+    "MEDIAN": "CREATE FUNCTION median AS 'module.median', a function in Python",
+    "EXPLODE": "CROSS JOIN UNNEST(array) AS t (x)",
+    "GENERATE_SERIES": "a table of connector 'datagen' with fields.n.kind = 'sequence'",
+    "RANDOM": "RAND()",
+    "POW": "POWER(x, y)",
+    "LAST_INSERT_ID": "rows get no numbers",
+    "VERSION": "sqlstream --version",
+}
+_BEFORE_OVER = ("LAG", "LEAD", "ROW_NUMBER", "RANK", "DENSE_RANK", "NTILE", "PERCENT_RANK", "CUME_DIST", "NTH_VALUE")
+
+
+def elsewhere(name: str) -> str | None:
+    """A hint for a function `name` (upper case) that there is not; None where nothing is known of it."""
+    if name in _BEFORE_OVER:
+        return f"it needs OVER: {name}(…) OVER (PARTITION BY k ORDER BY ts)"
+    return None if name not in _HERE else f"write {_HERE[name]}"

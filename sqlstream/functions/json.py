@@ -1,0 +1,267 @@
+"""Functions of JSON. A clause behind the arguments (RETURNING, ON EMPTY, …) is an argument, too: see `plan/json_binder.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlstream.errors import BindError, NotSupported
+from sqlstream.expressions import Expr, Literal
+from sqlstream.functions import json_rows
+from sqlstream.functions.json_paths import ANY_FIELD, ANY_ITEM, parse
+from sqlstream.functions.numbers import number_text, once
+from sqlstream.functions.regular_expressions import constant, quoted
+from sqlstream.functions.scalar_function import Nulls, ScalarFunction, Typing, function, takes
+from sqlstream.types import BOOLEAN, STRING, SYMBOL, Type
+
+# Numbers that DuckDB would write in another way are left to `json_rows`.
+_DELICATE = r"[0-9.]{17}|[0-9][eE]|\.[0-9]*0(?:[^0-9]|$)"
+# DuckDB lets this pass; JSON does not.
+_LENIENT = r"(?:^|[\[:,])\s*[-+]?(?i:nan|inf)|,\s*[\]}]"
+
+
+def _exists_rule(args: Sequence[Expr]) -> Typing:
+    _constant_path("JSON_EXISTS", args[1])
+    return takes("JSON_EXISTS", (STRING, STRING), BOOLEAN)(args)
+
+
+def _exists(args: list[str], types: list[Type], result: Type) -> str:
+    """Of many values: whether there is what they would be in."""
+    path = parse(constant(args[1]) or "$", "JSON_EXISTS")
+    steps = list(path.steps)
+    if path.many:
+        steps = steps[: min(i for i, s in enumerate(steps) if s in (ANY_FIELD, ANY_ITEM))]
+    return f"flink_json_exists({args[0]}, {quoted(replace(path, steps=tuple(steps)).duckdb)})"
+
+
+# ---- JSON_VALUE, JSON_QUERY with clauses
+
+
+def _constant_path(name: str, e: Expr) -> None:
+    if not isinstance(e, Literal) or e.value is None:
+        raise NotSupported(f"{name}: the path must be a constant", hint=f"{name}(x, '$.a')")
+    parse(e.value, name)
+
+
+def _query_rule(args: Sequence[Expr]) -> Typing:
+    """(text, path), or with the wrapper, ON EMPTY and ON ERROR."""
+    typing = takes("JSON_QUERY", (STRING, STRING, SYMBOL, SYMBOL, SYMBOL), STRING)(args)
+    _constant_path("JSON_QUERY", args[1])
+    return typing
+
+
+def _query(args: list[str], types: list[Type], result: Type) -> str:
+    wrapper, empty, error = args[2:] if len(args) > 2 else ("WITHOUT", "NULL", "NULL")
+    path = parse(constant(args[1]) or "$", "JSON_QUERY")
+
+    def looked_up(x: str) -> str:
+        slow = json_rows.QUERY.called([x, args[1], quoted(wrapper), quoted(empty), quoted(error)])
+        if path.many or (wrapper, empty, error) != ("WITHOUT", "NULL", "NULL"):
+            return slow
+        found = f"json_extract({x}, {quoted(path.duckdb)})"
+        quick = f"CASE WHEN json_type({found}) IN ('ARRAY', 'OBJECT') THEN CAST({found} AS VARCHAR) END"
+        return f"CASE WHEN regexp_matches({x}, {quoted(f'{_DELICATE}|{_LENIENT}')}) THEN {slow} WHEN json_valid({x}) THEN {quick} END"
+
+    return once(args[0], looked_up)
+
+
+_KINDS = ("VARCHAR", "INT", "DOUBLE", "BOOLEAN")
+
+
+def _value_rule(args: Sequence[Expr]) -> Typing:
+    """(text, path), or with a NULL of the type RETURNING, ON EMPTY and its default, ON ERROR and its default."""
+    wanted = (STRING, STRING, None, SYMBOL, None, SYMBOL, None)
+    typing = takes("JSON_VALUE", wanted, STRING)(args)
+    _constant_path("JSON_VALUE", args[1])
+    if len(args) == 2:
+        return typing
+    t = args[2].type
+    if t.kind not in _KINDS:
+        raise NotSupported(f"JSON_VALUE RETURNING {t.text()}", hint="STRING, INT, DOUBLE or BOOLEAN; then CAST")
+    return Typing((STRING, STRING, t, None, t, None, t), t)
+
+
+def _value(args: list[str], types: list[Type], result: Type) -> str:
+    if len(args) == 2:
+        path = parse(constant(args[1]) or "$", "JSON_VALUE")
+        if path.many:  # several values are no scalar
+            return f"CASE WHEN FALSE THEN {args[0]} END"
+        return f"flink_json_value({args[0]}, {quoted(path.duckdb)})"
+    text, at, _, empty, by_empty, error, by_error = args
+    kind = "STRING" if result.kind == "VARCHAR" else result.kind
+    defaults = [f"CAST({d} AS VARCHAR)" for d in (by_empty, by_error)]
+    found = json_rows.VALUE.called([text, at, quoted(kind), quoted(empty), defaults[0], quoted(error), defaults[1]])
+    return found if kind == "STRING" else f"CAST({found} AS {result.duckdb()})"
+
+
+# ---- what makes JSON
+
+
+def json_text(x: str, t: Type) -> str:
+    """SQL of a value as JSON; NULL for NULL. BindError of a type that has no form in JSON, as in Flink."""
+    if t.kind == "NULL":
+        return "CAST(NULL AS VARCHAR)"
+    if t.is_string:
+        return f"CAST(to_json({x}) AS VARCHAR)"
+    if t.is_integer or t.kind == "BOOLEAN":
+        return f"CAST({x} AS VARCHAR)"
+    if t.kind == "DECIMAL":
+        return number_text(x, t)
+    if t.kind in ("FLOAT", "DOUBLE"):
+        return once(number_text(x, t), _decimal_text)
+    if t.is_timestamp:
+        places = t.precision or 0
+        fraction = f" || '.' || left(strftime({x}, '%f'), {places})" if places else ""
+        zone = " || 'Z'" if t.kind == "TIMESTAMP_LTZ" else ""
+        return f"('\"' || strftime({x}, '%Y-%m-%dT%H:%M:%S'){fraction}{zone} || '\"')"
+    if t.kind == "VARBINARY":
+        return f"('\"' || to_base64({x}) || '\"')"
+    if t.kind == "ARRAY":
+        return _listed(f"list_transform({x}, lambda e: coalesce({json_text('e', t.element)}, 'null'))", "[", "]")
+    if t.kind == "MAP" and t.fields[0].type.is_string:
+        value = json_text("e.value", t.fields[1].type)
+        entry = f"CAST(to_json(e.key) AS VARCHAR) || ':' || coalesce({value}, 'null')"
+        return _listed(f"list_transform(map_entries({x}), lambda e: {entry})", "{", "}")
+    if t.kind == "ROW":
+        fields = " || ',' || ".join(
+            f"{quoted(_name(f.name))} || ':' || coalesce({json_text(f'{x}.f{i}', f.type)}, 'null')"
+            for i, f in enumerate(t.fields)
+        )
+        return f"CASE WHEN {x} IS NOT NULL THEN '{{' || {fields} || '}}' END"
+    raise BindError(f"{t.text()} has no form in JSON", hint="CAST it to STRING")
+
+
+def _name(text: str) -> str:
+    return json_rows.encoded(text)
+
+
+def _listed(items: str, begin: str, end: str) -> str:
+    return once(
+        items,
+        lambda x: f"CASE WHEN {x} IS NOT NULL THEN '{begin}' || coalesce(array_to_string({x}, ','), '') || '{end}' END",
+    )
+
+
+def _decimal_text(text: str) -> str:
+    """A double's text as Java's BigDecimal has it: with an exponent from 10^7 on (1.0E+7), and below 10^-6."""
+    digits = rf"replace(regexp_extract({text}, '([0-9.]+)E', 1), '.', '')"
+    exponent = rf"CAST(regexp_extract({text}, 'E-([0-9]+)', 1) AS INTEGER)"
+    sign = f"CASE WHEN {text}[1] = '-' THEN '-' ELSE '' END"
+    return (
+        f"CASE WHEN NOT contains({text}, 'E') THEN {text} WHEN NOT contains({text}, 'E-') THEN replace({text}, 'E', 'E+') "
+        f"WHEN {exponent} > 6 THEN {text} ELSE {sign} || '0.' || repeat('0', {exponent} - 1) || {digits} END"
+    )
+
+
+def _object_rule(args: Sequence[Expr]) -> Typing:
+    """What is NULL (NULL, ABSENT), then key, value, whether the value is JSON already (RAW, VALUE), …"""
+    for key in args[1::3]:
+        if not isinstance(key, Literal) or key.value is None or not key.type.is_string:
+            raise BindError("JSON_OBJECT: a key must be a constant text", hint="JSON_OBJECT('a' VALUE x)")
+    return _json_typing(args, args[2::3])
+
+
+def _array_rule(args: Sequence[Expr]) -> Typing:
+    """What is NULL, then value, whether it is JSON already, …"""
+    return _json_typing(args, args[1::2])
+
+
+def _json_typing(args: Sequence[Expr], values: Sequence[Expr]) -> Typing:
+    for v in values:
+        json_text("x", v.type)
+    return Typing((None,) * len(args), STRING.null(False))
+
+
+def _object(args: list[str], types: list[Type], result: Type) -> str:
+    """Of a key that comes twice the last value, at its first place."""
+    pairs = {}
+    for i in range(1, len(args), 3):
+        key, value, raw = args[i : i + 3]
+        pairs[quoted(_name(constant(key) or "") + ":")] = value if raw == "RAW" else json_text(value, types[i + 1])
+    return _together(args[0], list(pairs.items()), "{", "}")
+
+
+def _array(args: list[str], types: list[Type], result: Type) -> str:
+    values = [("''", args[i] if args[i + 1] == "RAW" else json_text(args[i], types[i])) for i in range(1, len(args), 2)]
+    return _together(args[0], values, "[", "]")
+
+
+def _together(on_null: str, parts: list[tuple[str, str]], begin: str, end: str) -> str:
+    if not parts:
+        return f"'{begin}{end}'"
+    if on_null == "NULL":
+        inside = " || ',' || ".join(f"{name} || coalesce({text}, 'null')" for name, text in parts)
+    else:  # NULLs fall out of what concat_ws joins
+        inside = f"concat_ws(',', {', '.join(f'({name} || {text})' for name, text in parts)})"
+    return f"('{begin}' || {inside} || '{end}')"
+
+
+def _string_rule(args: Sequence[Expr]) -> Typing:
+    json_text("x", args[0].type)
+    return Typing((None,), STRING)
+
+
+_ESCAPED = (
+    ("\\", r"\\"),
+    ('"', r"\""),
+    ("/", r"\/"),
+    ("\b", r"\b"),
+    ("\f", r"\f"),
+    ("\n", r"\n"),
+    ("\r", r"\r"),
+    ("\t", r"\t"),
+)
+
+
+def _quote(args: list[str], types: list[Type], result: Type) -> str:
+    """What is not ASCII is escaped, and so is a slash; other control characters stay as they are."""
+    letters = (
+        "list_transform(string_split({0}, ''), lambda c: CASE WHEN unicode(c) < 128 THEN c "
+        "WHEN unicode(c) < 65536 THEN printf('\\u%04x', unicode(c)) "
+        "ELSE printf('\\u%04x\\u%04x', 55296 + ((unicode(c) - 65536) >> 10), 56320 + ((unicode(c) - 65536) & 1023)) END)"
+    )
+
+    def made(x: str) -> str:
+        plain = x
+        for letter, escaped in _ESCAPED:
+            plain = f"replace({plain}, {quoted(letter)}, {quoted(escaped)})"
+        all_of = (
+            f"CASE WHEN strlen({x}) = length({x}) THEN {plain} ELSE array_to_string({letters.format(plain)}, '') END"
+        )
+        return f"('\"' || {all_of} || '\"')"
+
+    return once(args[0], made)
+
+
+# ---- IS JSON
+
+_IS_KIND = {
+    "VALUE": "TRUE",
+    "SCALAR": "{0} NOT IN ('ARRAY', 'OBJECT')",
+    "ARRAY": "{0} = 'ARRAY'",
+    "OBJECT": "{0} = 'OBJECT'",
+}
+
+
+def _is_json(args: list[str], types: list[Type], result: Type) -> str:
+    def asked(x: str) -> str:
+        strict = f"CASE WHEN regexp_matches({x}, {quoted(_LENIENT)}) THEN {json_rows.IS_JSON.called([x])} ELSE TRUE END"
+        kind = _IS_KIND[args[1]].format(f"json_type({x})")
+        return f"CASE WHEN {x} IS NULL OR NOT json_valid({x}) THEN FALSE WHEN {strict} THEN {kind} ELSE FALSE END"
+
+    return once(args[0], asked)
+
+
+_S = STRING
+
+FUNCTIONS = (
+    ScalarFunction("JSON_VALUE", _value_rule, _value, 2, 7, Nulls.MAYBE, example="JSON_VALUE('{\"a\": 1}', '$.a')", python=(json_rows.VALUE,)),
+    ScalarFunction("JSON_QUERY", _query_rule, _query, 2, 5, Nulls.MAYBE, example="JSON_QUERY('{\"a\": [1, 2]}', '$.a')", python=(json_rows.QUERY,)),
+    ScalarFunction("JSON_EXISTS", _exists_rule, _exists, 2, 2, example="JSON_EXISTS('{\"a\": 1}', '$.a')"),
+    ScalarFunction("JSON_OBJECT", _object_rule, _object, 1, None, Nulls.NEVER, example="JSON_OBJECT('a' VALUE 1)"),
+    ScalarFunction("JSON_ARRAY", _array_rule, _array, 1, None, Nulls.NEVER, example="JSON_ARRAY(1, 'a')"),
+    ScalarFunction("JSON_STRING", _string_rule, lambda a, t, r: json_text(a[0], t[0]), 1, 1, example="JSON_STRING(ARRAY[1, 2])"),
+    function("JSON_QUOTE", (_S,), _S, _quote, "JSON_QUOTE('say \"hi\"')"),
+    function("JSON_UNQUOTE", (_S,), _S, lambda a, t, r: json_rows.UNQUOTED.called(a), "JSON_UNQUOTE('\"hi\"')", python=(json_rows.UNQUOTED,)),
+    function("IS JSON", (_S, SYMBOL), BOOLEAN, _is_json, "'{}' IS JSON", nulls=Nulls.NEVER, operator=True, python=(json_rows.IS_JSON,)),
+)  # fmt: skip

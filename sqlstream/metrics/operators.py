@@ -1,0 +1,32 @@
+"""What one operator of a task has done: counted once an epoch, never by rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlstream.batches import NO_WATERMARK
+
+
+@dataclass
+class OperatorMetrics:
+    """Written by the operator's task, read by anybody. It counts on when the job is started again.
+
+    `seconds`: of work, without waiting for other tasks. `rows_in`: a source's are those it read. `rows_out`: a sink's are
+    in `sent`. `late`: rows dropped since they came too late. `skipped`: malformed records of a source that were left out.
+    Watermarks are µs.
+    """
+
+    rows_in: int = 0
+    rows_out: int = 0
+    seconds: float = 0.0
+    sent: int = 0
+    late: int = 0
+    skipped: int = 0
+    input_watermark: int = NO_WATERMARK
+    output_watermark: int = NO_WATERMARK
+
+    def add(self, other: OperatorMetrics) -> None:
+        """Takes another task's numbers in."""
+        self.rows_in += other.rows_in
+        self.rows_out += other.rows_out
+        self.seconds += other.seconds

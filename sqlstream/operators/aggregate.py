@@ -1,0 +1,134 @@
+"""GROUP BY as a stream: which of the aggregate operators runs it.
+
+a SESSION window right below       SessionWindowAggregate
+another window right below         SliceAggregate, where the calls merge and rows are only added
+window_end among the keys          WindowAggregate
+else                               GroupAggregate
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlstream.aggregates.registry import aggregate
+from sqlstream.errors import NotSupported
+from sqlstream.expressions import Column
+from sqlstream.operators.aggregation import can_share_slices
+from sqlstream.operators.base import PhysicalNode
+from sqlstream.operators.calc import all_columns
+from sqlstream.operators.group_aggregate import GroupAggregate
+from sqlstream.operators.lowering import Lowering, lower
+from sqlstream.operators.session_window import SessionWindowAggregate
+from sqlstream.operators.slice_aggregate import SliceAggregate
+from sqlstream.operators.window_aggregate import WindowAggregate
+from sqlstream.plan import nodes
+from sqlstream.types import WINDOW_ENDS, WINDOW_STARTS
+
+
+@lower.register(nodes.Aggregate)
+def _aggregate(node: nodes.Aggregate, job: Lowering) -> PhysicalNode:
+    for c in node.calls:
+        aggregate(c.function).half()  # refuses those that only batch runs
+    found = _window_below(node.input)
+    if found is not None:
+        made = (_session if found[0].spec.kind == "SESSION" else _sliced)(node, *found, job)
+        if made is not None:
+            return job.hinted(made, node.ttl)
+    marks = [node.schema[i].time for i in range(len(node.keys))]
+    end = next((i for i, m in enumerate(marks) if m in WINDOW_ENDS), None)
+    below = job.lower(node.input)
+    if end is None:
+        return GroupAggregate((below,), node.keys, node.calls, node.schema, ttl=job.ttl(node.ttl))
+    start = next((i for i, m in enumerate(marks) if m in WINDOW_STARTS), None)
+    made = WindowAggregate(
+        (below,),
+        node.keys,
+        None if start is None else node.keys[start],
+        node.keys[end],
+        WINDOW_ENDS[marks[end] or ""],
+        node.calls,
+        node.schema,
+    )
+    return job.hinted(made, node.ttl)
+
+
+def _window_below(node: nodes.Node) -> tuple[nodes.Window, list[int]] | None:
+    """The window right below (perhaps through a Project), and where its columns went.
+
+    What the Project computes from a row alone is computed below the window instead: an aggregate then sees columns.
+    """
+    if isinstance(node, nodes.Window):
+        return node, list(range(len(node.schema)))
+    if not (isinstance(node, nodes.Project) and isinstance(node.input, nodes.Window)):
+        return None
+    window = node.input
+    width = len(window.input.schema)
+    computed = [(e, c) for e, c in zip(node.exprs, node.schema, strict=True) if not isinstance(e, Column)]
+    if any(isinstance(x, Column) and x.index >= width for e, _ in computed for x in e.walk()):
+        return None
+    if computed:
+        exprs = (*all_columns(window.input.schema), *(e for e, _ in computed))
+        columns = (*window.input.schema.columns, *(c for _, c in computed))
+        window = replace(window, input=nodes.Project(window.input, exprs, columns))
+    at, made = [], width
+    for e in node.exprs:
+        if isinstance(e, Column):
+            at.append(e.index if e.index < width else e.index + len(computed))
+        else:
+            at.append(made)
+            made += 1
+    return window, at
+
+
+def _sliced(node: nodes.Aggregate, window: nodes.Window, at: list[int], job: Lowering) -> PhysicalNode | None:
+    """The window and the aggregate in one operator; None where that cannot be. `at` maps the aggregate's input columns
+    to the window's."""
+    width = len(window.input.schema)
+    keys, calls = [at[k] for k in node.keys], tuple(c.over(at) for c in node.calls)
+    ends = [WINDOW_ENDS[m] for i in range(len(keys)) if (m := node.schema[i].time) in WINDOW_ENDS and m is not None]
+    if not ends or not can_share_slices(node.calls) or any(a >= width for c in calls for a in c.reads):
+        return None
+    below = job.lower(window.input)
+    if not below.traits.append_only:
+        return None
+    return SliceAggregate(
+        (below,),
+        tuple(k for k in keys if k < width),
+        window.time_column,
+        window.spec,
+        ends[0],
+        calls,
+        node.schema,
+        tuple(k if k < width else width - 1 - k for k in keys),
+    )
+
+
+def _session(node: nodes.Aggregate, window: nodes.Window, at: list[int], job: Lowering) -> PhysicalNode:
+    """GROUP BY over a SESSION window: `at` maps the aggregate's input columns to the window's."""
+    width = len(window.input.schema)
+    keys = [at[k] for k in node.keys]
+    others = [k for k in keys if k < width]
+    if set(others) != set(window.partition):
+        raise NotSupported(
+            "a SESSION window must be grouped by its PARTITION BY columns, window_start and window_end",
+            hint="GROUP BY window_start, window_end and exactly the PARTITION BY columns",
+        )
+    calls = tuple(c.over(at) for c in node.calls)
+    if any(a >= width for c in calls for a in c.reads):
+        raise NotSupported("aggregates over window_start or window_end of a SESSION are not supported")
+
+    def place(offset: int) -> int | None:
+        return keys.index(width + offset) if width + offset in keys else None
+
+    return SessionWindowAggregate(
+        (job.lower(window.input),),
+        tuple(others),
+        window.time_column,
+        window.spec.size,
+        window.domain,
+        calls,
+        place(0),
+        place(1),
+        place(2),
+        node.schema,
+    )

@@ -1,0 +1,144 @@
+"""The DuckDB statement by which an OverAggregate computes an epoch's rows, and how far back its frames reach."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from sqlstream.aggregates.registry import aggregate
+from sqlstream.errors import InternalError
+from sqlstream.functions.constants import literal
+from sqlstream.operators.over_carried import BEFORE, CARRY, DUE, Carried, Partial, Whole
+from sqlstream.operators.window_operator import MILLISECOND
+from sqlstream.plan.nodes import OverCall, SortKey
+from sqlstream.plan.over_functions import RANKINGS
+from sqlstream.rendering.relations import frame_sql, sort_sql
+from sqlstream.types import Schema, Type
+
+
+class Statement:
+    """The DuckDB statement, what it carries from epoch to epoch, and how far back its frames reach.
+
+    It is over `columns` of the rows (those that calls, partition and order read), `_s`, `_i` (their place in order,
+    from 1; 0 for what was carried) and the carried values; it gives `_i`, a column a call, and the values to carry.
+    With `lives` also over `_life`: rows of a partition of another life are out of reach.
+    """
+
+    def __init__(
+        self,
+        rows: Schema,
+        partition: tuple[int, ...],
+        order: tuple[SortKey, ...],
+        calls: tuple[OverCall, ...],
+        arrival: bool,
+        lives: bool = False,
+    ) -> None:
+        self._schema = rows
+        self.partials: list[Partial] = []
+        self.reach_rows, self.reach_time, self.reach_all = 0, -1, False
+        used = {*partition, *(k.column for k in order), *(a for c in calls for a in c.args)}
+        self.columns = tuple(sorted(used))
+        self._sort = sort_sql(order)
+        self._timed = self._schema[order[0].column].type.is_timestamp
+        running = [c for c in calls if self._runs(c)]
+        for c in calls:
+            if c not in running:
+                self._reach(c)
+        # A: what was carried, then the rows that are due. B: rows that came out before, then those due.
+        by = [*(f"c{p}" for p in partition), *(["_life"] if lives else [])]
+        a, b = [*by, *([f"_s = {BEFORE}"] if self.keeps else [])], [*by, *([f"_s = {CARRY}"] if running else [])]
+        self._a = (f"PARTITION BY {', '.join(a)} " if a else "") + f"ORDER BY least(_s, {BEFORE})"
+        self._b = (f"PARTITION BY {', '.join(b)} " if b else "") + "ORDER BY"
+        if any(c.function in RANKINGS for c in calls):
+            self._count_ranks()
+        inner: list[str] = []
+        results = [self._call(c, inner, f"_r{i}", c in running) for i, c in enumerate(calls)]
+        inner += [f"{p.sql} AS {p.name}_now" for p in self.partials]
+        select = [f"{r} AS r{i}" for i, r in enumerate(results)]
+        select += [f"{p.stored} AS {p.name}" for p in self.partials]
+        self.sql = f"SELECT {', '.join(['_i', *select])} FROM (SELECT {', '.join(['_s, _i', *inner])} FROM input)"
+        self.sql += f" WHERE _s = {DUE}"
+        # Without arrival rows that tie are told apart by all their columns.
+        tie = ", ".join(f"c{i}" for i in range(len(self._schema)))
+        by_arrival = arrival and len(order) == 1
+        self.sorting = None if by_arrival else f"SELECT _row FROM input ORDER BY {self._sort}, {tie}"
+
+    def _runs(self, call: OverCall) -> bool:
+        """Whether running values stand for the call."""
+        if call.function in RANKINGS:
+            return True
+        if call.frame is None or call.frame.preceding is not None:
+            return False
+        try:
+            aggregate(call.function).sql(self._carried(call, "", []))
+        except Whole:
+            return False
+        return True
+
+    def _carried(self, call: OverCall, over: str, partials: list[Partial]) -> Carried:
+        args, types = tuple(f"c{a}" for a in call.args), tuple(self._schema[a].type for a in call.args)
+        return Carried(args, types, call.column.type, call.distinct, None, "_i", over, partials=partials)
+
+    def _reach(self, call: OverCall) -> None:
+        if call.function == "LAG":
+            self.reach_rows = max(self.reach_rows, int(call.constants[0]))
+        elif call.frame is None or call.frame.preceding is None:
+            self.reach_all = True
+        elif call.frame.unit == "ROWS":
+            self.reach_rows = max(self.reach_rows, call.frame.preceding, 1)  # one at least: the last that came out
+        else:
+            self.reach_time = max(self.reach_time, call.frame.preceding)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether rows are kept after they came out."""
+        return self.reach_all or self.reach_rows > 0 or self.reach_time >= 0
+
+    @property
+    def remembered(self) -> int:
+        """For how long after its last row a partition is known, where time alone says which rows are kept."""
+        return self.reach_time + self.reach_time // 2 + MILLISECOND
+
+    @property
+    def expires(self) -> bool:
+        """Whether time alone says which rows are kept."""
+        return self.reach_time >= 0 and not self.reach_all and not self.reach_rows
+
+    def _count_ranks(self) -> None:
+        """How many rows, and how many distinct orders, a partition has had."""
+        for name, function in (("_n", "row_number"), ("_d", "dense_rank")):
+            order = f"{self._a}, _i" if name == "_n" else f"{self._a}, {self._sort}"
+            sql = f"coalesce(first_value({name}) OVER ({self._a}), 0) + {function}() OVER ({order}) - 1"
+            self.partials.append(Partial(name, pa.int64(), f"CAST({sql} AS BIGINT)", f"{name}_now"))
+
+    def _call(self, call: OverCall, inner: list[str], name: str, running: bool) -> str:
+        """The call's result over the columns of the inner query."""
+        if call.function == "ROW_NUMBER":
+            return _cast("_n_now", call.column.type)
+        if call.function == "DENSE_RANK":
+            return _cast("_d_now", call.column.type)
+        if call.function == "RANK":
+            rank = f"rank() OVER ({self._a}, {self._sort}) - 1"
+            inner.append(f"coalesce(first_value(_n) OVER ({self._a}), 0) + {rank} AS {name}")
+            return _cast(name, call.column.type)
+        if call.function == "LAG":
+            offset, default = call.constants
+            more = "" if default is None else f", {literal(default, call.column.type)}"
+            inner.append(f"lag(c{call.args[0]}, {offset}{more}) OVER ({self._b} _i) AS {name}")
+            return _cast(name, call.column.type)
+        frame = call.frame
+        if frame is None:
+            raise InternalError(f"OverAggregate: {call.function} has no running value")
+        order = "_i" if frame.unit == "ROWS" else self._sort
+        known = aggregate(call.function)
+        if running:
+            over = f"OVER ({self._a}, {order} {frame.unit} BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+            return known.sql(self._carried(call, over, self.partials))
+        args, types = [f"c{a}" for a in call.args], [self._schema[a].type for a in call.args]
+        over = f"OVER ({self._b} {order} {frame_sql(frame, self._timed)})"
+        sql = known.duckdb(args, types, distinct=call.distinct, order="_i", over=over, result=call.column.type)
+        inner.append(f"{sql} AS {name}")
+        return name
+
+
+def _cast(sql: str, t: Type) -> str:
+    return f"CAST({sql} AS {t.duckdb()})"

@@ -1,0 +1,351 @@
+"""FROM: tables, views, subqueries, table functions and joins as plans with their names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Self
+
+from sqlstream.catalog.catalog import Catalog
+from sqlstream.catalog.objects import Table
+from sqlstream.errors import BindError, NotSupported, SqlStreamError, did_you_mean
+from sqlstream.expressions import Column, Expr, conjunction
+from sqlstream.functions.typing import common
+from sqlstream.plan import nodes
+from sqlstream.plan.columns import renamed
+from sqlstream.plan.expression_binder import ExpressionBinder, coerce
+from sqlstream.plan.files_binder import FILE_FUNCTIONS, alias_of, files_of
+from sqlstream.plan.joins import join, with_columns
+from sqlstream.plan.process_function_binder import bind_process_function
+from sqlstream.plan.scope import Scope
+from sqlstream.plan.sources import bounded
+from sqlstream.plan.state_binder import NAME as STATE
+from sqlstream.plan.state_binder import bind_state
+from sqlstream.plan.state_ttl import StateTtl
+from sqlstream.plan.table_binder import TableBinder
+from sqlstream.plan.window_binder import WINDOW_FUNCTIONS, bind_window_function
+from sqlstream.process_functions.signature import is_process_function
+from sqlstream.sql.ast import (
+    JoinGroup,
+    TableArgument,
+    TableFunction,
+    exp,
+    hints,
+    position_of,
+)  # fmt: skip
+from sqlstream.sql.printing import sql_of
+from sqlstream.sql.statements import FileName, Options
+from sqlstream.types import PROCTIME, Schema
+from sqlstream.types import Column as SchemaColumn
+
+# The table functions there are, by name: what binds a call, given how a TABLE argument is bound.
+TABLE_FUNCTIONS = dict.fromkeys(WINDOW_FUNCTIONS, bind_window_function)
+
+
+class FromBinder(ABC):
+    """Binds relations. CTEs and views are bound where they are used, each with its own scope."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        tables: TableBinder,
+        ctes: dict[str, tuple[exp.Expression, FromBinder]] | None = None,
+        depth: int = 0,
+    ) -> None:
+        self.catalog = catalog
+        self.tables = tables
+        self.ctes = ctes or {}
+        self.depth = depth
+        if depth > 40:
+            raise BindError("views nest too deeply", hint="does a view read itself?")
+
+    @abstractmethod
+    def query(self, node: exp.Expression) -> nodes.Node:
+        """The plan of a query that stands in FROM."""
+
+    def _with(self, node: exp.Expression) -> Self:
+        clause = node.args.get("with_")
+        if clause is None:
+            return self
+        ctes = dict(self.ctes)
+        named: set[str] = set()
+        binder = self
+        for cte in clause.expressions:
+            name = cte.args["alias"].this.name
+            if name in named:
+                raise BindError(f"two queries in WITH are called '{name}'", position=position_of(cte.args["alias"]))
+            named.add(name)
+            # A CTE sees those before it, and not itself.
+            ctes[name] = (cte, binder)
+            binder = type(self)(self.catalog, self.tables, dict(ctes), self.depth)
+        return binder
+
+    def relation(self, node: exp.Expression, ttl: StateTtl | None = None) -> tuple[nodes.Node, Scope]:
+        """One FROM item with its names. `ttl`: the hints of the SELECT that it stands in."""
+        if isinstance(node, exp.Table):
+            return self._table(node)
+        if isinstance(node, exp.Subquery):
+            plan = self.query(node.this if not node.args.get("with_") else node)
+            return self._aliased(plan, node.args.get("alias"), None, node)
+        if isinstance(node, TableFunction):
+            return self._table_function(node)
+        if isinstance(node, exp.Values):
+            return self._aliased(self.query(node), node.args.get("alias"), None, node)
+        if isinstance(node, JoinGroup):
+            plan, scope = self.relation(node.this, ttl)
+            for j in node.args["joins"]:
+                plan, scope = self._join(plan, scope, j, ttl)
+            return plan, scope
+        raise NotSupported(f"this in FROM is not supported: {sql_of(node)[:80]}", position=position_of(node))
+
+    def _aliased(
+        self, plan: nodes.Node, alias: exp.Expression | None, default: str | None, node: exp.Expression
+    ) -> tuple[nodes.Node, Scope]:
+        name = alias.this.name if alias is not None and alias.this is not None else default
+        if alias is not None and alias.args.get("columns"):
+            names = [c.name for c in alias.args["columns"]]
+            plan = renamed(plan, names, node)
+        return plan, Scope.of(name, plan.schema)
+
+    def _table(self, node: exp.Table) -> tuple[nodes.Node, Scope]:
+        parts = (node.args.get("catalog"), node.args.get("db"), node.this)
+        name = tuple(FileName(p.name) if isinstance(p, exp.Literal) else p.name for p in parts if p is not None)
+        if len(name) == 1 and name[0] in self.ctes:
+            cte, binder = self.ctes[name[0]]
+            plan, _ = binder._aliased(binder.query(cte.this), cte.args.get("alias"), name[0], node)
+            return self._aliased(plan, node.args.get("alias"), name[0], node)
+        if node.args.get("version") is not None:
+            raise NotSupported(
+                "FOR SYSTEM_TIME AS OF is for the right side of a join",
+                hint="… JOIN t FOR SYSTEM_TIME AS OF o.proctime AS t ON …",
+                position=position_of(node),
+            )
+        found = self.catalog.relation(name, position_of(node), self._options(node))
+        if isinstance(found, Table):
+            alias = alias_of(name[0]) if isinstance(name[0], FileName) else name[-1]
+            return self._aliased(self._scan(found, node), node.args.get("alias"), alias, node)
+        try:
+            plan = type(self)(self.catalog, self.tables, None, self.depth + 1).query(found.query)
+        except SqlStreamError as e:
+            # Positions inside belong to the view's text.
+            e.position = position_of(node)
+            e.message = f"in view {found.name}: {e.message}"
+            raise
+        if found.columns:
+            plan = renamed(plan, list(found.columns), node)
+        return self._aliased(plan, node.args.get("alias"), name[-1], node)
+
+    def _scan(self, table: Table, node: exp.Expression) -> nodes.Node:
+        try:
+            return self.tables.scan(table)
+        except SqlStreamError as e:
+            e.position = e.position or position_of(node)
+            raise
+
+    def _options(self, node: exp.Expression) -> Options:
+        found: dict[str, str] = {}
+        for h in hints(node):
+            if h.name != "OPTIONS":
+                raise NotSupported(
+                    f"hint {h.name} is not supported on a table",
+                    hint=f"a table has hint OPTIONS('key' = 'value'); {h.name} may stand behind SELECT",
+                    position=position_of(node),
+                )
+            found.update(h.options)
+        return tuple(found.items())
+
+    def _table_function(self, node: TableFunction) -> tuple[nodes.Node, Scope]:
+        name = str(node.this).upper()
+        declared = self.catalog.function(node.this)
+        if declared is None and name in FILE_FUNCTIONS:
+            files = files_of(name, node, self._options(node))
+            plan = self._scan(self.catalog.table_of(files, position_of(node)), node)
+            return self._aliased(plan, node.args.get("alias"), alias_of(files.path), node)
+        if node.args.get("hints"):
+            raise NotSupported(
+                f"hints behind {name}(…) are not supported",
+                hint="a hint stands behind SELECT, a table's name, or a function that reads files",
+                position=position_of(node),
+            )
+
+        def table(argument: TableArgument) -> tuple[nodes.Node, Scope]:
+            return self.relation(argument.this)
+
+        if declared is not None and is_process_function(declared.path):
+            plan = bind_process_function(declared, node, table, self.catalog)
+        elif name == STATE:
+            plan = bind_state(node, self.tables.states)
+        elif name in TABLE_FUNCTIONS:
+            plan = TABLE_FUNCTIONS[name](name, node, table, self.catalog)
+        elif declared is not None:
+            raise BindError(
+                f"{declared.name} is a function of a row's values, not of a table",
+                hint=f"SELECT {declared.name}(…) FROM …",
+                position=position_of(node),
+            )
+        else:
+            known = [
+                *TABLE_FUNCTIONS,
+                *FILE_FUNCTIONS,
+                STATE,
+                *(f for f in self.catalog.functions() if self._is_of_tables(f)),
+            ]
+            raise NotSupported(
+                f"table function {name} is not supported",
+                hint=did_you_mean(name, known, "table functions"),
+                position=position_of(node),
+            )
+        return self._aliased(plan, node.args.get("alias"), None, node)
+
+    def _is_of_tables(self, name: str) -> bool:
+        declared = self.catalog.function(name)
+        try:
+            return declared is not None and is_process_function(declared.path)
+        except BindError:  # its module has gone
+            return False
+
+    def _join(self, left: nodes.Node, scope: Scope, node: exp.Join, ttl: StateTtl | None) -> tuple[nodes.Node, Scope]:
+        side = (node.args.get("side") or "").upper()
+        kind = side or ("CROSS" if (node.args.get("kind") or "").upper() == "CROSS" else "INNER")
+        item = node.this
+        if isinstance(item, exp.Unnest):
+            return self._unnest(left, scope, item, kind, node)
+        if isinstance(item, exp.Table) and item.args.get("version") is not None:
+            return self._as_of(left, scope, item, kind, node)
+        right, right_scope = self.relation(item, ttl)
+        lives = (None, None) if ttl is None else (ttl.of(scope), ttl.of(right_scope))
+        both = scope.beside(right_scope, position_of(item))
+        using = [i.name for i in node.args.get("using") or []]
+        if (node.args.get("method") or "").upper() == "NATURAL":
+            using = [n for n in scope.names() if n in right_scope.names()]
+            if not using:
+                raise BindError("NATURAL JOIN: the tables have no column of one name", position=position_of(node))
+        if using:
+            return self._join_using(left, scope, right, right_scope, kind, using, node, lives)
+        condition: Expr | None = None
+        if node.args.get("on") is not None:
+            condition = ExpressionBinder(both, self.catalog).condition(node.args["on"])
+        elif kind != "CROSS":
+            raise BindError(f"{kind} JOIN needs ON or USING", position=position_of(node))
+        plan = join(left, right, "INNER" if kind == "CROSS" else kind, condition, lives)
+        return plan, both.renamed(plan.schema)
+
+    def _join_using(
+        self,
+        left: nodes.Node,
+        scope: Scope,
+        right: nodes.Node,
+        right_scope: Scope,
+        kind: str,
+        names: list[str],
+        node: exp.Join,
+        lives: tuple[int | None, int | None],
+    ) -> tuple[nodes.Node, Scope]:
+        """A join by columns of one name: each pair is seen as one, COALESCE(left, right), before all other columns."""
+        place, width = position_of(node), scope.width
+        both = scope.joined(right_scope)
+        binder = ExpressionBinder(both, self.catalog)
+        pairs: list[tuple[Column, Column]] = []
+        for name in names:
+            a, b = scope.resolve((name,), place), right_scope.resolve((name,), place)
+            assert isinstance(a, Column) and isinstance(b, Column)
+            pairs.append((a, replace(b, index=b.index + width)))
+        plan = join(left, right, kind, conjunction([binder.call("=", [a, b]) for a, b in pairs]), lives)
+        exprs: list[Expr] = [Column(c.type, i, c.name) for i, c in enumerate(plan.schema)]
+        columns, shown = list(plan.schema.columns), []
+        for name, (a, b) in zip(names, pairs, strict=True):
+            mine, theirs = exprs[a.index], exprs[b.index]
+            one = {"RIGHT": theirs, "FULL": binder.call("COALESCE", [mine, theirs])}.get(kind, mine)
+            one = coerce(one, common([mine.type, theirs.type], f"USING ({name})").null(one.type.nullable))
+            if isinstance(one, Column):
+                shown.append(one.index)
+                continue
+            shown.append(len(exprs))
+            exprs.append(one)
+            columns.append(SchemaColumn(name, one.type))
+        both = both.renamed(plan.schema)
+        if len(exprs) > both.width:
+            plan = nodes.Project(plan, tuple(exprs), tuple(columns))
+            both = both.joined(Scope.of(None, Schema(tuple(columns[both.width :]))))
+        shown += [i for i in both.visible if i not in shown and not any(i in (a.index, b.index) for a, b in pairs)]
+        return plan, replace(both, visible=tuple(shown))
+
+    def _as_of(
+        self, left: nodes.Node, scope: Scope, item: exp.Table, kind: str, node: exp.Join
+    ) -> tuple[nodes.Node, Scope]:
+        moment = ExpressionBinder(scope, self.catalog).bind(item.args["version"].expression)
+        mark = scope.schema[moment.index].time if isinstance(moment, Column) else None
+        plain = item.copy()
+        plain.set("version", None)
+        right, right_scope = self.relation(plain)
+        if mark != PROCTIME:
+            raise NotSupported(
+                "a temporal join on event time is not supported yet",
+                hint="FOR SYSTEM_TIME AS OF takes a processing-time column: p AS PROCTIME()",
+                position=position_of(item),
+            )
+        if kind not in ("INNER", "LEFT"):
+            raise NotSupported(f"a lookup join is INNER or LEFT, not {kind}", position=position_of(node))
+        if node.args.get("on") is None:
+            raise BindError("a lookup join needs ON", position=position_of(node))
+        if not bounded(right):
+            raise NotSupported(
+                f"table {item.name} is unbounded: it cannot be looked up", hint="remove its 'source.monitor-interval'",
+                position=position_of(item),
+            )  # fmt: skip
+        both = scope.beside(right_scope, position_of(item))
+        condition = ExpressionBinder(both, self.catalog).condition(node.args["on"])
+        made = join(left, right, kind, condition)
+        plan = _as_lookup(made)
+        return plan, both.renamed(plan.schema)
+
+    def _unnest(
+        self, left: nodes.Node, scope: Scope, item: exp.Unnest, kind: str, node: exp.Join
+    ) -> tuple[nodes.Node, Scope]:
+        if kind not in ("CROSS", "INNER", "LEFT"):
+            raise NotSupported(f"UNNEST with {kind} JOIN is not supported", position=position_of(node))
+        value = ExpressionBinder(scope, self.catalog).bind(item.expressions[0])
+        t = value.type
+        if t.kind == "ARRAY":
+            element = t.element
+            made = [(f.name, f.type) for f in element.fields] if element.kind == "ROW" else [("EXPR$0", element)]
+        elif t.kind == "MAP":
+            made = [("KEY", t.fields[0].type), ("VALUE", t.fields[1].type)]
+        else:
+            raise BindError(
+                f"UNNEST takes an ARRAY or MAP, not {t.text()}",
+                hint="fields of a ROW are written row.field",
+                position=position_of(item),
+            )
+        alias = item.args.get("alias")
+        names = [c.name for c in alias.args.get("columns") or []] if alias is not None else []
+        ordinality = bool(item.args.get("offset"))
+        if len(names) > len(made) + ordinality:
+            raise BindError(
+                f"UNNEST gives {len(made) + ordinality} columns, and {len(names)} names are given",
+                hint="a ROW gives a column for each field, a MAP key and value, WITH ORDINALITY one more",
+                position=position_of(alias or item),
+            )
+        wide, (at,) = with_columns(left, [value])
+        columns = tuple(
+            SchemaColumn(names[i] if i < len(names) else n, ty.null(True)) for i, (n, ty) in enumerate(made)
+        )
+        out: nodes.Node = nodes.Unnest(wide, at, columns, "LEFT" if kind == "LEFT" else "INNER", ordinality)
+        if len(wide.schema) > len(left.schema):
+            width = len(left.schema)
+            out = nodes.keep(out, [*range(width), *range(len(wide.schema), len(out.schema))])
+        if ordinality and len(names) > len(made):
+            out = renamed(out, [*(c.name for c in out.schema.columns[:-1]), names[len(made)]], item)
+        right_schema = Schema(out.schema.columns[len(left.schema) :])
+        name = alias.this.name if alias is not None and alias.this is not None else None
+        return out, scope.beside(Scope.of(name, right_schema), position_of(alias or item)).renamed(out.schema)
+
+
+def _as_lookup(made: nodes.Node) -> nodes.Node:
+    """The Join at the top of `made` as a LookupJoin; Projects above stay."""
+    if isinstance(made, nodes.Project):
+        return replace(made, input=_as_lookup(made.input))
+    assert isinstance(made, nodes.Join)
+    return nodes.LookupJoin(
+        made.input, made.right, made.kind, made.left_keys, made.right_keys, made.null_safe, made.residual
+    )

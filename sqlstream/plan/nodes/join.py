@@ -1,0 +1,161 @@
+"""Joins: of two streams, and of a stream with a table that is looked up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlstream.expressions import Expr, named
+from sqlstream.plan.nodes.node import TUNING, Mapping, Node, OneInput, Prune, Pruned, all_at, moved, ttl_text
+from sqlstream.plan.time_bounds import TimeBounds, time_bounds
+from sqlstream.types import WINDOW_ENDS
+
+
+@dataclass(frozen=True)
+class Join(OneInput):
+    """Equi join: left columns then right columns (SEMI, ANTI: left only). `residual` is over both.
+
+    kind: INNER, LEFT, RIGHT, FULL, SEMI, ANTI. `null_safe[i]`: key i compares by IS NOT DISTINCT FROM.
+    ANTI keeps a left row when no right row satisfies keys and residual.
+    """
+
+    right: Node
+    kind: str
+    left_keys: tuple[int, ...]
+    right_keys: tuple[int, ...]
+    null_safe: tuple[bool, ...] = ()
+    residual: Expr | None = None
+    ttl: tuple[int | None, int | None] = field(
+        default=(None, None), kw_only=True, metadata=TUNING
+    )  # hints STATE_TTL by input, µs
+
+    lowered_in = "joins"
+    wants_arrival = False
+    knows_arrival = False
+
+    def __post_init__(self) -> None:
+        if not self.null_safe:
+            object.__setattr__(self, "null_safe", (False,) * len(self.left_keys))
+        lefts, rights = self.input.schema.columns, self.right.schema.columns
+        if self.kind in ("RIGHT", "FULL"):
+            lefts = tuple(replace(c, type=c.type.null()) for c in lefts)
+        if self.kind in ("LEFT", "FULL"):
+            rights = tuple(replace(c, type=c.type.null()) for c in rights)
+        columns = lefts if self.kind in ("SEMI", "ANTI") else (*lefts, *rights)
+        if not self.windowed and self.bounds is None:
+            # State of a regular join is never closed by time: its rows may come at any time.
+            columns = tuple(replace(c, time=None) for c in columns)
+        self.derive(columns)
+
+    @property
+    def windowed(self) -> tuple[int, int] | None:
+        """The key pair that are window ends on both sides, as (left column, right column): a window join."""
+        for a, b in zip(self.left_keys, self.right_keys, strict=True):
+            mark = self.input.schema[a].time
+            if mark in WINDOW_ENDS and self.right.schema[b].time == mark:
+                return a, b
+        return None
+
+    @property
+    def bounds(self) -> TimeBounds | None:
+        """The distance in time that the residual allows between two rows: an interval join."""
+        return time_bounds(self.residual, self.input.schema, self.right.schema)
+
+    @property
+    def waits_for_watermark(self) -> bool:
+        return self.bounds is not None
+
+    @property
+    def left(self) -> Node:
+        """The input whose columns come first."""
+        return self.input
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input, self.right)
+
+    def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
+        return replace(self, input=inputs[0], right=inputs[1])
+
+    def pruned(self, needed: set[int], prune: Prune) -> Pruned:
+        left, right, keys, at = _sides(self, needed, prune)
+        return replace(self, input=left, right=right, **keys), at
+
+    def details(self) -> str:
+        hint = ttl_text(LEFT=self.ttl[0], RIGHT=self.ttl[1])
+        return f"{_details(self)}, {hint}" if hint else _details(self)
+
+
+@dataclass(frozen=True)
+class LookupJoin(OneInput):
+    """`JOIN table FOR SYSTEM_TIME AS OF proctime`: each left row meets the table as it is then. INNER or LEFT.
+
+    `lookup` is a Scan (with Projects and Filters) of a bounded table. Output: left columns then the table's.
+    """
+
+    lookup: Node
+    kind: str
+    left_keys: tuple[int, ...]
+    right_keys: tuple[int, ...]
+    null_safe: tuple[bool, ...]
+    residual: Expr | None = None
+
+    lowered_in = "lookup_join"
+    waits_for_watermark = False
+    wants_arrival = False
+
+    def __post_init__(self) -> None:
+        rights = self.lookup.schema.columns
+        if self.kind == "LEFT":
+            rights = tuple(replace(c, type=c.type.null()) for c in rights)
+        self.derive((*self.input.schema.columns, *rights))
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input, self.lookup)
+
+    @property
+    def streams(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+    def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
+        return replace(self, input=inputs[0], lookup=inputs[1])
+
+    @property
+    def knows_arrival(self) -> bool:
+        return self.input.knows_arrival
+
+    def pruned(self, needed: set[int], prune: Prune) -> Pruned:
+        left, right, keys, at = _sides(self, needed, prune)
+        return replace(self, input=left, lookup=right, **keys), at
+
+    def details(self) -> str:
+        return _details(self)
+
+
+def _details(node: Join | LookupJoin) -> str:
+    left, right = node.inputs
+    on = ", ".join(
+        f"{left.schema[a].name} {'IS NOT DISTINCT FROM' if safe else '='} {right.schema[b].name}"
+        for a, b, safe in zip(node.left_keys, node.right_keys, node.null_safe, strict=True)
+    )
+    return f"{node.kind}, on=[{on}]" + (
+        f", where={named(node.residual, left.schema, right.schema)}" if node.residual is not None else ""
+    )
+
+
+def _sides(node: Join | LookupJoin, needed: set[int], prune: Prune) -> tuple[Node, Node, dict[str, Any], Mapping]:
+    """Both inputs pruned, the keys and the residual over what is left of them, and where the columns are."""
+    left, right = node.inputs
+    width = len(left.schema)
+    reads = needed | (set() if node.residual is None else node.residual.columns())
+    new_left, at_left = prune(left, {i for i in reads if i < width} | set(node.left_keys))
+    new_right, at_right = prune(right, {i - width for i in reads if i >= width} | set(node.right_keys))
+    shifted = len(new_left.schema)
+    at = {**at_left, **{width + old: shifted + new for old, new in at_right.items()}}
+    keys = {
+        "left_keys": all_at(node.left_keys, at_left),
+        "right_keys": all_at(node.right_keys, at_right),
+        "residual": None if node.residual is None else moved(node.residual, at),
+    }
+    return new_left, new_right, keys, at

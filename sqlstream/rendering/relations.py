@@ -1,0 +1,507 @@
+"""A logical plan as one DuckDB query: the batch mode, and the oracle that streaming is tested against.
+
+Every node becomes one common table expression with columns c0, c1, …; equal nodes become one. With `watermark`
+the query gives what streaming has shown when the watermark stood there (the input is up to the caller): windows
+that have closed, OVER rows whose time has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import singledispatch
+
+import duckdb
+
+from sqlstream.aggregates.registry import AGGREGATES, aggregate
+from sqlstream.batches import Kind
+from sqlstream.connectors.bad_records import FoundBad
+from sqlstream.connectors.relation import relation_of
+from sqlstream.contracts import ScanColumn, ScanRequest
+from sqlstream.errors import InternalError, NotSupported
+from sqlstream.expressions import Expr
+from sqlstream.formats.conversion import quoted
+from sqlstream.functions.constants import literal
+from sqlstream.functions.user import UserFunction
+from sqlstream.plan import nodes
+from sqlstream.plan.over_functions import OVER_FUNCTIONS
+from sqlstream.plan.table_binder import PROCTIME_PATH
+from sqlstream.rendering.expressions import to_duckdb
+from sqlstream.time_zones import window_zone
+from sqlstream.types import PROCTIME, ROWTIME, STRING, WINDOW_ENDS, Schema
+
+ScanSql = Callable[[nodes.Scan, bool], str]
+
+
+class BatchRenderer:
+    """Renders one plan: each kind of node as `relation` says.
+
+    scan_sql(scan, arrival) gives a SELECT of c0…, with `_op` where it gives `changes`, with `_ord` when `arrival`.
+    zone: the session's.
+    used: the Python functions that the SQL calls, once it is rendered.
+    """
+
+    def __init__(self, scan_sql: ScanSql, watermark: int | None = None, zone: str = "UTC") -> None:
+        self.scan_sql = scan_sql
+        self.zone = zone
+        self.watermark = watermark
+        self.used: set[UserFunction] = set()
+        self._ctes: list[str] = []
+        self._names: dict[tuple[nodes.Node, bool], str] = {}
+
+    def sql(self, plan: nodes.Node) -> str:
+        """One SELECT of the plan's columns c0, c1, …; `used` is complete when it returns."""
+        return self.select(plan, "*")
+
+    def select(self, plan: nodes.Node, items: str) -> str:
+        """`items` over the plan's columns c0, c1, …"""
+        name = self.render(plan, False)
+        tables = ",\n     ".join(self._ctes)  # a line each, for who reads EXPLAIN
+        return f"WITH {tables}\nSELECT {items} FROM {name}"
+
+    def render(self, node: nodes.Node, arrival: bool) -> str:
+        """Name of the node's table expression; it has `_ord` if `arrival`."""
+        key = (node, arrival)
+        if key not in self._names:
+            body = relation(node, self, arrival)
+            name = f"n{len(self._ctes)}"
+            self._ctes.append(f"{name} AS ({body})")
+            self._names[key] = name
+        return self._names[key]
+
+    def closed(self, schema: Schema, keys: list[str]) -> list[str]:
+        """Conditions that windows among the key columns have closed; [] without a watermark."""
+        if self.watermark is None:
+            return []
+        return [self.passed(f"c{i}", mark) for i in range(len(keys)) if (mark := schema[i].time) in WINDOW_ENDS]
+
+    def passed(self, end: str, mark: str | None) -> str:
+        """Condition that the window that ends at `end` has closed."""
+        assert self.watermark is not None and mark is not None
+        return f"epoch_us({end}) <= {window_zone(WINDOW_ENDS[mark], self.zone).passed_at(self.watermark)}"
+
+
+@singledispatch
+def relation(node: nodes.Node, r: BatchRenderer, arrival: bool) -> str:
+    """A SELECT of the node's columns c0, c1, … over its inputs' expressions; with `_ord` if `arrival`."""
+    raise InternalError(f"batch has no form of {type(node).__name__}")
+
+
+# ---- leaves
+
+
+@relation.register(nodes.Scan)
+def _scan(node: nodes.Scan, r: BatchRenderer, arrival: bool) -> str:
+    body = r.scan_sql(node, arrival)
+    if node.predicate is None:
+        return body
+    return f"SELECT * FROM ({body}) WHERE {to_duckdb(node.predicate, r.used)}"
+
+
+@relation.register(nodes.BadRecords)
+def _bad_records(node: nodes.BadRecords, r: BatchRenderer, arrival: bool) -> str:
+    columns = tuple(ScanColumn(PROCTIME_PATH if c.name == "bad_time" else (c.name,), c.type) for c in node.schema)
+    found = FoundBad(node.table, node.source)
+    return r.scan_sql(nodes.Scan(f"bad records of {node.table}", found, columns, tuple(node.schema.names)), arrival)
+
+
+@relation.register(nodes.Values)
+def _values(node: nodes.Values, r: BatchRenderer, arrival: bool) -> str:
+    names = ", ".join(f"c{i}" for i in range(len(node.columns)))
+    if not node.rows:
+        nulls = ", ".join(f"{literal(None, c.type)} AS c{i}" for i, c in enumerate(node.columns))
+        return f"SELECT {nulls} WHERE FALSE"
+    rows = ", ".join(
+        "("
+        + ", ".join(f"CAST({literal(v, c.type)} AS {c.type.duckdb()})" for v, c in zip(row, node.columns, strict=True))
+        + ")"
+        for row in node.rows
+    )
+    return f"SELECT * FROM (VALUES {rows}) v({names})"
+
+
+@relation.register(nodes.ChangelogNormalize)
+def _changelog_normalize(node: nodes.ChangelogNormalize, r: BatchRenderer, arrival: bool) -> str:
+    columns = ", ".join(f"c{i}" for i in range(len(node.schema)))
+    last = f"row_number() OVER ({partition_sql(node.key)} ORDER BY _ord DESC) = 1"
+    records = f"SELECT * FROM {r.render(node.input, True)} WHERE _op <> {Kind.UPDATE_BEFORE:d} QUALIFY {last}"
+    return f"SELECT {columns} FROM ({records}) WHERE _op <> {Kind.DELETE:d}"
+
+
+# ---- row by row
+
+
+@relation.register(nodes.Project)
+def _project(node: nodes.Project, r: BatchRenderer, arrival: bool) -> str:
+    source = r.render(node.input, arrival)
+    items = [f"{to_duckdb(e, r.used)} AS c{i}" for i, e in enumerate(node.exprs)]
+    return f"SELECT {', '.join(items + (['_ord'] if arrival else []))} FROM {source}"
+
+
+@relation.register(nodes.Filter)
+def _filter(node: nodes.Filter, r: BatchRenderer, arrival: bool) -> str:
+    return f"SELECT * FROM {r.render(node.input, arrival)} WHERE {to_duckdb(node.condition, r.used)}"
+
+
+@relation.register(nodes.Window)
+def _window(node: nodes.Window, r: BatchRenderer, arrival: bool) -> str:
+    source = r.render(node.input, arrival)
+    return window_sql(node, source, "_ord" if arrival else None, r.zone)
+
+
+@relation.register(nodes.Unnest)
+def _unnest(node: nodes.Unnest, r: BatchRenderer, arrival: bool) -> str:
+    return unnest_sql(node, r.render(node.input, False))
+
+
+@relation.register(nodes.Union)
+def _union(node: nodes.Union, r: BatchRenderer, arrival: bool) -> str:
+    return " UNION ALL ".join(f"SELECT * FROM {r.render(i, False)}" for i in node.all_inputs)
+
+
+# ---- groups
+
+
+@relation.register(nodes.Aggregate)
+def _aggregate(node: nodes.Aggregate, r: BatchRenderer, arrival: bool) -> str:
+    schema = node.input.schema
+    ordered = node.wants_arrival and node.input.knows_arrival
+    source = r.render(node.input, ordered)
+    items = [f"c{k} AS c{i}" for i, k in enumerate(node.keys)]
+    for i, c in enumerate(node.calls):
+        sql = aggregate(c.function).duckdb(
+            [f"c{a}" for a in c.args],
+            [schema[a].type for a in c.args],
+            distinct=c.distinct,
+            filter=None if c.filter is None else f"c{c.filter}",
+            order="_ord" if ordered else None,
+            result=c.column.type,
+        )
+        items.append(f"{sql} AS c{len(node.keys) + i}")
+    text = f"SELECT {', '.join(items)} FROM {source}"
+    if node.keys:
+        text += " GROUP BY " + ", ".join(f"c{k}" for k in node.keys)
+    closed = r.closed(node.schema, [f"c{k}" for k in node.keys])
+    return f"SELECT * FROM ({text}) WHERE {closed[0]}" if closed else text
+
+
+@relation.register(nodes.Over)
+def _over(node: nodes.Over, r: BatchRenderer, arrival: bool) -> str:
+    ordered = node.input.knows_arrival
+    source = r.render(node.input, ordered)
+    width = len(node.input.schema)
+    items = [f"c{i}" for i in range(width)]
+    tie = "_ord" if ordered else ", ".join(f"c{i}" for i in range(width))
+    for i, c in enumerate(node.calls):
+        items.append(f"{over_sql(node, c, tie)} AS c{width + i}")
+    if arrival:
+        items.append("_ord")
+    text = f"SELECT {', '.join(items)} FROM {placed(node, tie, source)}"
+    if r.watermark is not None and node.order:
+        first = node.order[0].column
+        if node.input.schema[first].time in (ROWTIME, PROCTIME):
+            text = f"SELECT * FROM ({text}) WHERE epoch_us(c{first}) <= {r.watermark}"
+    return text
+
+
+@relation.register(nodes.TopN)
+def _topn(node: nodes.TopN, r: BatchRenderer, arrival: bool) -> str:
+    ordered = node.input.knows_arrival
+    source = r.render(node.input, ordered)
+    width = len(node.input.schema)
+    tie = ""
+    if node.function == "ROW_NUMBER":
+        tie = ("_ord" + (" DESC" if node.keeps_last else "")) if ordered else ", ".join(f"c{i}" for i in range(width))
+    order = ", ".join(x for x in (sort_sql(node.order), tie) if x)
+    over = f"OVER ({partition_sql(node.partition)} ORDER BY {order})"
+    items = [f"c{i}" for i in range(width)]
+    inner = f"SELECT {', '.join(items)}, {node.function.lower()}() {over} AS _rank FROM {source}"
+    if node.rank is not None:
+        items.append(f"CAST(_rank AS BIGINT) AS c{width}")
+    text = f"SELECT {', '.join(items)} FROM ({inner}) WHERE _rank BETWEEN {node.first} AND {node.last}"
+    if r.watermark is not None and node.window_end is not None:
+        text += f" AND {r.passed(f'c{node.window_end}', node.input.schema[node.window_end].time)}"
+    return text
+
+
+@relation.register(nodes.Sort)
+def _sort(node: nodes.Sort, r: BatchRenderer, arrival: bool) -> str:
+    text = f"SELECT * FROM {r.render(node.input, False)}"
+    if node.order:
+        text += f" ORDER BY {sort_sql(node.order)}"
+    if node.limit is not None:
+        text += f" LIMIT {node.limit}"
+    if node.offset:
+        text += f" OFFSET {node.offset}"
+    return text
+
+
+# ---- joins
+
+
+@relation.register(nodes.Join)
+def _join(node: nodes.Join, r: BatchRenderer, arrival: bool) -> str:
+    left, right = r.render(node.left, False), r.render(node.right, False)
+    on = join_condition(node.left_keys, node.right_keys, node.null_safe, node.residual, len(node.left.schema), r.used)
+    if node.kind in ("SEMI", "ANTI"):
+        word = "EXISTS" if node.kind == "SEMI" else "NOT EXISTS"
+        text = f"SELECT l.* FROM {left} l WHERE {word} (SELECT 1 FROM {right} r WHERE {on})"
+    else:
+        items = [f"l.c{i} AS c{i}" for i in range(len(node.left.schema))]
+        items += [f"r.c{i} AS c{len(node.left.schema) + i}" for i in range(len(node.right.schema))]
+        text = f"SELECT {', '.join(items)} FROM {left} l {node.kind} JOIN {right} r ON {on}"
+    pair = node.windowed
+    if r.watermark is None:
+        return text
+    if pair is None:
+        return _timed_join(r, node, left, right, on) or text
+    a = f"c{pair[0]}"
+    end = a if node.kind in ("SEMI", "ANTI") else f"coalesce({a}, c{len(node.left.schema) + pair[1]})"
+    return f"SELECT * FROM ({text}) WHERE {r.passed(end, node.left.schema[pair[0]].time)}"
+
+
+@relation.register(nodes.LookupJoin)
+def _lookupjoin(node: nodes.LookupJoin, r: BatchRenderer, arrival: bool) -> str:
+    left, right = r.render(node.input, arrival), r.render(node.lookup, False)
+    on = join_condition(node.left_keys, node.right_keys, node.null_safe, node.residual, len(node.input.schema), r.used)
+    items = [f"l.c{i} AS c{i}" for i in range(len(node.input.schema))]
+    items += [f"r.c{i} AS c{len(node.input.schema) + i}" for i in range(len(node.lookup.schema))]
+    if arrival:
+        items.append("l._ord")
+    return f"SELECT {', '.join(items)} FROM {left} l {node.kind} JOIN {right} r ON {on}"
+
+
+def _timed_join(r: BatchRenderer, node: nodes.Join, left: str, right: str, on: str) -> str | None:
+    """An outer interval join: an unmatched row shows once no row that is still to come can match it."""
+    bounds = node.bounds
+    if bounds is None or node.kind not in ("LEFT", "RIGHT", "FULL"):
+        return None
+
+    def done(side: str, keys: tuple[int, ...], time: int, reach: int) -> str:
+        c = f"{side}.c{time}"
+        never = [f"{side}.c{k} IS NULL" for k, safe in zip(keys, node.null_safe, strict=True) if not safe]
+        return " OR ".join([*never, f"{c} IS NULL", f"epoch_us({c}) + {reach} < {r.watermark}"])
+
+    items = [f"l.c{i} AS c{i}" for i in range(len(node.left.schema))]
+    items += [f"r.c{i} AS c{len(node.left.schema) + i}" for i in range(len(node.right.schema))]
+    sides = [f"(SELECT *, TRUE AS _there FROM {x})" for x in (left, right)]
+    return (
+        f"SELECT {', '.join(items)} FROM {sides[0]} l {node.kind} JOIN {sides[1]} r ON {on} "
+        "WHERE l._there AND r._there "
+        f"OR r._there IS NULL AND ({done('l', node.left_keys, bounds.left_time, -bounds.lower)}) "
+        f"OR l._there IS NULL AND ({done('r', node.right_keys, bounds.right_time, bounds.upper)})"
+    )
+
+
+# ---- pieces, shared with streaming operators that ask DuckDB
+
+
+def join_condition(
+    left_keys: tuple[int, ...],
+    right_keys: tuple[int, ...],
+    null_safe: tuple[bool, ...],
+    residual: Expr | None,
+    width: int,
+    used: set[UserFunction],
+) -> str:
+    """ON of a join between `l` and `r`."""
+    parts = [
+        f"l.c{a} {'IS NOT DISTINCT FROM' if s else '='} r.c{b}"
+        for a, b, s in zip(left_keys, right_keys, null_safe, strict=True)
+    ]
+    if residual is not None:
+        parts.append(to_duckdb(residual, used, lambda i: f"l.c{i}" if i < width else f"r.c{i - width}"))
+    return " AND ".join(parts) or "TRUE"
+
+
+def sort_sql(order: tuple[nodes.SortKey, ...]) -> str:
+    """What stands behind ORDER BY; "" without keys."""
+    return ", ".join(
+        f"c{k.column} {'ASC' if k.ascending else 'DESC'} NULLS {'FIRST' if k.nulls_first else 'LAST'}" for k in order
+    )
+
+
+def partition_sql(partition: tuple[int, ...]) -> str:
+    """PARTITION BY and the columns; "" without any, when all rows are one partition."""
+    return "PARTITION BY " + ", ".join(f"c{p}" for p in partition) if partition else ""
+
+
+def over_sql(node: nodes.Over, call: nodes.OverCall, tie: str, repeatable: bool = False) -> str:
+    """One OVER call, over rows with `_place` (`placed`). `repeatable`: see `Sql`.
+
+    `tie` orders equal rows where their order shows: ROWS frames, ROW_NUMBER, LAG, LEAD.
+    """
+    frame = call.frame
+    row_based = frame.unit == "ROWS" if frame is not None else OVER_FUNCTIONS[call.function].by_rows
+    order = sort_sql(node.order)
+    if row_based and order:
+        order = f"{order}, {tie}"
+    over = partition_sql(node.partition) + (f" ORDER BY {order}" if order else "")
+    if frame is not None:
+        timed = bool(node.order) and node.input.schema[node.order[0].column].type.is_timestamp
+        over += " " + frame_sql(frame, timed)
+    over = f"OVER ({over.strip()})"
+    args = [f"c{a}" for a in call.args]
+    if call.function in AGGREGATES:
+        known = aggregate(call.function)
+        return known.duckdb(
+            args,
+            [node.input.schema[a].type for a in call.args],
+            distinct=call.distinct,
+            order="_place" if known.needs_arrival or repeatable else None,
+            over=over,
+            result=call.column.type,
+            repeatable=repeatable,
+        )
+    if call.function in ("LAG", "LEAD"):
+        offset, default = call.constants
+        args.append(str(offset))
+        if default is not None:
+            args.append(literal(default, call.column.type))
+    elif call.function == "NTILE":
+        args = [str(call.constants[0])]
+    return f"CAST({call.function.lower()}({', '.join(args)}) {over} AS {call.column.type.duckdb()})"
+
+
+def placed(node: nodes.Over, tie: str, source: str, repeatable: bool = False) -> str:
+    """`source` with `_place`, where calls go by it: a row's place in its partition, for those that go by order among
+    peers of a RANGE frame too."""
+    if not any(c.function in AGGREGATES and (repeatable or aggregate(c.function).needs_arrival) for c in node.calls):
+        return source
+    order = ", ".join(x for x in (sort_sql(node.order), tie) if x)
+    over = f"OVER ({partition_sql(node.partition)} ORDER BY {order})"
+    return f"(SELECT *, row_number() {over} AS _place FROM {source})"
+
+
+def frame_sql(frame: nodes.Frame, timed: bool) -> str:
+    """The frame of an OVER. `timed`: the order is by a time, so that RANGE's bounds are intervals (µs)."""
+    if frame.preceding is None:
+        start = "UNBOUNDED PRECEDING"
+    elif frame.preceding == 0:
+        start = "CURRENT ROW"
+    elif frame.unit == "RANGE" and timed:
+        start = f"to_microseconds({frame.preceding}) PRECEDING"
+    else:
+        start = f"{frame.preceding} PRECEDING"
+    end = "UNBOUNDED FOLLOWING" if frame.following is None else "CURRENT ROW"
+    return f"{frame.unit} BETWEEN {start} AND {end}"
+
+
+def window_sql(node: nodes.Window, source: str, order: str | None = None, zone: str = "UTC") -> str:
+    """SELECT of the input's columns, window_start, window_end, window_time; rows without a time are left out.
+
+    zone  the session's: windows over TIMESTAMP_LTZ lie in its local time
+    """
+    width = len(node.input.schema)
+    spec = node.spec
+    columns = ", ".join([f"c{i}" for i in range(width)])
+    hidden = f", {order}" if order else ""
+    time = node.input.schema[node.time_column]
+    zoned = time.type.kind == "TIMESTAMP_LTZ"
+    local = zoned and not window_zone(node.domain, zone).is_utc
+    at = f"timezone({literal(zone, STRING)}, c{node.time_column})" if local else f"c{node.time_column}"
+    rows = f"SELECT *, epoch_us({at}) AS _t FROM {source} WHERE c{node.time_column} IS NOT NULL"
+
+    def out(start: str, end: str, inner: str) -> str:
+        time = f"{'make_timestamptz' if zoned else 'make_timestamp'}({end} - 1000)"
+        if local:
+            # A local time that never comes is the jump over it; DuckDB gives it as if clocks had not been put forward.
+            name = literal(zone, STRING)
+            inner = f"SELECT *, timezone({name}, make_timestamp({end} - 1000)) AS _x FROM ({inner})"
+            inner = f"SELECT *, epoch_us(timezone({name}, _x)) - ({end} - 1000) AS _jump FROM ({inner})"
+            time = f"_x - to_microseconds(CASE WHEN _jump = 0 THEN 0 ELSE ({end} - 1000) % _jump END)"
+        return (
+            f"SELECT {columns}, make_timestamp({start}) AS c{width}, make_timestamp({end}) AS c{width + 1}, "
+            f"{time} AS c{width + 2}{hidden} FROM ({inner})"
+        )
+
+    def floor(step: int) -> str:
+        return f"(_t - (((_t - {spec.offset}) % {step}) + {step}) % {step})"
+
+    if spec.kind == "TUMBLE":
+        return out("_s", f"(_s + {spec.size})", f"SELECT *, {floor(spec.size)} AS _s FROM ({rows})")
+    if spec.kind == "HOP":
+        starts = f"SELECT *, unnest(range({floor(spec.slide)}, _t - {spec.size}, -{spec.slide})) AS _s FROM ({rows})"
+        return out("_s", f"(_s + {spec.size})", starts)
+    if spec.kind == "CUMULATE":
+        based = f"SELECT *, {floor(spec.size)} AS _s FROM ({rows})"
+        first = f"_s + {spec.slide} * ((_t - _s) // {spec.slide} + 1)"
+        return out(
+            "_s", "_e", f"SELECT *, unnest(range({first}, _s + {spec.size} + 1, {spec.slide})) AS _e FROM ({based})"
+        )
+    keys = partition_sql(node.partition)
+    first = f"SELECT *, CASE WHEN _t - lag(_t) OVER ({keys} ORDER BY _t) <= {spec.size} THEN 0 ELSE 1 END AS _f FROM ({rows})"
+    numbered = f"SELECT *, sum(_f) OVER ({keys} ORDER BY _t RANGE UNBOUNDED PRECEDING) AS _n FROM ({first})"
+    by = f"{keys}, _n" if keys else "PARTITION BY _n"
+    bounded = f"SELECT *, min(_t) OVER ({by}) AS _s, max(_t) OVER ({by}) + {spec.size} AS _e FROM ({numbered})"
+    return out("_s", "_e", bounded)
+
+
+def unnest_sql(node: nodes.Unnest, source: str) -> str:
+    """`source` with a row for each element of a column: the source's columns, then the element's, then its number."""
+    width = len(node.input.schema)
+    t = node.input.schema[node.column].type
+    value = f"c{node.column}" if t.kind == "ARRAY" else f"map_entries(c{node.column})"
+    if node.kind == "LEFT":
+        value = f"CASE WHEN len({value}) > 0 THEN {value} ELSE [NULL] END"
+    inner = f"SELECT *, unnest({value}) AS _x"
+    if node.ordinality:
+        inner += f", unnest(range(1, greatest(len({value}), 0) + 1)) AS _o"
+    inner += f" FROM {source}"
+    items = [f"c{i}" for i in range(width)]
+    parts = len(node.columns)
+    if parts == 1 and not (t.kind == "ARRAY" and t.element.kind == "ROW"):
+        items.append(f"_x AS c{width}")
+    else:
+        items += [f"struct_extract_at(_x, {i + 1}) AS c{width + i}" for i in range(parts)]
+    if node.ordinality:
+        items.append(f"CAST(_o AS INTEGER) AS c{width + parts}")
+    return f"SELECT {', '.join(items)} FROM ({inner})"
+
+
+def scan_request(node: nodes.Scan) -> ScanRequest:
+    """What a scan decodes: its stored columns (a request for none gives rows all the same)."""
+    return ScanRequest(tuple(c for c in node.columns if c.path != PROCTIME_PATH))
+
+
+def source_sql(connection: duckdb.DuckDBPyConnection | None, proctime: int) -> ScanSql:
+    """Scans as the connectors give them to DuckDB; PROCTIME() is `proctime` (µs), read once.
+
+    Without a connection scans only name their tables, and nothing is looked for: that is what EXPLAIN shows.
+    """
+
+    def scan(node: nodes.Scan, arrival: bool) -> str:
+        stored = [(i, c) for i, c in enumerate(node.columns) if c.path != PROCTIME_PATH]
+        relation = quoted(node.table)
+        if connection is not None:
+            relation = relation_of(node.source, connection, scan_request(node))
+        items = {i: f"c{n} AS c{i}" for n, (i, _) in enumerate(stored)}
+        for i, c in enumerate(node.columns):
+            if c.path == PROCTIME_PATH:
+                items[i] = f"make_timestamptz({proctime} - {proctime} % 1000) AS c{i}"
+        text = f"SELECT {', '.join(items[i] for i in range(len(node.columns)))}"
+        if node.changes:
+            text += ", _op"
+        if arrival:
+            text += ", row_number() OVER () AS _ord"
+        if not (node.source.append_only or node.changes):
+            relation = net_sql(relation, len(stored))
+        return f"{text} FROM {relation}"
+
+    return scan
+
+
+def net_sql(relation: str, width: int) -> str:
+    """The rows that the changes of a changelog without a key leave: each as often as it was added and not taken back."""
+    columns = ", ".join(f"c{i}" for i in range(width))
+    count = f"CAST(sum(CASE WHEN _op IN ({Kind.INSERT:d}, {Kind.UPDATE_AFTER:d}) THEN 1 ELSE -1 END) AS BIGINT) AS _n"
+    if not columns:
+        return f"(SELECT unnest(range(_n)) FROM (SELECT {count} FROM {relation}))"
+    return f"(SELECT {columns}, unnest(range(_n)) FROM (SELECT {columns}, {count} FROM {relation} GROUP BY {columns}))"
+
+
+@relation.register(nodes.ProcessTableFunction)
+def _process_table_function(node: nodes.ProcessTableFunction, r: BatchRenderer, arrival: bool) -> str:
+    raise NotSupported(
+        f"process table function {node.function} runs as a stream only: it cannot be in a table that is looked up",
+        hint="write its rows to a table with INSERT INTO, and look that up",
+    )

@@ -1,0 +1,124 @@
+"""What each aggregate function gives, computed exactly and by Flink's rules: neither by DuckDB nor by the kernels.
+
+A function that is registered and is not here fails `test_every_aggregate.py`. Each takes the group's values: those of the rows
+that FILTER lets through, NULLs among them, in the order of arrival, of different values the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from fractions import Fraction
+from typing import Any
+
+from sqlstream.types import Type
+
+Values = list[Any]
+Answer = Callable[[Values, Type], Any]
+
+
+def given(values: Values) -> Values:
+    """Those that are not NULL."""
+    return [v for v in values if v is not None]
+
+
+def distinct(values: Values) -> Values:
+    """The first of equal ones."""
+    return [v for i, v in enumerate(values) if v not in values[:i]]
+
+
+def truncated(a: int, b: int) -> int:
+    """a / b toward zero."""
+    return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+def rounded(x: Fraction, scale: int) -> Decimal:
+    """To so many digits, half away from zero."""
+    with localcontext() as c:
+        c.prec = 200
+        return (Decimal(x.numerator) / Decimal(x.denominator)).quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
+
+
+def total(x: Values, t: Type) -> Any:
+    """SUM."""
+    if t.is_integer:
+        return sum(x)
+    if t.kind == "DECIMAL":
+        return rounded(sum(map(Fraction, x), Fraction()), t.scale or 0)
+    odd = [v for v in x if not math.isfinite(v)]
+    return math.fsum(odd) if len(set(map(str, odd))) == 1 else math.nan if odd else as_double(sum(map(Fraction, x)))
+
+
+def as_double(x: Fraction) -> float:
+    """The nearest double; infinite beyond them."""
+    try:
+        return float(x)
+    except OverflowError:
+        return math.inf if x > 0 else -math.inf
+
+
+def mean(x: Values, t: Type) -> Any:
+    """AVG."""
+    if t.is_integer:
+        return truncated(sum(x), len(x))
+    if t.kind == "DECIMAL":
+        return rounded(sum(map(Fraction, x), Fraction()) / len(x), max(t.scale or 0, 6))
+    return total(x, t) / len(x)
+
+
+def variance(x: Values, t: Type, less: int) -> Any:
+    """VAR_*: of integers as Flink rewrites it, in integer division; else a double."""
+    if t.is_integer:
+        return truncated(sum(v * v for v in x) - truncated(sum(x) ** 2, len(x)), len(x) - less)
+    if not all(math.isfinite(v) for v in x):
+        return math.nan
+    exact = [Fraction(v) for v in x]
+    return as_double((sum(v * v for v in exact) - sum(exact) ** 2 / len(x)) / (len(x) - less))
+
+
+def deviation(x: Values, t: Type, less: int) -> Any:
+    """STDDEV_*: the root, for integers without its fraction."""
+    var = variance(x, t, less)
+    return math.isqrt(var) if t.is_integer else math.sqrt(var)
+
+
+def of_some(answer: Answer, least: int = 1) -> Answer:
+    """Of what is not NULL; NULL where that are fewer than `least`."""
+
+    def some(values: Values, t: Type) -> Any:
+        x = given(values)
+        return answer(x, t) if len(x) >= least else None
+
+    return some
+
+
+ANSWERS: dict[str, Answer] = {
+    "COUNT": lambda x, t: len(given(x)),
+    "APPROX_COUNT_DISTINCT": lambda x, t: len(distinct(given(x))),
+    "SUM": of_some(total),
+    "AVG": of_some(mean),
+    "MIN": of_some(lambda x, t: min(x)),
+    "MAX": of_some(lambda x, t: max(x)),
+    "FIRST_VALUE": of_some(lambda x, t: x[0]),
+    "LAST_VALUE": of_some(lambda x, t: x[-1]),
+    "LISTAGG": of_some(lambda x, t: ",".join(x)),
+    "VAR_POP": of_some(lambda x, t: variance(x, t, 0)),
+    "VAR_SAMP": of_some(lambda x, t: variance(x, t, 1), 2),
+    "VARIANCE": of_some(lambda x, t: variance(x, t, 1), 2),
+    "STDDEV_POP": of_some(lambda x, t: deviation(x, t, 0)),
+    "STDDEV_SAMP": of_some(lambda x, t: deviation(x, t, 1), 2),
+    "STDDEV": of_some(lambda x, t: deviation(x, t, 1), 2),
+    "ARRAY_AGG": lambda x, t: list(x) if x else None,
+    "COLLECT": lambda x, t: dict(Counter(given(x))),
+}
+
+# Where the order in which rows came is not known, values come in their own order; a set has none anyway.
+BY_ARRIVAL = {"FIRST_VALUE", "LAST_VALUE", "LISTAGG", "ARRAY_AGG"}
+
+# Which value is the first, or the last, DISTINCT does not change.
+UNMOVED = {"FIRST_VALUE", "LAST_VALUE", "MIN", "MAX"}
+
+# These have no streaming half yet. Whoever takes one out writes its half; whoever adds one says so here.
+BATCH_ONLY = {"ARRAY_AGG", "COLLECT"}
