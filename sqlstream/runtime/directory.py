@@ -121,10 +121,11 @@ class JobDirectory:
         with contextlib.suppress(OSError):
             self._own.remove_tree(COPIES)
 
-    def read(self, broken: bool = False) -> JobState | None:
+    def read(self, broken: bool = False, gone: bool = False) -> JobState | None:
         """The state that the last run left; None when there was none, or (`broken`) when it cannot be read.
 
-        CheckpointError when it is gone while its checkpoints are there: to begin anew would write all output again.
+        CheckpointError when it is gone while its checkpoints are there, unless the caller sees to that (`gone`): to begin
+        anew would write all output again.
         """
         file = self.path / STATE_FILE
         try:
@@ -133,7 +134,7 @@ class JobDirectory:
                 raise ValueError(f"it is that of job {state.job!r}")
             return state
         except FileNotFoundError:
-            if broken or not self._has_checkpoints():
+            if broken or gone or not self._has_checkpoints():
                 return None
             raise CheckpointError(
                 f"the job's state is gone, but it has checkpoints: there is no {file}, and there are files in "

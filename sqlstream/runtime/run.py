@@ -83,7 +83,7 @@ class Run:
         self._say = say
         self._work = directory.path / "work" / "recovery"
         self._claimed: set[str] = set()  # what the engine deletes when it is not needed any more
-        found = directory.read(broken=fresh)
+        found = directory.read(broken=fresh, gone=before is not None)
         if before is not None:
             self._refuse_another(before, found)
         self.state: JobState = found if found is not None and not fresh else directory.new_run()
