@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,16 +21,8 @@ def simulate(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("first", range(0, SEEDS, TOGETHER))
 def test_seeds(first: int) -> None:
-    """A failure that does not come again is shown as xfailed: under load real time still comes into a world somewhere
-    (seed 9, about one run in fifteen)."""
     done = simulate("--here", "--first", first, "--seeds", TOGETHER)
-    if done.returncode == 0:
-        return
-    said = f"{done.stdout}\n{done.stderr[-4000:]}"
-    found = re.search(r"seed (\d+) fails", said)
-    assert found is not None, said
-    assert all(simulate("--seed", found[1]).returncode == 0 for _ in range(3)), said
-    pytest.xfail(f"it did not fail again: {said}")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-4000:]}"
 
 
 @pytest.mark.parametrize("seed", [5, 22, 26])  # a hashmap job, one with crashes, one of several tasks

@@ -42,7 +42,8 @@ class Disk:
         self.weather = FINE
         self._copy = root.with_name(root.name + "-copy")
         self._changes: list[_Change] = []
-        self._synced: dict[int, int] = {}  # inode: size
+        # By inode: size and time of what was synced. The system gives an inode again, to another file with another time.
+        self._synced: dict[int, tuple[int, int]] = {}
         self._real = {n: getattr(os, n) for n in ("replace", "rename", "link", "unlink", "fsync")}
 
     @contextlib.contextmanager
@@ -92,10 +93,16 @@ class Disk:
             s.note(f"disk {what} {shown}: fails")
             raise OSError(errno.EIO, "Input/output error", path)
 
-    def _stamp(self, path: Any) -> None:
+    def _stamp(self, path: Any, synced: bool = False) -> None:
         with contextlib.suppress(OSError):
+            before = os.stat(path)
             t = int((START + self.scheduler.time) * 1e9)
             os.utime(path, ns=(t, t))
+            if synced or self._is_synced(before):
+                self._synced[before.st_ino] = (before.st_size, t)
+
+    def _is_synced(self, status: os.stat_result) -> bool:
+        return self._synced.get(status.st_ino) == (status.st_size, status.st_mtime_ns)
 
     def _moved(self, kind: str, source: Any, target: Any, more: dict[str, Any]) -> None:
         real = self._real[kind]
@@ -141,8 +148,7 @@ class Disk:
         if stat.S_ISDIR(status.st_mode):
             self._changes = [c for c in self._changes if os.path.dirname(c.target) != ours]
         else:
-            self._synced[status.st_ino] = os.fstat(handle).st_size
-            self._stamp(handle)
+            self._stamp(handle, synced=True)
 
     # ---- what becomes of it
 
@@ -163,7 +169,7 @@ class Disk:
             if not path.is_file() or below.parts[0] == INPUTS or "work" in below.parts:
                 continue
             status = path.stat()
-            if self._synced.get(status.st_ino) != status.st_size and random.random() < 0.5:
+            if not self._is_synced(status) and random.random() < 0.5:
                 length = random.choice([0, random.randint(0, status.st_size)])
                 with open(self._copy / below, "r+b") as file:
                     file.truncate(length)
@@ -199,7 +205,7 @@ class Disk:
         for path in self.root.rglob("*"):
             if path.is_file():
                 status = path.stat()
-                self._synced[status.st_ino] = status.st_size
+                self._synced[status.st_ino] = (status.st_size, status.st_mtime_ns)
 
 
 def _shown(path: Path) -> str:

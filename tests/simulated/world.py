@@ -14,7 +14,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -524,13 +524,17 @@ class World:
             yield place.name, lambda n, place=place: (place / n).read_bytes() if (place / n).exists() else None, names
 
     def _check_checkpoints(self) -> None:
-        """What a manifest names is there, and is what it was."""
+        """What the manifests that are kept name is there, and is what it was.
+
+        Only theirs: of one that was retired a loss of power may bring the manifest back, and not the files.
+        """
+        kept = int(self.plan.options["execution.checkpointing.num-retained"])
         for run, read, names in self._storage():
-            for name in sorted(n for n in names if n.endswith("manifest.json")):
-                try:
-                    manifest = json.loads(read(name) or b"")
-                except ValueError:
-                    continue  # half of one: it was never complete
+            complete: list[tuple[int, str, dict[str, Any]]] = []
+            for name in (n for n in names if n.endswith("manifest.json")):
+                with suppress(ValueError):  # half of one: it was never complete
+                    complete.append((int(name.removeprefix("chk-").split("/")[0]), name, json.loads(read(name) or b"")))
+            for _, name, manifest in sorted(complete)[-kept:]:
                 for entry in _entries(manifest):
                     data = read(entry["name"])
                     assert data is not None, f"run {run}: {name} names {entry['name']}, which is not there"
