@@ -50,6 +50,9 @@ def _push(node: nodes.Node, parts: list[Expr]) -> nodes.Node:
     if isinstance(node, nodes.ChangelogNormalize):
         down, stay = _split(parts, set(node.key))  # of the others only the last record of a key is a row
         return _filter(replace(node, input=_push(node.input, down)), stay)
+    if isinstance(node, nodes.Expand):
+        down, stay = _split(parts, set(range(len(node.input.schema))) - node.changed)
+        return _filter(replace(node, input=_push(node.input, down)), stay)
     if isinstance(node, nodes.Union):
         return nodes.Union(tuple(_push(i, list(parts)) for i in node.all_inputs))
     if isinstance(node, nodes.Join):

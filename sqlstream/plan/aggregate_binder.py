@@ -1,22 +1,30 @@
-"""GROUP BY: grouping expressions and aggregate calls become columns of an Aggregate over a Project."""
+"""GROUP BY: grouping expressions and aggregate calls become columns of an Aggregate over a Project.
+
+Several grouping sets are one group more: an Expand between them gives each row once for each set, with the set's number as a
+key.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 from sqlstream.aggregates.function import AggregateFunction
 from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.errors import BindError, NotSupported, SqlStreamError
-from sqlstream.expressions import Column, Expr
+from sqlstream.expressions import Call, Column, Expr, Literal
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.window_binder import auxiliary, group_window, group_window_spec, time_attribute
 from sqlstream.sql.ast import exp, position_of
 from sqlstream.sql.printing import sql_of
+from sqlstream.types import BIGINT, BOOLEAN, INT, Type
 from sqlstream.types import Column as SchemaColumn
-from sqlstream.types import Type
+
+MOST_OF_CUBE = 8
+_Set = tuple[int, ...]  # a grouping set: the places of its keys, in order
 
 
 def is_aggregate(node: exp.Expression) -> bool:
@@ -71,30 +79,52 @@ class AggregateStage:
         self._calls: list[_Call] = []
         self._names: list[str] = []
         self.binder = ExpressionBinder(scope, catalog, self._hook)
-        for item in group.expressions if group is not None else []:
-            self._key(item)
-
-    def _key(self, item: exp.Expression) -> None:
-        if isinstance(item, exp.Paren):
-            self._key(item.this)
-            return
-        if isinstance(item, (exp.GroupingSets, exp.Rollup, exp.Cube)):
+        items = [self._sets_of(i) for i in group.expressions] if group is not None else []
+        # What stands beside one another holds together: each set of one with each of the others.
+        self._sets = list(dict.fromkeys(_union(list(chosen)) for chosen in product(*items)))
+        if len(self._sets) > 1 and self._window is not None and self._window[1].kind == "SESSION":
             raise NotSupported(
-                "GROUPING SETS, ROLLUP and CUBE are not supported yet",
+                "GROUP BY SESSION(…) has one grouping set: each would have sessions of its own",
                 hint="UNION ALL of one GROUP BY for each set",
-                position=position_of(item),
+                position=position_of(group) if group is not None else None,
             )
+
+    def _sets_of(self, item: exp.Expression) -> list[_Set]:
+        """The grouping sets of an item of GROUP BY, whose keys are added."""
+        if isinstance(item, exp.Paren):
+            return self._sets_of(item.this)
+        if isinstance(item, exp.Tuple):
+            return [_union([s for i in item.expressions for s in self._sets_of(i)])]
+        if isinstance(item, exp.GroupingSets):
+            return [s for i in item.expressions for s in self._sets_of(i)]
+        if isinstance(item, (exp.Rollup, exp.Cube)):
+            parts = [_union(self._sets_of(i)) for i in item.expressions]
+            if isinstance(item, exp.Rollup):
+                return [_union(parts[:n]) for n in range(len(parts), -1, -1)]
+            if len(parts) > MOST_OF_CUBE:
+                raise NotSupported(
+                    f"CUBE of {len(parts)} has {2 ** len(parts):,} grouping sets",
+                    hint=f"take {MOST_OF_CUBE} at most, or write the sets that are wanted: GROUPING SETS ((a, b), (a), …)",
+                    position=position_of(item),
+                )
+            chosen = product(*((part, ()) for part in parts))
+            return [_union(list(c)) for c in chosen]
+        return [self._key(item)]
+
+    def _key(self, item: exp.Expression) -> _Set:
+        """The keys that an expression stands for: three for a window, else one."""
         if group_window(item) is not None:
             if self._window is not None:
                 raise BindError("GROUP BY has two windows", position=position_of(item))
             time = time_attribute(self._raw.bind(item.expressions[0]), self._input.schema, item.this.upper(), item)
-            self._window = (item, group_window_spec(item, self._catalog), time, len(self._keys))
+            at = len(self._keys)
+            self._window = (item, group_window_spec(item, self._catalog), time, at)
             width = len(self._input.schema)
             windowed = nodes.Window(self._input, self._window[1], time)
             for i in range(3):
                 c = windowed.schema[width + i]
                 self._keys.append(Column(c.type, width + i, c.name))
-            return
+            return (at, at + 1, at + 2)
         if has_aggregate(item):
             raise BindError(
                 "an aggregate cannot stand in GROUP BY",
@@ -108,22 +138,64 @@ class AggregateStage:
         e = self._raw.bind(item)
         if e not in self._keys:
             self._keys.append(e)
+        return (self._keys.index(e),)
 
     def column(self, e: Column, node: exp.Expression) -> Expr:
         """A column that `*` stands for: it must be a key."""
         if e in self._keys:
-            return Column(e.type, self._keys.index(e), e.name)
+            return self._at(e, e.name)
         raise BindError(
             f"column '{e.name}' is neither grouped nor aggregated",
             hint="write the columns of GROUP BY, and aggregates, in place of *",
             position=position_of(node),
         )
 
+    @property
+    def _expands(self) -> bool:
+        """Whether there are several grouping sets: behind the keys stands the number of the set."""
+        return len(self._sets) > 1
+
+    def _at(self, key: Expr, name: str) -> Column:
+        """A key as a column of the output: NULL in sets that it is not in."""
+        k = self._keys.index(key)
+        everywhere = all(k in s for s in self._sets)
+        return Column(key.type if everywhere else key.type.null(), k, name or f"key{k}")
+
+    def _grouping(self, node: exp.Expression) -> Expr:
+        """GROUPING(a), GROUPING_ID(a, b, …): a bit for each expression, 1 where it is not in the row's grouping set."""
+        name = node.this.upper()
+        if not node.expressions:
+            raise BindError(f"{name} takes expressions of GROUP BY", position=position_of(node))
+        bits: list[int] = []
+        for a in node.expressions:
+            raw = self._raw.bind(a)
+            if raw not in self._keys:
+                raise BindError(
+                    f"{name}: {sql_of(a)} is no expression of GROUP BY",
+                    hint="it says whether a row is grouped by one",
+                    position=position_of(a),
+                )
+            bits.append(self._keys.index(raw))
+        whole = BIGINT.null(False)
+
+        def number(s: _Set) -> Expr:
+            return Literal(whole, sum(1 << i for i, k in enumerate(reversed(bits)) if k not in s))
+
+        if not self._expands:
+            return Literal(whole, 0)
+        e = Column(whole, len(self._keys), "$e")
+        cases: list[Expr] = []
+        for i, s in enumerate(self._sets[:-1]):
+            cases += [Call(BOOLEAN.null(False), "=", (e, Literal(whole, i))), number(s)]
+        return Call(whole, "CASE", (*cases, number(self._sets[-1])))
+
     def _hook(self, node: exp.Expression) -> Expr | None:
         if isinstance(node, exp.Filter) and is_aggregate(node.this):
             return self._aggregate(node.this, node.expression.this)
         if is_aggregate(node):
             return self._aggregate(node, None)
+        if isinstance(node, exp.Anonymous) and node.this.upper() in ("GROUPING", "GROUPING_ID"):
+            return self._grouping(node)
         found = auxiliary(node)
         if found is not None:
             return self._auxiliary(node, *found)
@@ -139,8 +211,7 @@ class AggregateStage:
             except SqlStreamError:
                 return None
             if raw in self._keys:
-                k = self._keys.index(raw)
-                return Column(raw.type, k, getattr(raw, "name", "") or f"key{k}")
+                return self._at(raw, getattr(raw, "name", ""))
             if isinstance(raw, Column):
                 raise BindError(
                     f"column '{raw.name}' is neither grouped nor aggregated",
@@ -175,7 +246,7 @@ class AggregateStage:
             self._calls.append(call)
             self._names.append(sql_of(node))
         i = self._calls.index(call)
-        return Column(t, len(self._keys) + i, self._names[i])
+        return Column(t, len(self._keys) + self._expands + i, self._names[i])
 
     def _type(self, call: _Call) -> Type:
         # With GROUP BY and without FILTER there is always a row.
@@ -221,9 +292,9 @@ class AggregateStage:
         exprs: list[Expr] = []
         columns: list[SchemaColumn] = []
 
-        def place(e: Expr) -> int:
-            if e in exprs:
-                return exprs.index(e)
+        def place(e: Expr, first: int = 0) -> int:
+            if e in exprs[first:]:
+                return exprs.index(e, first)
             exprs.append(e)
             if isinstance(e, Column):
                 columns.append(source.schema[e.index])
@@ -232,14 +303,22 @@ class AggregateStage:
             return len(exprs) - 1
 
         key_at = tuple(place(k) for k in keys)
+        own = len(exprs) if self._expands else 0  # an aggregate reads also what is NULL as a key
         calls = []
         for c, n in zip(self._calls, self._names, strict=True):
-            args = tuple(place(a) for a in c.args)
-            where = place(c.filter) if c.filter is not None else None
+            args = tuple(place(a, own) for a in c.args)
+            where = place(c.filter, own) if c.filter is not None else None
             calls.append(nodes.AggCall(c.function.name, args, SchemaColumn(n, self._type(c)), c.distinct, where))
         if not exprs:
-            from sqlstream.expressions import Literal
-            from sqlstream.types import INT
-
             place(Literal(INT.null(False), 0))  # COUNT(*) alone reads no column; a relation has at least one
-        return nodes.Aggregate(nodes.Project(source, tuple(exprs), tuple(columns)), key_at, tuple(calls), ttl=ttl)
+        below: nodes.Node = nodes.Project(source, tuple(exprs), tuple(columns))
+        if self._expands:
+            nulled = tuple(tuple(key_at[k] for k in range(len(keys)) if k not in s) for s in self._sets)
+            below = nodes.Expand(below, nulled, tuple(range(len(self._sets))))
+            key_at = (*key_at, len(below.schema) - 1)
+        return nodes.Aggregate(below, key_at, tuple(calls), ttl=ttl)
+
+
+def _union(sets: list[_Set]) -> _Set:
+    """The keys that are in any of them."""
+    return tuple(sorted({k for s in sets for k in s}))

@@ -153,6 +153,18 @@ def _unnest(node: nodes.Unnest, r: BatchRenderer, arrival: bool) -> str:
     return unnest_sql(node, r.render(node.input, False))
 
 
+@relation.register(nodes.Expand)
+def _expand(node: nodes.Expand, r: BatchRenderer, arrival: bool) -> str:
+    source = r.render(node.input, arrival)
+    items = []
+    for i in range(len(node.schema) - 1):
+        ids = [str(n) for columns, n in zip(node.nulled, node.ids, strict=True) if i in columns]
+        items.append(f"CASE WHEN _e NOT IN ({', '.join(ids)}) THEN c{i} END AS c{i}" if ids else f"c{i}")
+    sets = ", ".join(f"({n})" for n in node.ids)
+    items += [f"CAST(_e AS BIGINT) AS c{len(node.schema) - 1}", *(["_ord"] if arrival else [])]
+    return f"SELECT {', '.join(items)} FROM {source}, (VALUES {sets}) AS e(_e)"
+
+
 @relation.register(nodes.Union)
 def _union(node: nodes.Union, r: BatchRenderer, arrival: bool) -> str:
     return " UNION ALL ".join(f"SELECT * FROM {r.render(i, False)}" for i in node.all_inputs)

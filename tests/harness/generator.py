@@ -225,7 +225,8 @@ class Queries:
 
     def grouped(self) -> Text:
         having = self.rng.choice(["", "", " HAVING COUNT(*) > 1", " HAVING MAX(v) > 5"])
-        sql = f"SELECT k AS a, {self.number()} AS b, {self.number()} AS c FROM {self.any_base()} GROUP BY k{having}"
+        keys = self.rng.choice(["k", "k", "k", "ROLLUP (k)", "CUBE (k, j)", "GROUPING SETS ((k, j), (j), ())"])
+        sql = f"SELECT k AS a, {self.number()} AS b, {self.number()} AS c FROM {self.any_base()} GROUP BY {keys}{having}"
         return Text(sql, sql)
 
     def function(self) -> str:
@@ -240,7 +241,8 @@ class Queries:
         key = "k, " if keyed else ""
         first = "k" if keyed else "CAST(window_end AS STRING)"
         sql = f"SELECT {first} AS a, {self.number()} AS b, {self.number()} AS c, window_start, window_end FROM {source}"
-        tail = f" GROUP BY {key}window_start, window_end"
+        sets = ", ROLLUP (k)" if keyed and self.rng.random() < 0.15 else ""
+        tail = f" GROUP BY {'' if sets else key}window_start, window_end{sets}"
         return Text(sql + tail, f"{sql} WHERE wm IS NULL OR window_end > wm{tail}", True)
 
     def window(self) -> Text:
@@ -407,7 +409,8 @@ class Queries:
                 ["COUNT(*)", "SUM(b)", "MIN(c)", "MAX(b)", "COUNT(DISTINCT c)", "AVG(c)", "COUNT(c)", "MAX(c)"], k=2
             )
         ]
-        return below.wrapped(f"SELECT {key} AS a, {numbers[0]} AS b, {numbers[1]} AS c FROM {{}} AS g GROUP BY {key}")
+        sets = self.rng.choice([key, key, key, f"ROLLUP ({key})", f"CUBE ({key}, c > 3)"])
+        return below.wrapped(f"SELECT {key} AS a, {numbers[0]} AS b, {numbers[1]} AS c FROM {{}} AS g GROUP BY {sets}")
 
     def join(self, depth: int) -> Text:
         left, right = self.query(depth - 1), self.query(depth - 1)

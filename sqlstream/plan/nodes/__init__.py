@@ -12,7 +12,7 @@ from sqlstream.plan.nodes.leaves import BAD_COLUMNS, BadRecords, Scan, Values
 from sqlstream.plan.nodes.node import TUNING, Mapping, Node, OneInput, Prune, Pruned, told_by, tree
 from sqlstream.plan.nodes.order import Frame, Over, OverCall, Sort, SortKey, TopN, order_text
 from sqlstream.plan.nodes.process import ProcessTableFunction
-from sqlstream.plan.nodes.rows import Filter, Project, Unnest, keep
+from sqlstream.plan.nodes.rows import Expand, Filter, Project, Unnest, keep
 from sqlstream.plan.nodes.union import Union
 from sqlstream.plan.nodes.window import Window, WindowSpec
 
@@ -23,6 +23,7 @@ __all__ = [
     "Aggregate",
     "BadRecords",
     "ChangelogNormalize",
+    "Expand",
     "Filter",
     "Frame",
     "Join",

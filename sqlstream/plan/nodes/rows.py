@@ -1,4 +1,4 @@
-"""Nodes that go row by row: projection, filter, the elements of collections."""
+"""Nodes that go row by row: projection, filter, the elements of collections, a row for each grouping set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlstream import expressions
 from sqlstream.errors import InternalError
 from sqlstream.expressions import Expr, named, selected
 from sqlstream.plan.nodes.node import Node, OneInput, Prune, Pruned, in_order, moved
-from sqlstream.types import INT, Column
+from sqlstream.types import BIGINT, INT, Column
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,47 @@ class Unnest(OneInput):
     def details(self) -> str:
         text = f"{self.kind}, column={self.input.schema[self.column].name}"
         return text + ", ordinality" if self.ordinality else text
+
+
+@dataclass(frozen=True)
+class Expand(OneInput):
+    """Each row once for each of several grouping sets. `nulled`: of each set the columns that are not in it, and are NULL
+    there; `ids`: the numbers of the sets, which the last column, `$e`, has."""
+
+    nulled: tuple[tuple[int, ...], ...]
+    ids: tuple[int, ...]
+
+    lowered_in = "expand"
+    waits_for_watermark = False
+    wants_arrival = False
+
+    def __post_init__(self) -> None:
+        if len(self.nulled) != len(self.ids):
+            raise InternalError("Expand: sets and their numbers differ in number")
+        columns = [
+            replace(c, type=c.type.null(), time=None) if i in self.changed else c
+            for i, c in enumerate(self.input.schema)
+        ]
+        self.derive((*columns, Column("$e", BIGINT.null(False))))
+
+    @property
+    def changed(self) -> set[int]:
+        """The columns that are NULL in some of its rows."""
+        return {c for columns in self.nulled for c in columns}
+
+    @property
+    def knows_arrival(self) -> bool:
+        return self.input.knows_arrival
+
+    def pruned(self, needed: set[int], prune: Prune) -> Pruned:
+        below, at = prune(self.input, self.of_input(needed))
+        nulled = tuple(tuple(at[c] for c in columns if c in at) for columns in self.nulled)
+        return Expand(below, nulled, self.ids), {**at, len(self.input.schema): len(below.schema)}
+
+    def details(self) -> str:
+        names = self.input.schema.names
+        sets = ("{" + ", ".join(n for i, n in enumerate(names) if i not in columns) + "}" for columns in self.nulled)
+        return f"sets=[{', '.join(sets)}]"
 
 
 def keep(node: Node, indexes: Sequence[int]) -> Project:
