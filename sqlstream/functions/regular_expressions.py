@@ -92,10 +92,14 @@ def matches(args: list[str], types: list[Type] | None = None, result: Type | Non
 
 def extract(args: list[str], types: list[Type], result: Type) -> str:
     """REGEXP_EXTRACT: NULL without a match, of a group that takes no part in it, and of one that there is not."""
+    return _extract("REGEXP_EXTRACT", args)
+
+
+def _extract(what: str, args: list[str]) -> str:
     text, group = constant(args[1]), args[2] if len(args) > 2 else "0"
     if text is None or not group.isdigit():
         return by_python("extract", [args[0], args[1], group])
-    pattern, number = _parsed(text, "REGEXP_EXTRACT"), int(group)
+    pattern, number = _parsed(text, what), int(group)
     if number > pattern.groups:
         return f"CASE WHEN FALSE THEN {args[0]} END"
 
@@ -108,7 +112,7 @@ def extract(args: list[str], types: list[Type], result: Type) -> str:
             raise NotRe2("an empty group, or none")
         return f"CASE WHEN regexp_matches({args[0]}, {quoted(re2(pattern))}) THEN {found} END"
 
-    return _or_python(text, "REGEXP_EXTRACT", by_re2, "extract", [args[0], args[1], group])
+    return _or_python(text, what, by_re2, "extract", [args[0], args[1], group])
 
 
 def extracts_nothing(args: list[str], types: list[Type], result: Type) -> str:
@@ -184,7 +188,7 @@ def first_at(args: list[str], types: list[Type], result: Type) -> str:
 
 def substring(args: list[str], types: list[Type], result: Type) -> str:
     """REGEXP_SUBSTR: the first match."""
-    return extract([*args, "0"], types, result)
+    return _extract("REGEXP_SUBSTR", args)
 
 
 def _of_matches(what: str, by_re2: Callable[[Pattern], str], name: str, args: list[str]) -> str:

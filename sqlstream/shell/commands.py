@@ -161,7 +161,7 @@ def _mode(shell: Shell, rest: str) -> None:
 def _pset(shell: Shell, rest: str) -> None:
     """psql's: what is to be set and how; a mode alone as .mode has it."""
     name, _, value = rest.partition(" ")
-    setting = _PSET.get(name.lower())
+    setting = PSET.get(name.lower())
     if setting is None:
         _mode(shell, rest)
     else:
@@ -180,7 +180,7 @@ def _paged(shell: Shell, rest: str) -> None:
 
 
 _FORMATS = {"aligned": "table", "wrapped": "table"}  # psql's names of the modes that are called otherwise here
-_PSET: dict[str, Callable[[Shell, str], None]] = {
+PSET: dict[str, Callable[[Shell, str], None]] = {
     "format": _format,
     "pager": _paged,
     "expanded": _expanded,

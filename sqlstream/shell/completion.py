@@ -108,11 +108,25 @@ def _of_command(text: str, session: Session | None) -> tuple[str, Iterator[Found
         return rest, _files(rest)
     if name in _OF_TABLES:
         return rest, _relations(session)
-    if name in (".mode", "\\pset"):
+    if name == "\\pset":
+        return _of_setting(rest)
+    if name == ".mode":
         return rest, _values(find(SESSION_OPTIONS, "sql-client.execution.result-mode"))
     if name in ("\\h", "\\?", ".help"):
         return rest, (Found(s.name, s.does) for s in STATEMENTS)
     return rest, iter(())
+
+
+def _of_setting(rest: str) -> tuple[str, Iterator[Found]]:
+    """What \\pset sets, then its values."""
+    from sqlstream.shell.commands import PSET
+
+    setting, space, value = rest.partition(" ")
+    if not space:
+        return rest, (Found(name) for name in PSET)
+    if setting.lower() == "format":
+        return value, _values(find(SESSION_OPTIONS, "sql-client.execution.result-mode"))
+    return value, (Found(switch) for switch in ("on", "off"))
 
 
 # ---- strings

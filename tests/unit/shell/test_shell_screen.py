@@ -223,3 +223,20 @@ def test_watching_ends_with_the_view_that_is_left(tmp_path: Path) -> None:
         s.until(lambda t: "the query was stopped" in t and t.endswith("sqlstream>"))
         s.enter("SELECT 40 + 2;")  # which a view would take for keys
         s.until(" 42 ")
+
+
+def test_completions_come_while_typing_where_the_option_says_so(tmp_path: Path) -> None:
+    with Screen(tmp_path) as s:
+        s.prompt()
+        s.type("SHOW CREATE VI")
+        s.until("SHOW CREATE VI")
+        s.type("E")  # the screen has caught up with what is typed, and shows nothing more
+        assert s.until("SHOW CREATE VIE").count("VIEW") == 0
+        s.interrupt()
+        s.prompt()
+        s.enter("SET 'sql-client.complete-while-typing' = 'true';")
+        s.until("complete-while-typing")
+        s.prompt()
+        s.type("SELECT REGEXP_EX")
+        text = s.until("REGEXP_EXTRACT_ALL")
+        assert "REGEXP_EXTRACT" in text
