@@ -12,6 +12,7 @@ from sqlstream.errors import BindError, NotSupported, SqlStreamError, did_you_me
 from sqlstream.expressions import Column, Expr, conjunction
 from sqlstream.functions.typing import common
 from sqlstream.plan import nodes
+from sqlstream.plan.changelog_binder import CHANGELOG_FUNCTIONS, bind_changelog_function
 from sqlstream.plan.columns import renamed
 from sqlstream.plan.expression_binder import ExpressionBinder, coerce
 from sqlstream.plan.files_binder import FILE_FUNCTIONS, alias_of, files_of
@@ -39,7 +40,10 @@ from sqlstream.types import PROCTIME, Schema
 from sqlstream.types import Column as SchemaColumn
 
 # The table functions there are, by name: what binds a call, given how a TABLE argument is bound.
-TABLE_FUNCTIONS = dict.fromkeys(WINDOW_FUNCTIONS, bind_window_function)
+TABLE_FUNCTIONS = {
+    **dict.fromkeys(WINDOW_FUNCTIONS, bind_window_function),
+    **dict.fromkeys(CHANGELOG_FUNCTIONS, bind_changelog_function),
+}
 
 
 class FromBinder(ABC):

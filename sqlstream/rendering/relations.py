@@ -512,8 +512,15 @@ def net_sql(relation: str, width: int) -> str:
 
 
 @relation.register(nodes.ProcessTableFunction)
-def _process_table_function(node: nodes.ProcessTableFunction, r: BatchRenderer, arrival: bool) -> str:
+@relation.register(nodes.ToChangelog)
+@relation.register(nodes.FromChangelog)
+def _stream_only(node: nodes.Node, r: BatchRenderer, arrival: bool) -> str:
+    what = (
+        f"process table function {node.function}"
+        if isinstance(node, nodes.ProcessTableFunction)
+        else type(node).__name__
+    )
     raise NotSupported(
-        f"process table function {node.function} runs as a stream only: it cannot be in a table that is looked up",
+        f"{what} runs as a stream only: it cannot be in a table that is looked up",
         hint="write its rows to a table with INSERT INTO, and look that up",
     )

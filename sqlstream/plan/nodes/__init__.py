@@ -6,7 +6,7 @@ What is to be known of a node, it says itself (`Node` lists the questions): nobo
 """
 
 from sqlstream.plan.nodes.aggregate import AggCall, Aggregate
-from sqlstream.plan.nodes.changelog import ChangelogNormalize
+from sqlstream.plan.nodes.changelog import ChangelogNormalize, FromChangelog, ToChangelog
 from sqlstream.plan.nodes.join import Join, LookupJoin
 from sqlstream.plan.nodes.leaves import BAD_COLUMNS, BadRecords, Scan, Values
 from sqlstream.plan.nodes.node import TUNING, Mapping, Node, OneInput, Prune, Pruned, told_by, tree
@@ -26,6 +26,7 @@ __all__ = [
     "Expand",
     "Filter",
     "Frame",
+    "FromChangelog",
     "Join",
     "LookupJoin",
     "Mapping",
@@ -40,6 +41,7 @@ __all__ = [
     "Scan",
     "Sort",
     "SortKey",
+    "ToChangelog",
     "TopN",
     "Union",
     "Unnest",
