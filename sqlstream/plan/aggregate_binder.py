@@ -81,7 +81,7 @@ class AggregateStage:
         self.binder = ExpressionBinder(scope, catalog, self._hook)
         items = [self._sets_of(i) for i in group.expressions] if group is not None else []
         # What stands beside one another holds together: each set of one with each of the others.
-        self._sets = list(dict.fromkeys(_union(list(chosen)) for chosen in product(*items)))
+        self._sets = [_union(list(chosen)) for chosen in product(*items)]
         if len(self._sets) > 1 and self._window is not None and self._window[1].kind == "SESSION":
             raise NotSupported(
                 "GROUP BY SESSION(…) has one grouping set: each would have sessions of its own",
@@ -162,11 +162,12 @@ class AggregateStage:
         return Column(key.type if everywhere else key.type.null(), k, name or f"key{k}")
 
     def _grouping(self, node: exp.Expression) -> Expr:
-        """GROUPING(a), GROUPING_ID(a, b, …): a bit for each expression, 1 where it is not in the row's grouping set."""
-        name = node.this.upper()
-        if not node.expressions:
-            raise BindError(f"{name} takes expressions of GROUP BY", position=position_of(node))
-        bits: list[int] = []
+        """GROUPING(a), GROUPING_ID(a, b, …): a bit for each expression, 1 where it is not in the row's grouping set; GROUP_ID():
+        how often the set came before."""
+        name, bits = node.this.upper(), list[int]()
+        if bool(node.expressions) == (name == "GROUP_ID"):
+            takes = "nothing" if name == "GROUP_ID" else "expressions of GROUP BY"
+            raise BindError(f"{name} takes {takes}", position=position_of(node))
         for a in node.expressions:
             raw = self._raw.bind(a)
             if raw not in self._keys:
@@ -178,23 +179,25 @@ class AggregateStage:
             bits.append(self._keys.index(raw))
         whole = BIGINT.null(False)
 
-        def number(s: _Set) -> Expr:
-            return Literal(whole, sum(1 << i for i, k in enumerate(reversed(bits)) if k not in s))
+        def number(i: int) -> Expr:
+            s = self._sets[i]
+            if name == "GROUP_ID":
+                return Literal(whole, self._sets[:i].count(s))
+            return Literal(whole, sum(1 << n for n, k in enumerate(reversed(bits)) if k not in s))
 
-        if not self._expands:
-            return Literal(whole, 0)
         e = Column(whole, len(self._keys), "$e")
         cases: list[Expr] = []
-        for i, s in enumerate(self._sets[:-1]):
-            cases += [Call(BOOLEAN.null(False), "=", (e, Literal(whole, i))), number(s)]
-        return Call(whole, "CASE", (*cases, number(self._sets[-1])))
+        for i in range(len(self._sets) - 1):
+            cases += [Call(BOOLEAN.null(False), "=", (e, Literal(whole, i))), number(i)]
+        last = number(len(self._sets) - 1)
+        return Call(whole, "CASE", (*cases, last)) if cases else last
 
     def _hook(self, node: exp.Expression) -> Expr | None:
         if isinstance(node, exp.Filter) and is_aggregate(node.this):
             return self._aggregate(node.this, node.expression.this)
         if is_aggregate(node):
             return self._aggregate(node, None)
-        if isinstance(node, exp.Anonymous) and node.this.upper() in ("GROUPING", "GROUPING_ID"):
+        if isinstance(node, exp.Anonymous) and node.this.upper() in ("GROUPING", "GROUPING_ID", "GROUP_ID"):
             return self._grouping(node)
         found = auxiliary(node)
         if found is not None:
