@@ -68,7 +68,7 @@ class OverAggregate(WindowNode):
         if not traits.append_only or not self.order or not self.order[0].ascending:
             raise InternalError("OverAggregate: needs append-only input in ascending order of time")
         for c in self.calls:
-            if c.frame is not None and c.frame.following != 0:
+            if c.frame is not None and not c.frame.ends_now:
                 raise InternalError("OverAggregate: a frame ends after the current row")
             if c.frame is None and (c.function not in OVER_FUNCTIONS or OVER_FUNCTIONS[c.function].ahead):
                 raise InternalError(f"OverAggregate: {c.function} without a frame")

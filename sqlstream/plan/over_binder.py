@@ -66,10 +66,7 @@ class OverStage:
         function = OVER_FUNCTIONS.get(name)
         if function is not None:
             bound, constants = _arguments(name, bound, node)
-            t = function.type or bound[0].type.null()
         elif name in AGGREGATES:
-            # Frames hold the current row at least.
-            t = AGGREGATES[name].type_of(tuple(b.type for b in bound), occupied=True)
             distinct = distinct and AGGREGATES[name].takes_distinct
         else:
             known = [*OVER_FUNCTIONS, *AGGREGATES]
@@ -91,8 +88,11 @@ class OverStage:
                 position=position_of(node),
             )
         frame = None
-        if function is None:
+        if function is not None:
+            t = function.type or bound[0].type.null()
+        else:
             frame = self._frame(spec.args.get("spec"), [o[0].type for o in order], node)
+            t = AGGREGATES[name].type_of(tuple(b.type for b in bound), occupied=frame.has_current)
         made = _Call(name, tuple(bound), constants, partition, tuple(order), frame, distinct, t)
         if made not in self._calls:
             self._calls.append(made)
@@ -115,25 +115,30 @@ class OverStage:
         if spec is None:
             return nodes.Frame("RANGE", None, 0 if order else None)
         kind = spec.args["kind"].upper()
-        start, end = spec.args.get("start"), spec.args.get("end") or "CURRENT ROW"
-        if start == "CURRENT ROW":
-            preceding: int | None = 0
-        elif start == "UNBOUNDED":
-            preceding = None
-        elif spec.args.get("start_side") == "PRECEDING":
-            distance = self._below.bind(start)
-            preceding = _distance(distance, kind, node)
-            if kind == "RANGE":
-                _check_range(distance.type, order, start)
-        else:
-            raise NotSupported("a frame begins with … PRECEDING or CURRENT ROW", position=position_of(node))
-        if end == "CURRENT ROW":
-            following: int | None = 0
-        elif end == "UNBOUNDED" and spec.args.get("end_side") == "FOLLOWING":
-            following = None
-        else:
-            raise NotSupported("a frame ends with CURRENT ROW or UNBOUNDED FOLLOWING", position=position_of(node))
+        preceding = self._bound(spec, "start", kind, order, node)
+        following = self._bound(spec, "end", kind, order, node)
+        if preceding is not None and following is not None and -preceding > following:
+            raise BindError("the frame ends before it begins", position=position_of(node))
         return nodes.Frame(kind, preceding, following)
+
+    def _bound(
+        self, spec: exp.Expression, which: str, kind: str, order: list[Type], node: exp.Expression
+    ) -> int | None:
+        """How far a frame reaches: from its beginning back, to its end on."""
+        outward, inward = ("PRECEDING", "FOLLOWING") if which == "start" else ("FOLLOWING", "PRECEDING")
+        bound, side = spec.args.get(which) or "CURRENT ROW", spec.args.get(f"{which}_side")
+        if bound == "CURRENT ROW":
+            return 0
+        if bound == "UNBOUNDED":
+            if side == inward:
+                begins = "begins" if which == "start" else "ends"
+                raise BindError(f"a frame never {begins} with UNBOUNDED {inward}", position=position_of(node))
+            return None
+        distance = self._below.bind(bound)
+        far = _distance(distance, kind, str(side), node)
+        if kind == "RANGE":
+            _check_range(distance.type, order, bound, str(side))
+        return far if side == outward else -far
 
     @property
     def calls(self) -> bool:
@@ -210,9 +215,9 @@ def _whole(e: Expr, what: str, least: int, node: exp.Expression) -> int:
     return value
 
 
-def _check_range(distance: Type, order: list[Type], start: exp.Expression) -> None:
+def _check_range(distance: Type, order: list[Type], start: exp.Expression, side: str) -> None:
     """RANGE … PRECEDING is a distance along the one column of the order: an interval of a time, a number of numbers."""
-    what = f"RANGE BETWEEN {sql_of(start)} PRECEDING"
+    what = f"RANGE BETWEEN {sql_of(start)} {side}" if side == "PRECEDING" else f"RANGE … {sql_of(start)} {side}"
     if len(order) != 1:
         raise BindError(f"{what} needs one column in ORDER BY, not {len(order)}", position=position_of(start))
     (key,) = order
@@ -225,7 +230,7 @@ def _check_range(distance: Type, order: list[Type], start: exp.Expression) -> No
         )
 
 
-def _distance(e: Expr, kind: str, node: exp.Expression) -> int:
+def _distance(e: Expr, kind: str, side: str, node: exp.Expression) -> int:
     if (
         isinstance(e, Literal)
         and (e.type.is_integer or (kind == "RANGE" and e.type.kind == "INTERVAL_DAY"))
@@ -233,6 +238,6 @@ def _distance(e: Expr, kind: str, node: exp.Expression) -> int:
     ):
         return int(e.value)
     raise BindError(
-        f"{kind} BETWEEN takes " + ("a whole number" if kind == "ROWS" else "a constant interval") + " PRECEDING",
+        f"{kind} BETWEEN takes " + ("a whole number" if kind == "ROWS" else "a constant interval") + f" {side}",
         position=position_of(node),
     )

@@ -27,7 +27,7 @@ from sqlstream.plan.over_functions import OVER_FUNCTIONS
 from sqlstream.plan.table_binder import PROCTIME_PATH
 from sqlstream.rendering.expressions import to_duckdb
 from sqlstream.time_zones import window_zone
-from sqlstream.types import PROCTIME, ROWTIME, STRING, WINDOW_ENDS, Schema
+from sqlstream.types import STRING, WINDOW_ENDS, Schema
 
 ScanSql = Callable[[nodes.Scan, bool], str]
 
@@ -208,10 +208,8 @@ def _over(node: nodes.Over, r: BatchRenderer, arrival: bool) -> str:
     if arrival:
         items.append("_ord")
     text = f"SELECT {', '.join(items)} FROM {placed(node, tie, source)}"
-    if r.watermark is not None and node.order:
-        first = node.order[0].column
-        if node.input.schema[first].time in (ROWTIME, PROCTIME):
-            text = f"SELECT * FROM ({text}) WHERE epoch_us(c{first}) <= {r.watermark}"
+    if r.watermark is not None and node.in_time_order:
+        text = f"SELECT * FROM ({text}) WHERE epoch_us(c{node.order[0].column}) <= {r.watermark}"
     return text
 
 
@@ -386,15 +384,19 @@ def placed(node: nodes.Over, tie: str, source: str, repeatable: bool = False) ->
 
 def frame_sql(frame: nodes.Frame, timed: bool) -> str:
     """The frame of an OVER. `timed`: the order is by a time, so that RANGE's bounds are intervals (µs)."""
-    if frame.preceding is None:
-        start = "UNBOUNDED PRECEDING"
-    elif frame.preceding == 0:
-        start = "CURRENT ROW"
-    elif frame.unit == "RANGE" and timed:
-        start = f"to_microseconds({frame.preceding}) PRECEDING"
-    else:
-        start = f"{frame.preceding} PRECEDING"
-    end = "UNBOUNDED FOLLOWING" if frame.following is None else "CURRENT ROW"
+
+    def bound(distance: int | None, side: str, other: str) -> str:
+        if distance is None:
+            return f"UNBOUNDED {side}"
+        if distance == 0:
+            return "CURRENT ROW"
+        size = f"to_microseconds({abs(distance)})" if frame.unit == "RANGE" and timed else str(abs(distance))
+        return f"{size} {side if distance > 0 else other}"
+
+    start, end = (
+        bound(frame.preceding, "PRECEDING", "FOLLOWING"),
+        bound(frame.following, "FOLLOWING", "PRECEDING"),
+    )
     return f"{frame.unit} BETWEEN {start} AND {end}"
 
 

@@ -226,7 +226,9 @@ class Queries:
     def grouped(self) -> Text:
         having = self.rng.choice(["", "", " HAVING COUNT(*) > 1", " HAVING MAX(v) > 5"])
         keys = self.rng.choice(["k", "k", "k", "ROLLUP (k)", "CUBE (k, j)", "GROUPING SETS ((k, j), (j), ())"])
-        sql = f"SELECT k AS a, {self.number()} AS b, {self.number()} AS c FROM {self.any_base()} GROUP BY {keys}{having}"
+        sql = (
+            f"SELECT k AS a, {self.number()} AS b, {self.number()} AS c FROM {self.any_base()} GROUP BY {keys}{having}"
+        )
         return Text(sql, sql)
 
     def function(self) -> str:
@@ -337,7 +339,10 @@ class Queries:
 
     def over_changes(self) -> Text:
         call = self.rng.choice(["SUM(v) {}", "COUNT(*) {}", "ROW_NUMBER() {}", "LAG(v) {}", "LEAD(v) {}", "MAX(v) {}"])
-        w = f"OVER (PARTITION BY {self.rng.choice(['k', 'j'])} ORDER BY id{self.rng.choice([' DESC', ''])})"
+        frames = ["", "", " ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING", " RANGE BETWEEN 1 FOLLOWING AND 3 FOLLOWING",
+                  " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"]  # fmt: skip
+        frame = self.rng.choice(frames) if call.startswith(("SUM", "COUNT", "MAX")) else ""
+        w = f"OVER (PARTITION BY {self.rng.choice(['k', 'j'])} ORDER BY id{self.rng.choice([' DESC', ''])}{frame})"
         sql = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST({call.replace('{}', w)} AS BIGINT) AS c FROM {self.any_base()}"
         return Text(sql, sql)
 

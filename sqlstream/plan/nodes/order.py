@@ -21,14 +21,22 @@ class SortKey:
 
 @dataclass(frozen=True)
 class Frame:
-    """OVER frame: ROWS or RANGE (µs, or a number) BETWEEN `preceding` PRECEDING (None: unbounded) AND CURRENT ROW.
-
-    `following`: 0 is CURRENT ROW; None is UNBOUNDED FOLLOWING (batch and changelog inputs only).
-    """
+    """OVER frame: ROWS or RANGE (µs, or a number) BETWEEN `preceding` PRECEDING AND `following` FOLLOWING; None is unbounded, 0
+    the current row, and what is below 0 lies on the other side of it."""
 
     unit: str = "RANGE"
     preceding: int | None = None
     following: int | None = 0
+
+    @property
+    def has_current(self) -> bool:
+        """Whether the row itself is in it."""
+        return (self.preceding is None or self.preceding >= 0) and (self.following is None or self.following >= 0)
+
+    @property
+    def ends_now(self) -> bool:
+        """Whether it goes from before the row, or from it, up to it: later rows change nothing."""
+        return self.following == 0 and (self.preceding is None or self.preceding >= 0)
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class Over(OneInput):
             first is not None
             and first.ascending
             and self.input.schema[first.column].time in (ROWTIME, PROCTIME)
-            and all(c.frame is None or c.frame.following == 0 for c in self.calls)
+            and all(c.frame is None or c.frame.ends_now for c in self.calls)
             and not any(c.function in OVER_FUNCTIONS and OVER_FUNCTIONS[c.function].ahead for c in self.calls)
         )
 
