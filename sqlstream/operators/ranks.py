@@ -1,7 +1,8 @@
-"""Top-N and ORDER BY … LIMIT as streams.
+"""Top-N and ORDER BY as streams.
 
 window start and end in the partition    WindowTopN
 one row a partition of rows that only come    Deduplicate
+ORDER BY a time, without LIMIT    TemporalSort
 else    TopN
 """
 
@@ -11,6 +12,7 @@ from sqlstream.errors import NotSupported
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.deduplicate import Deduplicate
 from sqlstream.operators.lowering import Lowering, lower
+from sqlstream.operators.temporal_sort import temporal_sort
 from sqlstream.operators.top_n import TopN
 from sqlstream.operators.window_top_n import WindowTopN
 from sqlstream.plan import nodes
@@ -39,11 +41,14 @@ def _top_n(node: nodes.TopN, job: Lowering) -> PhysicalNode:
 
 @lower.register(nodes.Sort)
 def _sort(node: nodes.Sort, job: Lowering) -> PhysicalNode:
+    below = job.lower(node.input)
     if node.limit is None:
+        if node.offset == 0 and node.in_time_order and below.traits.append_only:
+            return temporal_sort(below, node, job)
         raise NotSupported(
             "ORDER BY without LIMIT needs the whole input: it cannot run as a stream",
-            hint="add LIMIT n, or SET 'execution.runtime-mode' = 'batch'",
+            hint="add LIMIT n; ORDER BY a time attribute first, ascending, of rows that only come; "
+            "or SET 'execution.runtime-mode' = 'batch'",
         )
-    below = job.lower(node.input)
     first, last = node.offset + 1, node.offset + node.limit
     return TopN((below,), (), node.order, first, last, "ROW_NUMBER", False, node.schema, ttl=job.ttl(None))

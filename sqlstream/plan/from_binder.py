@@ -89,7 +89,7 @@ class FromBinder(ABC):
         if isinstance(node, exp.Table):
             return self._table(node)
         if isinstance(node, exp.Subquery):
-            plan = self.query(node.this if not node.args.get("with_") else node)
+            plan = unsorted(self.query(node.this if not node.args.get("with_") else node))
             return self._aliased(plan, node.args.get("alias"), None, node)
         if isinstance(node, TableFunction):
             return self._table_function(node)
@@ -116,7 +116,7 @@ class FromBinder(ABC):
         name = tuple(FileName(p.name) if isinstance(p, exp.Literal) else p.name for p in parts if p is not None)
         if len(name) == 1 and name[0] in self.ctes:
             cte, binder = self.ctes[name[0]]
-            plan, _ = binder._aliased(binder.query(cte.this), cte.args.get("alias"), name[0], node)
+            plan, _ = binder._aliased(unsorted(binder.query(cte.this)), cte.args.get("alias"), name[0], node)
             return self._aliased(plan, node.args.get("alias"), name[0], node)
         if node.args.get("version") is not None:
             raise NotSupported(
@@ -129,7 +129,7 @@ class FromBinder(ABC):
             alias = alias_of(name[0]) if isinstance(name[0], FileName) else name[-1]
             return self._aliased(self._scan(found, node), node.args.get("alias"), alias, node)
         try:
-            plan = type(self)(self.catalog, self.tables, None, self.depth + 1).query(found.query)
+            plan = unsorted(type(self)(self.catalog, self.tables, None, self.depth + 1).query(found.query))
         except SqlStreamError as e:
             # Positions inside belong to the view's text.
             e.position = position_of(node)
@@ -353,3 +353,11 @@ def _as_lookup(made: nodes.Node) -> nodes.Node:
     return nodes.LookupJoin(
         made.input, made.right, made.kind, made.left_keys, made.right_keys, made.null_safe, made.residual
     )
+
+
+def unsorted(plan: nodes.Node) -> nodes.Node:
+    """Without an ORDER BY that stands inside another query: rows of a table have no order, unless LIMIT takes some."""
+    if isinstance(plan, nodes.Project):
+        below = unsorted(plan.input)
+        return plan if below is plan.input else replace(plan, input=below)
+    return plan.input if isinstance(plan, nodes.Sort) and plan.limit is None and not plan.offset else plan

@@ -12,6 +12,7 @@ from sqlstream.plan.aggregate_binder import AggregateStage, has_aggregate
 from sqlstream.plan.columns import aligned
 from sqlstream.plan.condition_binder import ConditionBinder
 from sqlstream.plan.expression_binder import ExpressionBinder, coerce
+from sqlstream.plan.from_binder import unsorted
 from sqlstream.plan.over_binder import OverStage
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.state_ttl import StateTtl
@@ -110,7 +111,7 @@ class QueryBinder(ConditionBinder):
         extra = [e for e in sort_exprs if e not in exprs]
         if distinct and extra:
             raise BindError("ORDER BY with SELECT DISTINCT takes only selected columns", position=position_of(order))
-        wide = (*columns, *(SchemaColumn(f"$s{i}", e.type) for i, e in enumerate(extra)))
+        wide = (*columns, *(_column(f"$s{i}", e, plan.schema) for i, e in enumerate(extra)))
         plan = nodes.Project(plan, (*exprs, *extra), wide)
         if distinct:
             lives = None if stage is not None or overs.calls else ttl.of(scope)
@@ -173,7 +174,7 @@ class QueryBinder(ConditionBinder):
 
     def _set_operation(self, node: exp.Expression) -> nodes.Node:
         name = {"union": "UNION", "except": "EXCEPT", "intersect": "INTERSECT"}[node.key]
-        left, right = self.query(node.this), self.query(node.expression)
+        left, right = unsorted(self.query(node.this)), unsorted(self.query(node.expression))
         if len(left.schema) != len(right.schema):
             raise BindError(
                 f"{name}: the queries have {len(left.schema)} and {len(right.schema)} columns",

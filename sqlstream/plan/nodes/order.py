@@ -180,12 +180,24 @@ class Sort(OneInput):
     offset: int = 0
 
     lowered_in = "ranks"
-    waits_for_watermark = False
-    wants_arrival = False
     knows_arrival = False
 
     def __post_init__(self) -> None:
         self.derive(self.input.schema)
+
+    @property
+    def in_time_order(self) -> bool:
+        """Whether it begins with a time, ascending: the rows of a stream can come in its order."""
+        first = self.order[0] if self.order else None
+        return first is not None and first.ascending and self.schema[first.column].time in (ROWTIME, PROCTIME)
+
+    @property
+    def waits_for_watermark(self) -> bool:
+        return self.limit is None and self.in_time_order
+
+    @property
+    def wants_arrival(self) -> bool:
+        return self.limit is None and self.in_time_order  # for rows of one time
 
     def pruned(self, needed: set[int], prune: Prune) -> Pruned:
         below, at = prune(self.input, needed.union(_columns(self.order)))
