@@ -129,6 +129,12 @@ def _truncate(args: list[str], types: list[Type], result: Type) -> str:
     return f"CASE WHEN {n} IS NULL THEN NULL WHEN {whole} THEN {x} ELSE {text} END"
 
 
+def _rand_integer(args: list[str], types: list[Type], result: Type) -> str:
+    """From 0 on, below the bound, which must be above 0, as in Java."""
+    bound = f"CASE WHEN {args[0]} <= 0 THEN error('RAND_INTEGER: the bound must be above 0') ELSE {args[0]} END"
+    return f"CAST(floor(random() * {bound}) AS INTEGER)"
+
+
 _D = DOUBLE
 _CEIL = ScalarFunction("CEIL", _to_whole_rule("CEIL"), _to_whole("CEIL"), 1, 2, example="CEIL(1.2)")
 
@@ -166,5 +172,6 @@ FUNCTIONS = (
     function("E", (), _D, "exp(1)", "E()", nulls=Nulls.NEVER),
     function("PI", (), _D, "pi()", "PI()", nulls=Nulls.NEVER),
     function("RAND", (), _D, "random()", "RAND()", nulls=Nulls.NEVER, volatile=True),
+    function("RAND_INTEGER", (INT,), INT, _rand_integer, "RAND_INTEGER(10)", volatile=True),
     function("UUID", (), STRING, "CAST(uuid() AS VARCHAR)", "UUID()", nulls=Nulls.NEVER, volatile=True),
 )  # fmt: skip

@@ -28,4 +28,9 @@ def scalar(name: str) -> ScalarFunction:
 
 def volatile(e: Expr) -> bool:
     """Whether two evaluations of `e` may differ, or cost as much as a function of the user's."""
-    return any(isinstance(x, UserCall) or isinstance(x, Call) and scalar(x.function).volatile for x in e.walk())
+    return any(isinstance(x, UserCall) or isinstance(x, Call) and _volatile(x) for x in e.walk())
+
+
+def _volatile(call: Call) -> bool:
+    function = scalar(call.function)
+    return function.volatile or function.volatile_alone and not call.args

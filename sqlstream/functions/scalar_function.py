@@ -63,6 +63,7 @@ class ScalarFunction:
     least, most: how many arguments it takes; most None: any number.
     operator: it has a syntax of its own and is not called by its name.
     volatile: two evaluations may differ; never folded, pushed into a source or evaluated twice for one row.
+    volatile_alone: it is so where it has no argument.
     is_null: the text of `f(…) IS NULL`, where that is cheaper than the value.
     example: a call for the documentation, whose value is not NULL unless NULL is what the function is for.
     stands_for: the name in plans of what has two names.
@@ -81,6 +82,7 @@ class ScalarFunction:
     example: str = ""
     stands_for: str = ""
     python: tuple[UserFunction, ...] = ()
+    volatile_alone: bool = False
 
     def called_in(self, text: str) -> list[UserFunction]:
         """Those of `python` that a text of it calls."""

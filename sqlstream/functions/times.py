@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import zoneinfo
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from sqlstream.errors import BindError, NotSupported, did_you_mean
 from sqlstream.expressions import Expr, Symbol
 from sqlstream.functions import casts
 from sqlstream.functions.operators import moved
 from sqlstream.functions.scalar_function import Nulls, ScalarFunction, Typing, function
-from sqlstream.types import BIGINT, DATE, INT, STRING, Type, timestamp, timestamp_ltz
+from sqlstream.types import BIGINT, DATE, INT, STRING, TIME, Type, timestamp, timestamp_ltz
 
 # Java's DateTimeFormatter letters that Flink users write.
 _PATTERN = {
@@ -86,7 +87,9 @@ def to_date(args: list[str], types: list[Type], result: Type) -> str:
 
 
 def unix_timestamp(args: list[str], types: list[Type], result: Type) -> str:
-    """Seconds since 1970 of a text that is in the session's zone; of what is no time the smallest BIGINT."""
+    """Seconds since 1970: now, or of a text that is in the session's zone; of what is no time the smallest BIGINT."""
+    if not args:
+        return "CAST(floor(epoch(now())) AS BIGINT)"
     time = str(casts.from_text(args[0], timestamp(), True))
     if len(args) > 1:
         time = f"try_strptime({args[0]}, {_quoted(strftime_pattern(_literal(args[1], 'UNIX_TIMESTAMP')))})"
@@ -321,6 +324,7 @@ def interval_text(x: str, t: Type, digits: int) -> str:
 
 _S = STRING
 _NOW = "date_trunc('milliseconds', now())"
+_TIME_NOW = "CAST(date_trunc('second', CAST(now() AS TIMESTAMP)) AS TIME)"
 
 
 def _now(name: str, t: Type, sql: str, example: str = "") -> ScalarFunction:
@@ -379,11 +383,17 @@ FUNCTIONS = (
     function("TO_TIMESTAMP_LTZ", (BIGINT, INT), timestamp_ltz(3), to_timestamp_ltz,
              "TO_TIMESTAMP_LTZ(1700000000000, 3)", least=1, nulls=Nulls.MAYBE),
     function("TO_DATE", (_S, None), DATE, to_date, "TO_DATE('2024-05-06')", least=1, nulls=Nulls.MAYBE),
-    function("UNIX_TIMESTAMP", (_S, None), BIGINT, unix_timestamp, "UNIX_TIMESTAMP('2024-05-06 07:08:09')", least=1),
+    replace(
+        function("UNIX_TIMESTAMP", (_S, None), BIGINT, unix_timestamp, "UNIX_TIMESTAMP('2024-05-06 07:08:09')", least=0),
+        volatile_alone=True,
+    ),
     function("FROM_UNIXTIME", (BIGINT, None), _S, from_unixtime, "FROM_UNIXTIME(1700000000)", least=1),
     _now("CURRENT_TIMESTAMP", timestamp_ltz(3), _NOW),
     _now("NOW", timestamp_ltz(3), _NOW, "NOW()"),
     _now("PROCTIME", timestamp_ltz(3), _NOW, "PROCTIME()"),
     _now("LOCALTIMESTAMP", timestamp(3), "date_trunc('milliseconds', CAST(now() AS TIMESTAMP))"),
+    _now("CURRENT_ROW_TIMESTAMP", timestamp_ltz(3), _NOW, "CURRENT_ROW_TIMESTAMP()"),
     _now("CURRENT_DATE", DATE, "CAST(now() AS DATE)"),
+    _now("CURRENT_TIME", TIME, _TIME_NOW),
+    _now("LOCALTIME", TIME, _TIME_NOW),
 )  # fmt: skip
