@@ -61,7 +61,7 @@ class Lowering:
         for n in (n for p in plans for n in _streamed(p)):
             if isinstance(n, nodes.Scan):
                 self.uses.setdefault(id(n.source), {})[n] = None
-            self.ordered = self.ordered or n.wants_arrival and all(i.knows_arrival for i in n.inputs)
+            self.ordered = self.ordered or n.goes_by_arrival
         self.timed = any(map(uses_rowtime, plans)) or any(t.waits_for_watermark for t in targets)
         roots = _updates_as_wanted(tuple(self._root(t) for t in targets))
         if late is None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from sqlstream.expressions import Call, Column, Expr, Literal, conjunction, conjuncts
+from sqlstream.expressions import Expr, conjunction, conjuncts
 from sqlstream.plan import nodes
 from sqlstream.plan.over_functions import RANKINGS
-
-_TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
+from sqlstream.plan.rank_bounds import rank_bound
 
 
 def recognise_top_n(node: nodes.Node) -> nodes.Node:
@@ -21,7 +20,7 @@ def recognise_top_n(node: nodes.Node) -> nodes.Node:
     first, last = 1, None
     rest: list[Expr] = []
     for c in conjuncts(node.condition):
-        bound = _bound(c, rank)
+        bound = rank_bound(c, rank)
         if bound is None:
             rest.append(c)
             continue
@@ -39,22 +38,3 @@ def recognise_top_n(node: nodes.Node) -> nodes.Node:
     )
     whole = conjunction(rest)
     return top if whole is None else nodes.Filter(top, whole)
-
-
-def _bound(c: Expr, rank: int) -> tuple[str, int] | None:
-    """`rank op constant` as (op, constant)."""
-    if not (isinstance(c, Call) and c.function in _TURNED):
-        return None
-    a, b = c.args
-    op = c.function
-    if isinstance(b, Column) and isinstance(a, Literal):
-        a, b, op = b, a, _TURNED[op]
-    if (
-        isinstance(a, Column)
-        and a.index == rank
-        and isinstance(b, Literal)
-        and b.type.is_integer
-        and b.value is not None
-    ):
-        return op, int(b.value)
-    return None

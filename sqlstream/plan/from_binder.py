@@ -24,6 +24,7 @@ from sqlstream.plan.state_binder import NAME as STATE
 from sqlstream.plan.state_binder import bind_state
 from sqlstream.plan.state_ttl import StateTtl
 from sqlstream.plan.table_binder import TableBinder
+from sqlstream.plan.temporal_join import temporal_join
 from sqlstream.plan.window_binder import WINDOW_FUNCTIONS, bind_window_function
 from sqlstream.process_functions.signature import is_process_function
 from sqlstream.sql.ast import (
@@ -36,7 +37,7 @@ from sqlstream.sql.ast import (
 )  # fmt: skip
 from sqlstream.sql.printing import sql_of
 from sqlstream.sql.statements import FileName, Options
-from sqlstream.types import PROCTIME, Schema
+from sqlstream.types import PROCTIME, ROWTIME, Schema
 from sqlstream.types import Column as SchemaColumn
 
 # The table functions there are, by name: what binds a call, given how a TABLE argument is bound.
@@ -112,8 +113,7 @@ class FromBinder(ABC):
         return plan, Scope.of(name, plan.schema)
 
     def _table(self, node: exp.Table) -> tuple[nodes.Node, Scope]:
-        parts = (node.args.get("catalog"), node.args.get("db"), node.this)
-        name = tuple(FileName(p.name) if isinstance(p, exp.Literal) else p.name for p in parts if p is not None)
+        name = self._name(node)
         if len(name) == 1 and name[0] in self.ctes:
             cte, binder = self.ctes[name[0]]
             plan, _ = binder._aliased(unsorted(binder.query(cte.this)), cte.args.get("alias"), name[0], node)
@@ -138,6 +138,10 @@ class FromBinder(ABC):
         if found.columns:
             plan = renamed(plan, list(found.columns), node)
         return self._aliased(plan, node.args.get("alias"), name[-1], node)
+
+    def _name(self, node: exp.Table) -> tuple[str, ...]:
+        parts = (node.args.get("catalog"), node.args.get("db"), node.this)
+        return tuple(FileName(p.name) if isinstance(p, exp.Literal) else p.name for p in parts if p is not None)
 
     def _scan(self, table: Table, node: exp.Expression) -> nodes.Node:
         try:
@@ -282,26 +286,42 @@ class FromBinder(ABC):
         plain = item.copy()
         plain.set("version", None)
         right, right_scope = self.relation(plain)
-        if mark != PROCTIME:
+        if mark not in (PROCTIME, ROWTIME):
             raise NotSupported(
-                "a temporal join on event time is not supported yet",
-                hint="FOR SYSTEM_TIME AS OF takes a processing-time column: p AS PROCTIME()",
+                "FOR SYSTEM_TIME AS OF takes a time attribute of the left side",
+                hint="a column with a WATERMARK, as it is, or one of processing time: p AS PROCTIME()",
                 position=position_of(item),
             )
+        what = "a lookup join" if mark == PROCTIME else "a temporal join"
         if kind not in ("INNER", "LEFT"):
-            raise NotSupported(f"a lookup join is INNER or LEFT, not {kind}", position=position_of(node))
+            raise NotSupported(f"{what} is INNER or LEFT, not {kind}", position=position_of(node))
         if node.args.get("on") is None:
-            raise BindError("a lookup join needs ON", position=position_of(node))
+            raise BindError(f"{what} needs ON", position=position_of(node))
+        both = scope.beside(right_scope, position_of(item))
+        condition = ExpressionBinder(both, self.catalog).condition(node.args["on"])
+        if mark == ROWTIME:
+            assert isinstance(moment, Column)
+            try:
+                plan = temporal_join(left, moment, right, item.name, self._primary_key(plain), kind, condition)
+            except SqlStreamError as e:
+                e.position = e.position or position_of(item)
+                raise
+            return plan, both.renamed(plan.schema)
         if not bounded(right):
             raise NotSupported(
                 f"table {item.name} is unbounded: it cannot be looked up", hint="remove its 'source.monitor-interval'",
                 position=position_of(item),
             )  # fmt: skip
-        both = scope.beside(right_scope, position_of(item))
-        condition = ExpressionBinder(both, self.catalog).condition(node.args["on"])
-        made = join(left, right, kind, condition)
-        plan = _as_lookup(made)
+        plan = _as_lookup(join(left, right, kind, condition))
         return plan, both.renamed(plan.schema)
+
+    def _primary_key(self, node: exp.Table) -> tuple[str, ...]:
+        """The PRIMARY KEY of a table; () of what is none."""
+        name = self._name(node)
+        if len(name) == 1 and name[0] in self.ctes:
+            return ()
+        found = self.catalog.relation(name, position_of(node), self._options(node))
+        return found.primary_key if isinstance(found, Table) else ()
 
     def _unnest(
         self, left: nodes.Node, scope: Scope, item: exp.Unnest, kind: str, node: exp.Join

@@ -26,7 +26,7 @@ def join(
     safe: list[bool] = []
     rest: list[Expr] = []
     for c in conjuncts(condition):
-        pair = _equality(c, width)
+        pair = equality(c, width)
         if pair is None:
             rest.append(c)
         else:
@@ -57,7 +57,7 @@ def join(
     return out
 
 
-def _equality(c: Expr, width: int) -> tuple[Expr, Expr, bool] | None:
+def equality(c: Expr, width: int) -> tuple[Expr, Expr, bool] | None:
     """(left expression, right expression, null-safe) when `c` equates the two sides."""
     if not (isinstance(c, Call) and c.function in ("=", "IS NOT DISTINCT FROM")):
         return None

@@ -127,6 +127,13 @@ def _changelog_normalize(node: nodes.ChangelogNormalize, r: BatchRenderer, arriv
     return f"SELECT {columns} FROM ({records}) WHERE _op <> {Kind.DELETE:d}"
 
 
+@relation.register(nodes.Versions)
+def _versions(node: nodes.Versions, r: BatchRenderer, arrival: bool) -> str:
+    width = len(node.input.schema)
+    items = [*(f"c{i}" for i in range(width)), f"_op <> {Kind.DELETE:d} AS c{width}", *(["_ord"] if arrival else [])]
+    return f"SELECT {', '.join(items)} FROM {r.render(node.input, arrival)} WHERE _op <> {Kind.UPDATE_BEFORE:d}"
+
+
 # ---- row by row
 
 
@@ -278,6 +285,36 @@ def _lookupjoin(node: nodes.LookupJoin, r: BatchRenderer, arrival: bool) -> str:
     if arrival:
         items.append("l._ord")
     return f"SELECT {', '.join(items)} FROM {left} l {node.kind} JOIN {right} r ON {on}"
+
+
+@relation.register(nodes.TemporalJoin)
+def _temporal_join(node: nodes.TemporalJoin, r: BatchRenderer, arrival: bool) -> str:
+    ordered, width = node.right.knows_arrival, len(node.input.schema)
+    left, right = r.render(node.input, arrival), r.render(node.right, ordered)
+    # ASOF takes `=` alone; in structs NULL equals NULL.
+    pairs = zip(node.left_keys, node.right_keys, node.null_safe, strict=True)
+    on = [f"row(l.c{a}) = row(r.c{b})" if safe else f"l.c{a} = r.c{b}" for a, b, safe in pairs]
+    on.append(f"l.c{node.left_time} >= r.c{node.right_time}")
+    tie = "_ord DESC" if ordered else ", ".join(f"c{i}" for i in range(len(node.right.schema)))
+    last = f"row_number() OVER ({partition_sql((*node.right_keys, node.right_time))} ORDER BY {tie}) = 1"
+    versions = f"(SELECT * FROM {right} WHERE c{node.right_time} IS NOT NULL QUALIFY {last})"
+    there = [f"r.c{node.right_time} IS NOT NULL"] + ([] if node.there is None else [f"r.c{node.there}"])
+    holds = " AND ".join([*there, join_condition((), (), (), node.residual, width, r.used)])
+    items = [f"l.c{i} AS c{i}" for i in range(width)]
+    items += [f"r.c{i} AS c{width + i}" for i in range(len(node.right.schema))]
+    hidden = ["_ord"] if arrival else []
+    items += [*(f"l.{h}" for h in hidden), f"{holds} AS _holds"]
+    pairs_sql = f"SELECT {', '.join(items)} FROM {left} l ASOF LEFT JOIN {versions} r ON {' AND '.join(on)}"
+    given = [f"c{i}" for i in range(width)]
+    if node.kind == "INNER":
+        given += [f"c{i}" for i in range(width, len(node.schema))]
+    else:
+        given += [f"CASE WHEN _holds THEN c{i} END AS c{i}" for i in range(width, len(node.schema))]
+    where = ["_holds"] if node.kind == "INNER" else []
+    if r.watermark is not None:
+        where.append(f"(c{node.left_time} IS NULL OR epoch_us(c{node.left_time}) <= {r.watermark})")
+    text = f"SELECT {', '.join([*given, *hidden])} FROM ({pairs_sql})"
+    return f"{text} WHERE {' AND '.join(where)}" if where else text
 
 
 def _timed_join(r: BatchRenderer, node: nodes.Join, left: str, right: str, on: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Joins: of two streams, and of a stream with a table that is looked up."""
+"""Joins: of two streams, of a stream with a table that is looked up, and with the versions of one."""
 
 from __future__ import annotations
 
@@ -133,7 +133,75 @@ class LookupJoin(OneInput):
         return _details(self)
 
 
-def _details(node: Join | LookupJoin) -> str:
+@dataclass(frozen=True)
+class TemporalJoin(OneInput):
+    """`JOIN table FOR SYSTEM_TIME AS OF rowtime`: each left row meets the version that was valid at its time.
+
+    `right`: the versions of a table, rows that only come. Of those with a row's keys at most its time that of the
+    greatest `right_time` is valid, of equal times the one that arrived last; where `there` (a right column) is not
+    true it says that there was no row. kind: INNER, LEFT; LEFT pads where `residual` does not hold, too.
+    Output: left columns then right ones.
+    """
+
+    right: Node
+    kind: str
+    left_keys: tuple[int, ...]
+    right_keys: tuple[int, ...]
+    null_safe: tuple[bool, ...]
+    left_time: int
+    right_time: int
+    there: int | None = None
+    residual: Expr | None = None
+
+    lowered_in = "temporal_join"
+    waits_for_watermark = True
+    wants_arrival = True  # for versions of equal times
+
+    def __post_init__(self) -> None:
+        rights = tuple(replace(c, time=None) for c in self.right.schema)
+        if self.kind == "LEFT":
+            rights = tuple(replace(c, type=c.type.null()) for c in rights)
+        self.derive((*self.input.schema.columns, *rights))
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input, self.right)
+
+    def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
+        return replace(self, input=inputs[0], right=inputs[1])
+
+    @property
+    def goes_by_arrival(self) -> bool:
+        return self.right.knows_arrival
+
+    @property
+    def knows_arrival(self) -> bool:
+        return self.input.knows_arrival
+
+    def pruned(self, needed: set[int], prune: Prune) -> Pruned:
+        width = len(self.input.schema)
+        own = {self.left_time, width + self.right_time, *(() if self.there is None else (width + self.there,))}
+        left, right, keys, at = _sides(self, needed | own, prune)
+        shifted = len(left.schema)
+        made = replace(
+            self,
+            input=left,
+            right=right,
+            left_time=at[self.left_time],
+            right_time=at[width + self.right_time] - shifted,
+            there=None if self.there is None else at[width + self.there] - shifted,
+            **keys,
+        )
+        return made, at
+
+    def details(self) -> str:
+        return (
+            f"{_details(self)}, time={self.input.schema[self.left_time].name}, "
+            f"versions={self.right.schema[self.right_time].name}"
+        )
+
+
+def _details(node: Join | LookupJoin | TemporalJoin) -> str:
     left, right = node.inputs
     on = ", ".join(
         f"{left.schema[a].name} {'IS NOT DISTINCT FROM' if safe else '='} {right.schema[b].name}"
@@ -144,7 +212,9 @@ def _details(node: Join | LookupJoin) -> str:
     )
 
 
-def _sides(node: Join | LookupJoin, needed: set[int], prune: Prune) -> tuple[Node, Node, dict[str, Any], Mapping]:
+def _sides(
+    node: Join | LookupJoin | TemporalJoin, needed: set[int], prune: Prune
+) -> tuple[Node, Node, dict[str, Any], Mapping]:
     """Both inputs pruned, the keys and the residual over what is left of them, and where the columns are."""
     left, right = node.inputs
     width = len(left.schema)

@@ -60,6 +60,11 @@ class Node(ABC):
         """Whether it goes by the order in which its input arrived, where that is known."""
 
     @property
+    def goes_by_arrival(self) -> bool:
+        """Whether it does, and can."""
+        return self.wants_arrival and all(i.knows_arrival for i in self.inputs)
+
+    @property
     @abstractmethod
     def knows_arrival(self) -> bool:
         """Whether its rows can carry the place, (split, position), where their source row stood."""
