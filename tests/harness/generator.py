@@ -10,7 +10,8 @@ oracle's text can leave out late rows by conditions of its own, independently of
     OVER, unbounded     rows behind the watermark:    FROM …_on   (ts > wm)
     interval joins      pairs of which one row had left by the watermark of the other
 
-Sessions, and OVER with bounded frames, read only rows that are not behind: batch cannot say which of these are late.
+Sessions, temporal joins, and OVER with bounded frames, read only rows that are not behind: batch cannot say which of these
+are late.
 """
 
 from __future__ import annotations
@@ -81,6 +82,12 @@ class Data:
                 statements.append(f"CREATE VIEW {name} AS SELECT * FROM t WHERE {condition}")
             on_time = "wm IS NULL OR ts > wm"
             statements.append(f"CREATE VIEW {name}_on AS SELECT * FROM t WHERE ({condition}) AND ({on_time})")
+            ranked = f"SELECT *, ROW_NUMBER() OVER (PARTITION BY {{}} ORDER BY ts DESC) AS rn FROM {name}_on"
+            for key in ("k", "j"):
+                last = ranked.replace("{}", key)
+                statements.append(
+                    f"CREATE VIEW {name}_last_{key} AS SELECT * FROM ({last}) WHERE rn = 1 AND (id <> 3 OR v > 2)"
+                )
         return statements
 
 
@@ -186,7 +193,7 @@ class Queries:
             [
                 self.rows, self.grouped, self.grouped, self.window, self.window, self.session, self.over, self.over_changes,
                 self.interval_join, self.rows_join, self.deduplicate, self.window_join, self.aggregates_join, self.exists,
-                self.window_of_windows, self.window_rows_join, self.window_top_n,
+                self.window_of_windows, self.window_rows_join, self.window_top_n, self.temporal_join,
             ]
         )()  # fmt: skip
 
@@ -373,6 +380,17 @@ class Queries:
             f" AND (r.wm IS NULL OR {shifted(high)} >= r.wm)"
         )
         return Text(sql, sql + there, True)
+
+    def temporal_join(self) -> Text:
+        """Rows with the version of another row that was the last one at their time."""
+        kind, key = self.rng.choice(["JOIN", "LEFT JOIN"]), self.rng.choice(["k", "k", "j"])
+        word = self.rng.choice(["=", "=", "IS NOT DISTINCT FROM"])
+        rest = self.rng.choice(["", "", " AND l.v > r.v", " AND l.x = r.x", " AND r.v > 3", " AND l.v < 7"])
+        sql = (
+            f"SELECT l.k AS a, CAST(l.id AS BIGINT) AS b, CAST(r.id AS BIGINT) AS c FROM {self.base()}_on AS l "
+            f"{kind} {self.base()}_last_{key} FOR SYSTEM_TIME AS OF l.ts AS r ON l.{key} {word} r.{key}{rest}"
+        )
+        return Text(sql, sql, True)
 
     def rows_join(self) -> Text:
         kind = self.rng.choice(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
