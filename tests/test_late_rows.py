@@ -98,6 +98,22 @@ def session_lines(given: list[Given]) -> list[str]:
     return [json.dumps([k, at(start), at(end), len(ids), sum(ids)]) for k, start, end, ids in sessions(given)[0]]
 
 
+def versions(given: list[Given]) -> tuple[list[tuple[int, int, int]], set[int]]:
+    """(id, key, id of the version) of all rows with the last row of their key at their time, and the late rows: versions and
+    rows go by the watermark that they came with, or, on time, just before their own time."""
+    found: list[tuple[int, int, int]] = []
+    late, newest = set(), dict[int, Given]()
+    both = [(r.wm if r.ts <= r.wm else r.ts - 1e-6, joined, r) for r in given for joined in (0, 1)]
+    for _, joined, r in sorted(both, key=lambda x: x[:2]):
+        if not joined:
+            newest[r.k] = max(newest.get(r.k, r), r, key=lambda v: (v.ts, v.id))
+        elif newest[r.k].ts > r.ts:
+            late.add(r.id)
+        else:
+            found.append((r.id, r.k, newest[r.k].id))
+    return found, late
+
+
 def at(seconds: float) -> str:
     return (BASE + timedelta(seconds=seconds)).isoformat(" ", "milliseconds")
 
@@ -128,6 +144,13 @@ QUERIES = (
         "bounded over",
         "SELECT id, SUM(id) OVER (PARTITION BY k ORDER BY ts ROWS BETWEEN 3 PRECEDING AND CURRENT ROW) FROM t",
         by_last,
+    ),
+    Late(
+        "temporal join",
+        "WITH newest AS (SELECT id, k, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) AS rn FROM t) "
+        "WHERE rn = 1) SELECT l.id, l.k, r.id AS version FROM t AS l LEFT JOIN newest FOR SYSTEM_TIME AS OF l.ts AS r ON l.k = r.k",
+        lambda given: versions(given)[1],
+        lambda given: [json.dumps(row) for row in versions(given)[0]],
     ),
 )
 

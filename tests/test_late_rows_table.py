@@ -75,6 +75,7 @@ OUTPUTS = {
     "session": "k INT, b TIMESTAMP(3), e TIMESTAMP(3), n BIGINT, s INT",
     "over": "id INT, n BIGINT",
     "bounded over": "id INT, s INT",
+    "temporal join": "id INT, k INT, version INT",
 }
 
 
