@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from sqlstream.errors import BindError, NotSupported
 from sqlstream.expressions import Expr, Literal
-from sqlstream.functions.scalar_function import Nulls, ScalarFunction, Typing
+from sqlstream.functions.scalar_function import Nulls, ScalarFunction, Typing, function
 from sqlstream.functions.typing import common
-from sqlstream.types import BOOLEAN, INT, Field, Type, array, map_of
+from sqlstream.types import BIGINT, BOOLEAN, INT, Field, Type, array, map_of
 
 
 def _row_rule(args: Sequence[Expr]) -> Typing:
@@ -100,6 +100,8 @@ def _cardinality(args: list[str], types: list[Type], result: Type) -> str:
 FUNCTIONS = (
     ScalarFunction("ROW", _row_rule, _row, 1, None, Nulls.NEVER, example="ROW(1, 'a')"),
     ScalarFunction("ARRAY", _array_rule, "[{all}]", 0, None, Nulls.NEVER, operator=True, example="ARRAY[1, 2]"),
+    # by whose elements a row comes so often (`plan/set_operations.py`)
+    function("COPIES", (BIGINT,), array(BIGINT.null(False)), "range({0})", operator=True),
     ScalarFunction("MAP", _map_rule, _map, 2, None, Nulls.NEVER, operator=True),
     ScalarFunction("ITEM", _item_rule, _item, 2, 2, Nulls.MAYBE, operator=True),
     ScalarFunction("CARDINALITY", _cardinality_rule, _cardinality, 1, 1, example="CARDINALITY(ARRAY[1, 2])"),

@@ -189,6 +189,10 @@ def _minus(args: list[str], types: list[Type], result: Type) -> str:
 
 
 _B = BOOLEAN
+_SINGLE = (
+    "CASE WHEN {0} > 1 THEN error('a subquery as a value gives more than one row: aggregate it, or ORDER BY … LIMIT 1') "
+    "ELSE {1} END"
+)
 
 IS_NULL = function("IS NULL", (None,), _B, "({0} IS NULL)", nulls=Nulls.NEVER, operator=True)
 IS_NOT_NULL = function("IS NOT NULL", (None,), _B, "({0} IS NOT NULL)", nulls=Nulls.NEVER, operator=True)
@@ -220,6 +224,8 @@ FUNCTIONS = (
     ScalarFunction("NULLIF", _nullif_rule, _nullif, 2, 2, Nulls.MAYBE, example="NULLIF(5, 5)"),
     ScalarFunction("GREATEST", merged("GREATEST"), _extreme("greatest"), 1, None, example="GREATEST(1, 3, 2)"),
     ScalarFunction("LEAST", merged("LEAST"), _extreme("least"), 1, None, example="LEAST(1, 3, 2)"),
+    # the one row of a subquery as a value: how many there are, and the value
+    function("SINGLE_VALUE", (BIGINT, None), lambda types: types[1], _SINGLE, nulls=Nulls.MAYBE, operator=True),
     # arithmetic
     *(_operation(op) for op in ("+", "-", "*", "/", "%")),
     _operation("%", "MOD", "MOD(-7, 3)"),

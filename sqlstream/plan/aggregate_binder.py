@@ -6,17 +6,16 @@ key.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
 from sqlstream.aggregates.function import AggregateFunction
 from sqlstream.aggregates.registry import AGGREGATES
-from sqlstream.catalog.catalog import Catalog
-from sqlstream.errors import BindError, NotSupported, SqlStreamError
+from sqlstream.errors import BindError, InternalError, NotSupported, SqlStreamError
 from sqlstream.expressions import Call, Column, Expr, Literal
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
-from sqlstream.plan.scope import Scope
 from sqlstream.plan.window_binder import auxiliary, group_window, group_window_spec, time_attribute
 from sqlstream.sql.ast import exp, position_of
 from sqlstream.sql.printing import sql_of
@@ -34,24 +33,31 @@ def is_aggregate(node: exp.Expression) -> bool:
 
 def has_aggregate(node: exp.Expression) -> bool:
     """Whether an aggregate that is no OVER call stands in `node` (subqueries apart)."""
-    stack = [node]
-    while stack:
-        n = stack.pop()
-        if isinstance(n, exp.Window):
-            # The call itself is a window function; its arguments, partition and order may hold aggregates.
-            call = n.this
-            while isinstance(call, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)):
-                call = call.this
-            stack += [*call.expressions, *(n.args.get("partition_by") or [])]
-            if n.args.get("order") is not None:
-                stack += [o.this for o in n.args["order"].expressions]
-            continue
-        if isinstance(n, (exp.Subquery, exp.Select)):
-            continue
-        if is_aggregate(n) or auxiliary(n) is not None:
-            return True
-        stack += [c for c in n.iter_expressions() if isinstance(c, exp.Expression)]
-    return False
+    return any(True for _ in _grouped(node))
+
+
+def aggregates_in(node: exp.Expression) -> list[exp.Expression]:
+    """The aggregates in `node` that are no OVER calls, each with its FILTER (subqueries apart)."""
+    return [n for n in _grouped(node) if auxiliary(n) is None]
+
+
+def _grouped(node: exp.Expression) -> Iterator[exp.Expression]:
+    """What in `node` needs groups: aggregates, and the auxiliary functions of windows."""
+    if isinstance(node, exp.Window):
+        # The call itself is a window function; its arguments, partition and order may hold aggregates.
+        call = node.this
+        while isinstance(call, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)):
+            call = call.this
+        order = node.args.get("order")
+        parts = [*call.expressions, *(node.args.get("partition_by") or [])]
+        for part in [*parts, *([] if order is None else [o.this for o in order.expressions])]:
+            yield from _grouped(part)
+    elif isinstance(node, exp.Filter) and is_aggregate(node.this) or is_aggregate(node) or auxiliary(node) is not None:
+        yield node
+    elif not isinstance(node, exp.Query):
+        for child in node.iter_expressions():
+            if isinstance(child, exp.Expression):
+                yield from _grouped(child)
 
 
 @dataclass(frozen=True)
@@ -67,17 +73,21 @@ class _Call:
 class AggregateStage:
     """Collects what SELECT, HAVING, … need of the groups; `plan()` then makes the nodes.
 
-    `binder` binds expressions over the Aggregate's output: keys first, then calls in the order they came.
+    `binder` binds expressions over the Aggregate's output: keys first, then calls in the order they came. `arguments`
+    binds those of the calls.
     """
 
-    def __init__(self, plan: nodes.Node, scope: Scope, catalog: Catalog, group: exp.Expression | None) -> None:
+    def __init__(self, plan: nodes.Node, arguments: ExpressionBinder, group: exp.Expression | None) -> None:
+        scope, catalog = arguments.scope, arguments.catalog
         self._catalog = catalog
         self._input = plan
         self._raw = ExpressionBinder(scope, catalog)
+        self._arguments = arguments
         self._keys: list[Expr] = []
         self._window: tuple[exp.Expression, nodes.WindowSpec, int, int] | None = None  # node, spec, time, key position
         self._calls: list[_Call] = []
         self._names: list[str] = []
+        self._planned = False
         self.binder = ExpressionBinder(scope, catalog, self._hook)
         items = [self._sets_of(i) for i in group.expressions] if group is not None else []
         # What stands beside one another holds together: each set of one with each of the others.
@@ -237,8 +247,8 @@ class AggregateStage:
                 hint="compute the inner one in a subquery: SELECT SUM(n) FROM (SELECT COUNT(*) AS n …)",
                 position=position_of(node),
             )
-        bound = tuple(self._raw.bind(a) for a in args)
-        where = self._raw.condition(condition) if condition is not None else None
+        bound = tuple(self._arguments.bind(a) for a in args)
+        where = self._arguments.condition(condition) if condition is not None else None
         call = _Call(AGGREGATES[name], bound, distinct and AGGREGATES[name].takes_distinct, where)
         try:
             t = self._type(call)
@@ -246,6 +256,8 @@ class AggregateStage:
             e.position = e.position or position_of(node)
             raise
         if call not in self._calls:
+            if self._planned:
+                raise InternalError(f"an aggregate that was not seen: {sql_of(node)}")
             self._calls.append(call)
             self._names.append(sql_of(node))
         i = self._calls.index(call)
@@ -272,9 +284,13 @@ class AggregateStage:
         assert isinstance(c, Column)
         return Column(c.type, at + part, c.name)
 
-    def plan(self, ttl: int | None) -> nodes.Node:
-        """Project of keys and arguments (a Window between, for group windows), then Aggregate. `ttl`: hint STATE_TTL."""
-        source = self._input
+    def plan(self, source: nodes.Node, ttl: int | None) -> nodes.Node:
+        """Project of keys and arguments (a Window between, for group windows), then Aggregate.
+
+        source  the plan that it began with, and columns behind it for subqueries in arguments
+        ttl     hint STATE_TTL
+        """
+        self._planned = True
         keys = list(self._keys)
         if self._window is not None:
             _, spec, time, at = self._window
@@ -284,13 +300,14 @@ class AggregateStage:
                 from sqlstream.plan.joins import with_columns
 
                 source, partition = with_columns(source, others)
-                shift_by = len(source.schema) - len(self._input.schema)
-                replaced = iter(partition)
-                keys = [
-                    Column(k.type, k.index + shift_by, k.name) if at <= i < at + 3 and isinstance(k, Column)
-                    else Column(k.type, next(replaced), getattr(k, "name", ""))
-                    for i, k in enumerate(keys)
-                ]  # fmt: skip
+            shift_by = len(source.schema) - len(self._input.schema)
+            there = dict(zip(others, partition, strict=False))
+            keys = [
+                Column(k.type, k.index + shift_by, k.name) if at <= i < at + 3 and isinstance(k, Column)
+                else Column(k.type, there[k], getattr(k, "name", "")) if k in there
+                else k
+                for i, k in enumerate(keys)
+            ]  # fmt: skip
             source = nodes.Window(source, spec, time, partition)
         exprs: list[Expr] = []
         columns: list[SchemaColumn] = []

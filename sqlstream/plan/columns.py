@@ -1,4 +1,4 @@
-"""Relations under other names, or of common types."""
+"""Relations under other names, of common types, or without an order."""
 
 from __future__ import annotations
 
@@ -10,10 +10,22 @@ from sqlstream.functions.typing import common
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import coerce
 from sqlstream.sql.ast import (
+    column_parts,
     exp,
     position_of,
 )  # fmt: skip
 from sqlstream.types import Column as SchemaColumn
+
+
+def item_name(item: exp.Expression, index: int) -> str:
+    """The name of the column that an item of SELECT gives."""
+    if isinstance(item, exp.Alias):
+        return str(item.alias)
+    if isinstance(item, exp.Column):
+        return column_parts(item)[-1]
+    if isinstance(item, exp.Dot):
+        return str(item.expression.name)
+    return f"EXPR${index}"
 
 
 def renamed(plan: nodes.Node, names: list[str], node: exp.Expression) -> nodes.Node:
@@ -44,3 +56,11 @@ def aligned(plans: list[nodes.Node], what: str) -> list[nodes.Node]:
         )
         out.append(nodes.Project(p, exprs, columns))
     return out
+
+
+def unsorted(plan: nodes.Node) -> nodes.Node:
+    """Without an ORDER BY that stands inside another query: rows of a table have no order, unless LIMIT takes some."""
+    if isinstance(plan, nodes.Project):
+        below = unsorted(plan.input)
+        return plan if below is plan.input else replace(plan, input=below)
+    return plan.input if isinstance(plan, nodes.Sort) and plan.limit is None and not plan.offset else plan

@@ -193,18 +193,14 @@ class ExpressionBinder:
 
     def _in(self, node: exp.Expression) -> Expr:
         if node.args.get("query") is not None:
-            raise NotSupported(
-                "IN (SELECT …) is possible only as a condition of WHERE joined by AND", position=position_of(node)
-            )
+            return self._subquery(node)
         return self.call("IN", [self.bind(node.this), *(self.bind(e) for e in node.expressions)])
 
-    def _exists(self, node: exp.Expression) -> Expr:
-        raise NotSupported("EXISTS is possible only as a condition of WHERE joined by AND", position=position_of(node))
-
     def _subquery(self, node: exp.Expression) -> Expr:
+        """Where one may stand `hook` knows it (`subquery_values.py`)."""
         raise NotSupported(
-            "a subquery as a value is not supported",
-            hint="join with the subquery instead: … CROSS JOIN (SELECT …) AS s",
+            "a subquery cannot stand here",
+            hint="it may in WHERE, SELECT, HAVING and ORDER BY; of a JOIN, put it into WHERE",
             position=position_of(node),
         )
 
@@ -327,8 +323,7 @@ _METHODS: tuple[tuple[type | tuple[type, ...], Callable[[ExpressionBinder, exp.E
     (exp.Is, ExpressionBinder._is),
     (exp.Between, ExpressionBinder._between),
     (exp.In, ExpressionBinder._in),
-    (exp.Exists, ExpressionBinder._exists),
-    ((exp.Subquery, exp.Select), ExpressionBinder._subquery),
+    ((exp.Exists, exp.Any, exp.All, exp.Query), ExpressionBinder._subquery),
     (exp.Escape, ExpressionBinder._escape),
     (exp.Case, ExpressionBinder._case),
     ((exp.Cast, exp.TryCast), ExpressionBinder._cast),

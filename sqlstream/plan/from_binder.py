@@ -13,10 +13,11 @@ from sqlstream.expressions import Column, Expr, conjunction
 from sqlstream.functions.typing import common
 from sqlstream.plan import nodes
 from sqlstream.plan.changelog_binder import CHANGELOG_FUNCTIONS, bind_changelog_function
-from sqlstream.plan.columns import renamed
+from sqlstream.plan.columns import renamed, unsorted
 from sqlstream.plan.expression_binder import ExpressionBinder, coerce
 from sqlstream.plan.files_binder import FILE_FUNCTIONS, alias_of, files_of
 from sqlstream.plan.joins import join, with_columns
+from sqlstream.plan.lateral_binder import bind_lateral
 from sqlstream.plan.process_function_binder import bind_process_function
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.sources import bounded
@@ -37,14 +38,21 @@ from sqlstream.sql.ast import (
 )  # fmt: skip
 from sqlstream.sql.printing import sql_of
 from sqlstream.sql.statements import FileName, Options
-from sqlstream.types import PROCTIME, ROWTIME, Schema
+from sqlstream.types import INT, PROCTIME, ROWTIME, Schema
 from sqlstream.types import Column as SchemaColumn
+
+# A relation of one row, for SELECT without FROM.
+DUAL = nodes.Values((SchemaColumn("ZERO", INT.null(False)),), ((0,),))
 
 # The table functions there are, by name: what binds a call, given how a TABLE argument is bound.
 TABLE_FUNCTIONS = {
     **dict.fromkeys(WINDOW_FUNCTIONS, bind_window_function),
     **dict.fromkeys(CHANGELOG_FUNCTIONS, bind_changelog_function),
 }
+
+
+# What a name of WITH stands for: its query and what binds it; or a plan, that only its alias names (`correlation.py`).
+Named = tuple[exp.Expression, "FromBinder"] | nodes.Node
 
 
 class FromBinder(ABC):
@@ -54,7 +62,7 @@ class FromBinder(ABC):
         self,
         catalog: Catalog,
         tables: TableBinder,
-        ctes: dict[str, tuple[exp.Expression, FromBinder]] | None = None,
+        ctes: dict[str, Named] | None = None,
         depth: int = 0,
     ) -> None:
         self.catalog = catalog
@@ -65,10 +73,30 @@ class FromBinder(ABC):
             raise BindError("views nest too deeply", hint="does a view read itself?")
 
     @abstractmethod
-    def query(self, node: exp.Expression) -> nodes.Node:
-        """The plan of a query that stands in FROM."""
+    def query(self, node: exp.Expression, per: int = 0) -> nodes.Node:
+        """The plan of a query. `per`: LIMIT holds for each of the values of so many columns, the last ones."""
 
-    def _with(self, node: exp.Expression) -> Self:
+    def beside(self, name: str, plan: nodes.Node) -> Self:
+        """What binds queries that see `plan` under `name` as well."""
+        return type(self)(self.catalog, self.tables, {**self.ctes, name: plan}, self.depth)
+
+    def from_clause(self, node: exp.Select, ttl: StateTtl | None = None) -> tuple[nodes.Node, Scope]:
+        """FROM of a SELECT, or one row without columns. `ttl`: its hints."""
+        if node.args.get("from_") is None:
+            return DUAL, replace(Scope.of(None, DUAL.schema), visible=())
+        first = node.args["from_"].this
+        if isinstance(first, exp.Unnest):
+            plan, scope = self._unnest(DUAL, Scope.of(None, Schema(())), first, "CROSS", first)
+            plan = nodes.keep(plan, range(1, len(plan.schema)))
+            scope = scope.renamed(plan.schema)
+        else:
+            plan, scope = self.relation(first, ttl)
+        for j in node.args.get("joins") or []:
+            plan, scope = self._join(plan, scope, j, ttl)
+        return plan, scope
+
+    def within(self, node: exp.Expression) -> Self:
+        """What binds the parts of a query, which see the queries of its WITH."""
         clause = node.args.get("with_")
         if clause is None:
             return self
@@ -91,11 +119,13 @@ class FromBinder(ABC):
             return self._table(node)
         if isinstance(node, exp.Subquery):
             plan = unsorted(self.query(node.this if not node.args.get("with_") else node))
-            return self._aliased(plan, node.args.get("alias"), None, node)
+            return self.aliased(plan, node.args.get("alias"), None, node)
+        if isinstance(node, exp.Lateral):
+            return self.relation(node.this, ttl)
         if isinstance(node, TableFunction):
             return self._table_function(node)
         if isinstance(node, exp.Values):
-            return self._aliased(self.query(node), node.args.get("alias"), None, node)
+            return self.aliased(self.query(node), node.args.get("alias"), None, node)
         if isinstance(node, JoinGroup):
             plan, scope = self.relation(node.this, ttl)
             for j in node.args["joins"]:
@@ -103,9 +133,10 @@ class FromBinder(ABC):
             return plan, scope
         raise NotSupported(f"this in FROM is not supported: {sql_of(node)[:80]}", position=position_of(node))
 
-    def _aliased(
+    def aliased(
         self, plan: nodes.Node, alias: exp.Expression | None, default: str | None, node: exp.Expression
     ) -> tuple[nodes.Node, Scope]:
+        """`plan` under the names that an alias (else `default`) gives it and its columns. `node`: where they stand."""
         name = alias.this.name if alias is not None and alias.this is not None else default
         if alias is not None and alias.args.get("columns"):
             names = [c.name for c in alias.args["columns"]]
@@ -115,9 +146,12 @@ class FromBinder(ABC):
     def _table(self, node: exp.Table) -> tuple[nodes.Node, Scope]:
         name = self._name(node)
         if len(name) == 1 and name[0] in self.ctes:
-            cte, binder = self.ctes[name[0]]
-            plan, _ = binder._aliased(unsorted(binder.query(cte.this)), cte.args.get("alias"), name[0], node)
-            return self._aliased(plan, node.args.get("alias"), name[0], node)
+            named = self.ctes[name[0]]
+            if isinstance(named, nodes.Node):
+                return named, replace(Scope.of(name[0], named.schema), visible=())
+            cte, binder = named
+            plan, _ = binder.aliased(unsorted(binder.query(cte.this)), cte.args.get("alias"), name[0], node)
+            return self.aliased(plan, node.args.get("alias"), name[0], node)
         if node.args.get("version") is not None:
             raise NotSupported(
                 "FOR SYSTEM_TIME AS OF is for the right side of a join",
@@ -127,7 +161,7 @@ class FromBinder(ABC):
         found = self.catalog.relation(name, position_of(node), self._options(node))
         if isinstance(found, Table):
             alias = alias_of(name[0]) if isinstance(name[0], FileName) else name[-1]
-            return self._aliased(self._scan(found, node), node.args.get("alias"), alias, node)
+            return self.aliased(self._scan(found, node), node.args.get("alias"), alias, node)
         try:
             plan = unsorted(type(self)(self.catalog, self.tables, None, self.depth + 1).query(found.query))
         except SqlStreamError as e:
@@ -137,7 +171,7 @@ class FromBinder(ABC):
             raise
         if found.columns:
             plan = renamed(plan, list(found.columns), node)
-        return self._aliased(plan, node.args.get("alias"), name[-1], node)
+        return self.aliased(plan, node.args.get("alias"), name[-1], node)
 
     def _name(self, node: exp.Table) -> tuple[str, ...]:
         parts = (node.args.get("catalog"), node.args.get("db"), node.this)
@@ -168,7 +202,7 @@ class FromBinder(ABC):
         if declared is None and name in FILE_FUNCTIONS:
             files = files_of(name, node, self._options(node))
             plan = self._scan(self.catalog.table_of(files, position_of(node)), node)
-            return self._aliased(plan, node.args.get("alias"), alias_of(files.path), node)
+            return self.aliased(plan, node.args.get("alias"), alias_of(files.path), node)
         if node.args.get("hints"):
             raise NotSupported(
                 f"hints behind {name}(…) are not supported",
@@ -203,7 +237,7 @@ class FromBinder(ABC):
                 hint=did_you_mean(name, known, "table functions"),
                 position=position_of(node),
             )
-        return self._aliased(plan, node.args.get("alias"), None, node)
+        return self.aliased(plan, node.args.get("alias"), None, node)
 
     def _is_of_tables(self, name: str) -> bool:
         declared = self.catalog.function(name)
@@ -220,6 +254,8 @@ class FromBinder(ABC):
             return self._unnest(left, scope, item, kind, node)
         if isinstance(item, exp.Table) and item.args.get("version") is not None:
             return self._as_of(left, scope, item, kind, node)
+        if isinstance(item, exp.Lateral):
+            return bind_lateral(self, left, scope, item.this, kind, node)
         right, right_scope = self.relation(item, ttl)
         lives = (None, None) if ttl is None else (ttl.of(scope), ttl.of(right_scope))
         both = scope.beside(right_scope, position_of(item))
@@ -373,11 +409,3 @@ def _as_lookup(made: nodes.Node) -> nodes.Node:
     return nodes.LookupJoin(
         made.input, made.right, made.kind, made.left_keys, made.right_keys, made.null_safe, made.residual
     )
-
-
-def unsorted(plan: nodes.Node) -> nodes.Node:
-    """Without an ORDER BY that stands inside another query: rows of a table have no order, unless LIMIT takes some."""
-    if isinstance(plan, nodes.Project):
-        below = unsorted(plan.input)
-        return plan if below is plan.input else replace(plan, input=below)
-    return plan.input if isinstance(plan, nodes.Sort) and plan.limit is None and not plan.offset else plan

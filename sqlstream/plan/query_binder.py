@@ -8,25 +8,25 @@ from sqlstream.errors import BindError, NotSupported, did_you_mean
 from sqlstream.expressions import Call, Column, Expr, Literal
 from sqlstream.functions.typing import common
 from sqlstream.plan import nodes
-from sqlstream.plan.aggregate_binder import AggregateStage, has_aggregate
-from sqlstream.plan.columns import aligned
+from sqlstream.plan.aggregate_binder import AggregateStage, aggregates_in, has_aggregate
+from sqlstream.plan.columns import aligned, item_name, unsorted
 from sqlstream.plan.condition_binder import ConditionBinder
+from sqlstream.plan.correlation import has_subquery
 from sqlstream.plan.expression_binder import ExpressionBinder, coerce
-from sqlstream.plan.from_binder import unsorted
+from sqlstream.plan.from_binder import DUAL
 from sqlstream.plan.over_binder import OverStage
 from sqlstream.plan.scope import Scope
+from sqlstream.plan.set_operations import difference, intersection
 from sqlstream.plan.state_ttl import StateTtl
+from sqlstream.plan.subquery_values import SubqueryValues
 from sqlstream.sql.ast import (
     column_parts,
     exp,
     position_of,
 )  # fmt: skip
 from sqlstream.sql.printing import sql_of
-from sqlstream.types import BIGINT, BOOLEAN, INT, PROCTIME, Schema
+from sqlstream.types import PROCTIME, Schema
 from sqlstream.types import Column as SchemaColumn
-
-# A relation of one row, for SELECT without FROM.
-DUAL = nodes.Values((SchemaColumn("ZERO", INT.null(False)),), ((0,),))
 
 
 class QueryBinder(ConditionBinder):
@@ -34,13 +34,13 @@ class QueryBinder(ConditionBinder):
 
     # ---- queries
 
-    def query(self, node: exp.Expression) -> nodes.Node:
+    def query(self, node: exp.Expression, per: int = 0) -> nodes.Node:
         """SELECT, set operation, VALUES, or one of these in parentheses."""
-        binder = self._with(node)
+        binder = self.within(node)
         if isinstance(node, exp.Subquery):
             return binder._ordered(binder.query(node.this), node)
         if isinstance(node, exp.Select):
-            return binder._select(node)
+            return binder._select(node, per)
         if isinstance(node, (exp.Union, exp.Except, exp.Intersect)):
             return binder._ordered(binder._set_operation(node), node)
         if isinstance(node, exp.Values):
@@ -49,20 +49,9 @@ class QueryBinder(ConditionBinder):
 
     # ---- SELECT
 
-    def _select(self, node: exp.Select) -> nodes.Node:
+    def _select(self, node: exp.Select, per: int) -> nodes.Node:
         ttl = StateTtl(node)
-        plan: nodes.Node = DUAL
-        scope = Scope()
-        if node.args.get("from_") is not None:
-            first = node.args["from_"].this
-            if isinstance(first, exp.Unnest):
-                plan, scope = self._unnest(DUAL, Scope.of(None, Schema(())), first, "CROSS", first)
-                plan = nodes.keep(plan, range(1, len(plan.schema)))
-                scope = scope.renamed(plan.schema)
-            else:
-                plan, scope = self.relation(first, ttl)
-            for j in node.args.get("joins") or []:
-                plan, scope = self._join(plan, scope, j, ttl)
+        plan, scope = self.from_clause(node, ttl)
         if node.args.get("where") is not None:
             plan = self._where(plan, scope, node.args["where"].this, ttl)
         items = self._expand(node.expressions, scope)
@@ -76,30 +65,34 @@ class QueryBinder(ConditionBinder):
             + [h.this for h in (having, qualify) if h is not None]
         )
         grouped = node.args.get("group") is not None or any(has_aggregate(t) for t in texts) or having is not None
-        stage: AggregateStage | None = None
-        if grouped:
-            stage = AggregateStage(plan, scope, self.catalog, node.args.get("group"))
+        windows = node.args.get("windows") or []
+        subqueries = any(has_subquery(t) for t in texts)
+        lives = ttl.of(scope) if subqueries else None
+        values = SubqueryValues(self, plan, ExpressionBinder(scope, self.catalog), lives)
+        binder = values.binder
+        stage = AggregateStage(plan, values.binder, node.args.get("group")) if grouped else None
+        if stage is not None:
             binder = stage.binder
-        else:
-            binder = ExpressionBinder(scope, self.catalog)
-        overs = OverStage(binder, node.args.get("windows") or [])
+            if subqueries:
+                # They are joined to the groups, so all that these give must be known before.
+                for call in [c for t in (*texts, *windows) for c in aggregates_in(t)]:
+                    binder.bind(call)
+                values = SubqueryValues(self, stage.plan(values.plan, ttl.of(scope)), binder)
+                binder = values.binder
+        overs = OverStage(binder, windows)
         exprs: list[Expr] = []
         names: list[str] = []
         for i, item in enumerate(items):
             if isinstance(item, _Ready):
-                e: Expr = stage.column(item.expr, item.node) if stage is not None else item.expr
-                exprs.append(e)
+                exprs.append(stage.column(item.expr, item.node) if stage is not None else item.expr)
                 names.append(item.name)
                 continue
-            inner = item.this if isinstance(item, exp.Alias) else item
-            e = overs.binder.bind(inner)
-            exprs.append(e)
-            names.append(item.alias if isinstance(item, exp.Alias) else _name(inner, i))
+            exprs.append(overs.binder.bind(item.this if isinstance(item, exp.Alias) else item))
+            names.append(item_name(item, i))
         sort_exprs = [overs.binder.bind(o) for o in orders]
         having_expr = binder.condition(having.this) if having is not None else None
         qualify_expr = overs.binder.condition(qualify.this) if qualify is not None else None
-        if stage is not None:
-            plan = stage.plan(ttl.of(scope))
+        plan = values.plan if stage is None or subqueries else stage.plan(plan, ttl.of(scope))
         if having_expr is not None:
             plan = nodes.Filter(plan, having_expr)
         plan, place = overs.plan(plan, None if stage is not None or not overs.calls else ttl.of(scope))
@@ -119,7 +112,7 @@ class QueryBinder(ConditionBinder):
         ttl.check(scope)
         everything = [*exprs, *extra]
         keys = [everything.index(e) for e in sort_exprs]
-        plan = self._sorted(plan, node, order, keys)
+        plan = self._sorted(plan, node, order, keys, range(len(columns) - per, len(columns)))
         return nodes.keep(plan, range(len(columns))) if extra else plan
 
     def _expand(self, items: list[exp.Expression], scope: Scope) -> list[exp.Expression | _Ready]:
@@ -145,8 +138,14 @@ class QueryBinder(ConditionBinder):
     # ---- ORDER BY, LIMIT
 
     def _sorted(
-        self, plan: nodes.Node, node: exp.Expression, order: exp.Expression | None, keys: list[int]
+        self,
+        plan: nodes.Node,
+        node: exp.Expression,
+        order: exp.Expression | None,
+        keys: list[int],
+        per: range = range(0),
     ) -> nodes.Node:
+        """`per`: the columns for whose values LIMIT holds each."""
         items: list[nodes.SortKey] = []
         for o, k in zip(order.expressions if order is not None else [], keys, strict=True):
             ascending = not o.args.get("desc")
@@ -155,6 +154,16 @@ class QueryBinder(ConditionBinder):
         limit, offset = _count(node.args.get("limit"), "LIMIT"), _count(node.args.get("offset"), "OFFSET")
         if not items and limit is None and not offset:
             return plan
+        if len(per):
+            if limit is None:
+                if offset:
+                    raise NotSupported(
+                        "OFFSET without LIMIT in a query that speaks of an outer row is not supported",
+                        hint="LIMIT n OFFSET m",
+                        position=position_of(node.args["offset"]),
+                    )
+                return plan
+            return nodes.TopN(plan, tuple(per), tuple(items), (offset or 0) + 1, (offset or 0) + limit)
         return nodes.Sort(plan, tuple(items), limit, offset or 0)
 
     def _ordered(self, plan: nodes.Node, node: exp.Expression) -> nodes.Node:
@@ -185,27 +194,8 @@ class QueryBinder(ConditionBinder):
         if name == "UNION":
             union = nodes.Union((left, right))
             return nodes.Aggregate(union, tuple(range(len(union.schema))), ()) if node.args.get("distinct") else union
-        if not node.args.get("distinct"):
-            raise NotSupported(f"{name} ALL is not supported", hint=f"use {name}", position=position_of(node))
-        width = len(left.schema)
-
-        def flagged(side: nodes.Node, a: int, b: int) -> nodes.Node:
-            exprs = [Column(c.type, i, c.name) for i, c in enumerate(side.schema)]
-            marks = [Literal(BIGINT.null(False), a), Literal(BIGINT.null(False), b)]
-            columns = (
-                *side.schema.columns,
-                SchemaColumn("$l", BIGINT.null(False)),
-                SchemaColumn("$r", BIGINT.null(False)),
-            )
-            return nodes.Project(side, (*exprs, *marks), columns)
-
-        both = nodes.Union((flagged(left, 1, 0), flagged(right, 0, 1)))
-        sums = tuple(nodes.AggCall("SUM", (width + i,), SchemaColumn(n, BIGINT)) for i, n in enumerate(("$l", "$r")))
-        counted = nodes.Aggregate(both, tuple(range(width)), sums)
-        zero = Literal(BIGINT.null(False), 0)
-        on_left = Call(BOOLEAN, ">", (Column(BIGINT, width, "$l"), zero))
-        on_right = Call(BOOLEAN, ">" if name == "INTERSECT" else "=", (Column(BIGINT, width + 1, "$r"), zero))
-        return nodes.keep(nodes.Filter(counted, Call(BOOLEAN, "AND", (on_left, on_right))), range(width))
+        combined = intersection if name == "INTERSECT" else difference
+        return combined(left, right, bool(node.args.get("distinct")))
 
     def _values(self, node: exp.Values) -> nodes.Node:
         binder = ExpressionBinder(Scope(), self.catalog)
@@ -244,14 +234,6 @@ def _column(name: str, e: Expr, schema: Schema) -> SchemaColumn:
         return replace(schema[e.index], name=name, type=e.type)
     proctime = isinstance(e, Call) and e.function == "PROCTIME"
     return SchemaColumn(name, e.type, PROCTIME if proctime else None)
-
-
-def _name(node: exp.Expression, index: int) -> str:
-    if isinstance(node, exp.Column):
-        return column_parts(node)[-1]
-    if isinstance(node, exp.Dot):
-        return str(node.expression.name)
-    return f"EXPR${index}"
 
 
 def _order_nodes(

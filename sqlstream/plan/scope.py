@@ -134,6 +134,14 @@ class Scope:
             position=position,
         )
 
+    def knows(self, parts: tuple[str, ...]) -> bool:
+        """Whether the name means something here, be it wrong."""
+        try:
+            self.resolve(parts, None)
+        except BindError:
+            return parts[0] in self.names() or any(r.alias == parts[0] for r in self.relations)
+        return True
+
     def _column(self, r: Relation, i: int) -> Column:
         return Column(r.schema[i].type, r.offset + i, r.schema[i].name)
 

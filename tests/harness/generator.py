@@ -193,7 +193,8 @@ class Queries:
             [
                 self.rows, self.grouped, self.grouped, self.window, self.window, self.session, self.over, self.over_changes,
                 self.interval_join, self.rows_join, self.deduplicate, self.window_join, self.aggregates_join, self.exists,
-                self.window_of_windows, self.window_rows_join, self.window_top_n, self.temporal_join,
+                self.window_of_windows, self.window_rows_join, self.window_top_n, self.temporal_join, self.subquery_value,
+                self.subquery_condition, self.lateral,
             ]
         )()  # fmt: skip
 
@@ -421,6 +422,63 @@ class Queries:
         )
         return Text(sql, sql)
 
+    def subquery_value(self) -> Text:
+        """A value of another table: of all rows, by a key, by less than, or of groups."""
+        inner = self.rng.choice(
+            [f"SELECT {self.number('r.v')} FROM {{}} AS r", f"SELECT {self.number('r.v')} FROM {{}} AS r WHERE r.k = l.k",
+             f"SELECT {self.number('r.v')} FROM {{}} AS r WHERE r.j = l.j AND r.v < l.v", f"SELECT {self.number('r.v')} FROM {{}} AS r WHERE r.v < l.v",
+             "SELECT CAST(r.v AS BIGINT) FROM {} AS r WHERE r.k IS NOT DISTINCT FROM l.k ORDER BY r.v DESC, r.id LIMIT 1",
+             "SELECT SUM(r.v) FROM {} AS r WHERE r.k = l.k HAVING COUNT(*) > 2", "SELECT COUNT(*) + MAX(l.v) FROM {} AS r WHERE r.j = l.j"]
+        )  # fmt: skip
+        inner = inner.replace("MAX(l.v)", "l.id").replace("FIRST_VALUE", "MIN").replace("LAST_VALUE", "MAX")
+        inner = inner.replace("(id ", "(r.id ").replace("WHERE id", "WHERE r.id").replace("LENGTH(k)", "LENGTH(r.k)")
+        inner = f"CAST(({inner.replace('{}', self.any_base())}) AS BIGINT)"
+        sql = self.rng.choice(
+            ["SELECT l.k AS a, CAST(l.id AS BIGINT) AS b, {} AS c FROM {l} AS l",
+             "SELECT l.k AS a, CAST(l.id AS BIGINT) AS b, CAST(l.v AS BIGINT) AS c FROM {l} AS l WHERE l.v >= {}",
+             "SELECT l.k AS a, SUM({}) AS b, COUNT(*) AS c FROM {l} AS l GROUP BY l.k"]
+        )  # fmt: skip
+        sql = sql.replace("{}", inner).replace("{l}", self.any_base())
+        return Text(sql, sql)
+
+    def subquery_condition(self) -> Text:
+        """IN, EXISTS and comparisons with all or some rows, where NULLs are, as conditions or as values."""
+        where = self.rng.choice(
+            [
+                "",
+                "WHERE r.v > 4",
+                "WHERE r.k = l.k",
+                "WHERE r.v < l.v",
+                "WHERE r.k = l.k AND r.v IS NOT NULL",
+                "WHERE r.id > 500",
+            ]
+        )
+        members = f"(SELECT r.j FROM {{r}} AS r {where})"
+        test = self.rng.choice(
+            [f"l.v IN {members}", f"l.v NOT IN {members}", f"l.id NOT IN {members}", f"EXISTS {members}", f"NOT EXISTS {members}",
+             f"l.v {self.rng.choice(['<', '<=', '>', '>=', '=', '<>'])} {self.rng.choice(['ANY', 'ALL'])} {members}"]
+        ).replace("{r}", self.any_base())  # fmt: skip
+        form = self.rng.choice(
+            ["SELECT l.k AS a, CAST(l.id AS BIGINT) AS b, CAST(l.v AS BIGINT) AS c FROM {l} AS l WHERE {}",
+             "SELECT l.k AS a, CAST(l.id AS BIGINT) AS b, CAST(l.v AS BIGINT) AS c FROM {l} AS l WHERE {} OR l.v = 3",
+             "SELECT l.k AS a, CAST(l.id AS BIGINT) AS b, CAST(CASE WHEN {} THEN 1 WHEN NOT ({}) THEN 0 END AS BIGINT) AS c FROM {l} AS l"]
+        )  # fmt: skip
+        sql = form.replace("{}", test).replace("{l}", self.any_base())
+        return Text(sql, sql)
+
+    def lateral(self) -> Text:
+        """The best rows of each row, or their number."""
+        n = self.rng.randint(1, 3)
+        on = self.rng.choice(["r.k = l.k", "r.v < l.v", "r.j = l.j AND r.v <> l.v"])
+        inner = self.rng.choice(
+            [f"SELECT CAST(r.v AS BIGINT) AS c FROM {{}} AS r WHERE {on} ORDER BY r.v DESC, r.id LIMIT {n}",
+             f"SELECT COUNT(*) AS c FROM {{}} AS r WHERE {on}", f"SELECT SUM(CAST(r.v AS BIGINT)) AS c FROM {{}} AS r WHERE {on} GROUP BY r.j"]
+        )  # fmt: skip
+        join = self.rng.choice(["CROSS JOIN LATERAL ({r}) AS q", "LEFT JOIN LATERAL ({r}) AS q ON TRUE"])
+        sql = f"SELECT l.k AS a, CAST(l.id AS BIGINT) AS b, q.c AS c FROM {self.any_base()} AS l {join}"
+        sql = sql.replace("{r}", inner.replace("{}", self.any_base()))
+        return Text(sql, sql)
+
     # ---- above other queries
 
     def group(self, depth: int) -> Text:
@@ -470,7 +528,9 @@ class Queries:
         return self.query(depth - 1).wrapped(f"SELECT DISTINCT {columns} FROM {{}} AS d")
 
     def union(self, depth: int) -> Text:
-        word = self.rng.choice(["UNION ALL", "UNION ALL", "UNION", "INTERSECT", "EXCEPT"])
+        word = self.rng.choice(
+            ["UNION ALL", "UNION ALL", "UNION", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]
+        )
         left, right = self.query(depth - 1), self.query(depth - 1)
         template = f"SELECT a, b, c FROM ({{l}}) AS l {word} SELECT a, b, c FROM ({{r}}) AS r"
         return Text(
