@@ -1,4 +1,4 @@
-"""CREATE and DROP: what they change in the catalog."""
+"""CREATE, ALTER and DROP: what they change in the catalog."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 from sqlstream import pipeline
+from sqlstream.catalog.alterations import altered
 from sqlstream.catalog.catalog import local
 from sqlstream.catalog.objects import Files, Function, Table, View, like
 from sqlstream.contracts import Source
@@ -16,17 +17,20 @@ from sqlstream.plan.table_binder import bind_table, connector_of
 from sqlstream.process_functions import signature
 from sqlstream.results import Result
 from sqlstream.sql import statements as st
+from sqlstream.sql.ast import exp
 from sqlstream.sql.parser import parse_script
 from sqlstream.sql.printing import sql_of
 
 
 def create_table(env: Environment, s: st.CreateTable, following: st.Statement | str | None = None) -> Result:
-    """Also CREATE TABLE … LIKE, and … AS SELECT, which fills the table and takes it away when that fails."""
+    """Also CREATE TABLE … LIKE, and … AS SELECT, which fills the table and takes it away when that fails (what it replaced is
+    back then)."""
     s = completed(env, s)
     name = local(s.name, s.position)
     if env.catalog.find(name) is not None and s.if_not_exists:
         return Result("DDL", message=f"table {name} exists already")
-    env.catalog.add(table_of(env, name, s), s.if_not_exists, s.position)
+    before = env.catalog.find(name)
+    env.catalog.add(table_of(env, name, s), s.if_not_exists, s.position, s.or_replace)
     env.save()
     if s.query is None:
         return Result("DDL", message=f"table {name} created")
@@ -34,6 +38,8 @@ def create_table(env: Environment, s: st.CreateTable, following: st.Statement | 
         return pipeline.insert(env, (st.Insert((name,), s.query, position=s.position),), following)
     except BaseException:
         env.catalog.drop("TABLE", (name,), s.temporary, True, s.position)
+        if before is not None and before.temporary == s.temporary:
+            env.catalog.add(before)
         env.save()
         raise
 
@@ -82,15 +88,20 @@ def table_of(env: Environment, name: str, s: st.CreateTable) -> Table:
         s.temporary,
         env.working_directory,
     )
+    return checked(env, table)
+
+
+def checked(env: Environment, table: Table) -> Table:
+    """The table, with its connector's columns where it has none of its own."""
     connector, context = connector_of(table, env.time_zone, env.stores)
-    for key in s.partitioned_by if s.columns else ():
+    for key in table.partitioned_by if table.columns else ():
         if table.column(key) is None:
             raise BindError(
-                f"table {name}: PARTITIONED BY '{key}': there is no such column",
-                hint=did_you_mean(key, [c.name for c in s.columns], "columns"),
+                f"table {table.name}: PARTITIONED BY '{key}': there is no such column",
+                hint=did_you_mean(key, [c.name for c in table.columns], "columns"),
                 subject=key,
             )
-    if not s.columns:
+    if not table.columns:
         table = _inferred(table, connector.ddl_columns(context))
     bind_table(table, env.catalog, Source(), env.time_zone)
     return table
@@ -109,22 +120,28 @@ def _inferred(table: Table, body: str | None) -> Table:
 
 def create_view(env: Environment, s: st.CreateView) -> Result:
     """Binds the query, so that mistakes are found now."""
-    plan = env.bind(s.query)
-    if s.columns and len(s.columns) != len(plan.schema):
+    name = local(s.name, s.position)
+    view = _view(env, name, s.query, s.query_text, s.columns, s.comment, s.temporary, s)
+    added = env.catalog.add(view, s.if_not_exists, s.position, s.or_replace)
+    env.save()
+    return Result("DDL", message=f"view {name} " + ("created" if added else "exists already"))
+
+
+def _view(
+    env: Environment, name: str, query: exp.Expression, text: str, columns: tuple[str, ...], comment: str | None,
+    temporary: bool, s: st.Statement,
+) -> View:  # fmt: skip
+    plan = env.bind(query)
+    if columns and len(columns) != len(plan.schema):
         raise BindError(
-            f"{len(s.columns)} names for {len(plan.schema)} columns",
+            f"{len(columns)} names for {len(plan.schema)} columns",
             hint=f"the query's columns are {', '.join(plan.schema.names)}",
             position=s.position,
         )
-    name = local(s.name, s.position)
-    query, text = s.query, s.query_text
     if "dialect" in query.meta:  # the catalog is Flink SQL
         query = env.spelled(query)
         text = sql_of(query)
-    view = View(name, query, text, s.columns, s.comment, s.temporary)
-    added = env.catalog.add(view, s.if_not_exists, s.position)
-    env.save()
-    return Result("DDL", message=f"view {name} " + ("created" if added else "exists already"))
+    return View(name, query, text, columns, comment, temporary)
 
 
 def create_function(env: Environment, s: st.CreateFunction) -> Result:
@@ -142,9 +159,47 @@ def create_function(env: Environment, s: st.CreateFunction) -> Result:
     else:
         user.resolve(s.path)
     name = local(s.name, s.position)
-    env.catalog.add(Function(name, s.path, s.temporary), s.if_not_exists, s.position)
+    env.catalog.add(Function(name, s.path, s.temporary), s.if_not_exists, s.position, s.or_replace)
     env.save()
     return Result("DDL", message=f"function {name} created")
+
+
+def alter_table(env: Environment, s: st.AlterTable) -> Result:
+    """Its definition alone: files stay as they are."""
+    name = local(s.name, s.position)
+    table = env.catalog.find(name)
+    if table is None and s.if_exists:
+        return Result("DDL", message=f"there is no table {name}")
+    table = env.catalog.relation((name,), s.position)
+    if not isinstance(table, Table):
+        raise BindError(f"'{name}' is a view", hint=f"ALTER VIEW {name} …", position=s.position, subject=name)
+    if s.rename is not None:
+        return _rename(env, table, s.rename, s)
+    assert s.alteration is not None
+    env.catalog.replace(checked(env, altered(table, s.alteration)))
+    env.save()
+    return Result("DDL", message=f"table {name} altered")
+
+
+def alter_view(env: Environment, s: st.AlterView) -> Result:
+    """Binds the new query, so that mistakes are found now."""
+    name = local(s.name, s.position)
+    view = env.catalog.relation((name,), s.position)
+    if not isinstance(view, View):
+        raise BindError(f"'{name}' is a table", hint=f"ALTER TABLE {name} …", position=s.position, subject=name)
+    if s.rename is not None:
+        return _rename(env, view, s.rename, s)
+    assert s.query is not None
+    env.catalog.replace(_view(env, name, s.query, s.query_text, (), view.comment, view.temporary, s))
+    env.save()
+    return Result("DDL", message=f"view {name} altered")
+
+
+def _rename(env: Environment, item: Table | View, to: st.Name, s: st.Statement) -> Result:
+    env.catalog.rename(item, local(to, s.position), s.position)
+    env.save()
+    kind = "table" if isinstance(item, Table) else "view"
+    return Result("DDL", message=f"{kind} {item.name} renamed to {to[-1]}")
 
 
 def drop(env: Environment, s: st.Drop) -> Result:

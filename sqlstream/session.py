@@ -176,6 +176,10 @@ class Session:
                 return ddl.create_view(env, s)
             case st.CreateFunction():
                 return ddl.create_function(env, s)
+            case st.AlterTable():
+                return ddl.alter_table(env, s)
+            case st.AlterView():
+                return ddl.alter_view(env, s)
             case st.Drop():
                 return ddl.drop(env, s)
             case st.SetOption():

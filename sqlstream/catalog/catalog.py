@@ -114,28 +114,42 @@ class Catalog:
 
     # ---- writing
 
-    def add(self, item: Object, if_not_exists: bool = False, position: Position | None = None) -> bool:
-        """True when added; an existing name is an error unless `if_not_exists`."""
+    def add(
+        self, item: Object, if_not_exists: bool = False, position: Position | None = None, or_replace: bool = False
+    ) -> bool:
+        """True when added; an existing name is an error unless `if_not_exists`, or `or_replace` for one of its kind."""
         if isinstance(item, Function):
             functions = self._functions[item.temporary]
-            if item.name.lower() in functions:
+            if item.name.lower() in functions and not or_replace:
                 if if_not_exists:
                     return False
                 raise BindError(f"function '{item.name}' exists already", position=position)
             functions[item.name.lower()] = item
             return True
         space = self._relations[item.temporary]
-        if item.name in space:
+        there = space.get(item.name)
+        if there is not None and not (or_replace and isinstance(there, type(item))):
             if if_not_exists:
                 return False
-            raise BindError(
-                f"'{item.name}' exists already",
-                hint="DROP it first, or CREATE … IF NOT EXISTS",
-                position=position,
-                subject=item.name,
-            )
+            hint = "DROP it first, or CREATE OR REPLACE, or CREATE … IF NOT EXISTS"
+            if or_replace:
+                hint = f"it is a {'view' if isinstance(there, View) else 'table'}: DROP it first"
+            raise BindError(f"'{item.name}' exists already", hint=hint, position=position, subject=item.name)
         space[item.name] = item
         return True
+
+    def replace(self, item: Table | View) -> None:
+        """Another description of a table or view that is there, in its place."""
+        self._relations[item.temporary][item.name] = item
+
+    def rename(self, item: Table | View, name: str, position: Position) -> None:
+        """Another name for it; views that read it under the old one have to be made anew."""
+        space = self._relations[item.temporary]
+        if name in space:
+            raise BindError(f"'{name}' exists already", hint="DROP it first", position=position, subject=name)
+        others = dict(space)
+        space.clear()
+        space.update((name, replace(item, name=name)) if n == item.name else (n, other) for n, other in others.items())
 
     def drop(self, kind: str, name: tuple[str, ...], temporary: bool, if_exists: bool, position: Position) -> None:
         """DROP {TABLE|VIEW|FUNCTION}."""

@@ -98,6 +98,16 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement("DESC", "DESC table", "the same as DESCRIBE", "DESC dear;"),
     Statement(
+        "ALTER TABLE",
+        "ALTER TABLE name {ADD | MODIFY} column TYPE [FIRST | AFTER c]; DROP column; RENAME column TO other; RENAME TO other; "
+        "SET ('key' = 'value'); RESET ('key')",
+        "another definition; data stays as it is", "ALTER TABLE clicks ADD page STRING AFTER who;",
+    ),
+    Statement(
+        "ALTER VIEW", "ALTER VIEW name AS query; ALTER VIEW name RENAME TO other", "another query, or name",
+        "ALTER VIEW dear AS SELECT who, price FROM clicks WHERE price > 90;",
+    ),
+    Statement(
         "DROP", "DROP [TEMPORARY] {TABLE | VIEW | FUNCTION} [IF EXISTS] name", "forgets it; data stays",
         "DROP VIEW dear;",
     ),

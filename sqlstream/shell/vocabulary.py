@@ -9,7 +9,10 @@ from sqlstream.options import Option
 
 KEYWORDS = tuple(
     [
+        "ADD",
+        "AFTER",
         "ALL",
+        "ALTER",
         "ANALYZE",
         "AND",
         "ARRAY",
@@ -84,6 +87,7 @@ KEYWORDS = tuple(
         "MEASURES",
         "METADATA",
         "NATURAL",
+        "MODIFY",
         "NOT",
         "NULL",
         "NULLS",
@@ -104,6 +108,8 @@ KEYWORDS = tuple(
         "PYTHON",
         "QUALIFY",
         "RANGE",
+        "RENAME",
+        "REPLACE",
         "RESET",
         "RIGHT",
         "ROW",

@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from sqlstream.errors import Position, SqlStreamError
 from sqlstream.options import DEFAULT_DIALECT, DIALECTS
+from sqlstream.sql.alterations import AlterGrammar
 from sqlstream.sql.depth import check_depth
 from sqlstream.sql.foreign.query import foreign_query
 from sqlstream.sql.lexer import END, STRING, WORD, tokenize
@@ -23,6 +24,7 @@ from sqlstream.sql.splitter import Piece, split, substitute
 from sqlstream.sql.statements import (
     CreateFunction,
     CreateSavepoint,
+    CreateTable,
     CreateView,
     Describe,
     DescribeJob,
@@ -37,7 +39,6 @@ from sqlstream.sql.statements import (
     StatementSet,
     StopJob,
 )
-from sqlstream.sql.tables import TableGrammar
 from sqlstream.sql.unsupported import CONSTRUCTS, FOREIGN_STATEMENTS, FORMS, OBJECTS, OF_SHELLS, OF_TABLES, UNSUPPORTED
 
 DIALECT_OPTION = "table.sql-dialect"
@@ -172,7 +173,7 @@ def _parse(script: Source, piece: Piece, dialect: str) -> Statement:
     return replace(statement, text=piece.text, position=piece.position)
 
 
-class StatementGrammar(TableGrammar):
+class StatementGrammar(AlterGrammar):
     """All statements; each rule begins behind its first keyword."""
 
     dialect = DEFAULT_DIALECT  # of a statement's query
@@ -243,6 +244,19 @@ class StatementGrammar(TableGrammar):
     # ---- DDL
 
     def _create(self) -> Statement:
+        replaces = self.accept("OR", "REPLACE") is not None
+        made = self._created()
+        if not replaces:
+            return made
+        if not isinstance(made, CreateTable | CreateView | CreateFunction) or made.if_not_exists:
+            self.fail_at(
+                self.tokens[1],
+                "OR REPLACE is for a TABLE, VIEW or FUNCTION, without IF NOT EXISTS",
+                "CREATE OR REPLACE VIEW v AS SELECT …",
+            )
+        return replace(made, or_replace=True)
+
+    def _created(self) -> Statement:
         temporary = self.accept("TEMPORARY") is not None
         system = temporary and self.accept("SYSTEM") is not None
         if system and not self.at("FUNCTION"):
@@ -300,6 +314,9 @@ class StatementGrammar(TableGrammar):
         if language != "PYTHON":
             self.unsupported(token, f"functions in {language} are not supported", "write it in Python")
         return language
+
+    def _alter(self) -> Statement:
+        return self.alter_table() if self.choose("TABLE", "VIEW") == "TABLE" else self.alter_view()
 
     def _drop(self) -> Statement:
         temporary = self.accept("TEMPORARY") is not None
@@ -484,6 +501,7 @@ class StatementGrammar(TableGrammar):
 
 _RULES: dict[str, Callable[[StatementGrammar], Statement]] = {
     "CREATE": StatementGrammar._create,
+    "ALTER": StatementGrammar._alter,
     "DROP": StatementGrammar._drop,
     "INSERT": StatementGrammar._insert,
     "EXECUTE": StatementGrammar._execute,

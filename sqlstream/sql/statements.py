@@ -73,7 +73,7 @@ class LikeDef:
 
 @dataclass(frozen=True)
 class CreateTable(Statement):
-    """`CREATE TABLE name (columns, WATERMARK …, PRIMARY KEY …) WITH (…)`, LIKE another, or AS a query.
+    """`CREATE [OR REPLACE] TABLE name (columns, WATERMARK …, PRIMARY KEY …) WITH (…)`, LIKE another, or AS a query.
 
     Without columns they are the connector's to know (`Connector.ddl_columns`), or those of `like` or `query`.
     """
@@ -90,6 +90,7 @@ class CreateTable(Statement):
     query: exp.Expression | None = None  # CREATE TABLE … AS SELECT
     temporary: bool = False
     if_not_exists: bool = False
+    or_replace: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class CreateView(Statement):
     comment: str | None = None
     temporary: bool = False
     if_not_exists: bool = False
+    or_replace: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class CreateFunction(Statement):
     language: str = "PYTHON"
     temporary: bool = False
     if_not_exists: bool = False
+    or_replace: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,67 @@ class Drop(Statement):
     name: Name
     if_exists: bool = False
     temporary: bool = False
+
+
+@dataclass(frozen=True)
+class Added:
+    """ADD or MODIFY (`modify`) of ALTER TABLE: columns, each with its place (None: the end, or where it is; "": first; else
+    behind the column of that name), a watermark, a key."""
+
+    columns: tuple[tuple[ColumnDef, str | None], ...] = ()
+    watermark: WatermarkDef | None = None
+    primary_key: tuple[str, ...] = ()
+    constraint: str | None = None
+    modify: bool = False
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """DROP of ALTER TABLE."""
+
+    columns: tuple[str, ...] = ()
+    primary_key: bool = False
+    constraint: str | None = None
+    watermark: bool = False
+
+
+@dataclass(frozen=True)
+class RenamedColumn:
+    """RENAME a TO b."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class ChangedOptions:
+    """SET ('key' = 'value'), or RESET ('key')."""
+
+    given: Options = ()
+    reset: tuple[str, ...] = ()
+
+
+Alteration = Added | Dropped | RenamedColumn | ChangedOptions
+
+
+@dataclass(frozen=True)
+class AlterTable(Statement):
+    """`ALTER TABLE [IF EXISTS] t ADD | MODIFY | DROP | RENAME | SET | RESET …`; `rename`: RENAME TO, or one alteration."""
+
+    name: Name
+    alteration: Alteration | None = None
+    rename: Name | None = None
+    if_exists: bool = False
+
+
+@dataclass(frozen=True)
+class AlterView(Statement):
+    """`ALTER VIEW v RENAME TO w`, or `AS query`."""
+
+    name: Name
+    rename: Name | None = None
+    query: exp.Expression | None = None
+    query_text: str = ""
 
 
 # ---- DML and queries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sqlstream.sql.lexer import STRING, Token
+from sqlstream.sql.lexer import END, STRING, Token
 from sqlstream.sql.queries import QueryGrammar
 from sqlstream.sql.statements import ColumnDef, CreateTable, LikeDef, Options, WatermarkDef
 
@@ -21,13 +21,14 @@ _LIKE_FEATURES = {
 
 
 @dataclass
-class _Body:
-    """What the parentheses of CREATE TABLE hold, while they are read."""
+class TableBody:
+    """What the parentheses of CREATE TABLE, or of an ALTER TABLE, hold, while they are read."""
 
     columns: list[ColumnDef] = field(default_factory=list)
     watermark: WatermarkDef | None = None
     primary_key: tuple[str, ...] = ()
     constraint: str | None = None
+    places: dict[str, str | None] | None = None  # of columns, where ALTER TABLE may say them: see `Added`
 
 
 class TableGrammar(QueryGrammar):
@@ -37,9 +38,9 @@ class TableGrammar(QueryGrammar):
         """The statement behind CREATE [TEMPORARY] TABLE."""
         if_not_exists = self.accept("IF", "NOT", "EXISTS") is not None
         name = self.name("a table's name")
-        body = _Body()
+        body = TableBody()
         if self.accept("("):
-            self.csv(lambda: self._element(body))
+            self.csv(lambda: self.element(body))
             self.expect(")")
         comment = self.string() if self.accept("COMMENT") else None
         if self.at("DISTRIBUTED"):
@@ -73,7 +74,12 @@ class TableGrammar(QueryGrammar):
 
     def options(self) -> Options:
         """`WITH ('key' = 'value', …)`."""
-        self.expect("WITH", "(")
+        self.expect("WITH")
+        return self.option_list()
+
+    def option_list(self) -> Options:
+        """`('key' = 'value', …)`."""
+        self.expect("(")
         found: dict[str, str] = {}
         if not self.at(")"):
             self.csv(lambda: self._option(found))
@@ -111,7 +117,8 @@ class TableGrammar(QueryGrammar):
 
     # ---- elements
 
-    def _element(self, body: _Body) -> None:
+    def element(self, body: TableBody) -> None:
+        """A column, a watermark or a key."""
         token = self.token
         if self.at_sequence("WATERMARK", "FOR"):
             self._watermark(body)
@@ -130,7 +137,7 @@ class TableGrammar(QueryGrammar):
         """Whether PRIMARY KEY stands n tokens on."""
         return self.ahead(n).key == "PRIMARY" and self.ahead(n + 1).key == "KEY"
 
-    def _watermark(self, body: _Body) -> None:
+    def _watermark(self, body: TableBody) -> None:
         token = self.expect("WATERMARK", "FOR")
         if body.watermark is not None:
             self.fail_at(token, "a table has one WATERMARK at most")
@@ -144,13 +151,13 @@ class TableGrammar(QueryGrammar):
         expression = self.expression()
         body.watermark = WatermarkDef(column, expression, self.text_since(first), self.place(name))
 
-    def _table_key(self, body: _Body, token: Token) -> None:
+    def _table_key(self, body: TableBody, token: Token) -> None:
         self.expect("PRIMARY", "KEY")
         names = self.column_names("key column")
         self._not_enforced(token)
         self._set_key(body, names, token)
 
-    def _set_key(self, body: _Body, names: tuple[str, ...], token: Token) -> None:
+    def _set_key(self, body: TableBody, names: tuple[str, ...], token: Token) -> None:
         if body.primary_key:
             self.fail_at(token, "a table has one PRIMARY KEY at most")
         body.primary_key = names
@@ -164,7 +171,7 @@ class TableGrammar(QueryGrammar):
                 "write PRIMARY KEY … NOT ENFORCED: nothing can enforce a key on data that others own",
             )
 
-    def _column(self, body: _Body) -> None:
+    def _column(self, body: TableBody) -> None:
         token = self.token
         name = str(self.identifier("a column's name").this)
         if any(c.name == name for c in body.columns):
@@ -175,6 +182,7 @@ class TableGrammar(QueryGrammar):
             computed = self.expression()
             text = self.text_since(first)
             comment = self.string() if self.accept("COMMENT") else None
+            self._ends(body, name)
             body.columns.append(ColumnDef(name, computed=computed, computed_text=text, comment=comment, position=place))
             return
         if self.at(",", ")"):
@@ -197,9 +205,22 @@ class TableGrammar(QueryGrammar):
         comment = self.string() if self.accept("COMMENT") else None
         if self.at("DEFAULT"):
             self.unsupported(self.token, "DEFAULT is not supported", "write the value in the INSERT's query")
-        if not self.at(",", ")"):
-            self.fail("expected , or )")
+        self._ends(body, name)
         body.columns.append(ColumnDef(name, type_, metadata=metadata, virtual=virtual, comment=comment, position=place))
+
+    def _ends(self, body: TableBody, name: str) -> None:
+        """What may stand behind a column: its place, in ALTER TABLE."""
+        if body.places is None:
+            if not self.at(",", ")"):
+                self.fail("expected , or )")
+            return
+        body.places[name] = None
+        if self.accept("FIRST"):
+            body.places[name] = ""
+        elif self.accept("AFTER"):
+            body.places[name] = str(self.identifier("a column's name").this)
+        if not self.at(",", ")") and self.token.kind != END:
+            self.fail("expected FIRST, AFTER or the end")
 
     # ---- LIKE
 
