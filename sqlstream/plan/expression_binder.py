@@ -200,7 +200,7 @@ class ExpressionBinder:
         """Where one may stand `hook` knows it (`subquery_values.py`)."""
         raise NotSupported(
             "a subquery cannot stand here",
-            hint="it may in WHERE, SELECT, HAVING and ORDER BY; of a JOIN, put it into WHERE",
+            hint="it may in WHERE, SELECT, HAVING, ORDER BY and ON of an inner JOIN; of another JOIN a side may be a query with it",
             position=position_of(node),
         )
 

@@ -14,6 +14,7 @@ from sqlstream.functions.typing import common
 from sqlstream.plan import nodes
 from sqlstream.plan.changelog_binder import CHANGELOG_FUNCTIONS, bind_changelog_function
 from sqlstream.plan.columns import renamed, unsorted
+from sqlstream.plan.correlation import has_subquery, parts_of
 from sqlstream.plan.expression_binder import ExpressionBinder, coerce
 from sqlstream.plan.files_binder import FILE_FUNCTIONS, alias_of, files_of
 from sqlstream.plan.joins import join, with_columns
@@ -75,6 +76,12 @@ class FromBinder(ABC):
     @abstractmethod
     def query(self, node: exp.Expression, per: int = 0) -> nodes.Node:
         """The plan of a query. `per`: LIMIT holds for each of the values of so many columns, the last ones."""
+
+    @abstractmethod
+    def _where(
+        self, plan: nodes.Node, scope: Scope, condition: exp.Expression, ttl: StateTtl | None = None
+    ) -> nodes.Node:
+        """`plan`, whose names are `scope`, where `condition` is true."""
 
     def beside(self, name: str, plan: nodes.Node) -> Self:
         """What binds queries that see `plan` under `name` as well."""
@@ -267,11 +274,17 @@ class FromBinder(ABC):
         if using:
             return self._join_using(left, scope, right, right_scope, kind, using, node, lives)
         condition: Expr | None = None
+        above: list[exp.Expression] = []  # what an inner join may leave to a filter
         if node.args.get("on") is not None:
-            condition = ExpressionBinder(both, self.catalog).condition(node.args["on"])
+            parts = parts_of(node.args["on"])
+            above = [p for p in parts if kind == "INNER" and has_subquery(p)]
+            binder = ExpressionBinder(both, self.catalog)
+            condition = conjunction([binder.condition(p) for p in parts if p not in above])
         elif kind != "CROSS":
             raise BindError(f"{kind} JOIN needs ON or USING", position=position_of(node))
         plan = join(left, right, "INNER" if kind == "CROSS" else kind, condition, lives)
+        for part in above:
+            plan = self._where(plan, both, part)
         return plan, both.renamed(plan.schema)
 
     def _join_using(
