@@ -6,7 +6,11 @@ that FILTER lets through, NULLs among them, in the order of arrival, of differen
 
 from __future__ import annotations
 
+import base64
+import functools
+import json
 import math
+import operator
 from collections import Counter
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal, localcontext
@@ -94,6 +98,24 @@ def of_some(answer: Answer, least: int = 1) -> Answer:
     return some
 
 
+def percentile(x: Values, share: Fraction) -> float:
+    """Between two values, as doubles, in proportion."""
+    values = sorted(map(float, x))
+    place = (len(x) - 1) * share
+    low = math.floor(place)
+    a, b = (Fraction(values[i]) for i in (low, math.ceil(place)))
+    return as_double(a + (b - a) * (place - low))
+
+
+def as_json(v: Any) -> str:
+    """As Flink writes it."""
+    if isinstance(v, Decimal):
+        return f"{v:f}"
+    if isinstance(v, bytes):
+        return f'"{base64.b64encode(v).decode()}"'
+    return json.dumps(v, ensure_ascii=False)
+
+
 ANSWERS: dict[str, Answer] = {
     "COUNT": lambda x, t: len(given(x)),
     "APPROX_COUNT_DISTINCT": lambda x, t: len(distinct(given(x))),
@@ -110,15 +132,30 @@ ANSWERS: dict[str, Answer] = {
     "STDDEV_POP": of_some(lambda x, t: deviation(x, t, 0)),
     "STDDEV_SAMP": of_some(lambda x, t: deviation(x, t, 1), 2),
     "STDDEV": of_some(lambda x, t: deviation(x, t, 1), 2),
+    "PERCENTILE": of_some(lambda x, t: percentile(x, Fraction(3, 10))),
+    "MEDIAN": of_some(lambda x, t: percentile(x, Fraction(1, 2))),
+    "JSON_ARRAYAGG": lambda x, t: "[" + ",".join(map(as_json, given(x))) + "]",
+    "JSON_OBJECTAGG": lambda x, t: (
+        "{" + ",".join(f'"{k}":{as_json(v)}' for v, k in sorted(x, key=lambda p: str(p[1]) + '"')) + "}"
+    ),
+    "BOOL_AND": of_some(lambda x, t: all(x)),
+    "BOOL_OR": of_some(lambda x, t: any(x)),
+    "BIT_AND": of_some(lambda x, t: functools.reduce(operator.and_, x)),
+    "BIT_OR": of_some(lambda x, t: functools.reduce(operator.or_, x)),
+    "BIT_XOR": of_some(lambda x, t: functools.reduce(operator.xor, x)),
     "ARRAY_AGG": lambda x, t: list(x) if x else None,
     "COLLECT": lambda x, t: dict(Counter(given(x))),
 }
 
+# What stands in a call, where it is more than the column; those with n get pairs of a value and the row's n.
+WRITTEN = {"PERCENTILE": "{x}, 0.3", "JSON_OBJECTAGG": "KEY CAST(n AS STRING) VALUE {x}"}
+PAIRS = {"JSON_OBJECTAGG"}
+
+# These take no DISTINCT.
+NO_DISTINCT = {"JSON_OBJECTAGG", "JSON_ARRAYAGG"}
+
 # Where the order in which rows came is not known, values come in their own order; a set has none anyway.
-BY_ARRIVAL = {"FIRST_VALUE", "LAST_VALUE", "LISTAGG", "ARRAY_AGG"}
+BY_ARRIVAL = {"FIRST_VALUE", "LAST_VALUE", "LISTAGG", "ARRAY_AGG", "JSON_ARRAYAGG"}
 
 # Which value is the first, or the last, DISTINCT does not change.
 UNMOVED = {"FIRST_VALUE", "LAST_VALUE", "MIN", "MAX"}
-
-# These have no streaming half yet. Whoever takes one out writes its half; whoever adds one says so here.
-BATCH_ONLY = {"ARRAY_AGG", "COLLECT"}

@@ -37,7 +37,14 @@ def _multiset_sql(c: Sql) -> str:
 
 FUNCTIONS = (
     AggregateFunction(
-        "ARRAY_AGG", (1, 1), lambda t: array(t[0]), _array_sql, None, needs_arrival=True, merges=False
-    ),  # fmt: skip
-    AggregateFunction("COLLECT", (1, 1), _multiset, _multiset_sql, None, nulls="never", merges=False),
+        "ARRAY_AGG",
+        (1, 1),
+        lambda t: array(t[0]),
+        _array_sql,
+        "collections:Collected",
+        takes_order=True,
+        nulls_are_rows=True,
+        needs_arrival=True,
+    ),
+    AggregateFunction("COLLECT", (1, 1), _multiset, _multiset_sql, "collections:Counts", nulls="never"),
 )

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlstream.aggregates.sql import Sql
-from sqlstream.errors import BindError, NotSupported
+from sqlstream.errors import BindError
+from sqlstream.expressions import Expr
 from sqlstream.types import Type
 
 if TYPE_CHECKING:
@@ -30,22 +31,26 @@ class AggregateFunction:
     arity           least and greatest number of arguments
     result          argument types -> type of the call (`type_of` adds whether it may be NULL); BindError for wrong ones
     sql             its DuckDB text
-    streaming       its streaming half, as "module:Class" below `aggregates.streaming`; None: only batch runs it
+    streaming       its streaming half, as "module:Class" below `aggregates.streaming`
     nulls           when a call is NULL: "never"; when no row counts ("none"); also when few rows do ("few")
     takes_distinct  False: DISTINCT changes nothing
+    takes_order     ORDER BY may stand in it
+    constant        which argument is a constant and no column, and what its value is (BindError for what is none)
+    nulls_are_rows  a row whose argument is NULL counts, unless IGNORE NULLS is written
     needs_arrival   goes by arrival: the planner gives the input `_ord` where it can, the renderer `order`
-    merges          partial results of an append-only input can be merged (window slices)
     """
 
     name: str
     arity: tuple[int, int]
     result: TypeRule
     sql: Callable[[Sql], str]
-    streaming: str | None
+    streaming: str
     nulls: Literal["never", "none", "few"] = "none"
     takes_distinct: bool = True
+    takes_order: bool = False
+    constant: tuple[int, Callable[[Expr], Any]] | None = None
+    nulls_are_rows: bool = False
     needs_arrival: bool = False
-    merges: bool = True
 
     def type_of(self, types: tuple[Type, ...], occupied: bool = False) -> Type:
         """The call's type. `occupied`: there is always a row that FILTER lets through.
@@ -73,25 +78,22 @@ class AggregateFunction:
         over: str | None = None,
         result: Type | None = None,
         repeatable: bool = False,
+        constants: tuple[Any, ...] = (),
     ) -> str:
         """The call in DuckDB, of exactly the type `result` (default: `type_of(types)`).
 
         args    SQL of each argument, of the DuckDB types of `types`; none for COUNT(*)
         filter  SQL of FILTER's condition
-        order   SQL to order rows by arrival; only looked at where `needs_arrival`
+        order   SQL of the order of rows; only looked at where `needs_arrival`
         over    "OVER (…)": the call as a window function; without `order` it goes by the window's order
-        repeatable  see `Sql`
+        repeatable, constants  see `Sql`
         """
         t = result or self.type_of(tuple(types))
-        call = Sql(tuple(args), tuple(types), t, distinct, filter, order, over, repeatable)
+        call = Sql(tuple(args), tuple(types), t, distinct, filter, order, over, repeatable, constants)
         return self.sql(call)
 
     def half(self) -> type[Half]:
-        """Its streaming half, imported now. NotSupported where there is none."""
-        if self.streaming is None:
-            raise NotSupported(
-                f"{self.name} cannot run as a stream", hint="SET 'execution.runtime-mode' = 'batch'"
-            )  # fmt: skip
+        """Its streaming half, imported now."""
         module, _, name = self.streaming.partition(":")
         half: type[Half] = getattr(import_module(f"sqlstream.aggregates.streaming.{module}"), name)
         return half

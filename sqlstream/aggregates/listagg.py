@@ -31,4 +31,4 @@ def _any(c: Sql, separator: str) -> str:
     return separator if separator.startswith("'") else c.agg("any_value", separator, distinct=False)
 
 
-FUNCTIONS = (AggregateFunction("LISTAGG", (1, 2), _type, _sql, "listagg:Listed", needs_arrival=True),)
+FUNCTIONS = (AggregateFunction("LISTAGG", (1, 2), _type, _sql, "listagg:Listed", takes_order=True, needs_arrival=True),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlstream.aggregates import collections, count, deviations, ends, extremes, listagg, sums
+from sqlstream.aggregates import bits, collections, count, deviations, ends, extremes, json, listagg, percentile, sums
 from sqlstream.aggregates.function import AggregateFunction
 from sqlstream.errors import InternalError
 
@@ -16,6 +16,9 @@ AGGREGATES: dict[str, AggregateFunction] = {
         *listagg.FUNCTIONS,
         *deviations.FUNCTIONS,
         *collections.FUNCTIONS,
+        *json.FUNCTIONS,
+        *bits.FUNCTIONS,
+        *percentile.FUNCTIONS,
     )
 }
 

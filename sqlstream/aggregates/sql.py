@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlstream.types import Type
 
@@ -34,8 +35,9 @@ class Sql:
 
     args, types  SQL text and type of each argument
     result       type of the call
-    order        SQL of the arrival order, or None
+    order        SQL of the order of rows: the call's own, then arrival; or None
     over         "OVER (…)", or None
+    constants    arguments that are no columns, as Python values
     repeatable   over the same rows in the same order the result must be the same to the last digit, whatever else is
                  in the statement: DuckDB adds doubles up in an order of its own
     """
@@ -48,6 +50,7 @@ class Sql:
     order: str | None = None
     over: str | None = None
     repeatable: bool = False
+    constants: tuple[Any, ...] = ()
 
     def doubles(self, function: str, x: str) -> str:
         """A DuckDB aggregate of doubles, which depends on their order."""

@@ -64,7 +64,6 @@ _HERE = {
     "ARG_MAX": "FIRST_VALUE(x) OVER …, or a top-1: ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) = 1",
     "ARGMAX": "a top-1: ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) = 1",
     "MAX_BY": "a top-1: ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) = 1",
-    "MEDIAN": "CREATE FUNCTION median AS 'module.median', a function in Python",
     "EXPLODE": "CROSS JOIN UNNEST(array) AS t (x)",
     "GENERATE_SERIES": "a table of connector 'datagen' with fields.n.kind = 'sequence'",
     "RANDOM": "RAND()",

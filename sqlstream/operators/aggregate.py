@@ -1,7 +1,7 @@
 """GROUP BY as a stream: which of the aggregate operators runs it.
 
 a SESSION window right below       SessionWindowAggregate
-another window right below         SliceAggregate, where the calls merge and rows are only added
+another window right below         SliceAggregate, where rows are only added
 window_end among the keys          WindowAggregate
 else                               GroupAggregate
 """
@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlstream.aggregates.registry import aggregate
 from sqlstream.errors import NotSupported
 from sqlstream.expressions import Column
-from sqlstream.operators.aggregation import can_share_slices
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.calc import all_columns
 from sqlstream.operators.group_aggregate import GroupAggregate
@@ -27,8 +25,6 @@ from sqlstream.types import WINDOW_ENDS, WINDOW_STARTS
 
 @lower.register(nodes.Aggregate)
 def _aggregate(node: nodes.Aggregate, job: Lowering) -> PhysicalNode:
-    for c in node.calls:
-        aggregate(c.function).half()  # refuses those that only batch runs
     found = _window_below(node.input)
     if found is not None:
         made = (_session if found[0].spec.kind == "SESSION" else _sliced)(node, *found, job)
@@ -86,7 +82,7 @@ def _sliced(node: nodes.Aggregate, window: nodes.Window, at: list[int], job: Low
     width = len(window.input.schema)
     keys, calls = [at[k] for k in node.keys], tuple(c.over(at) for c in node.calls)
     ends = [WINDOW_ENDS[m] for i in range(len(keys)) if (m := node.schema[i].time) in WINDOW_ENDS and m is not None]
-    if not ends or not can_share_slices(node.calls) or any(a >= width for c in calls for a in c.reads):
+    if not ends or any(a >= width for c in calls for a in c.reads):
         return None
     below = job.lower(window.input)
     if not below.traits.append_only:

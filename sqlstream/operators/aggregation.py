@@ -21,9 +21,9 @@ import pyarrow as pa
 from sqlstream.aggregates.overflow import overflow
 from sqlstream.aggregates.registry import aggregate
 from sqlstream.aggregates.streaming.count import Count
-from sqlstream.aggregates.streaming.half import Call, Half, P
+from sqlstream.aggregates.streaming.half import Call, Half, Ordering, P
 from sqlstream.aggregates.streaming.part import EVERY, Columns, Overflow, Part, Rows, Scratch
-from sqlstream.aggregates.streaming.value_index import ValueIndex
+from sqlstream.aggregates.streaming.value_index import Indexed, ValueIndex
 from sqlstream.plan.nodes import AggCall
 from sqlstream.state.arrays import Array, validity
 from sqlstream.state.table import StateSpec, StateTable
@@ -58,7 +58,7 @@ class Aggregation:
         self.schema, self.append_only, self.freed, self.ttl = schema, append_only, freed, ttl
         self.arrival = arrival and append_only
         self.parts: dict[Key, Part] = {}
-        self.indexes: dict[tuple[int, bool], ValueIndex] = {}
+        self.indexes: dict[Indexed, ValueIndex] = {}
         self._read: dict[Part, Any] = {}
         self._of: dict[Part, Call] = {}  # the call that first asked for it, for messages
         self.counted = self.part(Count, None, Call((), (), BIGINT, "COUNT(*)")) if counted else None
@@ -66,7 +66,10 @@ class Aggregation:
 
     def _half(self, call: AggCall) -> Half:
         types = tuple(self.schema[a].type for a in call.args)
-        made = Call(call.args, types, call.column.type, call.column.name, call.distinct, call.filter)
+        order = tuple(Ordering(k.column, k.ascending, k.nulls_first) for k in call.order)
+        made = Call(
+            call.args, types, call.column.type, call.column.name, call.distinct, call.filter, call.constants, order
+        )
         return aggregate(call.function).half()(made, self)
 
     # --- what it needs -----------------------------------------------------------------------------------
@@ -81,7 +84,7 @@ class Aggregation:
 
     def _tables(self, keys: pa.Schema, distribution: int) -> Iterator[tuple[Part | ValueIndex, StateSpec]]:
         for index in self.indexes.values():
-            # What LISTAGG says of rows that only come is one text in Flink: its values go with their group.
+            # What LISTAGG says of rows that only come is one value in Flink: its rows go with their group.
             whole = index.listed and self.append_only
             yield index, index.spec(keys, distribution).living(0 if whole else self.ttl)
         for part in self.parts.values():
@@ -103,19 +106,18 @@ class Aggregation:
             self._of[made] = call
             if by_value:
                 assert argument is not None
-                self.index(argument, call).feed(call.filter, made)
+                self.index(Indexed((argument,), (argument,)), call).feed(call.filter, made)
         part = self.parts[key]
         assert isinstance(part, kind)
         return part
 
-    def index(self, argument: int, call: Call, ordered: bool = False) -> ValueIndex:
+    def index(self, of: Indexed, call: Call) -> ValueIndex:
         """See `Groups.index`."""
-        key = (argument, ordered)
-        if key not in self.indexes:
-            t = self.schema[argument].type.arrow()
-            self.indexes[key] = ValueIndex(argument, t, ordered, self.freed, self.append_only)
-        self.indexes[key].use(call.filter)
-        return self.indexes[key]
+        if of not in self.indexes:
+            types = [self.schema[c].type.arrow() for c in of.columns]
+            self.indexes[of] = ValueIndex(of, types, self.freed, self.append_only)
+        self.indexes[of].use(call.filter)
+        return self.indexes[of]
 
     def read(self, part: Part, slots: Array) -> Any:
         """See `Groups.read`."""
@@ -157,13 +159,13 @@ class Aggregation:
         for (_, argument, filter, by_value), part in self.parts.items():
             if not by_value:
                 part.add(chosen.rows(argument, filter))
-        for index in self.indexes.values():
-            masks = {f: chosen.mask(None, f) for f in index.filters}
-            keep = chosen.mask(index.argument, None)
+        for of, index in self.indexes.items():
+            masks = {f: chosen.mask((), f) for f in index.filters}
+            keep = chosen.mask(of.given, None)
             if None not in masks:
                 some = np.logical_or.reduce([m for m in masks.values() if m is not None])
                 keep = some if keep is None else keep & some
-            values = batch.column(index.argument)
+            values = [batch.column(c) for c in of.columns]
             if keep is None:
                 index.update(keys, slots, signs, values, order, masks)
             elif keep.any():
@@ -172,7 +174,7 @@ class Aggregation:
                     [k.filter(mask) for k in keys],
                     slots[keep],
                     signs[keep] if len(signs) else signs,
-                    values.filter(mask),
+                    [v.filter(mask) for v in values],
                     None if order is None else order[keep],
                     {f: None if m is None else m[keep] for f, m in masks.items()},
                 )
@@ -192,7 +194,7 @@ class Aggregation:
 
     def merge(self, into: Array, other: Aggregation, slots: Array, keys: list[pa.Array]) -> None:
         """Partial results in `slots` of `other` into `into` of this one, whose group keys are `keys` (read where values
-        are kept). Only of calls that merge, over appended input."""
+        are kept). Over appended input only."""
         with self._named():
             for key, part in self.parts.items():
                 if not key[-1]:  # else the index tells it
@@ -257,17 +259,17 @@ class Selection:
     def __init__(self, slots: Array, signs: Array, batch: Batch, order: Array | None) -> None:
         self._slots, self._signs, self._batch, self._order = slots, signs, batch, order
         self._rows: dict[tuple[int | None, int | None], Rows] = {}
-        self._masks: dict[tuple[int | None, int | None], Array | None] = {}
+        self._masks: dict[tuple[tuple[int, ...], int | None], Array | None] = {}
 
-    def mask(self, argument: int | None, filter: int | None) -> Array | None:
-        """Which rows; None: all."""
-        key = (argument, filter)
+    def mask(self, given: tuple[int, ...], filter: int | None) -> Array | None:
+        """Which rows: those where these columns are not NULL; None: all."""
+        key = (given, filter)
         if key not in self._masks:
             mask: Array | None = None
             if filter is not None:
                 mask = self._batch.column(filter).fill_null(False).to_numpy(zero_copy_only=False)
-            if argument is not None:
-                valid = validity(self._batch.column(argument))
+            for column in given:
+                valid = validity(self._batch.column(column))
                 if valid.size:
                     mask = valid if mask is None else mask & valid
             self._masks[key] = mask
@@ -278,7 +280,7 @@ class Selection:
         key = (argument, filter)
         if key not in self._rows:
             values = None if argument is None else self._batch.column(argument)
-            mask = self.mask(argument, filter)
+            mask = self.mask(() if argument is None else (argument,), filter)
             if mask is None:
                 self._rows[key] = Rows(self._slots, self._signs, values, self._order)
             else:
@@ -289,8 +291,3 @@ class Selection:
                     None if self._order is None else self._order[mask],
                 )
         return self._rows[key]
-
-
-def can_share_slices(calls: Sequence[AggCall]) -> bool:
-    """Whether partial results of these calls over append-only input can be merged."""
-    return all(aggregate(c.function).merges for c in calls)

@@ -76,7 +76,9 @@ class Statement:
 
     def _carried(self, call: OverCall, over: str, partials: list[Partial]) -> Carried:
         args, types = tuple(f"c{a}" for a in call.args), tuple(self._schema[a].type for a in call.args)
-        return Carried(args, types, call.column.type, call.distinct, None, "_i", over, partials=partials)
+        return Carried(
+            args, types, call.column.type, call.distinct, None, "_i", over, constants=call.constants, partials=partials
+        )
 
     def _reach(self, call: OverCall) -> None:
         if call.function == "LAG":
@@ -135,7 +137,15 @@ class Statement:
             return known.sql(self._carried(call, over, self.partials))
         args, types = [f"c{a}" for a in call.args], [self._schema[a].type for a in call.args]
         over = f"OVER ({self._b} {order} {frame_sql(frame, self._timed)})"
-        sql = known.duckdb(args, types, distinct=call.distinct, order="_i", over=over, result=call.column.type)
+        sql = known.duckdb(
+            args,
+            types,
+            distinct=call.distinct,
+            order="_i",
+            over=over,
+            result=call.column.type,
+            constants=call.constants,
+        )
         inner.append(f"{sql} AS {name}")
         return name
 

@@ -1,4 +1,4 @@
-"""The rows of open sessions, for calls whose partial results do not merge (DISTINCT, LISTAGG, …)."""
+"""The rows of open sessions, for calls that keep values (DISTINCT, LISTAGG, …)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Columns:
 
 
 class SessionRows:
-    """The rows of open sessions, by session slot; for calls whose partial results do not merge.
+    """The rows of open sessions, by session slot; for calls that keep values.
 
     arguments    the input columns that are kept
     aggregation  makes the calls, over no rows yet

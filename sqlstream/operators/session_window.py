@@ -2,7 +2,7 @@
 overlap or touch as [t, t + gap)) are one session; it is emitted once, when time passes its end.
 
 In: append-only rows. State: a row an open session, with its start, end and accumulators; sessions that a new row joins
-are merged into the earliest. Calls that do not merge (DISTINCT, LISTAGG) keep the rows of open sessions in a table of
+are merged into the earliest. Where values are kept anyhow (DISTINCT, LISTAGG) aggregates keep the rows of open sessions in a table of
 their own instead (`session_rows.py`), and are computed when the session closes.
 
 Late, as in Flink: a row that touches no session of its key that is open, and whose own has closed, by the watermark
@@ -31,7 +31,7 @@ from sqlstream.batches import END, NO_WATERMARK, ORD, WM, Delta, Time, concat, h
 from sqlstream.errors import NotSupported
 from sqlstream.literals import interval_text
 from sqlstream.operators import session_kernels as kernels
-from sqlstream.operators.aggregation import Aggregation, can_share_slices
+from sqlstream.operators.aggregation import Aggregation
 from sqlstream.operators.base import Operator, OperatorContext, Traits
 from sqlstream.operators.distribution import Spread, places_in
 from sqlstream.operators.group_aggregate import aggregate_details
@@ -94,8 +94,8 @@ class SessionWindowAggregate(WindowNode):
 
     @property
     def merges(self) -> bool:
-        """Whether all calls have partial results that merge, so that no rows need be kept."""
-        return can_share_slices(self.calls) and not self.aggregation().indexes
+        """Whether partial results of all calls are less than their rows, so that no rows need be kept."""
+        return not self.aggregation().indexes
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -110,8 +110,7 @@ class SessionWindowAggregate(WindowNode):
 
     def arguments(self) -> tuple[int, ...]:
         """Input columns that the calls read."""
-        used = {a for c in self.calls for a in c.args} | {c.filter for c in self.calls if c.filter is not None}
-        return tuple(sorted(used))
+        return tuple(sorted({a for c in self.calls for a in c.reads}))
 
     def states(self) -> tuple[StateSpec, ...]:
         schema = self.inputs[0].schema

@@ -4,8 +4,7 @@ its window's end, and its state is freed.
 It fuses TUMBLE, HOP or CUMULATE with the aggregate. Rows that belong to the same windows, those that end in
 first..last, share a partial result; a window's result is merged from the partial results whose range has its end in
 it. A row begins at the first window that was still open by the watermark that the row carries, so a row that is late
-for some of its windows counts in the others only, whatever other splits do. Only for calls that merge:
-`can_share_slices`.
+for some of its windows counts in the others only, whatever other splits do.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import pyarrow.compute as pc
 from sqlstream.aggregates.streaming.part import EVERY
 from sqlstream.batches import END, ORD, Delta, concat, hidden, meet
 from sqlstream.errors import InternalError
-from sqlstream.operators.aggregation import Aggregation, can_share_slices
+from sqlstream.operators.aggregation import Aggregation
 from sqlstream.operators.base import Operator, OperatorContext, Traits
 from sqlstream.operators.distribution import Spread, places_in
 from sqlstream.operators.group_aggregate import aggregate_details, open_groups
@@ -54,8 +53,8 @@ class SliceAggregate(WindowNode):
     changes = ""
 
     def __post_init__(self) -> None:
-        if not self.inputs[0].traits.append_only or not can_share_slices(self.calls):
-            raise InternalError("SliceAggregate: calls or input cannot share slices")
+        if not self.inputs[0].traits.append_only:
+            raise InternalError("SliceAggregate: rows that change cannot share slices")
         if self.spec.kind not in ("TUMBLE", "HOP", "CUMULATE"):
             raise InternalError(f"SliceAggregate: {self.spec.kind} window")
         if STOP not in self.places and START not in self.places and TIME not in self.places:

@@ -7,14 +7,12 @@ key.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 
-from sqlstream.aggregates.function import AggregateFunction
-from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.errors import BindError, InternalError, NotSupported, SqlStreamError
 from sqlstream.expressions import Call, Column, Expr, Literal
 from sqlstream.plan import nodes
+from sqlstream.plan.aggregate_calls import AggregateCall, bound_call, innermost, is_aggregate
 from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.window_binder import auxiliary, group_window, group_window_spec, time_attribute
 from sqlstream.sql.ast import exp, position_of
@@ -26,18 +24,13 @@ MOST_OF_CUBE = 8
 _Set = tuple[int, ...]  # a grouping set: the places of its keys, in order
 
 
-def is_aggregate(node: exp.Expression) -> bool:
-    """Whether it is the call itself of one of `AGGREGATES`: a FILTER or OVER around it is another node."""
-    return isinstance(node, exp.Anonymous) and node.this.upper() in AGGREGATES
-
-
 def has_aggregate(node: exp.Expression) -> bool:
     """Whether an aggregate that is no OVER call stands in `node` (subqueries apart)."""
     return any(True for _ in _grouped(node))
 
 
 def aggregates_in(node: exp.Expression) -> list[exp.Expression]:
-    """The aggregates in `node` that are no OVER calls, each with its FILTER (subqueries apart)."""
+    """The aggregates in `node` that are no OVER calls, each with what stands behind it (subqueries apart)."""
     return [n for n in _grouped(node) if auxiliary(n) is None]
 
 
@@ -45,29 +38,17 @@ def _grouped(node: exp.Expression) -> Iterator[exp.Expression]:
     """What in `node` needs groups: aggregates, and the auxiliary functions of windows."""
     if isinstance(node, exp.Window):
         # The call itself is a window function; its arguments, partition and order may hold aggregates.
-        call = node.this
-        while isinstance(call, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)):
-            call = call.this
+        call = innermost(node.this)
         order = node.args.get("order")
         parts = [*call.expressions, *(node.args.get("partition_by") or [])]
         for part in [*parts, *([] if order is None else [o.this for o in order.expressions])]:
             yield from _grouped(part)
-    elif isinstance(node, exp.Filter) and is_aggregate(node.this) or is_aggregate(node) or auxiliary(node) is not None:
+    elif is_aggregate(innermost(node)) or auxiliary(node) is not None:
         yield node
     elif not isinstance(node, exp.Query):
         for child in node.iter_expressions():
             if isinstance(child, exp.Expression):
                 yield from _grouped(child)
-
-
-@dataclass(frozen=True)
-class _Call:
-    """An aggregate call before its arguments have columns."""
-
-    function: AggregateFunction
-    args: tuple[Expr, ...]
-    distinct: bool
-    filter: Expr | None
 
 
 class AggregateStage:
@@ -85,7 +66,7 @@ class AggregateStage:
         self._arguments = arguments
         self._keys: list[Expr] = []
         self._window: tuple[exp.Expression, nodes.WindowSpec, int, int] | None = None  # node, spec, time, key position
-        self._calls: list[_Call] = []
+        self._calls: list[AggregateCall] = []
         self._names: list[str] = []
         self._planned = False
         self.binder = ExpressionBinder(scope, catalog, self._hook)
@@ -203,10 +184,8 @@ class AggregateStage:
         return Call(whole, "CASE", (*cases, last)) if cases else last
 
     def _hook(self, node: exp.Expression) -> Expr | None:
-        if isinstance(node, exp.Filter) and is_aggregate(node.this):
-            return self._aggregate(node.this, node.expression.this)
-        if is_aggregate(node):
-            return self._aggregate(node, None)
+        if is_aggregate(innermost(node)):
+            return self._aggregate(node)
         if isinstance(node, exp.Anonymous) and node.this.upper() in ("GROUPING", "GROUPING_ID", "GROUP_ID"):
             return self._grouping(node)
         found = auxiliary(node)
@@ -233,24 +212,16 @@ class AggregateStage:
                 )
         return None
 
-    def _aggregate(self, node: exp.Expression, condition: exp.Expression | None) -> Expr:
-        name = node.this.upper()
-        args = list(node.expressions)
-        distinct = len(args) == 1 and isinstance(args[0], exp.Distinct)
-        if distinct:
-            args = args[0].expressions
-        if len(args) == 1 and isinstance(args[0], exp.Star):
-            args = []
-        if any(has_aggregate(a) for a in args):
+    def _aggregate(self, node: exp.Expression) -> Expr:
+        inner = innermost(node)
+        if any(has_aggregate(a) for a in inner.expressions):
             raise BindError(
                 "an aggregate cannot stand inside another",
                 hint="compute the inner one in a subquery: SELECT SUM(n) FROM (SELECT COUNT(*) AS n …)",
                 position=position_of(node),
             )
-        bound = tuple(self._arguments.bind(a) for a in args)
-        where = self._arguments.condition(condition) if condition is not None else None
-        call = _Call(AGGREGATES[name], bound, distinct and AGGREGATES[name].takes_distinct, where)
         try:
+            call = bound_call(node, self._arguments)
             t = self._type(call)
         except SqlStreamError as e:
             e.position = e.position or position_of(node)
@@ -259,14 +230,12 @@ class AggregateStage:
             if self._planned:
                 raise InternalError(f"an aggregate that was not seen: {sql_of(node)}")
             self._calls.append(call)
-            self._names.append(sql_of(node))
+            self._names.append(sql_of(inner))
         i = self._calls.index(call)
         return Column(t, len(self._keys) + self._expands + i, self._names[i])
 
-    def _type(self, call: _Call) -> Type:
-        # With GROUP BY and without FILTER there is always a row.
-        occupied = bool(self._keys) and call.filter is None
-        return call.function.type_of(tuple(a.type for a in call.args), occupied)
+    def _type(self, call: AggregateCall) -> Type:
+        return call.type_of(bool(self._keys))  # with GROUP BY there is always a row
 
     def _auxiliary(self, node: exp.Expression, window: str, part: int) -> Expr:
         if self._window is None:
@@ -328,7 +297,9 @@ class AggregateStage:
         for c, n in zip(self._calls, self._names, strict=True):
             args = tuple(place(a, own) for a in c.args)
             where = place(c.filter, own) if c.filter is not None else None
-            calls.append(nodes.AggCall(c.function.name, args, SchemaColumn(n, self._type(c)), c.distinct, where))
+            order = tuple(o.key(place(o.by, own)) for o in c.order)
+            column = SchemaColumn(n, self._type(c))
+            calls.append(nodes.AggCall(c.function.name, args, column, c.distinct, where, c.constants, order))
         if not exprs:
             place(Literal(INT.null(False), 0))  # COUNT(*) alone reads no column; a relation has at least one
         below: nodes.Node = nodes.Project(source, tuple(exprs), tuple(columns))

@@ -11,6 +11,7 @@ from sqlstream.sql.types import to_type
 from sqlstream.types import STRING, Type
 
 MAKERS = ("JSON_OBJECT", "JSON_ARRAY")
+AGGREGATING = ("JSON_OBJECTAGG", "JSON_ARRAYAGG")
 # The clauses that each takes, and the words in them.
 _TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
     "JSON_VALUE": {"RETURNING": (), "ON_EMPTY": ("NULL", "ERROR"), "ON_ERROR": ("NULL", "ERROR")},
@@ -22,6 +23,8 @@ _TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "JSON_OBJECT": {"ON_NULL": ("NULL", "ABSENT")},
     "JSON_ARRAY": {"ON_NULL": ("NULL", "ABSENT")},
+    "JSON_OBJECTAGG": {"ON_NULL": ("NULL", "ABSENT")},
+    "JSON_ARRAYAGG": {"ON_NULL": ("NULL", "ABSENT")},
 }
 Clauses = dict[str, exp.Expression]
 
@@ -33,9 +36,36 @@ def takes_clauses(name: str, node: exp.Expression) -> bool:
 
 def json_arguments(name: str, node: exp.Expression, bind: Callable[[exp.Expression], Expr]) -> list[Expr]:
     """The arguments of a call with its clauses; `bind` is for those that are expressions."""
+    clauses = _clauses(name, node.expressions)
+    plain = [bind(a) for a in node.expressions if not isinstance(a, exp.Kwarg)]
+    if name in MAKERS:
+        return _made(name, plain, clauses)
+    return [*plain, *(_value(clauses, bind) if name == "JSON_VALUE" else _query(clauses))]
+
+
+def aggregated_json(
+    name: str,
+    args: list[exp.Expression],
+    bind: Callable[[exp.Expression], Expr],
+    call: Callable[[str, list[Expr]], Expr],
+) -> tuple[Expr, ...]:
+    """The arguments of one of `AGGREGATING` as JSON; what is NULL there is left out."""
+    clauses = _clauses(name, args)
+    *keys, value = [bind(a) for a in args if not isinstance(a, exp.Kwarg)]
+    text = value if isinstance(value, Call) and value.function in MAKERS else call("JSON_STRING", [value])
+    usual = "NULL" if name == "JSON_OBJECTAGG" else "ABSENT"
+    if (clauses["ON_NULL"].name if "ON_NULL" in clauses else usual) == "NULL":
+        text = call("COALESCE", [text, Literal(STRING.null(False), "null")])
+    for k in keys:
+        if not k.type.is_string:
+            raise BindError(f"JSON_OBJECTAGG: a key is a text, not {k.type.text()}", hint="CAST the key to STRING")
+    return (*(call("JSON_STRING", [k]) for k in keys), text)
+
+
+def _clauses(name: str, args: list[exp.Expression]) -> Clauses:
     taken = _TAKEN.get(name, {})
     clauses: Clauses = {}
-    for clause in node.expressions:
+    for clause in args:
         if not isinstance(clause, exp.Kwarg):
             continue
         kind, value = clause.this.name, clause.expression
@@ -46,10 +76,7 @@ def json_arguments(name: str, node: exp.Expression, bind: Callable[[exp.Expressi
         if kind in clauses:
             raise BindError(f"{name}: {kind.replace('_', ' ')} twice", position=position_of(clause))
         clauses[kind] = value
-    plain = [bind(a) for a in node.expressions if not isinstance(a, exp.Kwarg)]
-    if name in MAKERS:
-        return _made(name, plain, clauses)
-    return [*plain, *(_value(clauses, bind) if name == "JSON_VALUE" else _query(clauses))]
+    return clauses
 
 
 def _word(clauses: Clauses, kind: str, usual: str) -> Expr:

@@ -9,6 +9,7 @@ from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.errors import BindError, NotSupported, did_you_mean
 from sqlstream.expressions import Column, Expr, Literal
 from sqlstream.plan import nodes
+from sqlstream.plan.aggregate_calls import bound_arguments
 from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.joins import with_columns
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
@@ -53,21 +54,21 @@ class OverStage:
             raise NotSupported(
                 "FILTER with OVER is not supported", hint="CASE WHEN … inside", position=position_of(node)
             )
+        if isinstance(call, exp.WithinGroup):
+            raise NotSupported(
+                "ORDER BY within a call with OVER is not supported",
+                hint="rows come in the order of OVER (… ORDER BY …)",
+                position=position_of(node),
+            )
         spec = self._spec(node)
         name = call.this.upper()
-        args = list(call.expressions)
-        distinct = len(args) == 1 and isinstance(args[0], exp.Distinct)
-        if distinct:
-            args = list(args[0].expressions)
-        if len(args) == 1 and isinstance(args[0], exp.Star):
-            args = []
-        bound = [self._below.bind(a) for a in args]
-        constants: tuple[object, ...] = ()
         function = OVER_FUNCTIONS.get(name)
+        distinct = False
         if function is not None:
-            bound, constants = _arguments(name, bound, node)
+            bound, constants = _arguments(name, [self._below.bind(a) for a in call.expressions], node)
         elif name in AGGREGATES:
-            distinct = distinct and AGGREGATES[name].takes_distinct
+            made = bound_arguments(call, self._below)
+            bound, constants, distinct = list(made.args), made.constants, made.distinct
         else:
             known = [*OVER_FUNCTIONS, *AGGREGATES]
             raise BindError(
@@ -92,12 +93,12 @@ class OverStage:
             t = function.type or bound[0].type.null()
         else:
             frame = self._frame(spec.args.get("spec"), [o[0].type for o in order], node)
-            t = AGGREGATES[name].type_of(tuple(b.type for b in bound), occupied=frame.has_current)
-        made = _Call(name, tuple(bound), constants, partition, tuple(order), frame, distinct, t)
-        if made not in self._calls:
-            self._calls.append(made)
+            t = made.type_of(occupied=frame.has_current)
+        over = _Call(name, tuple(bound), constants, partition, tuple(order), frame, distinct, t)
+        if over not in self._calls:
+            self._calls.append(over)
         # A place of its own until plan() knows the columns: counted down from -1.
-        return Column(t, -1 - self._calls.index(made), sql_of(call))
+        return Column(t, -1 - self._calls.index(over), sql_of(call))
 
     def _spec(self, node: exp.Expression) -> exp.Expression:
         alias = node.args.get("alias")

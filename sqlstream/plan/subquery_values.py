@@ -20,6 +20,7 @@ from sqlstream.errors import BindError, NotSupported
 from sqlstream.expressions import Call, Column, Expr, Literal, conjunction
 from sqlstream.plan import nodes
 from sqlstream.plan.aggregate_binder import aggregates_in
+from sqlstream.plan.aggregate_calls import innermost
 from sqlstream.plan.columns import unsorted
 from sqlstream.plan.correlation import Dependent, dependent, equal, one_row, own_nodes, spoken_of, unwrapped
 from sqlstream.plan.expression_binder import ExpressionBinder
@@ -329,7 +330,7 @@ def check_width(values: int, columns: int, node: exp.Expression) -> None:
 
 def _of_no_rows(value: Expr, call: exp.Expression) -> Expr:
     """A joined aggregate, where NULL stands for no rows."""
-    name = (call.this if isinstance(call, exp.Filter) else call).this.upper()
+    name = innermost(call).this.upper()
     if name not in AGGREGATES or AGGREGATES[name].nulls != "never":
         return value
     if value.type.kind != "BIGINT":

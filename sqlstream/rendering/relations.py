@@ -192,8 +192,9 @@ def _aggregate(node: nodes.Aggregate, r: BatchRenderer, arrival: bool) -> str:
             [schema[a].type for a in c.args],
             distinct=c.distinct,
             filter=None if c.filter is None else f"c{c.filter}",
-            order="_ord" if ordered else None,
+            order=", ".join([*([sort_sql(c.order)] if c.order else []), *(["_ord"] if ordered else [])]) or None,
             result=c.column.type,
+            constants=c.constants,
         )
         items.append(f"{sql} AS c{len(node.keys) + i}")
     text = f"SELECT {', '.join(items)} FROM {source}"
@@ -398,6 +399,7 @@ def over_sql(node: nodes.Over, call: nodes.OverCall, tie: str, repeatable: bool 
             over=over,
             result=call.column.type,
             repeatable=repeatable,
+            constants=call.constants,
         )
     if call.function in ("LAG", "LEAD"):
         offset, default = call.constants

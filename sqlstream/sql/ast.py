@@ -61,8 +61,9 @@ Expressions
                         EMPTY_OBJECT or the DEFAULT's expression), ON_NULL (Var NULL, ABSENT); keys and
                         values of an object alternate
     Filter          this=call, expression=Where(this)
+    WithinGroup     this=call, expression=Order: WITHIN GROUP (ORDER BY …); also f(x ORDER BY …)
     IgnoreNulls, RespectNulls   this=call
-    Window          this=call, Filter or IgnoreNulls; partition_by=[…], order=Order, spec=WindowSpec; or
+    Window          this=call, or one of these four; partition_by=[…], order=Order, spec=WindowSpec; or
                     alias=Identifier for OVER w. In Select.windows: this=Identifier (its name), alias=the
                     window that it extends
     WindowSpec      kind 'ROWS' or 'RANGE', start and end: 'UNBOUNDED', 'CURRENT ROW' or an expression;

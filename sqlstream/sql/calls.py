@@ -57,8 +57,11 @@ class CallGrammar(TypeGrammar, ABC):
     def call(self, name: Token, text: str) -> exp.Expression:
         """The call of the function `text`, behind its name, with all that may follow it."""
         arguments = self._arguments(text.upper())
-        node = self.mark(exp.Anonymous(this=text, expressions=arguments), name)
-        return self._over(self._nulls(self._filter(node)))
+        order = next((a for a in arguments if isinstance(a, exp.Order)), None)
+        node = self.mark(exp.Anonymous(this=text, expressions=[a for a in arguments if a is not order]), name)
+        if order is not None:
+            node = exp.WithinGroup(this=node, expression=order)
+        return self._over(self._nulls(self._filter(self._within(self._nulls(node)))))
 
     def _arguments(self, name: str) -> list[exp.Expression]:
         self.expect("(")
@@ -79,9 +82,14 @@ class CallGrammar(TypeGrammar, ABC):
         if self.accept("*"):
             return [self.mark(exp.Star(), token)]
         if self.accept("DISTINCT"):
-            return [self.mark(exp.Distinct(expressions=self.csv(self.argument)), token)]
+            return [self.mark(exp.Distinct(expressions=self.csv(self.argument)), token), *self._ordered()]
         self.accept("ALL")
-        return self.csv(self.argument)
+        return [*self.csv(self.argument), *self._ordered()]
+
+    def _ordered(self) -> list[exp.Expression]:
+        """ORDER BY behind the arguments of an aggregate; nothing where it does not follow."""
+        order = self.order_by()
+        return [] if order is None else [order]
 
     def argument(self) -> exp.Expression:
         """An argument: an expression, `name => argument`, `TABLE t …` or `DESCRIPTOR(c)`."""
@@ -132,11 +140,17 @@ class CallGrammar(TypeGrammar, ABC):
 
     # ---- behind the call
 
+    def _within(self, call: exp.Expression) -> exp.Expression:
+        if not self.accept("WITHIN", "GROUP"):
+            return call
+        self.expect("(")
+        order = self.order_by()
+        if order is None:
+            self.fail("expected ORDER BY", "write WITHIN GROUP (ORDER BY a)")
+        self.expect(")")
+        return exp.WithinGroup(this=call, expression=order)
+
     def _filter(self, call: exp.Expression) -> exp.Expression:
-        if self.at_sequence("WITHIN", "GROUP"):
-            self.unsupported(
-                self.token, "WITHIN GROUP is not supported", "order the rows in a subquery, or use ARRAY_AGG"
-            )
         if not self.accept("FILTER", "("):
             return call
         where = self.expect("WHERE")
@@ -263,6 +277,7 @@ class CallGrammar(TypeGrammar, ABC):
                     found.extend(pair)
             else:
                 found.extend(self.csv(self.expression))
+                found.extend(self._ordered())
         while clause := self._json_clause():
             found.append(clause)
         return found

@@ -212,12 +212,16 @@ class Queries:
         f = self.rng.choice(
             ["COUNT(*)", "COUNT({})", "SUM({})", "MIN({})", "MAX({})", "AVG({})", "COUNT(DISTINCT {})", "SUM({}) FILTER (WHERE id > 4)",
              "SUM(DISTINCT {})", "COUNT(*) FILTER (WHERE {} > 2)", "MAX(CHAR_LENGTH(k))", "APPROX_COUNT_DISTINCT({})",
-             "FIRST_VALUE({})", "LAST_VALUE({})", "CHAR_LENGTH(LISTAGG(CAST({} AS STRING), '--'))"]
+             "FIRST_VALUE({})", "LAST_VALUE({})", "CHAR_LENGTH(LISTAGG(CAST({} AS STRING), '--'))",
+             "PERCENTILE({}, 0.5)", "BIT_XOR({})", "BIT_AND(DISTINCT {})", "CARDINALITY(ARRAY_AGG({}))", "ARRAY_AGG({} ORDER BY {} DESC, id)[1]",
+             "CHAR_LENGTH(JSON_ARRAYAGG({} NULL ON NULL))"]
         )  # fmt: skip
         return f"CAST({f.replace('{}', column)} AS BIGINT)"
 
     def over_number(self, column: str) -> str:
-        f = self.rng.choice(["COUNT(*)", "SUM({})", "MIN({})", "MAX({})", "AVG({})", "COUNT(DISTINCT {})"])
+        f = self.rng.choice(
+            ["COUNT(*)", "SUM({})", "MIN({})", "MAX({})", "AVG({})", "COUNT(DISTINCT {})", "BIT_XOR({})"]
+        )
         return f"CAST({f.replace('{}', column)} AS BIGINT)"
 
     def both(self, sql: str, view: str, suffix: str = "") -> Text:

@@ -63,6 +63,8 @@ def value(v: Any, t: Type) -> Any:
 
 def _key(k: Any, t: Type) -> Any:
     """A map's key: JSON has it as text."""
+    if isinstance(k, str) and t.kind == "BOOLEAN":
+        k = {"true": True, "false": False}[k]
     return value(Decimal(k) if isinstance(k, str) and t.is_numeric else k, t)
 
 

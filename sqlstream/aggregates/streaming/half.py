@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 
 from sqlstream.aggregates.streaming.part import Part
-from sqlstream.aggregates.streaming.value_index import ValueIndex
+from sqlstream.aggregates.streaming.value_index import Indexed, ValueIndex
 from sqlstream.state.arrays import Array
 from sqlstream.types import Type
 
@@ -21,8 +21,17 @@ P = TypeVar("P", bound=Part)
 
 
 @dataclass(frozen=True)
+class Ordering:
+    """One item of ORDER BY within a call."""
+
+    column: int
+    ascending: bool
+    nulls_first: bool
+
+
+@dataclass(frozen=True)
 class Call:
-    """One call over columns of an operator's input. text: as messages name it."""
+    """One call over columns of an operator's input. text: as messages name it. constants: arguments that are no columns."""
 
     args: tuple[int, ...]
     types: tuple[Type, ...]
@@ -30,6 +39,8 @@ class Call:
     text: str
     distinct: bool = False
     filter: int | None = None
+    constants: tuple[object, ...] = ()
+    order: tuple[Ordering, ...] = ()
 
 
 class Groups(Protocol):
@@ -45,8 +56,8 @@ class Groups(Protocol):
     def part(self, kind: type[P], argument: int | None, call: Call, distinct: bool = False) -> P:
         """The part of this kind over the argument (None: over rows), where FILTER holds; over different values only."""
 
-    def index(self, argument: int, call: Call, ordered: bool = False) -> ValueIndex:
-        """The values of the argument. ordered: told apart by arrival too."""
+    def index(self, of: Indexed, call: Call) -> ValueIndex:
+        """Which rows of these columns each group holds."""
 
     def read(self, part: Part, slots: Array) -> Any:
         """`part.read(slots)`, read once for all calls of one result."""

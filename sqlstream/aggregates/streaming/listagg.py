@@ -1,11 +1,13 @@
-"""The streaming half of LISTAGG: by arrival where that is known and rows stay, else sorted."""
+"""The streaming half of LISTAGG."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from sqlstream.aggregates.streaming.half import Call, Groups, Half
+from sqlstream.aggregates.streaming.half import Call, Groups
+from sqlstream.aggregates.streaming.kept import GroupRows, Kept
 from sqlstream.aggregates.streaming.part import Part, Rows
 from sqlstream.state.arrays import Array
 
@@ -33,19 +35,20 @@ class Separator(Part):
         return self.columns[0].get(slots)
 
 
-class Listed(Half):
+class Listed(Kept):
     """LISTAGG."""
 
     def __init__(self, call: Call, groups: Groups) -> None:
         super().__init__(call, groups)
-        argument, *separator = call.args
-        self.index = groups.index(argument, call, ordered=groups.arrival)
-        self.index.listed = True
-        self.separator = groups.part(Separator, separator[0], call) if separator else None
+        self.separator = groups.part(Separator, call.args[1], call) if len(call.args) > 1 else None
 
-    def result(self, slots: Array) -> pa.Array:
+    def of_the_rows(self, call: Call) -> tuple[int, ...]:
+        return call.args[:1]
+
+    def of_rows(self, rows: GroupRows, slots: Array) -> pa.Array:
+        rows = rows.repeated()
         if self.separator is None:
             separators = pa.array([","]).take(pa.array(np.zeros(len(slots), np.int64)))
         else:
             separators = self.groups.read(self.separator, slots)
-        return self.index.lists(slots, self.call.filter, self.call.distinct, separators)
+        return pc.binary_join(rows.as_lists(rows.args[0], rows.sizes == 0), separators.fill_null(""))

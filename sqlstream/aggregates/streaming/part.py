@@ -59,11 +59,15 @@ class Rows:
 
     @cached_property
     def doubles(self) -> Array:
-        """Values as float64; decimals are rounded to the nearest."""
-        values = self.values
-        if is_pair(values.type):  # type: ignore[union-attr]
-            values = values.cast(pa.float64())  # type: ignore[union-attr]
-        return np.ascontiguousarray(fixed(values).astype(np.float64, copy=False))
+        """Values as float64."""
+        return as_doubles(self.values)
+
+
+def as_doubles(values: pa.Array) -> Array:
+    """Numbers as float64; decimals are rounded to the nearest."""
+    if is_pair(values.type):
+        values = values.cast(pa.float64())
+    return np.ascontiguousarray(fixed(values).astype(np.float64, copy=False))
 
 
 class Overflow(Exception):

@@ -1,20 +1,22 @@
 """ValueIndex: which values of an argument each group holds, and how often: for DISTINCT, for MIN and MAX that can
-be taken back, for LISTAGG.
+be taken back. And which rows of several columns: for what is made of all rows of a group (`kept.py`: ARRAY_AGG,
+LISTAGG, PERCENTILE, …).
 
-One row of state for each (group, value), with a count for each FILTER that its calls have; calls over one argument
+One row of state for each (group, value), with a count for each FILTER that its calls have; calls over the same columns
 share it. An epoch's rows are counted first, and only values that appear in a group or vanish from it go on: to
 the sums and counts of DISTINCT calls with a sign, and to extremes.
 
 Cost: an extreme whose value vanished is found again among all values of its group (one vectorised pass), unless a
-better one appeared in the same epoch, as it does under a growing count. LISTAGG reads its group's values whenever
-the group changes, which is as long as its result is.
+better one appeared in the same epoch, as it does under a growing count. What is made of all rows of a group reads them
+whenever the group changes; of ARRAY_AGG and LISTAGG the result is as long.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sqlstream.aggregates.streaming import kernels
 from sqlstream.aggregates.streaming.part import EVERY, Forgetful, Part, Rows
@@ -24,16 +26,42 @@ from sqlstream.state.table import StateSpec, StateTable
 from sqlstream.state.uniques import Uniques
 
 
+@dataclass(frozen=True)
+class Indexed:
+    """What an index is over. columns: input columns; given: those of them that are not NULL in the rows that it counts;
+    ordered: rows are told apart by arrival too."""
+
+    columns: tuple[int, ...]
+    given: tuple[int, ...]
+    ordered: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the table."""
+        with_nulls = "" if self.given == self.columns else f"_given{''.join(f'_c{c}' for c in self.given)}"
+        return f"values{''.join(f'_c{c}' for c in self.columns)}{with_nulls}{'_ordered' if self.ordered else ''}"
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows that groups hold: which group each is of (its position among those asked for), how often it is there, its
+    columns, its arrival (of an ordered index)."""
+
+    group: Array
+    counts: Array
+    columns: list[pa.Array]
+    order: Array | None
+
+
 class ValueIndex:
-    """`argument`: the input column. `ordered`: rows are told apart by arrival too (LISTAGG). `freed`: groups are
-    dropped as a whole (windows).
+    """`of`: what it is over; `values`: the types of the columns. `freed`: groups are dropped as a whole (windows).
 
     Where values live for a time, each by itself, one of `append_only` rows is written when it appears, as Flink's bit of it
     is; of others its count is, with each row.
     """
 
-    def __init__(self, argument: int, value: pa.DataType, ordered: bool, freed: bool, append_only: bool) -> None:
-        self.argument, self.value, self.ordered, self.freed = argument, value, ordered, freed
+    def __init__(self, of: Indexed, values: list[pa.DataType], freed: bool, append_only: bool) -> None:
+        self.of, self.values, self.freed = of, values, freed
         self.append_only = append_only
         self.filters: list[int | None] = []
         self.parts: dict[int | None, list[Part]] = {}
@@ -60,15 +88,15 @@ class ValueIndex:
 
     def spec(self, keys: pa.Schema, distribution: int) -> StateSpec:
         """The table of its values. `keys`: the group's key columns, `distribution` of which decide the task."""
-        key = [*keys, pa.field("value", self.value), *([pa.field("order", pa.int64())] if self.ordered else [])]
+        values = [pa.field(f"value{'' if i == 0 else f'_{i}'}", t) for i, t in enumerate(self.values)]
+        key = [*keys, *values, *([pa.field("order", pa.int64())] if self.of.ordered else [])]
         counts = [pa.field(count_name(f), pa.int64()) for f in self.filters]
-        name = f"values_c{self.argument}{'_ordered' if self.ordered else ''}"
-        return StateSpec(name, pa.schema(key), pa.schema(counts), distribution, cold=not self.linked)
+        return StateSpec(self.of.name, pa.schema(key), pa.schema(counts), distribution, cold=not self.linked)
 
     def open_table(self, table: StateTable, groups: StateTable) -> None:
         """`table`: that of `spec`. `groups`: the group table."""
         self.table = table
-        self.width = len(table.spec.key) - 1 - self.ordered
+        self.width = len(table.spec.key) - len(self.values) - self.of.ordered
         self._uniques = Uniques()
         self._chains = MultiMap()
         if self.linked and table.size:
@@ -80,11 +108,11 @@ class ValueIndex:
         keys: list[pa.Array],
         groups: Array,
         signs: Array,
-        values: pa.Array,
+        values: list[pa.Array],
         order: Array | None,
         masks: dict[int | None, Array | None],
     ) -> None:
-        """Rows of an epoch whose value is not NULL. `masks`: for each filter which rows pass it (None: all)."""
+        """Rows of an epoch, its columns in `values`. `masks`: for each filter which rows pass it (None: all)."""
         counted = {}
         for f, mask in masks.items():
             each = signs if len(signs) else np.ones(len(groups), np.int64)
@@ -98,20 +126,20 @@ class ValueIndex:
             return
         row = pa.array(index)
         held = other.table.keys(at)[other.width :]
-        order = fixed(held[1]) if self.ordered else None
+        order = fixed(held.pop()) if self.of.ordered else None
         counted = {f: other.table.fixed(count_name(f)).data[at] for f in self.filters}
-        self._count([k.take(row) for k in keys], into[index], held[0], order, counted)
+        self._count([k.take(row) for k in keys], into[index], held, order, counted)
 
     def _count(
         self,
         keys: list[pa.Array],
         groups: Array,
-        values: pa.Array,
+        values: list[pa.Array],
         order: Array | None,
         counted: dict[int | None, Array],
     ) -> None:
         """Adds for each filter so many of each value."""
-        key = [*keys, values, *([pa.array(order, pa.int64())] if self.ordered else [])]
+        key = [*keys, *values, *([pa.array(order, pa.int64())] if self.of.ordered else [])]
         slots, fresh = self.table.upsert(key, len(groups))
         touched, local = self._uniques.of(slots, self.table.capacity)
         group, row = np.empty(len(touched), np.int64), np.empty(len(touched), np.int64)
@@ -132,7 +160,7 @@ class ValueIndex:
             if self.append_only and appeared.any():
                 self.table.touch(touched[appeared])
             if appeared.any() or vanished.any():
-                self._tell(f, group, values, row, appeared, vanished)
+                self._tell(f, group, values[0], row, appeared, vanished)
         if gone.any():
             dead = touched[gone]
             if self.linked:
@@ -184,45 +212,17 @@ class ValueIndex:
             self._chains.remove(slots, slots)
             self.table.delete(slots)
 
-    def lists(self, groups: Array, f: int | None, distinct: bool, separators: pa.Array) -> pa.Array:
-        """The values of each group joined by its separator: by arrival (`ordered`) or sorted."""
+    def held(self, groups: Array, filter: int | None) -> Held:
+        """The rows of these groups that pass the filter."""
         index, slots = self._chains.probe(groups)
-        counts = self.table.fixed(count_name(f)).data[slots]
+        counts = self.table.fixed(count_name(filter)).data[slots]
         there = counts > 0
         index, slots, counts = index[there], slots[there], counts[there]
-        keys = self.table.keys(slots)
-        columns = {"g": pa.array(index), "v": keys[self.width]}
-        if self.ordered:
-            columns["o"] = keys[self.width + 1]
-        table = pa.table(columns)
-        if self.ordered and distinct:
-            table = table.sort_by([("g", "ascending"), ("v", "ascending"), ("o", "ascending")])
-            table = table.filter(pa.array(first_of_run(table.column("g"), table.column("v"))))
-        elif not distinct:
-            table = table.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
-        by = ["g", "o", "v"] if self.ordered else ["g", "v"]
-        table = table.sort_by([(c, "ascending") for c in by])
-        size = np.bincount(table.column("g").to_numpy(), minlength=len(groups))
-        offsets = np.concatenate([[0], np.cumsum(size)]).astype(np.int32)
-        lists = pa.ListArray.from_arrays(
-            pa.array(offsets), table.column("v").combine_chunks().cast(self.value), mask=pa.array(size == 0)
-        )
-        return pc.binary_join(lists, separators.fill_null(""))
+        columns = self.table.keys(slots)[self.width :]
+        order = fixed(columns.pop()) if self.of.ordered else None
+        return Held(index, counts, columns, order)
 
 
 def count_name(filter: int | None) -> str:
     """The column that counts a value where the filter (a column, or None) holds."""
     return "n" if filter is None else f"n_c{filter}"
-
-
-def first_of_run(*columns: pa.ChunkedArray) -> Array:
-    """True where a row of a sorted table differs from the row before."""
-    n = len(columns[0])
-    out = np.ones(n, np.bool_)
-    if n > 1:
-        same = np.ones(n - 1, np.bool_)
-        for c in columns:
-            a = c.combine_chunks()
-            same &= pc.equal(a.slice(1), a.slice(0, n - 1)).to_numpy(zero_copy_only=False)
-        out[1:] = ~same
-    return out

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlstream.aggregates.registry import aggregate
 from sqlstream.plan.nodes.node import TUNING, Mapping, OneInput, Prune, Pruned, all_at, ttl_text
+from sqlstream.plan.nodes.order import SortKey, order_text
 from sqlstream.types import PROCTIME, ROWTIME, WINDOW_ENDS, WINDOW_STARTS, Column, Schema
 
 
 @dataclass(frozen=True)
 class AggCall:
-    """An aggregate function of `sqlstream.aggregates` over input columns. `filter`: a BOOLEAN column."""
+    """An aggregate function of `sqlstream.aggregates` over input columns. `filter`: a BOOLEAN column. `constants`: trailing
+    literal arguments (PERCENTILE's share). `order`: in which order it takes the rows of a group."""
 
     function: str
     args: tuple[int, ...]
     column: Column  # name and type of the result
     distinct: bool = False
     filter: int | None = None
+    constants: tuple[Any, ...] = ()
+    order: tuple[SortKey, ...] = ()
 
     @property
     def reads(self) -> tuple[int, ...]:
         """The input columns that it reads."""
-        return self.args if self.filter is None else (*self.args, self.filter)
+        return (*self.args, *(k.column for k in self.order), *(() if self.filter is None else (self.filter,)))
 
     def over(self, at: Mapping | list[int]) -> AggCall:
         """The call over columns that are where `at` says."""
         where = None if self.filter is None else at[self.filter]
-        return replace(self, args=tuple(at[a] for a in self.args), filter=where)
+        order = tuple(replace(k, column=at[k.column]) for k in self.order)
+        return replace(self, args=tuple(at[a] for a in self.args), filter=where, order=order)
 
     def text(self, schema: Schema) -> str:
         """As SQL, with the names of the input columns."""
-        args = ", ".join(schema[i].name for i in self.args) or "*"
-        text = f"{self.function}({'DISTINCT ' if self.distinct else ''}{args})"
+        args = ", ".join([schema[i].name for i in self.args] + [str(c) for c in self.constants]) or "*"
+        order = f" ORDER BY {order_text(schema, self.order)}" if self.order else ""
+        text = f"{self.function}({'DISTINCT ' if self.distinct else ''}{args}{order})"
         if self.filter is not None:
             text += f" FILTER {schema[self.filter].name}"
         return f"{text} AS {self.column.name}"

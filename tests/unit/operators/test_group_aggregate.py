@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,8 +23,8 @@ from harness.seed import SEED
 from sqlstream.errors import DataError, NotSupported
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.group_aggregate import GroupAggregate
-from sqlstream.plan.nodes import AggCall
-from sqlstream.types import BIGINT, DOUBLE, INT, STRING, Column, Schema
+from sqlstream.plan.nodes import AggCall, SortKey
+from sqlstream.types import BIGINT, DOUBLE, INT, STRING, Column, Schema, Type, array
 
 
 def node(given: PhysicalNode, keys: tuple[int, ...], *calls: AggCall) -> GroupAggregate:
@@ -135,9 +136,35 @@ def test_doubles_leave_nothing_behind() -> None:
     assert run.rows == [(1, 0.1, 0.0)]
 
 
-def test_batch_only_functions_are_refused() -> None:
-    with pytest.raises(NotSupported):
-        node(source(KV), (0,), agg("COLLECT", 1))
+LISTS = schema(k=STRING, v=array(BIGINT))
+
+
+def test_what_has_no_order_is_listed_by_arrival_only() -> None:
+    listed = agg("ARRAY_AGG", 1, type=array(array(BIGINT)))
+    run = Run(node(source(LISTS, arrival=True), (0,), listed))
+    assert run.epoch([("a", [2], 1), ("a", [1], 2)]) == [("+I", "a", ((2,), (1,)))]
+    with pytest.raises(NotSupported, match=r"rows that change, .* ARRAY<BIGINT> has no order"):
+        node(source(LISTS, changelog=True), (0,), listed)
+
+
+def test_calls_over_the_same_rows_keep_them_once() -> None:
+    listed = agg("ARRAY_AGG", 1, type=array(BIGINT))
+    calls = (
+        agg("COLLECT", 1, type=Type("MULTISET", fields=array(BIGINT).fields)),
+        agg("MAX", 1),
+        agg("COUNT", 1, distinct=True),
+    )
+    n = node(source(KV, changelog=True), (0,), *calls)
+    assert [s.name for s in n.states()] == ["groups", "values_c1"]
+    in_order = replace(listed, order=(SortKey(0),))
+    n = node(source(KV, arrival=True), (0,), listed, replace(listed, distinct=True), in_order)
+    assert [s.name for s in n.states()] == ["groups", "values_c1_given_ordered", "values_c1_c0_given_ordered"]
+    run = Run(node(source(KV, changelog=True), (0,), listed))
+    assert run.epoch([("+I", "a", None), ("+I", "a", 2), ("+I", "a", 2)]) == [("+I", "a", (2, 2, None))]
+    run.restart()
+    assert run.epoch([("-D", "a", 2), ("-D", "a", None)]) == [("+U", "a", (2,)), ("-U", "a", (2, 2, None))]
+    assert run.epoch([("-D", "a", 2)]) == [("-D", "a", (2,))]
+    assert run.state_rows == 0
 
 
 def test_the_plan_prints() -> None:

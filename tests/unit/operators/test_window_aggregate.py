@@ -11,7 +11,6 @@ from driver import END, NO_WATERMARK, Row, Run, batch, schema, source, tuples
 from harness.seed import SEED
 
 from sqlstream.batches import Time
-from sqlstream.operators.aggregation import can_share_slices
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.slice_aggregate import SliceAggregate
 from sqlstream.operators.window_aggregate import WindowAggregate
@@ -148,7 +147,7 @@ SPECS = [
     WindowSpec("HOP", 4 * S, 10 * S),
     WindowSpec("CUMULATE", 12 * S, 4 * S, -S),
 ]
-MERGEABLE = [c for c in every_call() if can_share_slices([c])][::7]
+MERGEABLE = every_call()[::7]
 WIDE = len(EVERYTHING)
 
 
@@ -223,4 +222,3 @@ def test_the_plan_prints() -> None:
     n = sliced(source(KT), WindowSpec("TUMBLE", 10 * S), 2, (0,), agg("COUNT"))
     assert n.details() == "window=[TUMBLE, size=INTERVAL '10' SECOND, time=t], keys=[k], calls=[COUNT(*) AS COUNT]"
     assert [list(s.key.names) for s in n.states()] == [["c0", "last"]]
-    assert can_share_slices([agg("COUNT", 1, distinct=True)]) and not can_share_slices([agg("COLLECT", 1)])

@@ -44,6 +44,7 @@ NODES = {
     "IntervalSpan": "this expression",
     "Anonymous": "this expressions",
     "Filter": "this expression",
+    "WithinGroup": "this expression",
     "Window": "this partition_by order spec alias",
     "WindowSpec": "kind start end start_side end_side",
     "Cast": "this to",
