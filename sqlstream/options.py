@@ -482,6 +482,17 @@ class SessionOptions:
         "table.exec.source.idle-timeout", "duration", 0,
         "a split without new rows for so long no longer holds the watermark back; 0: never", reader="runtime.worker",
     )
+    not_null: str = _declared(
+        "table.exec.sink.not-null-enforcer", "enum", "ERROR",
+        "what becomes of a row with NULL for a NOT NULL column of the table that it is written to: ERROR ends the job, DROP leaves "
+        "the row out", choices=("ERROR", "DROP"), reader="pipeline",
+    )
+    type_length: str = _declared(
+        "table.exec.sink.type-length-enforcer", "enum", "IGNORE",
+        "what becomes of texts and bytes that have the type of the column that they are written to, and not its length: IGNORE writes "
+        "them as they are; TRIM_PAD cuts what is too long, and fills up for CHAR and BINARY. What has another type is always "
+        "cast, which does the same", choices=("IGNORE", "TRIM_PAD"), reader="pipeline",
+    )
     state_ttl: int = _declared(
         "table.exec.state.ttl", "duration", 0,
         "how long a row of state lives in a stream without being written, by processing time; 0: for ever. Choose it "

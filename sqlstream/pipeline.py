@@ -24,7 +24,7 @@ from sqlstream.operators.target import Target
 from sqlstream.optimize import optimize, uses_rowtime
 from sqlstream.options import SessionOptions
 from sqlstream.plan import nodes
-from sqlstream.plan.insert_binder import bind_insert, bind_partition, writable
+from sqlstream.plan.insert_binder import bind_insert, bind_partition, enforced, writable
 from sqlstream.plan.sources import bounded, flows, scans, skipped_records
 from sqlstream.plan.table_binder import TableBinder, connector_of
 from sqlstream.results import Result, StreamingRows
@@ -124,6 +124,7 @@ def bind_targets(env: Environment, inserts: tuple[st.Insert, ...]) -> list[Targe
         sink = connector.sink(context)
         partition = bind_partition(s.partition, found, env.catalog, s.position)
         plan, schema = bind_insert(env.bind(s.query, tables), found, s.columns, s.position, partition)
+        plan = enforced(plan, env.settings.not_null == "DROP", env.settings.type_length == "TRIM_PAD")
         if s.overwrite:
             whole = found.partitioned_by and len(partition) == len(found.partitioned_by)
             sink = sink.overwriting(_constants(env, partition) if whole else None)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Table
 from sqlstream.errors import BindError, Position, did_you_mean
-from sqlstream.expressions import Cast, Column, Expr, Literal
+from sqlstream.expressions import Call, Cast, Column, Expr, Literal, conjunction
 from sqlstream.functions.typing import implicit
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder, coerce
 from sqlstream.plan.scope import Scope
 from sqlstream.sql.ast import exp
+from sqlstream.types import BOOLEAN, BYTES_TYPE, MAX_LENGTH, STRING, Schema, Type
 from sqlstream.types import Column as SchemaColumn
-from sqlstream.types import Schema, Type
 
 
 def writable(table: Table) -> Schema:
@@ -110,6 +111,31 @@ def bind_insert(
             )
         exprs.append(coerce(Column(given.type, i, given.name), c.type))
     return nodes.Project(query, tuple(exprs), target.columns), target
+
+
+def enforced(plan: nodes.Node, drop_nulls: bool, lengths: bool) -> nodes.Node:
+    """The rows of an INSERT, as its table wants them. `drop_nulls`: without those that have NULL for a NOT NULL column;
+    `lengths`: texts and bytes cut, and filled up, to their columns' lengths."""
+    columns = plan.schema.columns
+    below = plan.inputs[0]
+    assert isinstance(plan, nodes.Project)
+    if lengths:
+        exprs = tuple(_fitted(e, c.type) for e, c in zip(plan.exprs, columns, strict=True))
+        plan = nodes.Project(below, exprs, columns)
+    if drop_nulls:
+        strict = [e for e, c in zip(plan.exprs, columns, strict=True) if not c.type.nullable and e.type.nullable]
+        there = conjunction([Call(BOOLEAN.null(False), "IS NOT NULL", (e,)) for e in strict])
+        if there is not None:
+            plan = replace(plan, input=nodes.Filter(below, there))
+    return plan
+
+
+def _fitted(e: Expr, t: Type) -> Expr:
+    """By way of the type without a length: a cast to its own type leaves a value as it is."""
+    has_length = (
+        t.kind in ("CHAR", "BINARY") or t.kind in ("VARCHAR", "VARBINARY") and t.precision not in (None, MAX_LENGTH)
+    )
+    return Cast(t, Cast((STRING if t.is_string else BYTES_TYPE).null(e.type.nullable), e)) if has_length else e
 
 
 def storable(source: Type, target: Type) -> bool:

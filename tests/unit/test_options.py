@@ -139,7 +139,7 @@ def test_harmless_options_of_flink_are_accepted_and_said_to_do_nothing(key: str)
     assert len(said) == 1 and f"'{key}' has no effect here: " in said[0]
 
 
-@pytest.mark.parametrize("key", ["table.exec.minibatch.enabled", "table.exec.sink.not-null-enforcer"])
+@pytest.mark.parametrize("key", ["table.exec.minibatch.enabled", "table.exec.sink.keyed-shuffle"])
 def test_what_could_change_rows_is_refused(key: str) -> None:
     assert without_effect(key) is None
     with pytest.raises(OptionError, match="unknown option"):
