@@ -223,7 +223,22 @@ def _add_keys(query: exp.Expression, keys: list[exp.Expression]) -> None:
 
 def spoken_of(queries: FromBinder, query: exp.Expression, outer: Scope) -> list[exp.Expression]:
     """The columns in `query` that mean one of the outer row."""
-    return [c for c in _foreign(queries, query) if outer.knows(column_parts(c))]
+    try:
+        return [c for c in _foreign(queries, query) if outer.knows(column_parts(c))]
+    except BindError as e:
+        raise _in_from(query, e, outer) from None
+
+
+def _in_from(query: exp.Expression, wrong: BindError, outer: Scope) -> BindError | NotSupported:
+    """Why a FROM in `query` cannot be bound: `wrong`, unless it speaks of the outer row."""
+    for c in query.find_all(exp.Column):
+        if position_of(c) == wrong.position and outer.knows(column_parts(c)):
+            return NotSupported(
+                f"in FROM of a subquery {'.'.join(column_parts(c))} of the outer row is not known",
+                hint="speak of it in WHERE of the subquery itself; UNNEST of it may stand in the outer FROM",
+                position=wrong.position,
+            )
+    return wrong
 
 
 def _foreign(queries: FromBinder, query: exp.Expression) -> list[exp.Expression]:

@@ -100,14 +100,14 @@ class SubqueryValues:
             raise _one_column(len(query.expressions), query)
         try:
             plan = unsorted(self._queries.query(query))
-        except BindError as wrong:
-            return self._row_of(query, wrong)
+        except BindError:
+            return self._row_of(query)
         found = self._joined(Dependent(plan), plan, always=query.args.get("having") is None)
         return [found(i) for i in range(len(plan.schema))]
 
-    def _row_of(self, query: exp.Expression, wrong: BindError) -> list[Expr]:
+    def _row_of(self, query: exp.Expression) -> list[Expr]:
         """That row where it speaks of the outer one: the aggregates are joined, and what is made of them, HAVING too, is
-        computed above, where it is known that there were no rows. `wrong`: why it is no query of its own."""
+        computed above, where it is known that there were no rows."""
         query = query.copy()
         spoken = {id(c) for c in spoken_of(self._queries, query, self.binder.scope)}
         having = query.args.get("having")
@@ -121,9 +121,15 @@ class SubqueryValues:
         for i, call in enumerate(calls):
             call.replace(exp.column(exp.to_identifier(f"$a{i}", quoted=True), table=_RESULT))
         items = query.expressions
+        _, scope = self._queries.within(query).from_clause(query)
         for node in [n for e in (*items, *([having] if having else [])) for n in own_nodes(e)]:
             if isinstance(node, exp.Column) and id(node) not in spoken and column_parts(node)[0] != _RESULT:
-                raise wrong
+                named = scope.resolve(column_parts(node), position_of(node))
+                raise BindError(
+                    f"column '{named}' is neither grouped nor aggregated",
+                    hint=f"aggregate it: MAX({named})",
+                    position=position_of(node),
+                )
         inner = exp.Select(expressions=calls)
         inner.meta.update(query.meta)
         for part in ("with_", "hint", "from_", "joins", "where"):
