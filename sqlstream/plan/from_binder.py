@@ -45,6 +45,8 @@ from sqlstream.types import Column as SchemaColumn
 # A relation of one row, for SELECT without FROM.
 DUAL = nodes.Values((SchemaColumn("ZERO", INT.null(False)),), ((0,),))
 
+_AS_OF = "… AS o [LEFT] JOIN t FOR SYSTEM_TIME AS OF o.ts AS t ON o.k = t.k"
+
 # The table functions there are, by name: what binds a call, given how a TABLE argument is bound.
 TABLE_FUNCTIONS = {
     **dict.fromkeys(WINDOW_FUNCTIONS, bind_window_function),
@@ -343,9 +345,9 @@ class FromBinder(ABC):
             )
         what = "a lookup join" if mark == PROCTIME else "a temporal join"
         if kind not in ("INNER", "LEFT"):
-            raise NotSupported(f"{what} is INNER or LEFT, not {kind}", position=position_of(node))
+            raise NotSupported(f"{what} is INNER or LEFT, not {kind}", hint=_AS_OF, position=position_of(node))
         if node.args.get("on") is None:
-            raise BindError(f"{what} needs ON", position=position_of(node))
+            raise BindError(f"{what} needs ON", hint=_AS_OF, position=position_of(node))
         both = scope.beside(right_scope, position_of(item))
         condition = ExpressionBinder(both, self.catalog).condition(node.args["on"])
         if mark == ROWTIME:
