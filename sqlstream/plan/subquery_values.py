@@ -172,19 +172,7 @@ class SubqueryValues:
         of = self._dependent(query)
         check_width(len(values), of.width, node)
         unknown = [v.type.nullable or of.plan.schema[i].type.nullable for i, v in enumerate(values)]
-        if len(values) > 1 and any(unknown):
-            raise NotSupported(
-                "IN of several values that may be NULL is possible only as a condition of WHERE joined by AND",
-                hint="EXISTS (SELECT … WHERE a = x AND b = y) is true or false",
-                position=position_of(node),
-            )
-        # The values that there are, each once, beside TRUE.
-        once = nodes.Aggregate(plain(of.plan), tuple(range(len(of.plan.schema))), ())
-        marked = nodes.Project(
-            once,
-            (*(Column(c.type, i, c.name) for i, c in enumerate(once.schema)), _TRUE),
-            (*once.schema.columns, SchemaColumn("$in", _FLAG)),
-        )
+        marked = _marked(plain(of.plan), "$in")
         width = len(self.plan.schema)
         on = [
             call("=", [v, Column(c.type, width + i, c.name)])
@@ -194,9 +182,32 @@ class SubqueryValues:
         there = call("IS NOT NULL", [found])
         if not any(unknown):
             return there
-        some, nulls = self.some_and_nulls(of)
-        maybe = call("AND", [some, call("OR", [call("IS NULL", [values[0]]), nulls])])
+        if len(values) > 1:
+            maybe = self._maybe_among(values, of)
+        else:
+            some, nulls = self.some_and_nulls(of)
+            maybe = call("AND", [some, call("OR", [call("IS NULL", [values[0]]), nulls])])
         return call("CASE", [there, _TRUE, maybe, _UNKNOWN, _FALSE])
+
+    def _maybe_among(self, values: list[Expr], of: Dependent) -> Expr:
+        """Whether a row may be equal to several values, were its NULLs and theirs known: all that differ are NULLs."""
+        call, mine, right = self.binder.call, [*values, *of.outer], plain(of.plan)
+        columns = tuple(SchemaColumn(f"$m{i}", e.type) for i, e in enumerate(mine))
+        once = nodes.Aggregate(nodes.Project(self.plan, tuple(mine), columns), tuple(range(len(mine))), ())
+        left: list[Expr] = [Column(c.type, i, c.name) for i, c in enumerate(columns)]
+        theirs: list[Expr] = [Column(c.type, len(mine) + i, c.name) for i, c in enumerate(right.schema)]
+        same = conjunction([call("=", [a, b]) for a, b in zip(left[: of.width], theirs[: of.width], strict=True)])
+        assert same is not None
+        of_row = equal(self.binder, replace(of, outer=tuple(left[of.width :])), right, of.keys, len(mine))
+        on = [call("IS NULL", [same]), *([] if of_row is None else [of_row])]
+        pairs = nodes.keep(join(once, right, "INNER", conjunction(on)), range(len(mine)))
+        marked, width = _marked(pairs, "$maybe"), len(self.plan.schema)
+        met = [
+            call("IS NOT DISTINCT FROM", [e, Column(c.type, width + i, c.name)])
+            for i, (e, c) in enumerate(zip(mine, columns, strict=True))
+        ]
+        self.plan = join(self.plan, marked, "LEFT", conjunction(met), (self._ttl, None))
+        return call("IS NOT NULL", [_Found(self.plan, width)(len(mine))])
 
     def _quantified(self, node: exp.Expression) -> Expr:
         """x > ANY (…), x > ALL (…): by the least or greatest value, where one compares with that alone."""
@@ -314,6 +325,13 @@ class _Found:
     def __call__(self, i: int) -> Expr:
         c = self._plan.schema[self._first + i]
         return Column(c.type, self._first + i, c.name)
+
+
+def _marked(plan: nodes.Node, name: str) -> nodes.Node:
+    """Each row of `plan` once, beside TRUE."""
+    once = nodes.Aggregate(plan, tuple(range(len(plan.schema))), ())
+    exprs = (*(Column(c.type, i, c.name) for i, c in enumerate(once.schema)), _TRUE)
+    return nodes.Project(once, exprs, (*once.schema.columns, SchemaColumn(name, _FLAG)))
 
 
 def plain(plan: nodes.Node) -> nodes.Node:
