@@ -107,6 +107,30 @@ def percentile(x: Values, share: Fraction) -> float:
     return as_double(a + (b - a) * (place - low))
 
 
+def correlated(x: Values) -> tuple[int, Fraction, Fraction, Fraction, Fraction, Fraction]:
+    """Of pairs that are given: their number, both means, sums of products of what differs from these: yy, xx, xy."""
+    pairs = [(Fraction(float(v)), Fraction(n)) for v, n in x if v is not None]
+    n = len(pairs)
+    y, x_ = (sum((p[i] for p in pairs), Fraction()) / max(n, 1) for i in (0, 1))
+    yy, xx, xy = (
+        sum(((p[i] - m) * (p[j] - k) for p in pairs), Fraction())
+        for i, m, j, k in ((0, y, 0, y), (1, x_, 1, x_), (0, y, 1, x_))
+    )
+    return n, y, x_, yy, xx, xy
+
+
+def of_pairs(answer: Callable[..., Any], *, least: int = 1, varied: str = "") -> Answer:
+    """NULL of fewer pairs than `least`, and where those of y and x that are `varied` do not vary."""
+
+    def some(values: Values, t: Type) -> Any:
+        n, y, x, yy, xx, xy = correlated(values)
+        if n < least or "x" in varied and xx == 0 or "y" in varied and yy == 0:
+            return None
+        return as_double(Fraction(answer(n, y, x, yy, xx, xy)))
+
+    return some
+
+
 def as_json(v: Any) -> str:
     """As Flink writes it."""
     if isinstance(v, Decimal):
@@ -143,16 +167,26 @@ ANSWERS: dict[str, Answer] = {
     "BIT_AND": of_some(lambda x, t: functools.reduce(operator.and_, x)),
     "BIT_OR": of_some(lambda x, t: functools.reduce(operator.or_, x)),
     "BIT_XOR": of_some(lambda x, t: functools.reduce(operator.xor, x)),
+    "COVAR_POP": of_pairs(lambda n, y, x, yy, xx, xy: xy / n),
+    "COVAR_SAMP": of_pairs(lambda n, y, x, yy, xx, xy: xy / (n - 1), least=2),
+    "CORR": of_pairs(lambda n, y, x, yy, xx, xy: float(xy) / math.sqrt(xx) / math.sqrt(yy), varied="xy"),
+    "REGR_COUNT": lambda x, t: correlated(x)[0],
+    "REGR_SLOPE": of_pairs(lambda n, y, x, yy, xx, xy: xy / xx, varied="x"),
+    "REGR_INTERCEPT": of_pairs(lambda n, y, x, yy, xx, xy: y - xy / xx * x, varied="x"),
+    "REGR_R2": of_pairs(lambda n, y, x, yy, xx, xy: xy * xy / (xx * yy) if yy else 1, varied="x"),
     "ARRAY_AGG": lambda x, t: list(x) if x else None,
     "COLLECT": lambda x, t: dict(Counter(given(x))),
 }
 
 # What stands in a call, where it is more than the column; those with n get pairs of a value and the row's n.
-WRITTEN = {"PERCENTILE": "{x}, 0.3", "JSON_OBJECTAGG": "KEY CAST(n AS STRING) VALUE {x}"}
-PAIRS = {"JSON_OBJECTAGG"}
+_OF_TWO = {"COVAR_POP", "COVAR_SAMP", "CORR", "REGR_COUNT", "REGR_SLOPE", "REGR_INTERCEPT", "REGR_R2"}
+WRITTEN = {"PERCENTILE": "{x}, 0.3", "JSON_OBJECTAGG": "KEY CAST(n AS STRING) VALUE {x}"} | dict.fromkeys(
+    _OF_TWO, "{x}, n"
+)
+PAIRS = {"JSON_OBJECTAGG", *_OF_TWO}
 
 # These take no DISTINCT.
-NO_DISTINCT = {"JSON_OBJECTAGG", "JSON_ARRAYAGG"}
+NO_DISTINCT = {"JSON_OBJECTAGG", "JSON_ARRAYAGG", *_OF_TWO}
 
 # Where the order in which rows came is not known, values come in their own order; a set has none anyway.
 BY_ARRIVAL = {"FIRST_VALUE", "LAST_VALUE", "LISTAGG", "ARRAY_AGG", "JSON_ARRAYAGG"}

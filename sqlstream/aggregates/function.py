@@ -34,6 +34,7 @@ class AggregateFunction:
     streaming       its streaming half, as "module:Class" below `aggregates.streaming`
     nulls           when a call is NULL: "never"; when no row counts ("none"); also when few rows do ("few")
     takes_distinct  False: DISTINCT changes nothing
+    refuses_distinct  DISTINCT is not supported
     takes_order     ORDER BY may stand in it
     constant        which argument is a constant and no column, and what its value is (BindError for what is none)
     nulls_are_rows  a row whose argument is NULL counts, unless IGNORE NULLS is written
@@ -47,6 +48,7 @@ class AggregateFunction:
     streaming: str
     nulls: Literal["never", "none", "few"] = "none"
     takes_distinct: bool = True
+    refuses_distinct: bool = False
     takes_order: bool = False
     constant: tuple[int, Callable[[Expr], Any]] | None = None
     nulls_are_rows: bool = False

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlstream.aggregates import bits, collections, count, deviations, ends, extremes, json, listagg, percentile, sums
+from sqlstream.aggregates import (
+    bits,
+    collections,
+    correlations,
+    count,
+    deviations,
+    ends,
+    extremes,
+    json,
+    listagg,
+    percentile,
+    sums,
+)
 from sqlstream.aggregates.function import AggregateFunction
 from sqlstream.errors import InternalError
 
@@ -15,6 +27,7 @@ AGGREGATES: dict[str, AggregateFunction] = {
         *ends.FUNCTIONS,
         *listagg.FUNCTIONS,
         *deviations.FUNCTIONS,
+        *correlations.FUNCTIONS,
         *collections.FUNCTIONS,
         *json.FUNCTIONS,
         *bits.FUNCTIONS,

@@ -29,8 +29,8 @@ from sqlstream.state.arrays import Array, validity
 from sqlstream.state.table import StateSpec, StateTable
 from sqlstream.types import BIGINT, Schema
 
-# A part: its kind, argument, filter, and whether it is fed by a value index.
-Key = tuple[type[Part], int | None, int | None, bool]
+# A part: its kind, argument, the argument beside it, filter, and whether it is fed by a value index.
+Key = tuple[type[Part], int | None, int | None, int | None, bool]
 
 
 class Batch(Protocol):
@@ -92,13 +92,16 @@ class Aggregation:
             if spec is not None:
                 yield part, spec
 
-    def part(self, kind: type[P], argument: int | None, call: Call, distinct: bool = False) -> P:
+    def part(
+        self, kind: type[P], argument: int | None, call: Call, distinct: bool = False, beside: int | None = None
+    ) -> P:
         """See `Groups.part`."""
         by_value = distinct or not (self.append_only or kind.takes_back)
-        key = (kind, argument, call.filter, by_value)
+        key = (kind, argument, beside, call.filter, by_value)
         if key not in self.parts:
             name = kind.__name__.lower()
             name += "" if argument is None else f"_c{argument}"
+            name += "" if beside is None else f"_with_c{beside}"
             name += "" if call.filter is None else f"_if_c{call.filter}"
             name += "_distinct" if by_value else ""
             t = None if argument is None else self.schema[argument].type.arrow()
@@ -156,9 +159,9 @@ class Aggregation:
     def _add(
         self, chosen: Selection, slots: Array, signs: Array, batch: Batch, keys: list[pa.Array], order: Array | None
     ) -> None:
-        for (_, argument, filter, by_value), part in self.parts.items():
+        for (_, argument, beside, filter, by_value), part in self.parts.items():
             if not by_value:
-                part.add(chosen.rows(argument, filter))
+                part.add(chosen.rows(argument, filter, beside))
         for of, index in self.indexes.items():
             masks = {f: chosen.mask((), f) for f in index.filters}
             keep = chosen.mask(of.given, None)
@@ -258,7 +261,7 @@ class Selection:
 
     def __init__(self, slots: Array, signs: Array, batch: Batch, order: Array | None) -> None:
         self._slots, self._signs, self._batch, self._order = slots, signs, batch, order
-        self._rows: dict[tuple[int | None, int | None], Rows] = {}
+        self._rows: dict[tuple[int | None, int | None, int | None], Rows] = {}
         self._masks: dict[tuple[tuple[int, ...], int | None], Array | None] = {}
 
     def mask(self, given: tuple[int, ...], filter: int | None) -> Array | None:
@@ -275,19 +278,21 @@ class Selection:
             self._masks[key] = mask
         return self._masks[key]
 
-    def rows(self, argument: int | None, filter: int | None) -> Rows:
+    def rows(self, argument: int | None, filter: int | None, beside: int | None = None) -> Rows:
         """The rows for a part over column `argument` (None: it has none) under column `filter` (None: all rows)."""
-        key = (argument, filter)
+        key = (argument, filter, beside)
         if key not in self._rows:
-            values = None if argument is None else self._batch.column(argument)
-            mask = self.mask(() if argument is None else (argument,), filter)
+            values, others = (None if c is None else self._batch.column(c) for c in (argument, beside))
+            mask = self.mask(tuple(c for c in (argument, beside) if c is not None), filter)
             if mask is None:
-                self._rows[key] = Rows(self._slots, self._signs, values, self._order)
+                self._rows[key] = Rows(self._slots, self._signs, values, self._order, others)
             else:
+                given = pa.array(mask)
                 self._rows[key] = Rows(
                     self._slots[mask],
                     self._signs[mask] if len(self._signs) else EVERY,
-                    None if values is None else values.filter(pa.array(mask)),
+                    None if values is None else values.filter(given),
                     None if self._order is None else self._order[mask],
+                    None if others is None else others.filter(given),
                 )
         return self._rows[key]

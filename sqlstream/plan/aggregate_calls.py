@@ -97,6 +97,10 @@ def bound_arguments(call: exp.Expression, binder: ExpressionBinder) -> Aggregate
     distinct = bool(args) and isinstance(args[0], exp.Distinct)
     if distinct:
         args = [*args[0].expressions, *args[1:]]
+    if distinct and function.refuses_distinct:
+        raise NotSupported(
+            f"{name} takes no DISTINCT", hint="SELECT DISTINCT in a subquery of FROM", position=position_of(call)
+        )
     if len(args) == 1 and isinstance(args[0], exp.Star):
         args = []
     if name in AGGREGATING:

@@ -102,24 +102,29 @@ class StddevSamp(VarPop):
     root = True
 
 
-def deviation(sums: tuple[Array, Array], squares: tuple[Array, Array], n: Array) -> Array:
-    """squares - sums**2 / n in double-doubles, not below 0."""
+def deviation(
+    sums: tuple[Array, Array], squares: tuple[Array, Array], n: Array, others: tuple[Array, Array] | None = None
+) -> Array:
+    """squares - sums**2 / n in double-doubles, not below 0; of sums of two arguments and of their products
+    products - sums * others / n."""
+    other = sums if others is None else others
     with np.errstate(over="ignore", invalid="ignore"):
         count = np.maximum(n, 1).astype(np.float64)
         mean = sums[0] / count
         p, e = two_product(mean, count)
         rest = ((sums[0] - p) - e + sums[1]) / count  # mean + rest is sum / n
-        high, low = two_product(sums[0], mean)
-        low = low + sums[0] * rest + sums[1] * mean
+        high, low = two_product(other[0], mean)
+        low = low + other[0] * rest + other[1] * mean
         s, t = two_sum(squares[0], -high)
         out = s + (t + squares[1] - low)
         # Less than this is rounding: about 106 bits are exact.
         out = np.where(n > 1, out, np.where(np.isfinite(squares[0]), 0.0, np.nan))
-        return np.where(out > squares[0] * 2.0**-98, out, np.where(np.isnan(out), out, 0.0))
+        more = (out if others is None else np.abs(out)) > np.abs(squares[0]) * 2.0**-98
+        return np.where(more, out, np.where(np.isnan(out), out, 0.0))
 
 
-def exact_deviation(sums: Array, squares: Array, n: Array) -> Array:
-    """squares - sums**2 / n, from Python's whole numbers; for the few groups whose values differ by next to nothing."""
+def exact_deviation(sums: Array, squares: Array, n: Array, others: Array | None = None) -> Array:
+    """squares - sums**2 / n, or products - sums * others / n, from Python's whole numbers; for the few groups whose values differ by next to nothing."""
     unit = 2 ** (-BIN * LEAST[2])
     n = n.astype(object)
-    return np.asarray((n * squares - sums * sums) / (n * unit), np.float64)
+    return np.asarray((n * squares - sums * (sums if others is None else others)) / (n * unit), np.float64)

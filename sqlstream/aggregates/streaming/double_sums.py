@@ -121,7 +121,7 @@ class DoubleSquares(DoubleSum):
 class ExactSum(Part):
     """Exact sum of what is finite, in a table of bins, and how many NaN, +inf and -inf there are."""
 
-    types = (pa.int64(), pa.int64(), pa.int64())
+    types: tuple[pa.DataType, ...] = (pa.int64(), pa.int64(), pa.int64())
     power = 1
 
     def spec(self, keys: pa.Schema, distribution: int) -> StateSpec:
@@ -141,10 +141,12 @@ class ExactSum(Part):
         if not some.all():
             x, slots = x[some], slots[some]
             signs = signs[some] if len(signs) else signs
-        if not len(x):
-            return
-        terms, exponents = self._terms(x)
-        times = len(terms) // len(x)
+        if len(x):
+            self._keep(slots, signs, *self._terms(x))
+
+    def _keep(self, slots: Array, signs: Array, terms: Array, exponents: Array) -> None:
+        """Adds terms * 2**exponents, which are several rounds of these slots."""
+        times = len(terms) // len(slots)
         if times > 1:
             slots = np.tile(slots, times)
             signs = np.tile(signs, times)
@@ -166,13 +168,18 @@ class ExactSum(Part):
         return whole(x)
 
     def read(self, slots: Array) -> Doubles:
+        high, low = self._sums(slots)
+        return Doubles(high, low, odd(*(c.data[slots] for c in self.columns)))
+
+    def _sums(self, slots: Array) -> tuple[Array, Array]:
+        """What the bins come to, as double-doubles."""
         index, bins, pairs = self._held(slots)
         order = np.lexsort((-bins, index))
         high, low = np.zeros(len(slots)), np.zeros(len(slots))
         with np.errstate(over="ignore", invalid="ignore"):
             pieces = np.ldexp(limbs(pairs[order]), BIN * bins[order, None] + np.array([96, 64, 32, 0]))
         kernels.double_add(high, low, np.repeat(index[order], 4), np.ascontiguousarray(pieces.reshape(-1)), EVERY)
-        return Doubles(high, low, odd(*(c.data[slots] for c in self.columns)))
+        return high, low
 
     def exact(self, slots: Array) -> Array:
         """The sums of what is finite as Python's whole numbers, in units of 2**(BIN * LEAST[power])."""
@@ -204,6 +211,47 @@ class ExactSquares(ExactSum):
         a, b = m >> 27, m & (2**27 - 1)
         terms = np.concatenate([a * a, a * b, b * b])
         return terms, np.concatenate([2 * q + 54, 2 * q + 28, 2 * q])
+
+
+class DoubleProducts(DoubleSum):
+    """Double-double sum of the products of two arguments where both are finite; of infinite products only the number."""
+
+    types = (pa.float64(), pa.float64(), pa.int64())
+
+    def add(self, rows: Rows) -> None:
+        x, y, slots, signs = rows.doubles, rows.others, rows.slots, rows.signs
+        product, error = two_product(x, y)
+        small = np.isfinite(product)
+        if not small.all():
+            huge = np.isfinite(x) & np.isfinite(y) & ~small
+            kernels.count_add(self.columns[2].data, slots[huge], signs[huge] if len(signs) else signs)
+            product, error, slots = product[small], error[small], slots[small]
+            signs = signs[small] if len(signs) else signs
+        self._add(slots, product, signs)
+        self._add(slots, error, signs)
+
+    def read(self, slots: Array) -> Doubles:
+        high, low, huge = (c.data[slots] for c in self.columns)
+        return Doubles(high, low, np.where(huge > 0, np.nan, 0.0))
+
+
+class ExactProducts(ExactSum):
+    """Exact sum of the products of two arguments where both are finite."""
+
+    types = ()
+    power = 2
+
+    def add(self, rows: Rows) -> None:
+        x, y, slots, signs = rows.doubles, rows.others, rows.slots, rows.signs
+        some = np.isfinite(x) & np.isfinite(y) & (x != 0.0) & (y != 0.0)
+        if some.any():
+            (m, p), (n, q) = whole(x[some]), whole(y[some])
+            a, b, c, d = m >> 27, m & (2**27 - 1), n >> 27, n & (2**27 - 1)
+            terms, e = np.concatenate([a * c, a * d + b * c, b * d]), p + q
+            self._keep(slots[some], signs[some] if len(signs) else signs, terms, np.concatenate([e + 54, e + 27, e]))
+
+    def read(self, slots: Array) -> Doubles:
+        return Doubles(*self._sums(slots), np.zeros(len(slots)))
 
 
 def double_sum_of(call: Call, groups: Groups) -> DoubleSum | ExactSum:

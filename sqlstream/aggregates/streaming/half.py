@@ -53,8 +53,11 @@ class Groups(Protocol):
     append_only: bool
     arrival: bool
 
-    def part(self, kind: type[P], argument: int | None, call: Call, distinct: bool = False) -> P:
-        """The part of this kind over the argument (None: over rows), where FILTER holds; over different values only."""
+    def part(
+        self, kind: type[P], argument: int | None, call: Call, distinct: bool = False, beside: int | None = None
+    ) -> P:
+        """The part of this kind over the argument (None: over rows), where FILTER holds; over different values only.
+        beside: a second argument, of a part that takes back; only rows that give both count."""
 
     def index(self, of: Indexed, call: Call) -> ValueIndex:
         """Which rows of these columns each group holds."""

@@ -51,6 +51,7 @@ class Rows:
     signs: Array = field(default_factory=lambda: EVERY)
     values: pa.Array | None = None  # without NULLs
     order: Array | None = None  # arrival
+    beside: pa.Array | None = None  # values of the second argument, without NULLs
 
     @cached_property
     def words(self) -> Array:
@@ -61,6 +62,11 @@ class Rows:
     def doubles(self) -> Array:
         """Values as float64."""
         return as_doubles(self.values)
+
+    @cached_property
+    def others(self) -> Array:
+        """Values of the second argument as float64."""
+        return as_doubles(self.beside)
 
 
 def as_doubles(values: pa.Array) -> Array:
