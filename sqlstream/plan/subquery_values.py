@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _FLAG = BOOLEAN.null(False)
 _TRUE, _FALSE, _UNKNOWN = Literal(_FLAG, True), Literal(_FLAG, False), Literal(NULL, None)
 _ZERO = Literal(BIGINT.null(False), 0)
+_OF_NO_ROWS = {"COUNT": 0, "APPROX_COUNT_DISTINCT": 0, "JSON_ARRAYAGG": "[]", "JSON_OBJECTAGG": "{}"}
 _COMPARISONS = {exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
 _RESULT = "$result"  # the aggregates of a query, as a relation
 
@@ -357,13 +358,14 @@ def _of_no_rows(value: Expr, call: exp.Expression) -> Expr:
     name = innermost(call).this.upper()
     if name not in AGGREGATES or AGGREGATES[name].nulls != "never":
         return value
-    if value.type.kind != "BIGINT":
+    if name not in _OF_NO_ROWS:
         raise NotSupported(
             f"{name} in a subquery that speaks of the outer row is not supported",
             hint="GROUP BY in a query of FROM, and LEFT JOIN it",
             position=position_of(call),
         )
-    return Call(BIGINT.null(False), "COALESCE", (value, _ZERO))
+    t = value.type.null(False)
+    return Call(t, "COALESCE", (value, Literal(t, _OF_NO_ROWS[name])))
 
 
 def _one_column(columns: int, node: exp.Expression) -> BindError:
