@@ -108,8 +108,11 @@ def percentile(x: Values, share: Fraction) -> float:
 
 
 def correlated(x: Values) -> tuple[int, Fraction, Fraction, Fraction, Fraction, Fraction]:
-    """Of pairs that are given: their number, both means, sums of products of what differs from these: yy, xx, xy."""
-    pairs = [(Fraction(float(v)), Fraction(n)) for v, n in x if v is not None]
+    """Of pairs that are given: their number, both means, sums of products of what differs from these: yy, xx, xy.
+
+    The second is squared: at equal distances covariances are exactly 0, which doubles miss.
+    """
+    pairs = [(Fraction(float(v)), Fraction(n * n)) for v, n in x if v is not None]
     n = len(pairs)
     y, x_ = (sum((p[i] for p in pairs), Fraction()) / max(n, 1) for i in (0, 1))
     yy, xx, xy = (
@@ -181,7 +184,7 @@ ANSWERS: dict[str, Answer] = {
 # What stands in a call, where it is more than the column; those with n get pairs of a value and the row's n.
 _OF_TWO = {"COVAR_POP", "COVAR_SAMP", "CORR", "REGR_COUNT", "REGR_SLOPE", "REGR_INTERCEPT", "REGR_R2"}
 WRITTEN = {"PERCENTILE": "{x}, 0.3", "JSON_OBJECTAGG": "KEY CAST(n AS STRING) VALUE {x}"} | dict.fromkeys(
-    _OF_TWO, "{x}, n"
+    _OF_TWO, "{x}, n * n"
 )
 PAIRS = {"JSON_OBJECTAGG", *_OF_TWO}
 
