@@ -127,10 +127,16 @@ def create_view(env: Environment, s: st.CreateView) -> Result:
     return Result("DDL", message=f"view {name} " + ("created" if added else "exists already"))
 
 
+def kept_view(env: Environment, s: st.CreateView) -> None:
+    """As the catalog's file has it; it was bound when it was made."""
+    env.catalog.add(View(local(s.name, s.position), s.query, s.query_text, s.columns, s.comment), False, s.position)
+
+
 def _view(
     env: Environment, name: str, query: exp.Expression, text: str, columns: tuple[str, ...], comment: str | None,
     temporary: bool, s: st.Statement,
 ) -> View:  # fmt: skip
+    _refuse_circle(env, name, query, s)
     plan = env.bind(query)
     if columns and len(columns) != len(plan.schema):
         raise BindError(
@@ -142,6 +148,28 @@ def _view(
         query = env.spelled(query)
         text = sql_of(query)
     return View(name, query, text, columns, comment, temporary)
+
+
+def _refuse_circle(env: Environment, name: str, query: exp.Expression, s: st.Statement) -> None:
+    """BindError where a view of this name, made of the query, would read itself."""
+    ways: list[tuple[str, ...]] = [(name, other) for other in _reads(query)]
+    seen: set[str] = set()
+    while ways:
+        way = ways.pop()
+        if way[-1] == name:
+            if isinstance(env.catalog.find(name), View):
+                raise BindError(f"view {name} would read itself: {' → '.join(way)}", position=s.position, subject=name)
+            continue
+        found = None if way[-1] in seen else env.catalog.find(way[-1])
+        seen.add(way[-1])
+        if isinstance(found, View):
+            ways += [(*way, other) for other in _reads(found.query)]
+
+
+def _reads(query: exp.Expression) -> list[str]:
+    """The tables and views that a query names, without those of its WITH."""
+    own = {cte.alias for cte in query.find_all(exp.CTE)}
+    return [t.name for t in query.find_all(exp.Table) if t.name not in own]
 
 
 def create_function(env: Environment, s: st.CreateFunction) -> Result:
@@ -176,7 +204,10 @@ def alter_table(env: Environment, s: st.AlterTable) -> Result:
     if s.rename is not None:
         return _rename(env, table, s.rename, s)
     assert s.alteration is not None
-    env.catalog.replace(checked(env, altered(table, s.alteration)))
+    columns = tuple(replace(c, position=None) for c in table.columns)  # in the text of another statement
+    watermark = None if table.watermark is None else replace(table.watermark, position=None)
+    made = altered(replace(table, columns=columns, watermark=watermark), s.alteration)
+    env.catalog.replace(checked(env, made))
     env.save()
     return Result("DDL", message=f"table {name} altered")
 

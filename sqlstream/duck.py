@@ -21,11 +21,10 @@ from sqlstream.functions import numbers, times
 from sqlstream.functions.failures import advice, plain
 from sqlstream.functions.user import UserFunction
 
-# Flink's answers where DuckDB's differ; used by functions/. Arguments appear once, so nothing is
-# evaluated twice. Macros have no lambdas over rows: they inline.
+# Flink's answers where DuckDB's differ; used by functions/. NULL / 0 is NULL. Macros have no lambdas over rows: they inline.
 MACROS = (
-    "flink_div(a, b) AS CASE WHEN b = 0 THEN error('division by zero') ELSE a // b END",
-    "flink_mod(a, b) AS CASE WHEN b = 0 THEN error('division by zero') ELSE a % b END",
+    "flink_div(a, b) AS CASE WHEN b = 0 AND a IS NOT NULL THEN error('division by zero') ELSE a // b END",
+    "flink_mod(a, b) AS CASE WHEN b = 0 AND a IS NOT NULL THEN error('division by zero') ELSE a % b END",
     "flink_substring(s, p, n) AS CASE WHEN n < 0 THEN NULL WHEN length(s) + p < 0 THEN '' ELSE substring(s, CASE WHEN p = 0 THEN 1 ELSE p END, n) END",
     # numbers of more digits than a DOUBLE holds in quotes: every string and such number is followed by control characters,
     # which no JSON has, and loses them or has them made quotes

@@ -78,10 +78,21 @@ class Session:
         if path is None and (kept := self.environment.settings.catalog_path) is not None:
             path = Path(self.environment.working_directory, kept)
         if path is not None and (text := kept_catalog(path)) is not None:
-            for _ in self._run_all(text, str(path / FILE), None, DEFAULT_DIALECT):
-                pass
+            self._read(text, str(path / FILE))
             self.environment.catalog.was_read(text)
         self.environment.path = None if dry else path
+
+    def _read(self, text: str, source: str) -> None:
+        """What was kept. Views are taken as they are, also where what they read stands behind them, or has gone: that is said
+        when they are used."""
+        try:
+            for s in parse_script(text, source, None, DEFAULT_DIALECT):
+                if isinstance(s, st.CreateView):
+                    ddl.kept_view(self.environment, s)
+                else:
+                    self.statement(s)
+        except SqlStreamError as e:
+            raise e.located(text, source) from None
 
     def _take(self, catalog: Catalog) -> None:
         self._files = FileTables(self.environment)

@@ -118,6 +118,13 @@ def test_what_was_dropped_is_added_again(session: Session) -> None:
         ("ALTER TABLE v DROP id", "'v' is a view"),
         ("ALTER VIEW t AS SELECT 1", "'t' is a table"),
         ("ALTER VIEW v AS SELECT nothing FROM t", "nothing"),
+        ("ALTER VIEW v AS SELECT id FROM v", "view v would read itself: v → v"),
+        ("CREATE OR REPLACE VIEW v AS SELECT * FROM (SELECT id FROM v)", "view v would read itself: v → v"),
+        ("ALTER TABLE t RENAME TO t", "'t' is its name"),
+        ("ALTER TABLE t MODIFY name INT AFTER name", "column 'name' cannot stand behind itself"),
+        ("ALTER TABLE t ADD COLUMN x INT", "ADD COLUMN is not Flink's"),
+        ("ALTER TABLE t ADD IF NOT EXISTS x INT", "ADD IF NOT EXISTS is for partitions"),
+        ("ALTER TABLE t MODIFY ts STRING", "1:1"),
         ("CREATE OR REPLACE TABLE v (a INT) WITH ('connector' = 'datagen')", "'v' exists already"),
         ("CREATE OR REPLACE VIEW v AS SELECT nothing FROM t", "nothing"),
     ],
@@ -156,3 +163,35 @@ def test_replaced(session: Session, tmp_path: Path) -> None:
     with pytest.raises(SqlStreamError):  # the query fails: the table that was there is there
         run(session, f"CREATE OR REPLACE TABLE t {out} AS SELECT CAST('x' AS INT) AS other FROM v;")
     assert columns(session) == ["seven"]
+
+
+def test_views_do_not_read_themselves_in_a_circle(session: Session) -> None:
+    run(session, "CREATE VIEW w AS SELECT id FROM v;")
+    with pytest.raises(SqlStreamError, match="view v would read itself: v → w → v"):
+        run(session, "ALTER VIEW v AS SELECT id FROM w;")
+    run(session, "ALTER VIEW v AS WITH v AS (SELECT 1 AS id) SELECT id FROM v;")  # its own WITH is another
+    assert run(session, "SELECT * FROM w;") == [{"id": 1}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE t DROP name",
+        "DROP TABLE t",
+        "ALTER TABLE t RENAME TO u",
+        "CREATE OR REPLACE TABLE t (c INT) WITH ('connector' = 'blackhole')",
+        "CREATE TEMPORARY VIEW x AS SELECT 1 AS id, 'a' AS name; ALTER VIEW v AS SELECT name FROM x",
+    ],
+)
+def test_a_catalog_whose_view_lost_what_it_reads_is_opened(session: Session, tmp_path: Path, change: str) -> None:
+    run(session, change + ";")
+    again = Session(tmp_path / "db", working_directory=str(tmp_path))
+    with pytest.raises(SqlStreamError, match="in view v: |there is no table or view 'x'"):
+        run(again, "SELECT * FROM v;")
+    run(again, "ALTER VIEW v AS SELECT 1 AS id;")  # and mended
+    assert run(again, "SELECT * FROM v;") == [{"id": 1}]
+
+
+def test_views_are_kept_whatever_the_order_that_they_were_made_in(session: Session, tmp_path: Path) -> None:
+    run(session, "CREATE VIEW last AS SELECT 2 AS a; ALTER VIEW v AS SELECT a FROM last;")
+    assert run(Session(tmp_path / "db", working_directory=str(tmp_path)), "SELECT * FROM v;") == [{"a": 2}]

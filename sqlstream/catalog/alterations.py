@@ -48,6 +48,10 @@ def _place(table: Table, columns: list[ColumnDef], place: str | None, before: in
         return len(columns) if before is None else before
     if place == "":
         return 0
+    if before is not None and place == table.columns[before].name:
+        raise BindError(
+            f"column '{place}' cannot stand behind itself", hint="FIRST, or AFTER another one", subject=place
+        )
     found = next((i for i, c in enumerate(columns) if c.name == place), None)
     if found is None:
         raise _missing(table, place)

@@ -145,8 +145,10 @@ class Catalog:
     def rename(self, item: Table | View, name: str, position: Position) -> None:
         """Another name for it; views that read it under the old one have to be made anew."""
         space = self._relations[item.temporary]
+        if name == item.name:
+            raise BindError(f"'{name}' is its name", hint="RENAME TO another one", position=position, subject=name)
         if name in space:
-            raise BindError(f"'{name}' exists already", hint="DROP it first", position=position, subject=name)
+            raise BindError(f"'{name}' exists already", hint="RENAME TO another one", position=position, subject=name)
         others = dict(space)
         space.clear()
         space.update((name, replace(item, name=name)) if n == item.name else (n, other) for n, other in others.items())

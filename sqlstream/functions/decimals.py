@@ -29,14 +29,14 @@ def quotient(a: str, b: str, types: tuple[Type, Type], result: Type) -> str:
         if portion < 1 or more > portion * _PORTIONS:
             # too wide to be exact here
             inexact = f"CAST(CAST({a} AS DOUBLE) / CAST({b} AS DOUBLE) AS {result.duckdb()})"
-            return _checked(b, inexact)
+            return _checked(a, b, inexact)
         whole, rest = f"({x} // {y})", f"({x} % {y})"
         while more > portion:
             longer = f"({rest} * {_power(portion)})"
             whole, rest = f"({whole} * {_power(portion)} + {longer} // {y})", f"({longer} % {y})"
             more -= portion
         whole = f"({whole} * {_power(more)} + {_rounded(f'({rest} * {_power(more)})', y)})"
-    return _checked(b, _scaled(whole, scale, result))
+    return _checked(a, b, _scaled(whole, scale, result))
 
 
 def remainder(a: str, b: str, types: tuple[Type, Type], result: Type) -> str | None:
@@ -46,7 +46,7 @@ def remainder(a: str, b: str, types: tuple[Type, Type], result: Type) -> str | N
     if max(p1 - s1, p2 - s2) + scale > _DIGITS:
         return None
     x, y = (f"({_unscaled(v, p, s)} * {_power(scale - s)})" for v, p, s in ((a, p1, s1), (b, p2, s2)))
-    return _checked(b, _scaled(f"({x} % {y})", scale, result))
+    return _checked(a, b, _scaled(f"({x} % {y})", scale, result))
 
 
 def product(a: str, b: str, types: tuple[Type, Type], result: Type) -> str:
@@ -65,8 +65,9 @@ def _scaled(whole: str, scale: int, result: Type) -> str:
     return f"CAST(CAST({whole} AS DECIMAL(38, 0)) * {unit} AS {result.duckdb()})"
 
 
-def _checked(divisor: str, value: str) -> str:
-    return f"CASE WHEN {divisor} = 0 THEN error('division by zero') ELSE {value} END"
+def _checked(dividend: str, divisor: str, value: str) -> str:
+    """NULL / 0 is NULL, as in Flink."""
+    return f"CASE WHEN {divisor} = 0 AND {dividend} IS NOT NULL THEN error('division by zero') ELSE {value} END"
 
 
 def _unscaled(x: str, precision: int, scale: int) -> str:

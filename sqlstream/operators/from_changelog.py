@@ -3,7 +3,7 @@ be, as in a table of changes without a key."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +24,7 @@ class FromChangelog(PhysicalNode):
     op: int
     kinds: tuple[tuple[str, Kind], ...]
     output: Schema
+    called: str = field(default="op", compare=False)
 
     name = "FromChangelog"
     changes = "FROM_CHANGELOG gives changes"
@@ -56,7 +57,7 @@ def _from_changelog(node: nodes.FromChangelog, job: Lowering) -> PhysicalNode:
             f"FROM_CHANGELOG takes rows that stay, and its table's can change: {cause.changes}",
             hint=f"TO_CHANGELOG makes rows of changes; or {cause.once}",
         )
-    return FromChangelog((below,), node.op, node.kinds, node.schema)
+    return FromChangelog((below,), node.op, node.kinds, node.schema, node.called)
 
 
 class FromChangelogOperator(Operator):
@@ -82,8 +83,9 @@ class FromChangelogOperator(Operator):
 
     def _unknown(self, row: pa.RecordBatch) -> DataError:
         schema = self.node.inputs[0].schema
-        name, code = schema[self.node.op].name, row.column(self.node.op)[0].as_py()
-        shown = ", ".join(f"{c.name} = {row.column(i)[0].as_py()!r}" for i, c in enumerate(schema))
+        name, code = self.node.called, row.column(self.node.op)[0].as_py()
+        names = [name if i == self.node.op else c.name for i, c in enumerate(schema)]
+        shown = ", ".join(f"{n} = {row.column(i)[0].as_py()!r}" for i, n in enumerate(names))
         return DataError(
             f"FROM_CHANGELOG: {name} is {'NULL' if code is None else repr(code)}, which is no kind of change, in the row {shown}",
             hint=f"there are {', '.join(code for code, _ in self.node.kinds)}; op_mapping names others, WHERE leaves rows out",

@@ -45,6 +45,11 @@ def _sort(node: nodes.Sort, job: Lowering) -> PhysicalNode:
     if node.limit is None:
         if node.offset == 0 and node.in_time_order and below.traits.append_only:
             return temporal_sort(below, node, job)
+        if node.offset:
+            raise NotSupported(
+                "OFFSET without LIMIT needs the whole input: it cannot run as a stream",
+                hint="add LIMIT n; or SET 'execution.runtime-mode' = 'batch'",
+            )
         raise NotSupported(
             "ORDER BY without LIMIT needs the whole input: it cannot run as a stream",
             hint="add LIMIT n; ORDER BY a time attribute first, ascending, of rows that only come; "

@@ -34,7 +34,11 @@ def bind_changelog_function(
     given = _given(name, node)
     argument = given["input"]
     if not isinstance(argument, TableArgument):
-        raise BindError(f"{name}: argument 'input' is a table", hint=_EXAMPLE[name], position=position_of(argument))
+        raise BindError(
+            f"{name}: argument 'input' is a table",
+            hint="input => TABLE t, or TABLE (SELECT …)",
+            position=position_of(argument),
+        )
     for clause in ("partition_by", "order"):
         if argument.args.get(clause):
             raise BindError(
@@ -45,6 +49,12 @@ def bind_changelog_function(
     plan, _ = table(argument)
     op = _op(name, given.get("op"))
     pairs = _pairs(name, given.get("op_mapping"))
+    if name == "TO_CHANGELOG" and op in plan.schema.names:
+        raise BindError(
+            f"{name}: the table has a column '{op}' of its own",
+            hint="op => DESCRIPTOR(kind) gives the kinds another name",
+            position=position_of(argument),
+        )
     if name == "TO_CHANGELOG":
         return nodes.ToChangelog(plan, op, _codes(name, pairs, given.get("op_mapping")))
     at = next((i for i, c in enumerate(plan.schema) if c.name == op), None)
@@ -62,7 +72,7 @@ def bind_changelog_function(
         )
     if len(plan.schema) == 1:
         raise BindError(f"{name}: the table has no column but '{op}'", position=position_of(argument))
-    return nodes.FromChangelog(plan, at, _kinds(name, pairs, given.get("op_mapping")))
+    return nodes.FromChangelog(plan, at, _kinds(name, pairs, given.get("op_mapping")), op)
 
 
 def _given(name: str, node: TableFunction) -> dict[str, exp.Expression]:

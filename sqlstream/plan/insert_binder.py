@@ -117,16 +117,15 @@ def enforced(plan: nodes.Node, drop_nulls: bool, lengths: bool) -> nodes.Node:
     """The rows of an INSERT, as its table wants them. `drop_nulls`: without those that have NULL for a NOT NULL column;
     `lengths`: texts and bytes cut, and filled up, to their columns' lengths."""
     columns = plan.schema.columns
-    below = plan.inputs[0]
     assert isinstance(plan, nodes.Project)
     if lengths:
         exprs = tuple(_fitted(e, c.type) for e, c in zip(plan.exprs, columns, strict=True))
-        plan = nodes.Project(below, exprs, columns)
+        plan = replace(plan, exprs=exprs)
     if drop_nulls:
-        strict = [e for e, c in zip(plan.exprs, columns, strict=True) if not c.type.nullable and e.type.nullable]
-        there = conjunction([Call(BOOLEAN.null(False), "IS NOT NULL", (e,)) for e in strict])
-        if there is not None:
-            plan = replace(plan, input=nodes.Filter(below, there))
+        strict = [i for i, e in enumerate(plan.exprs) if not columns[i].type.nullable and e.type.nullable]
+        values = [Column(plan.exprs[i].type, i, columns[i].name) for i in strict]
+        there = conjunction([Call(BOOLEAN.null(False), "IS NOT NULL", (v,)) for v in values])
+        return plan if there is None else nodes.Filter(plan, there)
     return plan
 
 

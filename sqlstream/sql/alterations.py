@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqlstream.sql.lexer import WORD
 from sqlstream.sql.statements import (
     Added,
     Alteration,
@@ -63,6 +64,14 @@ class AlterGrammar(TableGrammar):
         if self.at("PARTITION"):
             self.unsupported(
                 self.token, "partitions cannot be added", "they are directories: they are there as soon as files are"
+            )
+        if self.at("COLUMN") and self.ahead(2).kind == WORD:
+            self.unsupported(
+                self.token, f"{'MODIFY' if modify else 'ADD'} COLUMN is not Flink's", "leave COLUMN out: ADD name TYPE"
+            )
+        if self.at_sequence("IF", "NOT", "EXISTS"):
+            self.unsupported(
+                self.token, "ADD IF NOT EXISTS is for partitions, in Flink too", "leave it out: ADD name TYPE"
             )
         if self.at("("):
             self.parenthesised(lambda: self.csv(lambda: self.element(body)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlstream.batches import Kind
 from sqlstream.errors import InternalError
@@ -83,10 +83,12 @@ class ToChangelog(OneInput):
 
 @dataclass(frozen=True)
 class FromChangelog(OneInput):
-    """Each row as a change of the kind that `kinds` has for the text of column `op`: the other columns."""
+    """Each row as a change of the kind that `kinds` has for the text of column `op` (`called` so by the query): the other
+    columns."""
 
     op: int
     kinds: tuple[tuple[str, Kind], ...]
+    called: str = field(default="op", compare=False)
 
     lowered_in = "from_changelog"
     runs_as_batch = False
