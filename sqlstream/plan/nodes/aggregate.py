@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlstream.aggregates.registry import aggregate
-from sqlstream.plan.nodes.node import TUNING, Mapping, OneInput, Prune, Pruned, all_at, ttl_text
+from sqlstream.plan.nodes.node import LATER, TUNING, Mapping, OneInput, Prune, Pruned, all_at, ttl_text
 from sqlstream.plan.nodes.order import SortKey, order_text
 from sqlstream.types import PROCTIME, ROWTIME, WINDOW_ENDS, WINDOW_STARTS, Column, Schema
 
@@ -21,8 +21,8 @@ class AggCall:
     column: Column  # name and type of the result
     distinct: bool = False
     filter: int | None = None
-    constants: tuple[Any, ...] = ()
-    order: tuple[SortKey, ...] = ()
+    constants: tuple[Any, ...] = field(default=(), metadata=LATER)
+    order: tuple[SortKey, ...] = field(default=(), metadata=LATER)
 
     @property
     def reads(self) -> tuple[int, ...]:

@@ -13,11 +13,19 @@ from sqlstream.types import Column, Schema
 
 # The metadata of a field that may be another when a job goes on: it is no part of the plan's fingerprint.
 TUNING = {"tuning": True}
+# Of a field that came later, with the default by which all was as before: it is a part where it says something else. So jobs
+# go on that an earlier version began.
+LATER = {"later": True}
 
 
 def told_by(value: Any) -> Iterator[Field[Any]]:
-    """The fields of a description that say what it is: those that are compared, without what is only `TUNING`."""
-    return (f for f in fields(value) if f.compare and f.metadata != TUNING)
+    """The fields of a description that say what it is: those that are compared, without what is only `TUNING`, and without
+    what is `LATER` and says nothing."""
+    return (f for f in fields(value) if f.compare and f.metadata != TUNING and not _says_nothing(f, value))
+
+
+def _says_nothing(f: Field[Any], value: Any) -> bool:
+    return f.metadata == LATER and getattr(value, f.name) == f.default
 
 
 # Old position -> new position of the columns that are left.
