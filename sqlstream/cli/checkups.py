@@ -108,6 +108,7 @@ def _extras() -> Findings:
 
 
 def _configuration() -> Findings:
+    from sqlstream.catalog.objects import View
     from sqlstream.configuration import collected, files, values
     from sqlstream.errors import SqlStreamError
     from sqlstream.session import Session
@@ -122,11 +123,19 @@ def _configuration() -> Findings:
     yield Finding("configuration", OK, f"{counted(len(found), 'option')} set ({where})")
     if (kept := found.get("table.catalog-store.file.path")) is not None:
         try:
-            names = Session(options=values(found), dry=True).catalog.names()
+            session = Session(options=values(found), dry=True)
         except SqlStreamError as e:
             yield Finding("catalog", FAIL, e.message, f"mend {kept.value}/catalog.sql: {str(e).splitlines()[0]}")
-        else:
-            yield Finding("catalog", OK, f"{counted(len(names), 'table or view')} in {kept.value}")
+            return
+        names = session.catalog.names()
+        yield Finding("catalog", OK, f"{counted(len(names), 'table or view')} in {kept.value}")
+        for name in session.catalog.views():
+            view = session.catalog.find(name)
+            assert isinstance(view, View)
+            try:
+                session.environment.bind(view.query)
+            except SqlStreamError as e:
+                yield Finding(f"view {name}", FAIL, e.message, f"ALTER VIEW {name} AS …, or DROP VIEW {name}")
 
 
 def _directories() -> Findings:
