@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from sqlstream.aggregates.streaming.part import Part
 from sqlstream.aggregates.streaming.value_index import Indexed, ValueIndex
+from sqlstream.errors import InternalError
 from sqlstream.state.arrays import Array
 from sqlstream.types import Type
 
@@ -74,7 +75,7 @@ class Half:
 
     def result(self, slots: Array) -> pa.Array:
         """The call's value for each of these groups, of the call's type."""
-        raise NotImplementedError
+        raise InternalError(f"{type(self).__name__}.result")
 
     @property
     def grows(self) -> bool:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from sqlstream.aggregates.streaming.extremes import ranks
 from sqlstream.aggregates.streaming.half import Call, Groups, Half
 from sqlstream.aggregates.streaming.value_index import Held, Indexed
-from sqlstream.errors import NotSupported
+from sqlstream.errors import InternalError, NotSupported
 from sqlstream.state.arrays import Array, fixed, is_bytes, is_pair, validity
 from sqlstream.state.index import HashIndex
 
@@ -83,7 +83,7 @@ class Kept(Half):
 
     def of_rows(self, rows: GroupRows, slots: Array) -> pa.Array:
         """The call's value for each of the groups `slots`, of the call's type."""
-        raise NotImplementedError
+        raise InternalError(f"{type(self).__name__}.of_rows")
 
     def _rows(self, slots: Array) -> GroupRows:
         held, call = self.index.held(slots, self.call.filter), self.call

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from sqlstream.errors import InternalError
 from sqlstream.state.arrays import Array, fixed, is_pair
 from sqlstream.state.columns import Column, FixedColumn, column
 from sqlstream.state.table import StateSpec, StateTable
@@ -114,7 +115,7 @@ class Part:
 
     def open_table(self, table: StateTable, groups: StateTable) -> None:
         """Then the table of `spec`."""
-        raise NotImplementedError
+        raise InternalError(f"{type(self).__name__}.open_table")
 
     def start(self, slots: Array) -> None:
         """New slots begin at zero, which is a value. Overridden by who begins with NULL."""
@@ -123,15 +124,15 @@ class Part:
 
     def add(self, rows: Rows) -> None:
         """Takes rows in, or back."""
-        raise NotImplementedError
+        raise InternalError(f"{type(self).__name__}.add")
 
     def merge(self, into: Array, part: Any, slots: Array) -> None:
         """Adds what `slots` of `part`, which is of this kind, hold to the slots `into`."""
-        raise NotImplementedError
+        raise InternalError(f"{type(self).__name__}.merge")
 
     def read(self, slots: Array) -> Any:
         """What the slots hold."""
-        raise NotImplementedError
+        raise InternalError(f"{type(self).__name__}.read")
 
     def free(self, slots: Array) -> None:
         """These groups are dropped as a whole: what the further table holds of them."""
@@ -145,8 +146,8 @@ class Forgetful(Part):
     def holds(self, rows: Rows) -> Array:
         """Whether what each row's slot holds may be another without the row's value; then it is made again of all values
         that are left, after `clear`. For an extreme: whether it is that value."""
-        raise NotImplementedError
+        raise InternalError(f"{type(self).__name__}.holds")
 
     def clear(self, slots: Array) -> None:
         """Forgets all values of these slots."""
-        raise NotImplementedError
+        raise InternalError(f"{type(self).__name__}.clear")
