@@ -7,6 +7,7 @@ file, what is written never goes through a link, and `OwnDirectory` is the one w
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -50,6 +51,17 @@ def sync_directory(path: str | os.PathLike[str]) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_below(root: str, directory: str) -> None:
+    """Makes a directory in `root`, or in a directory there, if it is not there. FileNotFoundError without `root`."""
+    if os.path.isdir(directory):
+        return
+    if directory == root:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), root)
+    make_below(root, os.path.dirname(directory))
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory)
 
 
 def replace_text(path: Path, text: str, *, sync: bool = True, mode: int = 0o666) -> None:

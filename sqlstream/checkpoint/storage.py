@@ -23,7 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from sqlstream import stores as remote
 from sqlstream.errors import CheckpointError, OptionError, RunError
-from sqlstream.own_files import LARGE, OwnDirectory, read_bytes, sync_directory
+from sqlstream.own_files import LARGE, OwnDirectory, make_below, read_bytes, sync_directory
 from sqlstream.stores import ENVIRONMENT, Stores
 
 CHUNK = 1 << 22
@@ -90,6 +90,7 @@ class CheckpointStorage:
         if self.is_local:
             self.root = os.path.abspath(self.root)
         self._own = OwnDirectory(self.root, None if self.is_local else self.fs)
+        self._made = False
 
     def place(self, name: str) -> str:
         """The full name, for the file system."""
@@ -110,7 +111,7 @@ class CheckpointStorage:
             if not self.is_local:
                 self.fs.pipe_file(place, data)
                 return
-            os.makedirs(os.path.dirname(place), exist_ok=True)
+            self._make_parent(place)
             handle, temporary = tempfile.mkstemp(dir=os.path.dirname(place), prefix=".tmp-")
             try:
                 with os.fdopen(handle, "wb") as f:
@@ -131,7 +132,7 @@ class CheckpointStorage:
             if not self.is_local:
                 self.fs.put_file(str(local), place)
                 return
-            os.makedirs(os.path.dirname(place), exist_ok=True)
+            self._make_parent(place)
             temporary = f"{os.path.dirname(place)}/.tmp-{os.getpid()}-{os.path.basename(place)}"
             try:
                 with contextlib.suppress(FileNotFoundError):
@@ -150,6 +151,17 @@ class CheckpointStorage:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)  # renaming a file onto itself does nothing
             sync_directory(os.path.dirname(place))
+
+    def _make_parent(self, place: str) -> None:
+        """The directory of a local file. The root is made once: were it made again after somebody moved it away, it could
+        not be moved back."""
+        if not self._made:
+            os.makedirs(self.root, exist_ok=True)
+            self._made = True
+        try:
+            make_below(self.root, os.path.dirname(place))
+        except FileNotFoundError:
+            raise OSError(errno.ESTALE, f"the directory {self.root} is gone") from None
 
     def read(self, name: str, limit: int = LARGE) -> bytes:
         """A whole file of at most `limit` bytes."""
