@@ -1,6 +1,7 @@
 """A suite started in the background of a script has Ctrl-C ignored, and so has all that it starts; tests send it."""
 
 import atexit
+import math
 import os
 import random
 import shutil
@@ -8,7 +9,7 @@ import signal
 import tempfile
 
 import pytest
-from harness.seed import SEED, USUAL
+from harness.seed import SEED, USUAL, random_of
 from hypothesis import settings
 
 # Jobs that tests start are none of the user's.
@@ -31,3 +32,22 @@ def drawn_alike(request: pytest.FixtureRequest) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="write the plan files (tests/plans) anew")
+    parser.addoption("--every", action="store_true", help="all combinations, also of tests that run a share of them")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of tests with `share(n)` one combination in n stays, unless all are asked for, or tests by their names."""
+    if config.getoption("--every") or any("::" in a for a in config.args):
+        return
+    of: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("share"):
+            of.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left: set[pytest.Item] = set()
+    for name, some in of.items():
+        n = next(some[0].iter_markers("share")).args[0]
+        left.update(some)
+        left.difference_update(random_of(name).sample(some, math.ceil(len(some) / n)))
+    if left:
+        config.hook.pytest_deselected(items=sorted(left, key=lambda i: i.nodeid))
+        items[:] = [i for i in items if i not in left]

@@ -356,6 +356,7 @@ POINTS = ["republished", "after-prepare", "after-delta", "mid-upload", "after-up
           "after-manifest", "mid-publish", "after-changed"]  # fmt: skip
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("backend", ["rocksdb", "hashmap"])
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_while_it_changes(tmp_path: Path, inputs: Path, point: str, backend: str) -> None:
@@ -713,6 +714,7 @@ def test_a_table_that_is_gone(tmp_path: Path, ignore: bool) -> None:
     assert result(tmp_path, "s") == folded(last, lambda r: r["v"])
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("point", ["mid-recovery", "before-changed", "before-manifest", "after-changed", "restored"])
 def test_killed_while_a_changed_job_begins(tmp_path: Path, inputs: Path, point: str) -> None:
     case = Case("", (COUNT, ROWS_OF_T), (COUNT, SUM, WINDOW, ROWS_OF_T), "")

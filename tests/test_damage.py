@@ -55,6 +55,7 @@ def damage_state(run: Path, how: str) -> None:
             (run / name).write_bytes(data[:-7])
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize(
     "name, point, how",
     [
@@ -91,6 +92,7 @@ def stored(bench: kill.Bench) -> Path:
     return place
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("how", ["flip", "cut", "gone"])
 @pytest.mark.parametrize("kind", ["sst", "store", "delta", "manifest.json"])
 def test_each_file_of_a_store(bench: kill.Bench, stored: Path, kind: str, how: str) -> None:
@@ -145,6 +147,7 @@ def test_stopped_while_it_catches_up(bench: kill.Bench) -> None:
     bench.check("changes", place)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("how", ["cut", "gone", "directory"])
 def test_manifest(bench: kill.Bench, how: str) -> None:
     """The job has a copy of the newest one."""
@@ -164,6 +167,7 @@ def test_manifest(bench: kill.Bench, how: str) -> None:
     bench.check("append", place)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("how", ["cut", "gone", "all"])
 def test_manifest_and_its_copy(bench: kill.Bench, how: str) -> None:
     """Nobody knows how far the published output goes: refused, rather than repeated."""

@@ -29,6 +29,7 @@ def output(place: Path, name: str, changelog: bool) -> Counter[str]:
     return kill.fold(lines, name) if changelog else Counter(lines)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("backend", ["rocksdb", "hashmap"])
 @pytest.mark.parametrize("parallelism", [1, 2, 3])
 @pytest.mark.parametrize("job", SINKS)
@@ -46,6 +47,7 @@ def test_a_job_goes_on(tmp_path: Path, version: int, job: str, parallelism: int,
         assert output(place, name, changelog) == output(anew, name, changelog) != Counter(), name
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("backend", ["rocksdb", "hashmap"])
 @pytest.mark.parametrize("parallelism", [1, 2, 3])
 @pytest.mark.parametrize("job", SINKS)

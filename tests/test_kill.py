@@ -74,6 +74,7 @@ ELSEWHERE = (
 REACHED = [p for p in faults.POINTS if p not in ELSEWHERE]
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("name, point", [(list(kill.SETS)[i % 2], point) for i, point in enumerate(REACHED)])
 def test_killed_at_a_fault_point(small: kill.Bench, name: str, point: str) -> None:
     """Two lives end at the point, the third one ends well."""
@@ -127,6 +128,7 @@ def test_killed_again_before_the_next_checkpoint(small: kill.Bench) -> None:
     small.check("changes", place)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize(
     "point", ["after-prepare", "mid-upload", "after-upload", "before-manifest", "mid-publish", "restored", *FOLDING]
 )
@@ -152,6 +154,7 @@ BACKGROUND = ("mid-upload", "after-upload", "before-manifest", "after-manifest")
 QUICK = ["-D", "restart-strategy.exponential-delay.initial-backoff=10 ms"]
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize(
     "point", [*BACKGROUND, "after-prepare", "before-publish", "mid-publish", "after-publish", *FOLDING]
 )
@@ -173,6 +176,7 @@ def test_an_error_is_tried_again(small: kill.Bench, point: str) -> None:
     assert json.loads((place / ".sqlstream/kill/job.json").read_text())["state"] == "FINISHED"
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("backend", range(len(kill.BACKENDS)))
 @pytest.mark.parametrize("point", BACKGROUND)
 def test_checkpoints_that_fail_are_tolerated(small: kill.Bench, point: str, backend: int) -> None:
@@ -191,6 +195,7 @@ def test_checkpoints_that_fail_are_tolerated(small: kill.Bench, point: str, back
     assert not (place / ".sqlstream/kill/failures.jsonl").exists()
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("point", [*FOLDING, "mid-upload", "after-upload", "after-manifest", "mid-publish"])
 def test_a_delay_at_a_fault_point(small: kill.Bench, point: str) -> None:
     """All else goes on meanwhile: other epochs, rows that leave and come back, the next fold."""

@@ -184,6 +184,7 @@ INSERT OVERWRITE parts SELECT * FROM given;
 """
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("point", ["after-prepare", "before-manifest", "after-manifest", "mid-publish:1", "mid-publish:2",
                                    "mid-publish:3", "mid-publish:4", "mid-publish:5", "before-finished"])  # fmt: skip
 @pytest.mark.parametrize("durable", [True, False])

@@ -69,6 +69,7 @@ def test_at_least_once_loses_nothing(tmp_path: Path, more: list[str]) -> None:
     assert rows_of(place / "out") == EXPECTED  # nothing went wrong: nothing twice either
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize(
     "point",
     ["after-prepare:7", "mid-publish:5", "after-manifest:2", "before-manifest:3", "after-upload:1", "before-finished"],

@@ -69,6 +69,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize(
     "point", ["mid-recovery:1", "mid-recovery:7", "after-recovery:1", "job-recorded:1", "job-recorded:2", "restored:1"]
 )

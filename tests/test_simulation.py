@@ -19,12 +19,14 @@ def simulate(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("first", range(0, SEEDS, TOGETHER))
 def test_seeds(first: int) -> None:
     done = simulate("--here", "--first", first, "--seeds", TOGETHER)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-4000:]}"
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("seed", [5, 22, 26])  # a hashmap job, one with crashes, one of several tasks
 def test_the_same_seed_is_the_same_run(seed: int) -> None:
     first, again = (simulate("--seed", seed, "--trace").stderr.splitlines() for _ in range(2))

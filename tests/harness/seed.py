@@ -17,6 +17,7 @@ def _seed(text: str) -> int:
 
 
 SEED = _seed(os.environ.get("SQLSTREAM_SEED") or str(USUAL))
+os.environ["SQLSTREAM_SEED"] = str(SEED)  # that of all processes of the run
 
 
 def random_of(*names: object) -> random.Random:
