@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness.features import FEATURES, covered
 
 from sqlstream.functions.scalar import SCALARS
 from sqlstream.session import Session
@@ -19,6 +20,13 @@ def test_pages_are_up_to_date() -> None:
         [sys.executable, "tools/generate_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("section", FEATURES)
+def test_every_feature_has_a_test(section: str) -> None:
+    """Or is named as missing."""
+    (found,) = [c for name, c in covered() if name == section]
+    assert [c.feature.name for c in found if not c.feature.missing and not c.files] == []
 
 
 def test_every_function_has_an_example() -> None:

@@ -17,7 +17,7 @@ from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.window_binder import auxiliary, group_window, group_window_spec, time_attribute
 from sqlstream.sql.ast import exp, position_of
 from sqlstream.sql.printing import sql_of
-from sqlstream.types import BIGINT, BOOLEAN, INT, Type
+from sqlstream.types import BIGINT, BOOLEAN, INT, ROWTIME, Type
 from sqlstream.types import Column as SchemaColumn
 
 MOST_OF_CUBE = 8
@@ -244,11 +244,20 @@ class AggregateStage:
                 hint=f"or FROM {window}(TABLE t, DESCRIPTOR(ts), …), which has columns window_start and window_end",
                 position=position_of(node),
             )
-        item, spec, _, at = self._window
+        item, _, time, at = self._window
         if item.this.upper() != window or [sql_of(a) for a in item.expressions] != [
             sql_of(a) for a in node.expressions
         ]:
             raise BindError(f"{sql_of(node)} does not match GROUP BY {sql_of(item)}", position=position_of(node))
+        by_event_time = self._input.schema[time].time == ROWTIME
+        if node.this.upper().endswith("_ROWTIME") and not by_event_time:
+            raise BindError(
+                f"{node.this}: a window of processing time has no event time",
+                hint=f"{window}_PROCTIME(…)",
+                position=position_of(node),
+            )
+        if node.this.upper().endswith("_PROCTIME") and by_event_time:
+            return self._raw.bind(exp.Anonymous(this="PROCTIME"))
         c = self._keys[at + part]
         assert isinstance(c, Column)
         return Column(c.type, at + part, c.name)
