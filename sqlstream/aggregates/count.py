@@ -12,7 +12,7 @@ def counted(c: Sql, distinct: bool | None = None) -> str:
     value = f"CASE WHEN {c.args[0]} IS NULL THEN 0 ELSE 1 END" if c.args else "1"
     args = c.args[0] if c.args else "*"
     distinct = False if not c.args else distinct
-    return c.fold(Fold("count", args, "BIGINT", BIGINT, "sum", value), distinct=distinct)
+    return c.fold(Fold("count", args, "BIGINT", BIGINT, "sum", value, nothing="0"), distinct=distinct)
 
 
 def _type(types: tuple[Type, ...]) -> Type:

@@ -18,6 +18,7 @@ class Fold:
     again           the aggregate that folds such values
     value           what one row gives to `again`
     placed          `again` also takes where the row stands (arg_min, arg_max)
+    nothing         what a row gives to `again` that does not count
     """
 
     function: str
@@ -27,6 +28,7 @@ class Fold:
     again: str
     value: str
     placed: bool = False
+    nothing: str = "NULL"
 
 
 @dataclass(frozen=True)

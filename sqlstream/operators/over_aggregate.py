@@ -84,7 +84,7 @@ class OverAggregate(WindowNode):
         s = self.inputs[0].schema
         return (
             f"partition=[{', '.join(s[p].name for p in self.partition)}], order=[{order_text(s, self.order)}], "
-            f"calls=[{', '.join(c.function for c in self.calls)}]"
+            f"calls=[{', '.join(c.text(s) for c in self.calls)}]"
         )
 
     @property

@@ -36,7 +36,10 @@ class Carried(Sql):
         if self.distinct if distinct is None else distinct:
             raise Whole
         name = f"_p{len(self.partials)}"
-        value = f"CASE WHEN _s = {CARRY} THEN {name} ELSE {fold.value} END"
+        given = (
+            fold.value if self.filter is None else f"CASE WHEN {self.filter} THEN {fold.value} ELSE {fold.nothing} END"
+        )
+        value = f"CASE WHEN _s = {CARRY} THEN {name} ELSE {given} END"
         if fold.placed:
             value += f", CASE WHEN _s = {CARRY} THEN 0 ELSE _i END"
         sql = f"CAST({fold.again}({value}) {self.over} AS {fold.type})"

@@ -51,7 +51,8 @@ class OverChangelog(Partitioned):
         self.derive(self.output, Traits(append_only=False, key=input_.traits.key))
 
     def details(self) -> str:
-        return f"{self.place()}, calls=[{', '.join(c.function for c in self.calls)}], changelog"
+        calls = ", ".join(c.text(self.inputs[0].schema) for c in self.calls)
+        return f"{self.place()}, calls=[{calls}], changelog"
 
     def states(self) -> tuple[StateSpec, ...]:
         return (self.layout().spec().living(self.ttl),)

@@ -35,7 +35,7 @@ class Statement:
         self._schema = rows
         self.partials: list[Partial] = []
         self.reach_rows, self.reach_time, self.reach_all = 0, -1, False
-        used = {*partition, *(k.column for k in order), *(a for c in calls for a in c.args)}
+        used = {*partition, *(k.column for k in order), *(a for c in calls for a in c.reads)}
         self.columns = tuple(sorted(used))
         self._sort = sort_sql(order)
         self._timed = self._schema[order[0].column].type.is_timestamp
@@ -48,14 +48,20 @@ class Statement:
         a, b = [*by, *([f"_s = {BEFORE}"] if self.keeps else [])], [*by, *([f"_s = {CARRY}"] if running else [])]
         self._a = (f"PARTITION BY {', '.join(a)} " if a else "") + f"ORDER BY least(_s, {BEFORE})"
         self._b = (f"PARTITION BY {', '.join(b)} " if b else "") + "ORDER BY"
-        if any(c.function in RANKINGS for c in calls):
-            self._count_ranks()
+        ranks, nths = (any(c.function in of for c in running) for of in (RANKINGS, ("NTH_VALUE",)))
+        source = "input"
+        if ranks or nths:
+            self._count("_n", "row_number", f"{self._a}, _i")
+        if nths:  # each row's number in its partition, to be compared in a window
+            source = f"(SELECT *, {self.partials[0].sql} AS _at FROM input)"
+        if ranks:
+            self._count("_d", "dense_rank", f"{self._a}, {self._sort}")
         inner: list[str] = []
         results = [self._call(c, inner, f"_r{i}", c in running) for i, c in enumerate(calls)]
         inner += [f"{p.sql} AS {p.name}_now" for p in self.partials]
         select = [f"{r} AS r{i}" for i, r in enumerate(results)]
         select += [f"{p.stored} AS {p.name}" for p in self.partials]
-        self.sql = f"SELECT {', '.join(['_i', *select])} FROM (SELECT {', '.join(['_s, _i', *inner])} FROM input)"
+        self.sql = f"SELECT {', '.join(['_i', *select])} FROM (SELECT {', '.join(['_s, _i', *inner])} FROM {source})"
         self.sql += f" WHERE _s = {DUE}"
         # Without arrival rows that tie are told apart by all their columns.
         tie = ", ".join(f"c{i}" for i in range(len(self._schema)))
@@ -68,6 +74,8 @@ class Statement:
             return True
         if call.frame is None or call.frame.preceding is not None:
             return False
+        if call.function == "NTH_VALUE":
+            return True
         try:
             aggregate(call.function).sql(self._carried(call, "", []))
         except Whole:
@@ -77,7 +85,15 @@ class Statement:
     def _carried(self, call: OverCall, over: str, partials: list[Partial]) -> Carried:
         args, types = tuple(f"c{a}" for a in call.args), tuple(self._schema[a].type for a in call.args)
         return Carried(
-            args, types, call.column.type, call.distinct, None, "_i", over, constants=call.constants, partials=partials
+            args,
+            types,
+            call.column.type,
+            call.distinct,
+            _filter(call),
+            "_i",
+            over,
+            constants=call.constants,
+            partials=partials,
         )
 
     def _reach(self, call: OverCall) -> None:
@@ -105,12 +121,10 @@ class Statement:
         """Whether time alone says which rows are kept."""
         return self.reach_time >= 0 and not self.reach_all and not self.reach_rows
 
-    def _count_ranks(self) -> None:
-        """How many rows, and how many distinct orders, a partition has had."""
-        for name, function in (("_n", "row_number"), ("_d", "dense_rank")):
-            order = f"{self._a}, _i" if name == "_n" else f"{self._a}, {self._sort}"
-            sql = f"coalesce(first_value({name}) OVER ({self._a}), 0) + {function}() OVER ({order}) - 1"
-            self.partials.append(Partial(name, pa.int64(), f"CAST({sql} AS BIGINT)", f"{name}_now"))
+    def _count(self, name: str, function: str, order: str) -> None:
+        """How many rows, or distinct orders, a partition has had."""
+        sql = f"coalesce(first_value({name}) OVER ({self._a}), 0) + {function}() OVER ({order}) - 1"
+        self.partials.append(Partial(name, pa.int64(), f"CAST({sql} AS BIGINT)", f"{name}_now"))
 
     def _call(self, call: OverCall, inner: list[str], name: str, running: bool) -> str:
         """The call's result over the columns of the inner query."""
@@ -131,23 +145,41 @@ class Statement:
         if frame is None:
             raise InternalError(f"OverAggregate: {call.function} has no running value")
         order = "_i" if frame.unit == "ROWS" else self._sort
+        carried = f"OVER ({self._a}, {order} {frame.unit} BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+        of_rows = f"OVER ({self._b} {order} {frame_sql(frame, self._timed)})"
+        if call.function == "NTH_VALUE":
+            (x,), (n,) = call.args, call.constants
+            if running:
+                return self._carried_nth(x, n, call.column.type, carried)
+            inner.append(f"nth_value(c{x}, {n} ORDER BY _i) {of_rows} AS {name}")
+            return _cast(name, call.column.type)
         known = aggregate(call.function)
         if running:
-            over = f"OVER ({self._a}, {order} {frame.unit} BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
-            return known.sql(self._carried(call, over, self.partials))
+            return known.sql(self._carried(call, carried, self.partials))
         args, types = [f"c{a}" for a in call.args], [self._schema[a].type for a in call.args]
-        over = f"OVER ({self._b} {order} {frame_sql(frame, self._timed)})"
         sql = known.duckdb(
             args,
             types,
             distinct=call.distinct,
             order="_i",
-            over=over,
+            over=of_rows,
             result=call.column.type,
             constants=call.constants,
+            filter=_filter(call),
         )
         inner.append(f"{sql} AS {name}")
         return name
+
+    def _carried_nth(self, x: int, n: int, t: Type, over: str) -> str:
+        """A column's value in the nth row of a partition, once that has come: it stays."""
+        name = f"_p{len(self.partials)}"
+        sql = f"any_value(CASE WHEN _s = {CARRY} THEN {name} WHEN _at = {n} THEN c{x} END) {over}"
+        self.partials.append(Partial(name, t.arrow(), _cast(sql, t), f"{name}_now"))
+        return f"{name}_now"
+
+
+def _filter(call: OverCall) -> str | None:
+    return None if call.filter is None else f"c{call.filter}"
 
 
 def _cast(sql: str, t: Type) -> str:

@@ -40,7 +40,8 @@ def _grouped(node: exp.Expression) -> Iterator[exp.Expression]:
         # The call itself is a window function; its arguments, partition and order may hold aggregates.
         call = innermost(node.this)
         order = node.args.get("order")
-        parts = [*call.expressions, *(node.args.get("partition_by") or [])]
+        filters = [n.expression.this for n in node.this.walk(prune=lambda n: n is call) if isinstance(n, exp.Filter)]
+        parts = [*call.expressions, *filters, *(node.args.get("partition_by") or [])]
         for part in [*parts, *([] if order is None else [o.this for o in order.expressions])]:
             yield from _grouped(part)
     elif is_aggregate(innermost(node)) or auxiliary(node) is not None:

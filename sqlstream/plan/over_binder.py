@@ -28,7 +28,14 @@ class _Call:
     order: tuple[tuple[Expr, bool, bool], ...]  # expression, ascending, nulls first
     frame: nodes.Frame | None
     distinct: bool
+    filter: Expr | None
     type: Type
+
+    @property
+    def reads(self) -> tuple[Expr, ...]:
+        """What of the rows it is over."""
+        where = () if self.filter is None else (self.filter,)
+        return (*self.args, *where, *self.partition, *(o[0] for o in self.order))
 
 
 class OverStage:
@@ -47,13 +54,11 @@ class OverStage:
         self.binder = ExpressionBinder(below.scope, below.catalog, hook)
 
     def _over(self, node: exp.Expression) -> Expr:
-        call = node.this
+        call, where = node.this, None
+        if isinstance(call, exp.Filter):
+            call, where = call.this, call.expression.this
         if isinstance(call, (exp.IgnoreNulls, exp.RespectNulls)):
             raise NotSupported("IGNORE NULLS is not supported", position=position_of(node))
-        if isinstance(call, exp.Filter):
-            raise NotSupported(
-                "FILTER with OVER is not supported", hint="CASE WHEN … inside", position=position_of(node)
-            )
         if isinstance(call, exp.WithinGroup):
             raise NotSupported(
                 "ORDER BY within a call with OVER is not supported",
@@ -76,6 +81,13 @@ class OverStage:
                 hint=did_you_mean(name, known, "functions"),
                 position=position_of(node),
             )
+        if where is not None and function is not None:
+            raise NotSupported(
+                f"{name} takes no FILTER",
+                hint=f"aggregates do; or CASE WHEN … inside {name}" if bound else "aggregates do",
+                position=position_of(where),
+            )
+        condition = self._below.condition(where) if where is not None else None
         partition = tuple(self._below.bind(p) for p in spec.args.get("partition_by") or [])
         order = []
         for o in spec.args["order"].expressions if spec.args.get("order") is not None else []:
@@ -89,12 +101,13 @@ class OverStage:
                 position=position_of(node),
             )
         frame = None
+        if function is None or function.framed:
+            frame = self._frame(spec.args.get("spec"), [o[0].type for o in order], node)
         if function is not None:
             t = function.type or bound[0].type.null()
         else:
-            frame = self._frame(spec.args.get("spec"), [o[0].type for o in order], node)
-            t = made.type_of(occupied=frame.has_current)
-        over = _Call(name, tuple(bound), constants, partition, tuple(order), frame, distinct, t)
+            t = made.type_of(occupied=condition is None and frame is not None and frame.has_current)
+        over = _Call(name, tuple(bound), constants, partition, tuple(order), frame, distinct, condition, t)
         if over not in self._calls:
             self._calls.append(over)
         # A place of its own until plan() knows the columns: counted down from -1.
@@ -150,7 +163,7 @@ class OverStage:
         """The plan with the calls' columns, and a function that puts them into expressions. `ttl`: hint STATE_TTL."""
         if not self._calls:
             return plan, lambda e: e
-        wanted = [e for c in self._calls for e in (*c.args, *c.partition, *(o[0] for o in c.order))]
+        wanted = [e for c in self._calls for e in c.reads]
         plan, at = with_columns(plan, wanted)
         position = dict(zip(wanted, at, strict=True))
         where: dict[int, int] = {}
@@ -172,6 +185,7 @@ class OverStage:
                         c.frame,
                         c.constants,
                         c.distinct,
+                        None if c.filter is None else position[c.filter],
                     )
                 )
             order = tuple(nodes.SortKey(position[e], asc, nf) for e, asc, nf in first.order)
@@ -193,6 +207,14 @@ def _arguments(name: str, given: list[Expr], node: exp.Expression) -> tuple[list
         offset = _whole(given[1], name, 0, node) if len(given) > 1 else 1
         default = _constant(given[2], name, node) if len(given) > 2 else None
         return given[:1], (offset, default)
+    if name == "NTH_VALUE":
+        if len(given) != 2:
+            raise BindError(
+                f"{name} takes a value and the number of a row",
+                hint=f"{name}(x, 2): x of the second row of the frame",
+                position=position_of(node),
+            )
+        return given[:1], (_whole(given[1], name, 1, node),)
     if name == "NTILE":
         if len(given) != 1:
             raise BindError("NTILE takes the number of groups", position=position_of(node))

@@ -11,10 +11,11 @@ _COUNT, _SHARE = BIGINT.null(False), DOUBLE.null(False)
 
 @dataclass(frozen=True)
 class OverFunction:
-    """One function. It takes ORDER BY, and no frame.
+    """One function. It takes ORDER BY.
 
     type      of the call; None: its argument's, and NULL where there is no such row
     by_rows   it tells rows apart that tie in the order
+    framed    it looks at the rows of a frame, as aggregates do
     ahead     it depends on rows that come later in the order
     ranks     it counts the rows, or their orders, up to its own
     """
@@ -22,6 +23,7 @@ class OverFunction:
     name: str
     type: Type | None
     by_rows: bool = False
+    framed: bool = False
     ahead: bool = False
     ranks: bool = False
 
@@ -37,6 +39,7 @@ OVER_FUNCTIONS = {
         OverFunction("CUME_DIST", _SHARE, ahead=True),
         OverFunction("LAG", None, by_rows=True),
         OverFunction("LEAD", None, by_rows=True, ahead=True),
+        OverFunction("NTH_VALUE", None, by_rows=True, framed=True),
     )
 }
 RANKINGS = tuple(f.name for f in OVER_FUNCTIONS.values() if f.ranks)

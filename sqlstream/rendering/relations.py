@@ -400,6 +400,7 @@ def over_sql(node: nodes.Over, call: nodes.OverCall, tie: str, repeatable: bool 
             result=call.column.type,
             repeatable=repeatable,
             constants=call.constants,
+            filter=None if call.filter is None else f"c{call.filter}",
         )
     if call.function in ("LAG", "LEAD"):
         offset, default = call.constants
@@ -408,17 +409,25 @@ def over_sql(node: nodes.Over, call: nodes.OverCall, tie: str, repeatable: bool 
             args.append(literal(default, call.column.type))
     elif call.function == "NTILE":
         args = [str(call.constants[0])]
+    elif call.function == "NTH_VALUE":
+        args.append(f"{call.constants[0]} ORDER BY _place")
     return f"CAST({call.function.lower()}({', '.join(args)}) {over} AS {call.column.type.duckdb()})"
 
 
 def placed(node: nodes.Over, tie: str, source: str, repeatable: bool = False) -> str:
     """`source` with `_place`, where calls go by it: a row's place in its partition, for those that go by order among
     peers of a RANGE frame too."""
-    if not any(c.function in AGGREGATES and (repeatable or aggregate(c.function).needs_arrival) for c in node.calls):
+    if not any(_goes_by_place(c, repeatable) for c in node.calls):
         return source
     order = ", ".join(x for x in (sort_sql(node.order), tie) if x)
     over = f"OVER ({partition_sql(node.partition)} ORDER BY {order})"
     return f"(SELECT *, row_number() {over} AS _place FROM {source})"
+
+
+def _goes_by_place(call: nodes.OverCall, repeatable: bool) -> bool:
+    if call.function in AGGREGATES:
+        return repeatable or aggregate(call.function).needs_arrival
+    return OVER_FUNCTIONS[call.function].framed
 
 
 def frame_sql(frame: nodes.Frame, timed: bool) -> str:

@@ -60,6 +60,7 @@ _FUNCTIONS: dict[str, Build] = {
     "LAST_VALUE": _of(exp.LastValue, "this"),
     "LAG": _of(exp.Lag, "this", "offset", "default", least=1),
     "LEAD": _of(exp.Lead, "this", "offset", "default", least=1),
+    "NTH_VALUE": _of(exp.NthValue, "this", "offset"),
     "ROW_NUMBER": _of(exp.RowNumber),
     "RANK": _of(exp.Rank),
     "DENSE_RANK": _of(exp.DenseRank),

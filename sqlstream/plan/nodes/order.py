@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlstream.plan.nodes.node import TUNING, Mapping, OneInput, Prune, Pruned, all_at, ttl_text
+from sqlstream.plan.nodes.node import LATER, TUNING, Mapping, OneInput, Prune, Pruned, all_at, ttl_text
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
 from sqlstream.types import BIGINT, PROCTIME, ROWTIME, WINDOW_ENDS, WINDOW_STARTS, Column, Schema
 
@@ -43,7 +43,8 @@ class Frame:
 class OverCall:
     """A window function: an aggregate, or ROW_NUMBER, RANK, DENSE_RANK, LAG, LEAD, FIRST_VALUE, LAST_VALUE, …
 
-    `args` are columns; `constants` are trailing literal arguments (LAG's offset, NTILE's n).
+    `args` are columns; `constants` are trailing literal arguments (LAG's offset, NTILE's n). `filter`: a BOOLEAN column, of
+    which rows of the frame an aggregate takes.
     """
 
     function: str
@@ -52,6 +53,21 @@ class OverCall:
     frame: Frame | None = None
     constants: tuple[Any, ...] = ()
     distinct: bool = False
+    filter: int | None = field(default=None, metadata=LATER)
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The input columns that it reads."""
+        return (*self.args, *(() if self.filter is None else (self.filter,)))
+
+    def over(self, at: Mapping) -> OverCall:
+        """The call over columns that are where `at` says."""
+        where = None if self.filter is None else at[self.filter]
+        return replace(self, args=all_at(self.args, at), filter=where)
+
+    def text(self, schema: Schema) -> str:
+        """As EXPLAIN prints it."""
+        return self.function if self.filter is None else f"{self.function} FILTER {schema[self.filter].name}"
 
 
 @dataclass(frozen=True)
@@ -94,9 +110,9 @@ class Over(OneInput):
         calls = [i for i in range(len(self.calls)) if width + i in needed]
         if not calls:
             return prune(self.input, needed)
-        reads = self.of_input(needed).union(self.partition, _columns(self.order), *(self.calls[i].args for i in calls))
+        reads = self.of_input(needed).union(self.partition, _columns(self.order), *(self.calls[i].reads for i in calls))
         below, at = prune(self.input, reads)
-        kept = tuple(replace(self.calls[i], args=all_at(self.calls[i].args, at)) for i in calls)
+        kept = tuple(self.calls[i].over(at) for i in calls)
         made = Over(below, all_at(self.partition, at), _order_at(self.order, at), kept, ttl=self.ttl)
         return made, {**at, **{width + i: len(below.schema) + n for n, i in enumerate(calls)}}
 
@@ -104,7 +120,7 @@ class Over(OneInput):
         hint = ttl_text(INPUT=self.ttl)
         return (
             f"partition=[{self.column_names(self.partition)}], order=[{order_text(self.schema, self.order)}], "
-            f"calls=[{', '.join(c.function for c in self.calls)}]" + (f", {hint}" if hint else "")
+            f"calls=[{', '.join(c.text(self.input.schema) for c in self.calls)}]" + (f", {hint}" if hint else "")
         )
 
 

@@ -319,6 +319,7 @@ FUNCTIONS: dict[type[exp.Expression], Rule] = {
     exp.Ntile: form("NTILE({this})"),
     exp.Lag: form("LAG({this}, {offset}, {default})", "LAG({this}, {offset})", "LAG({this})"),
     exp.Lead: form("LEAD({this}, {offset}, {default})", "LEAD({this}, {offset})", "LEAD({this})"),
+    exp.NthValue: form("NTH_VALUE({this}, {offset})"),
     exp.FirstValue: form("FIRST_VALUE({this})"),
     exp.LastValue: form("LAST_VALUE({this})"),
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from aggregate_oracle import EVERYTHING, ask, assert_same, table_of
+from aggregate_oracle import EVERYTHING, FILTER, ask, assert_same, table_of
 from driver import END, Row, Run, batch, schema, source, tuples
 from harness.seed import SEED
 from test_window_aggregate import Splits
@@ -148,6 +149,14 @@ CASES: dict[str, list[OverCall]] = {
         call_of("COUNT", 1, RUNNING, True), call_of("LISTAGG", 5, RUNNING), call_of("VAR_SAMP", 4, RUNNING),
         call_of("AVG", 3, Frame("ROWS", 1, 0)), over("DENSE_RANK"),
     ],
+    "filters": [replace(c, filter=FILTER) for c in calls_over(RUNNING)[::2]],
+    "filters of rows": [
+        replace(call_of("SUM", 2, Frame("ROWS", 3, 0)), filter=FILTER), replace(call_of("COUNT", 2, RUNNING, True), filter=FILTER),
+    ],
+    "nths": [
+        over("NTH_VALUE", 5, frame=RUNNING, type=STRING, constants=(3,)), over("NTH_VALUE", 2, frame=Frame("ROWS", None, 0), constants=(5,)),
+        over("NTH_VALUE", 5, frame=Frame("ROWS", 4, 0), type=STRING, constants=(2,)), over("RANK"),
+    ],
 }  # fmt: skip
 
 
@@ -204,10 +213,18 @@ def oracle(
         args = [f"c{a}" for a in c.args]
         if c.function in AGGREGATES:
             types = [base[a].type for a in c.args]
-            sql = AGGREGATES[c.function].duckdb(args, types, distinct=c.distinct, order="(c8, _ord)", over=text)
+            sql = AGGREGATES[c.function].duckdb(
+                args,
+                types,
+                distinct=c.distinct,
+                order="(c8, _ord)",
+                over=text,
+                filter=None if c.filter is None else f"c{c.filter}",
+            )
         else:
-            more = [str(c.constants[0])] + ([repr(c.constants[1])] if c.constants[1] else []) if c.constants else []
-            sql = f"{c.function}({', '.join(args + more)}) {text}"
+            more = [str(c.constants[0]), *[repr(v) for v in c.constants[1:] if v]] if c.constants else []
+            placed = " ORDER BY c8, _ord" if c.function == "NTH_VALUE" else ""
+            sql = f"{c.function}({', '.join(args + more)}{placed}) {text}"
         select.append(f"{sql} AS r{i}")
     given = table_of(rows, base, orders).append_column("_life", pa.array(lives or [0] * len(rows), pa.int64()))
     return ask(f"SELECT {', '.join(select)} FROM input", input=given)
