@@ -114,8 +114,8 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("NTILE, PERCENT_RANK, CUME_DIST", r"NTILE\(|PERCENT_RANK|CUME_DIST"),
         f("QUALIFY", r"QUALIFY"),
         changing("on changing input", r"\bOVER\b"),
-        missing("NTH_VALUE"),
-        missing("FILTER with OVER"),
+        f("NTH_VALUE", r"NTH_VALUE\("),
+        f("FILTER with OVER", r"FILTER \(WHERE [^()]*\) OVER"),
     ),
     "Top-N, deduplication, order": (
         f("ROW_NUMBER() … <= n", r"ROW_NUMBER\(\) OVER.*<= \d"),
