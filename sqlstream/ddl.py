@@ -1,4 +1,4 @@
-"""CREATE, ALTER and DROP: what they change in the catalog."""
+"""CREATE, ALTER, DROP and USE: what they change in the catalog."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from sqlstream import pipeline
 from sqlstream.catalog.alterations import altered
-from sqlstream.catalog.catalog import local
 from sqlstream.catalog.objects import Files, Function, Table, View, like
 from sqlstream.contracts import Source
 from sqlstream.environment import Environment
@@ -26,7 +25,7 @@ def create_table(env: Environment, s: st.CreateTable, following: st.Statement | 
     """Also CREATE TABLE … LIKE, and … AS SELECT, which fills the table and takes it away when that fails (what it replaced is
     back then)."""
     s = completed(env, s)
-    name = local(s.name, s.position)
+    name = env.catalog.local(s.name, s.position)
     if env.catalog.find(name) is not None and s.if_not_exists:
         return Result("DDL", message=f"table {name} exists already")
     before = env.catalog.find(name)
@@ -120,7 +119,7 @@ def _inferred(table: Table, body: str | None) -> Table:
 
 def create_view(env: Environment, s: st.CreateView) -> Result:
     """Binds the query, so that mistakes are found now."""
-    name = local(s.name, s.position)
+    name = env.catalog.local(s.name, s.position)
     view = _view(env, name, s.query, s.query_text, s.columns, s.comment, s.temporary, s)
     added = env.catalog.add(view, s.if_not_exists, s.position, s.or_replace)
     env.save()
@@ -129,7 +128,9 @@ def create_view(env: Environment, s: st.CreateView) -> Result:
 
 def kept_view(env: Environment, s: st.CreateView) -> None:
     """As the catalog's file has it; it was bound when it was made."""
-    env.catalog.add(View(local(s.name, s.position), s.query, s.query_text, s.columns, s.comment), False, s.position)
+    env.catalog.add(
+        View(env.catalog.local(s.name, s.position), s.query, s.query_text, s.columns, s.comment), False, s.position
+    )
 
 
 def _view(
@@ -186,7 +187,7 @@ def create_function(env: Environment, s: st.CreateFunction) -> Result:
         signature.resolve(s.path)
     else:
         user.resolve(s.path)
-    name = local(s.name, s.position)
+    name = env.catalog.local(s.name, s.position)
     env.catalog.add(Function(name, s.path, s.temporary), s.if_not_exists, s.position, s.or_replace)
     env.save()
     return Result("DDL", message=f"function {name} created")
@@ -194,7 +195,9 @@ def create_function(env: Environment, s: st.CreateFunction) -> Result:
 
 def alter_table(env: Environment, s: st.AlterTable) -> Result:
     """Its definition alone: files stay as they are."""
-    name = local(s.name, s.position)
+    if s.if_exists and not env.catalog.knows(s.name[:-1]):
+        return Result("DDL", message=f"there is no table {'.'.join(s.name)}")
+    name = env.catalog.local(s.name, s.position)
     table = env.catalog.find(name)
     if table is None and s.if_exists:
         return Result("DDL", message=f"there is no table {name}")
@@ -214,7 +217,7 @@ def alter_table(env: Environment, s: st.AlterTable) -> Result:
 
 def alter_view(env: Environment, s: st.AlterView) -> Result:
     """Binds the new query, so that mistakes are found now."""
-    name = local(s.name, s.position)
+    name = env.catalog.local(s.name, s.position)
     view = env.catalog.relation((name,), s.position)
     if not isinstance(view, View):
         raise BindError(f"'{name}' is a table", hint=f"ALTER TABLE {name} …", position=s.position, subject=name)
@@ -227,10 +230,19 @@ def alter_view(env: Environment, s: st.AlterView) -> Result:
 
 
 def _rename(env: Environment, item: Table | View, to: st.Name, s: st.Statement) -> Result:
-    env.catalog.rename(item, local(to, s.position), s.position)
+    env.catalog.rename(item, env.catalog.local(to, s.position), s.position)
     env.save()
     kind = "table" if isinstance(item, Table) else "view"
     return Result("DDL", message=f"{kind} {item.name} renamed to {to[-1]}")
+
+
+def use(env: Environment, s: st.Use) -> Result:
+    """USE, USE CATALOG: of the session alone."""
+    if s.catalog:
+        env.catalog.use_catalog(s.name[0], s.position)
+        return Result("DDL", message=f"catalog {s.name[0]} is used")
+    env.catalog.use(s.name, s.position)
+    return Result("DDL", message=f"database {env.catalog.current} is used")
 
 
 def drop(env: Environment, s: st.Drop) -> Result:

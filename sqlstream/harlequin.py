@@ -17,7 +17,7 @@ from harlequin.catalog import Catalog, CatalogItem
 from harlequin.exception import HarlequinConfigError, HarlequinConnectionError, HarlequinQueryError
 from harlequin.options import TextOption
 
-from sqlstream.catalog.catalog import CATALOG, DATABASE
+from sqlstream.catalog.databases import CATALOG, DATABASE
 from sqlstream.catalog.objects import Table, quoted
 from sqlstream.dbapi import Connection, Cursor, Error, FetchTimeout, connect
 from sqlstream.functions.scalar import SCALARS

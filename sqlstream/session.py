@@ -193,6 +193,8 @@ class Session:
                 return ddl.alter_view(env, s)
             case st.Drop():
                 return ddl.drop(env, s)
+            case st.Use():
+                return ddl.use(env, s)
             case st.SetOption():
                 return self._set_option(s)
             case st.ResetOption():
@@ -207,6 +209,8 @@ class Session:
                 return show.show(env, s)
             case st.Describe():
                 return show.describe(env, s.name, s.position)
+            case st.DescribeDatabase():
+                return show.describe_database(env, s)
             case st.DescribeJob():
                 return show.describe_job(env, s.job)
             case st.Explain():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.catalog.catalog import Catalog
+from sqlstream.catalog.databases import CATALOG, check_catalog
 from sqlstream.catalog.objects import Table, View
 from sqlstream.contracts import Source
 from sqlstream.environment import Environment
@@ -26,13 +27,21 @@ _LISTS: dict[str, tuple[str, Callable[[Catalog], list[str]]]] = {
     "TABLES": ("table name", Catalog.tables),
     "VIEWS": ("view name", Catalog.views),
     "FUNCTIONS": ("function name", lambda catalog: sorted({*catalog.functions(), *system_functions()})),
+    "CATALOGS": ("catalog name", lambda catalog: [CATALOG]),
+    "DATABASES": ("database name", Catalog.databases),
+    "CURRENT CATALOG": ("current catalog name", lambda catalog: [CATALOG]),
+    "CURRENT DATABASE": ("current database name", lambda catalog: [catalog.current]),
 }
 
 
 def show(env: Environment, s: st.Show) -> Result:
-    """SHOW TABLES, VIEWS, FUNCTIONS, COLUMNS, JOBS, CREATE TABLE, CREATE VIEW."""
+    """SHOW TABLES, VIEWS, FUNCTIONS, COLUMNS, JOBS, CATALOGS, DATABASES, CURRENT …, CREATE TABLE, CREATE VIEW."""
     catalog = env.catalog
     if s.kind in _LISTS:
+        if s.kind == "DATABASES" and s.name:
+            check_catalog(".".join(s.name), s.position)
+        elif s.name:
+            catalog.database(s.name, s.position)
         title, names = _LISTS[s.kind]
         if s.user:
             names = Catalog.functions
@@ -77,6 +86,13 @@ def describe(
     """A relation's columns, in Flink's columns: name, type, null, key, extras, watermark. `only`: those it likes."""
     relation = env.catalog.relation(name, position)
     return _described(columns_of(env, relation), relation if isinstance(relation, Table) else None, only)
+
+
+def describe_database(env: Environment, s: st.DescribeDatabase) -> Result:
+    """What is known of a database, a row for each, in the columns of Flink's DESCRIBE CATALOG."""
+    database = env.catalog.database(s.name, s.position)
+    rows: list[list[str | None]] = [["catalog", CATALOG], ["name", database.name], ["comment", database.comment]]
+    return table_result("SHOW", ["info name", "info value"], rows)
 
 
 def columns_of(env: Environment, relation: Table | View) -> Schema:

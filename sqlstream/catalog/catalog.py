@@ -1,6 +1,6 @@
 """Names and what they stand for. Kept in memory, or as a directory of `.sql` text that a person can read.
 
-There is one catalog and one database as yet (`default_catalog.default_database`); names may be written with them.
+There is one catalog, and one database as yet (`default_catalog.default_database`); names may be written with them.
 Temporary objects hide permanent ones of the same name and are never kept.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sqlstream.catalog.databases import DATABASE, Database, check_catalog, database_of
 from sqlstream.catalog.objects import Files, Function, Table, View, looks_like_files
 from sqlstream.errors import BindError, Position, RunError, SqlStreamError, did_you_mean
 from sqlstream.own_files import LARGE, read_text, replace_text
 from sqlstream.sql.statements import FileName, Options
 
-CATALOG, DATABASE = "default_catalog", "default_database"
 FILE = "catalog.sql"
 
 Object = Table | View | Function
@@ -30,7 +30,9 @@ class Catalog:
     def __init__(self) -> None:
         self._relations: dict[bool, dict[str, Table | View]] = {False: {}, True: {}}
         self._functions: dict[bool, dict[str, Function]] = {False: {}, True: {}}
+        self._databases: dict[str, Database] = {DATABASE: Database(DATABASE)}
         self._kept = _Kept()
+        self.current = DATABASE  # the database that names mean which say none
         self.otherwise: Callable[[str], Table | None] | None = None  # asked for a table that is not there
         self.files: Callable[[Files], Table] | None = None  # who makes tables of files that nobody declared
 
@@ -39,14 +41,48 @@ class Catalog:
         made = Catalog()
         made._relations = {k: dict(v) for k, v in self._relations.items()}
         made._functions = {k: dict(v) for k, v in self._functions.items()}
+        made._databases = dict(self._databases)
         made._kept = replace(self._kept)
+        made.current = self.current
         return made
 
     def shared(self) -> Catalog:
         """The same names, for another session: changes to one show in the other."""
         made = Catalog()
         made._relations, made._functions, made._kept = self._relations, self._functions, self._kept
+        made._databases, made.current = self._databases, self.current
         return made
+
+    # ---- databases
+
+    def databases(self) -> list[str]:
+        """Their names, sorted."""
+        return sorted(self._databases)
+
+    def database(self, name: tuple[str, ...], position: Position | None = None) -> Database:
+        """The database of a name, `[catalog.]database`; the current one of (). BindError where there is none."""
+        return self._databases[database_of(name, self._databases, position) if name else self.current]
+
+    def knows(self, name: tuple[str, ...]) -> bool:
+        """Whether there is a database of this name, `[catalog.]database`; the current one, (), is there."""
+        try:
+            self.database(name)
+        except BindError:
+            return False
+        return True
+
+    def use_catalog(self, name: str, position: Position | None = None) -> None:
+        """USE CATALOG: of the one there is the current database stays."""
+        check_catalog(name, position)
+
+    def use(self, name: tuple[str, ...], position: Position | None = None) -> None:
+        """USE: names that say no database mean this one's from here on."""
+        self.current = self.database(name, position).name
+
+    def local(self, name: tuple[str, ...], position: Position | None = None) -> str:
+        """The last part of a name, whose database there is."""
+        self.database(name[:-1], position)
+        return name[-1]
 
     # ---- reading
 
@@ -54,7 +90,7 @@ class Catalog:
         """The table or view; BindError with the nearest names. `options`: of a hint, they win over the table's."""
         if isinstance(name[0], FileName):
             return self.table_of(Files(name[0], options), position)
-        found = self.find(local(name, position))
+        found = self.find(self.local(name, position))
         if found is None and len(name) == 1:
             if self.otherwise is not None:
                 found = self.otherwise(name[0])
@@ -92,9 +128,17 @@ class Catalog:
         return self._relations[True].get(name) or self._relations[False].get(name)
 
     def function(self, name: str) -> Function | None:
-        """The function, the temporary one first; None when there is none."""
+        """The function, the temporary one first; None when there is none. `name` as a call has it, `[[catalog.]database.]name`."""
+        return self._function(name) or self._function(self._without_database(name))
+
+    def _function(self, name: str) -> Function | None:
         key = name.lower()
         return self._functions[True].get(key) or self._functions[False].get(key)
+
+    def _without_database(self, name: str) -> str:
+        """A function's own name in a qualified one of a database that there is."""
+        *qualifiers, last = name.split(".")
+        return last if qualifiers and self.knows(tuple(qualifiers)) else name
 
     def names(self) -> list[str]:
         """All tables and views, sorted; not those that stand for parameters."""
@@ -155,7 +199,9 @@ class Catalog:
 
     def drop(self, kind: str, name: tuple[str, ...], temporary: bool, if_exists: bool, position: Position) -> None:
         """DROP {TABLE|VIEW|FUNCTION}."""
-        short = local(name, position)
+        if if_exists and not self.knows(name[:-1]):
+            return
+        short = self.local(name, position)
         if kind == "FUNCTION":
             functions = self._functions[temporary]
             if functions.pop(short.lower(), None) is None and not if_exists:
@@ -262,15 +308,3 @@ def kept_catalog(directory: Path) -> str | None:
         raise RunError(
             f"catalog cannot be read: {file}: {reason}", hint="mend the file, or remove it: its tables are then gone"
         ) from None
-
-
-def local(name: tuple[str, ...], position: Position | None = None) -> str:
-    """The last part of a name whose catalog and database, if written, are the default ones."""
-    qualifiers = name[:-1]
-    if qualifiers and qualifiers not in ((DATABASE,), (CATALOG, DATABASE)):
-        raise BindError(
-            f"there is no database '{'.'.join(qualifiers)}'",
-            hint=f"there is one database, {CATALOG}.{DATABASE}; leave it out",
-            position=position,
-        )
-    return name[-1]

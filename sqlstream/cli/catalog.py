@@ -74,7 +74,7 @@ def catalog(terminal: Terminal, args: argparse.Namespace) -> int:
 
 def _objects(session: Session) -> list[dict[str, Any]]:
     """A row for each; `of`: a table's connector, or a function's Python name."""
-    from sqlstream.catalog.catalog import CATALOG, DATABASE
+    from sqlstream.catalog.databases import CATALOG, DATABASE
     from sqlstream.catalog.objects import Table
 
     rows: list[tuple[str, str, int | None, str | None]] = []

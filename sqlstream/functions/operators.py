@@ -203,6 +203,8 @@ def _typeof(args: list[str], types: list[Type], result: Type) -> str:
     return "'" + name.replace("'", "''") + "'"
 
 
+CURRENT_DATABASE = "CURRENT_DATABASE"
+
 FUNCTIONS = (
     *(_comparison(op) for op in ("=", "<>", "<", "<=", ">", ">=")),
     *(_comparison(op, Nulls.NEVER) for op in ("IS DISTINCT FROM", "IS NOT DISTINCT FROM")),
@@ -230,5 +232,7 @@ FUNCTIONS = (
     *(_operation(op) for op in ("+", "-", "*", "/", "%")),
     _operation("%", "MOD", "MOD(-7, 3)"),
     function("TYPEOF", (None,), STRING, _typeof, "TYPEOF(1)", nulls=Nulls.NEVER),
+    # the text of a session that has said no other: the binder knows which
+    function(CURRENT_DATABASE, (), STRING.null(False), "'default_database'", f"{CURRENT_DATABASE}()", nulls=Nulls.NEVER),
     function("NEGATE", (None,), _negated, _minus, operator=True),
 )  # fmt: skip

@@ -23,7 +23,7 @@ from sqlstream.plan.joins import join
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.state_ttl import StateTtl
 from sqlstream.plan.subquery_values import SubqueryValues, check_width
-from sqlstream.sql.ast import exp
+from sqlstream.sql.ast import column_parts, exp
 
 
 class ConditionBinder(FromBinder):
@@ -150,7 +150,7 @@ class ConditionBinder(FromBinder):
         columns: list[Expr] = []
         for item in query.expressions if wanted else []:
             if isinstance(item, exp.Star) or isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
-                star = scope.star(item.args["table"].name if isinstance(item, exp.Column) else None) or []
+                star = scope.star(column_parts(item)[:-1] if isinstance(item, exp.Column) else ()) or []
                 columns += [shift(c, lambda i: i + outer.width) for c in star]
             else:
                 e = ExpressionBinder(scope, self.catalog).bind(item.this if isinstance(item, exp.Alias) else item)

@@ -14,6 +14,7 @@ from sqlstream.functions import user
 from sqlstream.functions.casts import is_castable, parse_time
 from sqlstream.functions.constants import literal
 from sqlstream.functions.elsewhere import elsewhere
+from sqlstream.functions.operators import CURRENT_DATABASE
 from sqlstream.functions.scalar import SCALARS
 from sqlstream.functions.typing import implicit
 from sqlstream.plan.json_binder import json_arguments, takes_clauses
@@ -271,12 +272,21 @@ class ExpressionBinder:
             )
         f = SCALARS.get(upper)
         if f is None or f.operator:
+            self._check_database(name)
             known = [n for n, f in SCALARS.items() if not f.operator]
             known += [*AGGREGATES, *self.catalog.functions()]
             raise BindError(f"there is no function '{name}'", hint=elsewhere(upper) or _named(upper, known))
+        if upper == CURRENT_DATABASE and not node.expressions:
+            return Literal(f.typing([]).result, self.catalog.current)
         if takes_clauses(upper, node):
             return self.call(upper, json_arguments(upper, node, self.bind))
         return self.call(upper, [self.bind(e) for e in node.expressions])
+
+    def _check_database(self, name: str) -> None:
+        """BindError where a function that there is not names a database that there is not either."""
+        *qualifiers, _ = name.split(".")
+        if qualifiers:
+            self.catalog.database(tuple(qualifiers))
 
     def call(self, name: str, args: list[Expr]) -> Expr:
         """A call of a registered function: its arguments checked and cast by its type rule."""

@@ -143,14 +143,21 @@ class FromBinder(ABC):
         raise NotSupported(f"this in FROM is not supported: {sql_of(node)[:80]}", position=position_of(node))
 
     def aliased(
-        self, plan: nodes.Node, alias: exp.Expression | None, default: str | None, node: exp.Expression
+        self,
+        plan: nodes.Node,
+        alias: exp.Expression | None,
+        default: str | None,
+        node: exp.Expression,
+        database: str | None = None,
     ) -> tuple[nodes.Node, Scope]:
-        """`plan` under the names that an alias (else `default`) gives it and its columns. `node`: where they stand."""
-        name = alias.this.name if alias is not None and alias.this is not None else default
+        """`plan` under the names that an alias (else `default`, of a `database`) gives it and its columns. `node`: where they
+        stand."""
+        renames = alias is not None and alias.this is not None
+        name = alias.this.name if alias is not None and renames else default
         if alias is not None and alias.args.get("columns"):
             names = [c.name for c in alias.args["columns"]]
             plan = renamed(plan, names, node)
-        return plan, Scope.of(name, plan.schema)
+        return plan, Scope.of(name, plan.schema, None if renames else database)
 
     def _table(self, node: exp.Table) -> tuple[nodes.Node, Scope]:
         name = self._name(node)
@@ -168,9 +175,11 @@ class FromBinder(ABC):
                 position=position_of(node),
             )
         found = self.catalog.relation(name, position_of(node), self._options(node))
+        of_files = isinstance(name[0], FileName)
+        database = None if of_files else self.catalog.database(name[:-1]).name
         if isinstance(found, Table):
-            alias = alias_of(name[0]) if isinstance(name[0], FileName) else name[-1]
-            return self.aliased(self._scan(found, node), node.args.get("alias"), alias, node)
+            alias = alias_of(name[0]) if of_files else name[-1]
+            return self.aliased(self._scan(found, node), node.args.get("alias"), alias, node, database)
         try:
             plan = unsorted(type(self)(self.catalog, self.tables, None, self.depth + 1).query(found.query))
         except SqlStreamError as e:
@@ -180,7 +189,7 @@ class FromBinder(ABC):
             raise
         if found.columns:
             plan = renamed(plan, list(found.columns), node)
-        return self.aliased(plan, node.args.get("alias"), name[-1], node)
+        return self.aliased(plan, node.args.get("alias"), name[-1], node, database)
 
     def _name(self, node: exp.Table) -> tuple[str, ...]:
         parts = (node.args.get("catalog"), node.args.get("db"), node.this)

@@ -123,13 +123,13 @@ class QueryBinder(ConditionBinder):
             if not star:
                 out.append(item)
                 continue
-            alias = column_parts(item)[0] if isinstance(item, exp.Column) else None
-            found = scope.star(alias)
+            name = column_parts(item)[:-1] if isinstance(item, exp.Column) else ()
+            found = scope.star(name)
             if not found:
                 known = [r.alias for r in scope.relations if r.alias]
                 raise BindError(
-                    f"there is no table '{alias}' here" if alias else "SELECT * needs a FROM",
-                    hint=did_you_mean(alias, known, "tables") if alias else None,
+                    f"there is no table '{'.'.join(name)}' here" if name else "SELECT * needs a FROM",
+                    hint=did_you_mean(name[-1], known, "tables") if name else None,
                     position=position_of(item),
                 )
             out += [_Ready(c, c.name, item) for c in found]

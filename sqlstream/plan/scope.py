@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlstream.catalog.catalog import CATALOG, DATABASE
+from sqlstream.catalog.databases import CATALOG
 from sqlstream.errors import BindError, Position, did_you_mean
 from sqlstream.expressions import Column, Expr, FieldOf
 from sqlstream.functions.elsewhere import elsewhere
@@ -13,11 +13,21 @@ from sqlstream.types import Schema
 
 @dataclass(frozen=True)
 class Relation:
-    """One FROM item: its alias (None: has none) and where its columns lie in the scope's row."""
+    """One FROM item: its alias (None: has none) and where its columns lie in the scope's row. `database`: of a table or view
+    that is called as the catalog has it."""
 
     alias: str | None
     schema: Schema
     offset: int = 0
+    database: str | None = None
+
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """What it can be called, by parts; the shortest first."""
+        if self.alias is None:
+            return ()
+        if self.database is None:
+            return ((self.alias,),)
+        return ((self.alias,), (self.database, self.alias), (CATALOG, self.database, self.alias))
 
 
 @dataclass(frozen=True)
@@ -32,14 +42,14 @@ class Scope:
     visible: tuple[int, ...] = ()
 
     @staticmethod
-    def of(alias: str | None, schema: Schema) -> Scope:
+    def of(alias: str | None, schema: Schema, database: str | None = None) -> Scope:
         """One relation."""
-        return Scope((Relation(alias, schema),), tuple(range(len(schema))))
+        return Scope((Relation(alias, schema, database=database),), tuple(range(len(schema))))
 
     def joined(self, other: Scope) -> Scope:
         """Both side by side: the names of two queries, one in the other."""
         width = self.width
-        moved = tuple(Relation(r.alias, r.schema, r.offset + width) for r in other.relations)
+        moved = tuple(replace(r, offset=r.offset + width) for r in other.relations)
         return Scope(self.relations + moved, (*self.visible, *(i + width for i in other.visible)))
 
     def beside(self, other: Scope, position: Position | None) -> Scope:
@@ -67,8 +77,7 @@ class Scope:
     def renamed(self, schema: Schema) -> Scope:
         """The same names over a row of another schema (types changed by an outer join)."""
         moved = tuple(
-            Relation(r.alias, Schema(schema.columns[r.offset : r.offset + len(r.schema)]), r.offset)
-            for r in self.relations
+            replace(r, schema=Schema(schema.columns[r.offset : r.offset + len(r.schema)])) for r in self.relations
         )
         return Scope(moved, self.visible)
 
@@ -77,13 +86,13 @@ class Scope:
         columns = self.schema
         return [columns[i].name for i in self.visible]
 
-    def star(self, alias: str | None) -> list[Column] | None:
-        """The columns that `*`, or `alias.*`, stands for; None when there is no such relation."""
+    def star(self, name: tuple[str, ...]) -> list[Column] | None:
+        """The columns that `*` (a name of no parts), or `name.*`, stands for; None when there is no such relation."""
         columns = self.schema
-        if alias is None:
+        if not name:
             at = list(self.visible)
         else:
-            found = [r for r in self.relations if r.alias == alias]
+            found = [r for r in self.relations if name in r.names()]
             if not found:
                 return None
             at = [i for r in found for i in range(r.offset, r.offset + len(r.schema))]
@@ -118,13 +127,16 @@ class Scope:
                 hint="write " + " or ".join(f"{o}.{parts[0]}" for o in owners) if len(owners) > 1 else None,
                 position=position,
             )
-        for qualifiers in ((DATABASE,), (CATALOG, DATABASE)):
-            if parts[: len(qualifiers)] == qualifiers and len(parts) > len(qualifiers) + 1:
-                return self.resolve(parts[len(qualifiers) :], position)
+        for r in self.relations:
+            for name in r.names()[1:]:
+                if len(parts) > len(name) and parts[: len(name)] == name:
+                    return self.resolve(parts[len(name) - 1 :], position)
         if len(parts) > 1 and not any(r.alias == parts[0] for r in self.relations):
             aliases = [r.alias for r in self.relations if r.alias]
+            size = next((len(n) for r in self.relations for n in r.names()[1:] if n[:-1] == parts[: len(n) - 1]), 1)
+            what = "table or column" if size == 1 else "table"
             raise BindError(
-                f"there is no table or column '{parts[0]}' here",
+                f"there is no {what} '{'.'.join(parts[:size])}' here",
                 hint=f"tables here: {', '.join(aliases)}" if aliases else "there are no tables here",
                 position=position,
             )

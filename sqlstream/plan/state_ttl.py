@@ -10,10 +10,9 @@ unlike Flink, which forgets a hint that hits nothing.
 
 from __future__ import annotations
 
-from sqlstream.catalog.catalog import CATALOG, DATABASE
 from sqlstream.errors import BindError, NotSupported, OptionError, did_you_mean
 from sqlstream.options import Option
-from sqlstream.plan.scope import Scope
+from sqlstream.plan.scope import Relation, Scope
 from sqlstream.sql.ast import exp, hints, position_of
 
 NAME = "STATE_TTL"
@@ -40,7 +39,7 @@ class StateTtl:
                     position=self._position,
                 )
             for name, text in dict(hint.options).items():
-                self._given.setdefault(_plain(name), self._micros(name, text))
+                self._given.setdefault(name, self._micros(name, text))
 
     def _micros(self, name: str, text: str) -> int:
         try:
@@ -53,16 +52,21 @@ class StateTtl:
 
     def of(self, scope: Scope) -> int | None:
         """How long state lives of an input whose names are `scope`, µs; None: not said here."""
-        if len(scope.relations) != 1 or scope.relations[0].alias not in self._given:
-            return None
-        self._used.add(scope.relations[0].alias)
-        return self._given[scope.relations[0].alias]
+        found = self._named(scope.relations[0]) if len(scope.relations) == 1 else []
+        self._used.update(found)
+        return self._given[found[0]] if found else None
+
+    def _named(self, relation: Relation) -> list[str]:
+        """Those of the given names that mean it, as they were given."""
+        names = {".".join(n) for n in relation.names()}
+        return [given for given in self._given if given in names]
 
     def check(self, scope: Scope) -> None:
         """When all of the SELECT is bound, whose FROM has these names: all hints were for something."""
         known = [r.alias for r in scope.relations if r.alias is not None]
+        meant = {name for r in scope.relations for name in self._named(r)}
         for name in self._given:
-            if name not in known:
+            if name not in meant:
                 raise BindError(
                     f"hint {NAME}: there is no table '{name}' in this FROM",
                     hint=did_you_mean(name, known, "tables"),
@@ -75,10 +79,3 @@ class StateTtl:
                     "the SELECT where these stand; SET 'table.exec.state.ttl' is for all operators",
                     position=self._position,
                 )
-
-
-def _plain(name: str) -> str:
-    """`name` without the catalog and the database, which are always the same."""
-    for prefix in (f"{CATALOG}.{DATABASE}.", f"{DATABASE}."):
-        name = name.removeprefix(prefix)
-    return name

@@ -26,7 +26,10 @@ _WORD = re.compile(r"\w*\Z")
 # words that a relation follows
 _RELATION = ("FROM", "JOIN", "INTO", "OVERWRITE", "TABLE", "DESCRIBE", "DESC", "VIEW", "LIKE")
 _FOLLOWING = {
-    "SHOW": ("TABLES", "VIEWS", "FUNCTIONS", "COLUMNS FROM", "JOBS", "CREATE TABLE", "CREATE VIEW", "USER FUNCTIONS"),
+    "SHOW": (
+        "TABLES", "VIEWS", "FUNCTIONS", "COLUMNS FROM", "JOBS", "CREATE TABLE", "CREATE VIEW", "USER FUNCTIONS",
+        "CATALOGS", "DATABASES", "CURRENT CATALOG", "CURRENT DATABASE",
+    ),
     "CREATE": ("TABLE", "VIEW", "FUNCTION", "TEMPORARY TABLE", "TEMPORARY VIEW", "TEMPORARY FUNCTION", "SAVEPOINT"),
     "ALTER": ("TABLE", "VIEW"),
     "DROP": ("TABLE", "VIEW", "FUNCTION", "TEMPORARY TABLE", "TEMPORARY VIEW", "TEMPORARY FUNCTION"),
@@ -36,7 +39,13 @@ _FOLLOWING = {
     "EXECUTE": ("STATEMENT SET BEGIN",),
     "BEGIN": ("STATEMENT SET;",),
     "RUN": ("SCRIPT",),
-}
+}  # fmt: skip
+# beginnings that a database follows
+_OF_DATABASES = (
+    ["USE"],
+    *([how, "DATABASE"] for how in ("DESCRIBE", "DESC")),
+    *(["SHOW", what, where] for what in ("TABLES", "VIEWS", "FUNCTIONS") for where in ("FROM", "IN")),
+)
 _OF_FILES = ("\\i", ".read", "\\o", ".output")
 _OF_TABLES = ("\\d", ".describe", ".schema", "\\sf")
 
@@ -222,7 +231,7 @@ def _of_word(tokens: list[str], prefix: str, session: Session | None) -> Iterato
     found = _in_place(tokens, upper, session)
     lower = prefix.islower()
     for f in found:
-        keep = not lower or f.what in ("table", "view", "column", "alias", "user function")
+        keep = not lower or f.what in ("table", "view", "column", "alias", "user function", "database")
         yield f if keep else Found(f.text.lower(), f.what)
 
 
@@ -239,6 +248,9 @@ def _in_place(tokens: list[str], upper: list[str], session: Session | None) -> I
         return
     if last == "HELP":
         yield from (Found(s.name, s.does) for s in STATEMENTS)
+        return
+    if upper in _OF_DATABASES:
+        yield from () if session is None else (Found(n, "database") for n in session.catalog.databases())
         return
     if last in _RELATION and not (last == "TABLE" and upper[0] == "CREATE" and "SHOW" not in upper):
         yield from _relations(session)

@@ -80,10 +80,12 @@ STATEMENTS: tuple[Statement, ...] = (
         "how a statement would run; ANALYZE runs it, and shows rows and time of each operator",
         "EXPLAIN SELECT who, SUM(price) FROM clicks GROUP BY who;",
     ),
-    Statement("SHOW TABLES", "SHOW TABLES [LIKE 'pattern']", "tables and views", "SHOW TABLES LIKE 'c%';"),
-    Statement("SHOW VIEWS", "SHOW VIEWS [LIKE 'pattern']", "views", "SHOW VIEWS;"),
     Statement(
-        "SHOW FUNCTIONS", "SHOW [USER] FUNCTIONS [LIKE 'pattern']", "functions; \\df shows all with examples",
+        "SHOW TABLES", "SHOW TABLES [FROM database] [LIKE 'pattern']", "tables and views", "SHOW TABLES LIKE 'c%';"
+    ),
+    Statement("SHOW VIEWS", "SHOW VIEWS [FROM database] [LIKE 'pattern']", "views", "SHOW VIEWS;"),
+    Statement(
+        "SHOW FUNCTIONS", "SHOW [USER] FUNCTIONS [FROM database] [LIKE 'pattern']", "functions; \\df shows all with examples",
         "SHOW USER FUNCTIONS;",
     ),
     Statement(
@@ -93,8 +95,18 @@ STATEMENTS: tuple[Statement, ...] = (
         "SHOW CREATE", "SHOW CREATE {TABLE | VIEW} name", "the statement that makes it", "SHOW CREATE TABLE clicks;"
     ),
     Statement("SHOW JOBS", "SHOW JOBS [LIKE 'pattern']", "jobs, those of other processes too", "SHOW JOBS;"),
+    Statement("SHOW CATALOGS", "SHOW CATALOGS", "the catalogs, of which there is one", "SHOW CATALOGS;"),
+    Statement("SHOW DATABASES", "SHOW DATABASES [FROM catalog] [LIKE 'pattern']", "databases", "SHOW DATABASES;"),
     Statement(
-        "DESCRIBE", "DESCRIBE table; DESCRIBE JOB 'name'", "the columns of a table; how a job is", "DESCRIBE clicks;"
+        "SHOW CURRENT", "SHOW CURRENT {CATALOG | DATABASE}", "which names mean that say none", "SHOW CURRENT DATABASE;"
+    ),
+    Statement(
+        "USE", "USE [catalog.]database; USE CATALOG name", "the database that names mean which say none",
+        "USE default_database;",
+    ),
+    Statement(
+        "DESCRIBE", "DESCRIBE table; DESCRIBE DATABASE name; DESCRIBE JOB 'name'",
+        "the columns of a table; what is known of a database; how a job is", "DESCRIBE clicks;",
     ),
     Statement("DESC", "DESC table", "the same as DESCRIBE", "DESC dear;"),
     Statement(

@@ -18,7 +18,7 @@ from sqlstream.options import DEFAULT_DIALECT, DIALECTS
 from sqlstream.sql.alterations import AlterGrammar
 from sqlstream.sql.depth import check_depth
 from sqlstream.sql.foreign.query import foreign_query
-from sqlstream.sql.lexer import END, STRING, WORD, tokenize
+from sqlstream.sql.lexer import END, QUOTED, STRING, WORD, tokenize
 from sqlstream.sql.source import Source
 from sqlstream.sql.splitter import Piece, split, substitute
 from sqlstream.sql.statements import (
@@ -27,6 +27,7 @@ from sqlstream.sql.statements import (
     CreateTable,
     CreateView,
     Describe,
+    DescribeDatabase,
     DescribeJob,
     Drop,
     Explain,
@@ -38,11 +39,19 @@ from sqlstream.sql.statements import (
     Statement,
     StatementSet,
     StopJob,
+    Use,
 )
 from sqlstream.sql.unsupported import CONSTRUCTS, FOREIGN_STATEMENTS, FORMS, OBJECTS, OF_SHELLS, OF_TABLES, UNSUPPORTED
 
 DIALECT_OPTION = "table.sql-dialect"
-_SHOWN = ("TABLES", "VIEWS", "FUNCTIONS", "COLUMNS", "JOBS")
+_SHOWN = ("TABLES", "VIEWS", "FUNCTIONS", "COLUMNS", "JOBS", "CATALOGS", "DATABASES")
+# What SHOW lists of something, and what that is.
+_SHOWN_OF = {
+    "TABLES": "a database's name",
+    "VIEWS": "a database's name",
+    "FUNCTIONS": "a database's name",
+    "DATABASES": "a catalog's name",
+}
 _DROPPED = ("TABLE", "VIEW", "FUNCTION")
 # Flink's details of EXPLAIN, and one of our own: the tree of the statement.
 _EXPLAINED = ("ESTIMATED_COST", "CHANGELOG_MODE", "PLAN_ADVICE", "JSON_EXECUTION_PLAN", "SYNTAX_TREE")
@@ -453,18 +462,29 @@ class StatementGrammar(AlterGrammar):
             self.advance()
         return self.text_since(first)
 
+    def _use(self) -> Statement:
+        if self.at("CATALOG") and self.ahead(1).kind in (WORD, QUOTED):
+            self.advance()
+            return Use((str(self.identifier("a catalog's name").this),), catalog=True)
+        return Use(self.name("a database's name"))
+
     def _show(self) -> Statement:
         if self.accept("CREATE"):
             kind = self.choose("TABLE", "VIEW")
             return Show(f"CREATE {kind}", self.table(f"a {kind.lower()}'s name"))
+        if self.accept("CURRENT"):
+            return Show(f"CURRENT {self.choose('CATALOG', 'DATABASE')}")
         user = self.accept("USER") is not None
         kind = self.choose("FUNCTIONS") if user else self.choose(*_SHOWN)
         name: tuple[str, ...] = ()
-        if self.at("FROM", "IN"):
+        if kind == "COLUMNS":
+            if not self.at("FROM", "IN"):
+                self.fail("expected FROM or IN")
             self.advance()
             name = self.table()
-        elif kind == "COLUMNS":
-            self.fail("expected FROM or IN")
+        elif kind in _SHOWN_OF and self.at("FROM", "IN"):
+            self.advance()
+            name = self.name(_SHOWN_OF[kind])
         negated = self.accept("NOT") is not None
         like, folded = None, False
         if negated or self.at("LIKE", "ILIKE"):
@@ -476,6 +496,10 @@ class StatementGrammar(AlterGrammar):
         if self.at("JOB") and self.ahead(1).kind == STRING:
             self.advance()
             return DescribeJob(self.string("a job's name in single quotes"))
+        if self.at("DATABASE") and self.ahead(1).kind in (WORD, QUOTED):
+            self.advance()
+            extended = self.accept("EXTENDED") is not None
+            return DescribeDatabase(self.name("a database's name"), extended)
         self.accept("EXTENDED")
         return Describe(self.table())
 
@@ -509,6 +533,7 @@ _RULES: dict[str, Callable[[StatementGrammar], Statement]] = {
     "SET": StatementGrammar._set,
     "RESET": StatementGrammar._reset,
     "STOP": StatementGrammar._stop,
+    "USE": StatementGrammar._use,
     "SHOW": StatementGrammar._show,
     "DESCRIBE": StatementGrammar._describe,
     "DESC": StatementGrammar._describe,

@@ -254,9 +254,18 @@ class StopJob(Statement):
 
 
 @dataclass(frozen=True)
+class Use(Statement):
+    """`USE [catalog.]database`, or `USE CATALOG name` (`catalog`)."""
+
+    name: Name
+    catalog: bool = False
+
+
+@dataclass(frozen=True)
 class Show(Statement):
-    """`kind`: TABLES, VIEWS, FUNCTIONS, COLUMNS, JOBS, CREATE TABLE, CREATE VIEW; `like` is a LIKE pattern. `user`: of
-    functions, only the users' own."""
+    """`kind`: TABLES, VIEWS, FUNCTIONS, COLUMNS, JOBS, CATALOGS, DATABASES, CURRENT CATALOG, CURRENT DATABASE, CREATE TABLE,
+    CREATE VIEW; `name`: behind FROM or IN, or of what is created; `like` is a LIKE pattern. `user`: of functions, only
+    the users' own."""
 
     kind: str
     name: Name = ()
@@ -271,6 +280,14 @@ class Describe(Statement):
     """`DESCRIBE name`: the columns of a table or view."""
 
     name: Name
+
+
+@dataclass(frozen=True)
+class DescribeDatabase(Statement):
+    """`DESCRIBE DATABASE [EXTENDED] name`: what is known of a database."""
+
+    name: Name
+    extended: bool = False
 
 
 @dataclass(frozen=True)

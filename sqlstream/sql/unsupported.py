@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-_CATALOGS = "there is one catalog with one database: name tables without qualifiers"
+_CATALOGS = "there is one catalog, default_catalog: what a table is connected to stands in its WITH (…)"
+_DATABASES = "there is one database, default_catalog.default_database"
 _MATERIALIZED = "write INSERT INTO table SELECT …, which runs until it is stopped"
 _MODELS = "call a Python function in its place"
 _MODULES = "all functions are always there"
@@ -28,16 +29,13 @@ OBJECTS = frozenset(
 )
 
 UNSUPPORTED: dict[tuple[str, ...], str] = {
-    ("USE",): _CATALOGS,
+    ("USE", "MODULES"): _MODULES,
     ("CREATE", "CATALOG"): _CATALOGS,
-    ("CREATE", "DATABASE"): _CATALOGS,
+    ("CREATE", "DATABASE"): _DATABASES,
     ("DROP", "CATALOG"): _CATALOGS,
-    ("DROP", "DATABASE"): _CATALOGS,
+    ("DROP", "DATABASE"): _DATABASES,
     ("DESCRIBE", "CATALOG"): _CATALOGS,
     ("DESC", "CATALOG"): _CATALOGS,
-    ("SHOW", "CATALOGS"): _CATALOGS,
-    ("SHOW", "DATABASES"): _CATALOGS,
-    ("SHOW", "CURRENT"): _CATALOGS,
     ("SHOW", "CREATE", "CATALOG"): _CATALOGS,
     ("REPLACE",): "CREATE OR REPLACE TABLE",
     ("CREATE", "OR", "ALTER"): _MATERIALIZED,
@@ -62,7 +60,7 @@ UNSUPPORTED: dict[tuple[str, ...], str] = {
     ("SHOW", "MODULES"): _MODULES,
     ("SHOW", "FULL"): _MODULES,
     ("ALTER", "CATALOG"): _CATALOGS,
-    ("ALTER", "DATABASE"): _CATALOGS,
+    ("ALTER", "DATABASE"): _DATABASES,
     ("ALTER", "MATERIALIZED"): _MATERIALIZED,
     ("ALTER", "MODEL"): _MODELS,
     ("ALTER", "FUNCTION"): "DROP FUNCTION, and CREATE it anew",
@@ -101,7 +99,7 @@ FOREIGN_STATEMENTS = {
     "PRINT": "SELECT * FROM t",
     "PRAGMA": "SET 'key' = 'value'; SET alone lists the options",
     "ATTACH": "a file is a table: SELECT * FROM 'x.parquet'",
-    "DETACH": "there is one catalog with one database",
+    "DETACH": "there is one catalog, default_catalog",
     "INSTALL": "connectors come with Python packages: pip install",
     "GRANT": "there are no users: files have their own permissions",
     "REVOKE": "there are no users: files have their own permissions",
@@ -133,9 +131,11 @@ FORMS = {
     "SET": "SET 'key' = 'value'",
     "RESET": "RESET 'key'",
     "STOP": "STOP JOB 'name' [WITH SAVEPOINT [WITH DRAIN]]",
-    "SHOW": "SHOW TABLES | VIEWS | FUNCTIONS | JOBS [LIKE 'a%'], SHOW COLUMNS FROM table, SHOW CREATE TABLE | VIEW name",
-    "DESCRIBE": "DESCRIBE table, or DESCRIBE JOB 'name'",
-    "DESC": "DESCRIBE table, or DESCRIBE JOB 'name'",
+    "USE": "USE [catalog.]database, or USE CATALOG name",
+    "SHOW": "SHOW TABLES | VIEWS | FUNCTIONS [FROM database] [LIKE 'a%'], SHOW JOBS | CATALOGS | DATABASES [LIKE 'a%'], "
+    "SHOW CURRENT CATALOG | DATABASE, SHOW COLUMNS FROM table, SHOW CREATE TABLE | VIEW name",
+    "DESCRIBE": "DESCRIBE table, DESCRIBE DATABASE name, or DESCRIBE JOB 'name'",
+    "DESC": "DESCRIBE table, DESCRIBE DATABASE name, or DESCRIBE JOB 'name'",
     "EXPLAIN": "EXPLAIN [ANALYZE | PLAN FOR] SELECT … or INSERT …",
 }
 # The same of parts of statements, by the word that is nearest to what is wrong.

@@ -11,7 +11,8 @@ from sqlalchemy.engine import default
 from sqlalchemy.engine.url import URL
 
 import sqlstream
-from sqlstream.catalog.catalog import DATABASE, Catalog
+from sqlstream.catalog.catalog import Catalog
+from sqlstream.catalog.databases import DATABASE
 from sqlstream.catalog.objects import Table, View
 from sqlstream.dbapi import Connection, InterfaceError
 from sqlstream.sqlalchemy.compiler import _Definitions, _Names, _Queries

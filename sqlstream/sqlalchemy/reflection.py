@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import exc
 from sqlalchemy.engine import reflection
 
-from sqlstream.catalog.catalog import CATALOG, DATABASE, Catalog
+from sqlstream.catalog.catalog import Catalog
+from sqlstream.catalog.databases import CATALOG, DATABASE
 from sqlstream.catalog.objects import Table, View
 from sqlstream.dbapi import Connection
 from sqlstream.dbapi.names import mapped

@@ -242,6 +242,7 @@ FUNCTIONS: dict[type[exp.Expression], Rule] = {
     exp.SafeDivide: _safe_divide,
     exp.Xor: _xor,
     # dates
+    exp.CurrentDatabase: form("CURRENT_DATABASE()"),
     exp.CurrentDate: form("CURRENT_DATE"),
     exp.CurrentTimestamp: form("CURRENT_TIMESTAMP", "CURRENT_TIMESTAMP({this})"),
     exp.CurrentTime: form("LOCALTIME"),

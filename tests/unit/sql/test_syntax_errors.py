@@ -102,8 +102,11 @@ ERRORS = [
     ("EXECUTE STATEMENT SET BEGIN INSERT INTO t SELECT 1^", "expected ; or END, found the end", None),
     ("SET x^", f"expected =, found {END}", "SET 'key' = 'value'"),
     ("SET ^= 1", "expected a key, found =", "SET 'key' = 'value'"),
-    ("SHOW ^TABLE", "expected TABLES, VIEWS, FUNCTIONS, COLUMNS or JOBS, found TABLE", "did you mean TABLES?"),
+    ("SHOW ^TABLE", "expected TABLES, VIEWS, FUNCTIONS, COLUMNS, JOBS, CATALOGS or DATABASES, found TABLE", "did you mean TABLES?"),
     ("SHOW COLUMNS^", "expected FROM or IN", None),
+    ("SHOW CURRENT ^TABLE", "expected CATALOG or DATABASE, found TABLE", None),
+    ("SHOW JOBS ^FROM x", f"expected {END}, found FROM", None),
+    ("USE ^'d'", "expected a database's name, found 'd'", "`d`"),
     ("EXPLAIN ^CREATE TABLE t (a INT)", "expected a query, INSERT or STATEMENT SET, found CREATE", None),
     ("SELECT 1; SELECT 2;\nSELECT\n  3 ^4", f"expected {END}, found 4", None),
 ]  # fmt: skip
@@ -123,8 +126,7 @@ def test_errors(sql, message, hint):
 
 
 UNSUPPORTED = [
-    ("^USE CATALOG c", "USE CATALOG is not supported"),
-    ("^USE d", "USE is not supported"),
+    ("^USE MODULES core", "USE MODULES is not supported"),
     ("^CREATE CATALOG c", "CREATE CATALOG is not supported"),
     ("^CREATE DATABASE d", "CREATE DATABASE is not supported"),
     ("^REPLACE TABLE t AS SELECT 1", "REPLACE TABLE is not supported"),
@@ -132,8 +134,7 @@ UNSUPPORTED = [
     ("^CREATE MODEL m", "CREATE MODEL is not supported"),
     ("^ALTER DATABASE d SET ('a' = 'b')", "ALTER DATABASE is not supported"),
     ("^DROP DATABASE d", "DROP DATABASE is not supported"),
-    ("^SHOW CATALOGS", "SHOW CATALOGS is not supported"),
-    ("^SHOW CURRENT DATABASE", "SHOW CURRENT DATABASE is not supported"),
+    ("^SHOW CREATE CATALOG c", "SHOW CREATE CATALOG is not supported"),
     ("^DESCRIBE FUNCTION f", "DESCRIBE FUNCTION is not supported"),
     ("^LOAD MODULE hive", "LOAD MODULE is not supported"),
     ("^UPDATE t SET a = 1", "UPDATE is not supported"),
