@@ -4,7 +4,7 @@
     with sqlstream.connect() as connection:
         for row in connection.cursor().execute("SELECT 1"): ...
 
-`udf` marks Python functions for CREATE FUNCTION; `ProcessTableFunction` is what classes for it derive from, whose states
+`udf` and `udtf` mark Python functions for CREATE FUNCTION; `ProcessTableFunction` is what classes for it derive from, whose states
 are declared by descriptors.
 
 Names of PEP 249 are taken from `sqlstream.dbapi` when they are first used: `import sqlstream` costs nothing.
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         default_connection,
         sql,
     )
-    from sqlstream.functions.user import udf
+    from sqlstream.functions.user import udf, udtf
     from sqlstream.keyed_state.descriptors import (
         AggregateFunction,
         AggregatingStateDescriptor,
@@ -115,12 +115,13 @@ __all__ = [
     "sql",
     "threadsafety",
     "udf",
+    "udtf",
 ]
 
 
 # What is not of PEP 249, and where it is.
 _ELSEWHERE = {
-    "udf": "functions.user",
+    **dict.fromkeys(("udf", "udtf"), "functions.user"),
     **dict.fromkeys(("ArgumentTrait", "Context", "ProcessTableFunction", "Row"), "process_functions.function"),
     **dict.fromkeys(
         (

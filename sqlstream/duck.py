@@ -127,11 +127,11 @@ def prepare_functions(con: duckdb.DuckDBPyConnection, functions: Iterable[UserFu
             con.create_function(
                 name,
                 f.guarded(),
-                [duckdb.sqltype(t.duckdb()) for t in f.arguments],
+                [duckdb.sqltype(t.duckdb()) for t in f.parameters],
                 duckdb.sqltype(f.result.duckdb()),
                 null_handling="special",
                 side_effects=not f.deterministic,
-                type="arrow" if f.arrow else "native",
+                type="arrow" if f.in_arrays else "native",
             )
 
 

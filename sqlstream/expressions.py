@@ -251,6 +251,11 @@ def selected(exprs: Sequence[Expr], output: Schema, input_: Schema) -> str:
     return ", ".join(name if text == name else f"{text} AS {name}" for text, name in texts)
 
 
+def labelled(e: Expr, name: str) -> str:
+    """What a message calls the expression of a column. One that the planner named has no name to users."""
+    return shortened(e) if name.startswith("$") else f"column '{name}' = {shortened(e)}"
+
+
 def shortened(e: object) -> str:
     """Text of an expression for a message."""
     text = str(e)

@@ -13,7 +13,7 @@ import duckdb
 from sqlstream import duck
 from sqlstream.aggregates.overflow import overflow
 from sqlstream.errors import Canceled, DataError
-from sqlstream.expressions import Column, Expr, shortened
+from sqlstream.expressions import Column, Expr, labelled, shortened
 from sqlstream.functions.user import UserFunction
 from sqlstream.plan import nodes
 from sqlstream.rendering.expressions import to_duckdb
@@ -60,7 +60,7 @@ def _parts(node: nodes.Node, renderer: Callable[[], BatchRenderer]) -> Iterator[
     elif isinstance(node, nodes.Project):
         for e, c in zip(node.exprs, node.schema, strict=True):
             if not isinstance(e, Column):
-                yield _alone(renderer(), node.input, e, f"column '{c.name}' = {shortened(e)}")
+                yield _alone(renderer(), node.input, e, labelled(e, c.name))
     elif isinstance(node, nodes.Aggregate):
         for call in node.calls:
             r = renderer()

@@ -1,8 +1,11 @@
-"""Python scalar functions (CREATE FUNCTION f AS 'module.attribute'): found, typed by their hints, called.
+"""Python functions (CREATE FUNCTION f AS 'module.attribute'): found, typed by their hints, called.
 
 A function is typed by its annotations; the attributes `result_type` and `input_types` (SQL text) override them.
 `deterministic` says that equal arguments give equal results; anything else is volatile. `func_type` 'arrow': it takes
 and gives whole Arrow arrays. `udf` sets these attributes, under the names of PyFlink's decorator.
+
+A table function gives rows for the values of one: `result_types`, which `udtf` sets, are the types of their columns. Here it is a
+function whose value is an ARRAY of such rows, which Unnest then takes apart (`plan/lateral_binder.py`).
 """
 
 from __future__ import annotations
@@ -13,17 +16,20 @@ import functools
 import importlib
 import inspect
 import sys
+import traceback
 import types as pytypes
 import typing
 import zlib
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from pathlib import Path
+from typing import Any, Never, NoReturn, TypeVar, overload
 
 import pyarrow as pa
 
 from sqlstream.errors import BindError, DataError, UserError, did_you_mean
-from sqlstream.types import BIGINT, BOOLEAN, BYTES_TYPE, DATE, DOUBLE, STRING, Type, array, rename_array, timestamp
+from sqlstream.types import BIGINT, BOOLEAN, BYTES_TYPE, DATE, DOUBLE, STRING, Type, array, rename_array, row, timestamp
 from sqlstream.types import decimal as decimal_type
 
 _HINTS: dict[Any, Type] = {
@@ -34,6 +40,8 @@ _HINTS: dict[Any, Type] = {
 
 GENERAL, ARROW = "general", "arrow"
 FUNC_TYPES = (GENERAL, ARROW)
+ANYWHERE = "EXPR$0"  # Flink's name of a column without one
+SHOWN = 300  # letters of a row in a message
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -87,15 +95,77 @@ def udf(
     return mark if f is None else mark(f)
 
 
+@overload
+def udtf(
+    *,
+    result_types: str | Sequence[str],
+    input_types: str | Sequence[str] | None = None,
+    deterministic: bool = True,
+) -> Callable[[F], F]: ...
+
+
+@overload
+def udtf(f: Any) -> Never: ...
+
+
+def udtf(
+    f: Any = None,
+    *,
+    result_types: str | Sequence[str] | None = None,
+    input_types: str | Sequence[str] | None = None,
+    deterministic: bool = True,
+) -> Any:
+    """Decorator of a Python table function: it yields any number of rows for the values of one.
+
+    result_types: the types of their columns, as SQL text; or one type, which names them where it is a ROW.
+    A row is a tuple; of one column also its value. Instead of yielding, a list or an iterator may be returned.
+
+        @udtf(result_types=["STRING", "INT"])
+        def words(text: str):
+            for word in text.split():
+                yield word, len(word)
+    """
+    if f is not None or result_types is None:
+        raise BindError("udtf needs result_types", hint="@sqlstream.udtf(result_types=['STRING', 'INT'])")
+
+    def mark(f: F) -> F:
+        if not callable(f):
+            raise BindError(
+                f"udtf takes a function, not {type(f).__name__}",
+                hint="of an object with a method eval: udtf(result_types=[…])(lambda x: made.eval(x))",
+            )
+        made: Any = f
+        made.deterministic = deterministic
+        made.result_types = result_types if isinstance(result_types, str) else tuple(result_types)
+        if input_types is not None:
+            made.input_types = (input_types,) if isinstance(input_types, str) else tuple(input_types)
+        return f
+
+    return mark
+
+
 @dataclass(frozen=True)
 class UserFunction:
-    """A resolved function: its path, SQL types, whether it is deterministic, and whether it takes Arrow arrays."""
+    """A resolved function: its path, SQL types, whether it is deterministic, whether it takes Arrow arrays, and whether it is
+    a table function, whose result is an ARRAY of ROWs."""
 
     path: str
     arguments: tuple[Type, ...]
     result: Type
     deterministic: bool
     arrow: bool = False
+    table: bool = False
+
+    @property
+    def in_arrays(self) -> bool:
+        """Whether DuckDB calls it with many rows at once."""
+        return self.arrow or self.table
+
+    @property
+    def parameters(self) -> tuple[Type, ...]:
+        """Its arguments as DuckDB knows them: by one that says nothing, a table function without any learns how many rows there
+        are."""
+        return self.arguments or ((BOOLEAN,) if self.table else ())
 
     @property
     def sql_name(self) -> str:
@@ -105,7 +175,7 @@ class UserFunction:
 
     def called(self, args: list[str]) -> str:
         """SQL of a call. Who runs it prepares the connection (`duck.prepare_functions`)."""
-        return f"{self.sql_name}({', '.join(args)})"
+        return f"{self.sql_name}({', '.join(args or ['TRUE' for _ in self.parameters])})"
 
     @functools.cache  # noqa: B019
     def guarded(self) -> Callable[..., Any]:
@@ -115,6 +185,10 @@ class UserFunction:
         connection on which it was registered.
         """
         fn = load(self.path)
+        if self.table:
+            if not self.arguments:
+                return lambda some: _rows(self, fn, some)
+            return functools.wraps(fn)(functools.partial(_rows, self, fn))
         if self.arrow:
             return functools.wraps(fn)(functools.partial(_on_arrays, self, fn))
 
@@ -123,9 +197,56 @@ class UserFunction:
             try:
                 return fn(*args)
             except Exception as e:
-                raise DataError(f"Python function {self.path}{args!r}: {type(e).__name__}: {e}") from e
+                raise DataError(f"Python function {self.path}{args!r}: {type(e).__name__}: {e}{place_of(e)}") from e
 
         return call
+
+
+def place_of(e: BaseException) -> str:
+    """Where a user's code raised it, in parentheses: the innermost line that is not ours."""
+    ours = Path(__file__).parents[1]
+    frames = [f for f in traceback.extract_tb(e.__traceback__) if ours not in Path(f.filename).parents]
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
+def _rows(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> pa.Array:
+    """What a table function gives for each of many rows, as lists of rows."""
+    from sqlstream.python_values import ValueMismatch, arrow_values, python_values
+
+    element = f.result.element
+    alone = len(element.fields) == 1
+    columns = [python_values(a.combine_chunks(), t) for a, t in zip(args, f.arguments, strict=False)]
+    called = zip(*columns, strict=True) if columns else (() for _ in range(len(args[0])))
+    made: list[Any] = []
+    offsets = [0]
+    calls: list[tuple[Any, ...]] = []
+
+    def refuse(message: str, values: tuple[Any, ...], e: Exception | None = None) -> NoReturn:
+        raise DataError(f"Python table function {f.path}{_short(repr(values))}: {message}") from e
+
+    for values in called:
+        try:
+            given = fn(*values)
+            if isinstance(given, (list, range, Iterator)):
+                made += given
+            elif given is not None:  # as in PyFlink: a row that is returned is the only one
+                made.append(given)
+        except Exception as e:
+            refuse(f"{type(e).__name__}: {e}{place_of(e)}", values, e)
+        offsets.append(len(made))
+        calls.append(values)
+    if alone:
+        made = [v if isinstance(v, tuple) else (v,) for v in made]
+    try:
+        rows = arrow_values(made, element)
+    except ValueMismatch as e:
+        owner = calls[bisect_right(offsets, e.at) - 1]
+        refuse(f"{e}; its result_types are {', '.join(t.type.text() for t in element.fields)}", owner, e)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows, type=f.result.arrow())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
 def _on_arrays(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> pa.Array:
@@ -186,9 +307,15 @@ def load(path: str) -> Callable[..., Any]:
     return typing.cast(Callable[..., Any], fn)
 
 
+def is_table_function(path: str) -> bool:
+    """Whether the object at 'module.attribute' is a table function. BindError when there is none."""
+    return hasattr(load(path), "result_types")
+
+
 def resolve(path: str) -> UserFunction:
     """Loads the function and reads its SQL types."""
     fn = load(path)
+    columns = getattr(fn, "result_types", None)
     try:
         hints = typing.get_type_hints(fn)
         parameters = list(inspect.signature(fn).parameters.values())
@@ -210,12 +337,27 @@ def resolve(path: str) -> UserFunction:
         raise BindError(f"function '{path}': {len(declared)} input_types for {len(parameters)} parameters")
     else:
         arguments = [_sql_type(t, path, f"parameter '{p.name}'") for t, p in zip(declared, parameters, strict=True)]
+    if columns is not None:
+        result = array(_columns(columns, path)).null(False)
+        return UserFunction(path, tuple(arguments), result, bool(getattr(fn, "deterministic", False)), table=True)
     declared = getattr(fn, "result_type", None)
     if declared is None:
         result = hinted_type(hints.get("return"), path, "the result", arrow)
     else:
         result = _sql_type(declared, path, "the result")
     return UserFunction(path, tuple(arguments), result, bool(getattr(fn, "deterministic", False)), arrow)
+
+
+def _columns(declared: Any, path: str) -> Type:
+    """The ROW that a table function gives: a type for each column, or one for all."""
+    types = [declared] if isinstance(declared, str) else list(declared)
+    found = [_sql_type(t, path, f"result column {i + 1}") for i, t in enumerate(types)]
+    if not found:
+        raise BindError(f"function '{path}': result_types are none", hint="a table function gives a column at least")
+    if isinstance(declared, str) and found[0].kind == "ROW":
+        return found[0].null(False)
+    names = [ANYWHERE] if len(found) == 1 else [f"f{i}" for i in range(len(found))]
+    return row(*zip(names, found, strict=True)).null(False)
 
 
 def _sql_type(text: Any, path: str, what: str) -> Type:

@@ -11,8 +11,20 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from sqlstream.batches import Delta
-from sqlstream.errors import DataError
-from sqlstream.expressions import Column, Expr, conjunction, conjuncts, named, selected, shortened, substitute
+from sqlstream.errors import DataError, NotSupported
+from sqlstream.expressions import (
+    Column,
+    Expr,
+    UserCall,
+    conjunction,
+    conjuncts,
+    labelled,
+    named,
+    selected,
+    shortened,
+    substitute,
+)
+from sqlstream.functions import user
 from sqlstream.functions.user import UserFunction
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, RowByRow, Traits
 from sqlstream.operators.distribution import Spread, places_in
@@ -76,9 +88,24 @@ def all_columns(schema: Schema) -> tuple[Expr, ...]:
 
 @lower.register(nodes.Project)
 def _project(node: nodes.Project, job: Lowering) -> PhysicalNode:
-    if isinstance(node.input, nodes.Filter):
-        return calc(job.lower(node.input.input), node.exprs, node.input.condition, node.schema)
-    return calc(job.lower(node.input), node.exprs, None, node.schema)
+    condition = node.input.condition if isinstance(node.input, nodes.Filter) else None
+    below = job.lower(node.input.input if isinstance(node.input, nodes.Filter) else node.input)
+    if not below.traits.append_only:
+        _refuse_uncertain(node.exprs)
+    return calc(below, node.exprs, condition, node.schema)
+
+
+def _refuse_uncertain(exprs: tuple[Expr, ...]) -> None:
+    """NotSupported for a table function that may give other rows for a row that goes than it gave when this came."""
+    for call in (x for e in exprs for x in e.walk() if isinstance(x, UserCall)):
+        f = user.resolve(call.path)
+        if f.table and not f.deterministic:
+            raise NotSupported(
+                f"{call.name} is not deterministic, and the rows that it is called for can change: what it gave for one "
+                "could not be taken back",
+                hint="declare udtf(…, deterministic=True) if equal values give equal rows, or call it below what makes "
+                "rows change (GROUP BY, top-N, outer JOIN)",
+            )
 
 
 @lower.register(nodes.Filter)
@@ -145,7 +172,7 @@ class CalcOperator(Operator):
         if where is not None:
             parts.append((f"WHERE {shortened(self.node.condition)}", "1", where))
         for x, c in zip(self.node.exprs, self.node.output, strict=True):
-            parts.append((f"column '{c.name}' = {shortened(x)}", to_duckdb(x, used), where))
+            parts.append((labelled(x, c.name), to_duckdb(x, used), where))
         for label, sql, condition in parts:
             evaluator = Evaluator([("c0", sql)], condition, zone, used)
             try:

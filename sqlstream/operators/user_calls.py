@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -136,10 +134,8 @@ class UserCalls:
     def _raise(self, e: Exception, where: str) -> NoReturn:
         message = e.message if isinstance(e, SqlStreamError) else f"{type(e).__name__}: {e}"
         hint = e.hint if isinstance(e, SqlStreamError) else None
-        ours = Path(__file__).parents[1]
-        frames = [f for f in traceback.extract_tb(e.__traceback__) if ours not in Path(f.filename).parents]
-        place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-        raise DataError(f"process table function {self._declared.path}: {message}{place}, {where}", hint=hint) from e
+        text = f"process table function {self._declared.path}: {message}{user.place_of(e)}, {where}"
+        raise DataError(text, hint=hint) from e
 
 
 def _python(value: Literal) -> Any:

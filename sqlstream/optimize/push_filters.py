@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlstream.expressions import Column, Expr, conjunction, conjuncts, shift, substitute
+from sqlstream.expressions import Column, Expr, UserCall, conjunction, conjuncts, shift, substitute
+from sqlstream.functions import user
 from sqlstream.functions.scalar import volatile
 from sqlstream.plan import nodes
 from sqlstream.plan.joins import join
@@ -53,6 +54,9 @@ def _push(node: nodes.Node, parts: list[Expr]) -> nodes.Node:
     if isinstance(node, nodes.Expand):
         down, stay = _split(parts, set(range(len(node.input.schema))) - node.changed)
         return _filter(replace(node, input=_push(node.input, down)), stay)
+    if isinstance(node, nodes.Unnest) and _calls(node):
+        down, stay = _split(parts, set(range(len(node.input.schema))) - {node.column})
+        return _filter(replace(node, input=_push(node.input, down)), stay)
     if isinstance(node, nodes.Union):
         return nodes.Union(tuple(_push(i, list(parts)) for i in node.all_inputs))
     if isinstance(node, nodes.Join):
@@ -65,6 +69,12 @@ def _push(node: nodes.Node, parts: list[Expr]) -> nodes.Node:
         return _filter(replace(node, input=_push(node.input, down), right=_push(node.right, [])), stay)
     node = node.with_inputs(tuple(_push(i, []) for i in node.inputs)) if node.inputs else node
     return _filter(node, parts)
+
+
+def _calls(node: nodes.Unnest) -> bool:
+    """Whether it takes apart what a table function gives: this need not be called for rows that are left out."""
+    call = node.input.exprs[node.column] if isinstance(node.input, nodes.Project) else None
+    return isinstance(call, UserCall) and user.resolve(call.path).table
 
 
 def _push_into_join(node: nodes.Join, parts: list[Expr]) -> nodes.Node:

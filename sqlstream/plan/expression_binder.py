@@ -301,6 +301,15 @@ class ExpressionBinder:
 
     def _user_call(self, name: str, path: str, args: list[Expr]) -> Expr:
         f = user.resolve(path)
+        if f.table:
+            raise BindError(
+                f"{name} is a table function: it gives rows, and stands in FROM",
+                hint=f"FROM t, LATERAL TABLE({name}(…)) AS s",
+            )
+        return self.user_call(name, f, args)
+
+    def user_call(self, name: str, f: user.UserFunction, args: list[Expr]) -> UserCall:
+        """A call of a Python function; its arguments are of the types that it takes, or become so by themselves."""
         if len(args) != len(f.arguments):
             raise BindError(f"{name} takes {len(f.arguments)} arguments, not {len(args)}")
         for i, (a, t) in enumerate(zip(args, f.arguments, strict=True)):
@@ -308,7 +317,7 @@ class ExpressionBinder:
                 raise BindError(
                     f"{name}: argument {i + 1} must be {t.text()}, not {a.type.text()}", hint=f"CAST({a} AS {t.text()})"
                 )
-        return UserCall(f.result, path, tuple(args), name)
+        return UserCall(f.result, f.path, tuple(args), name)
 
 
 def _constant(e: Expr) -> str | None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Self
 
 from sqlstream.catalog.catalog import Catalog
-from sqlstream.catalog.objects import Table
+from sqlstream.catalog.objects import Function, Table
 from sqlstream.errors import BindError, NotSupported, SqlStreamError, did_you_mean
 from sqlstream.expressions import Column, Expr, conjunction
 from sqlstream.functions.typing import common
+from sqlstream.functions.user import is_table_function
 from sqlstream.plan import nodes
 from sqlstream.plan.changelog_binder import CHANGELOG_FUNCTIONS, bind_changelog_function
 from sqlstream.plan.columns import renamed, unsorted
@@ -18,7 +19,7 @@ from sqlstream.plan.correlation import has_subquery, parts_of
 from sqlstream.plan.expression_binder import ExpressionBinder, coerce
 from sqlstream.plan.files_binder import FILE_FUNCTIONS, alias_of, files_of
 from sqlstream.plan.joins import join, with_columns
-from sqlstream.plan.lateral_binder import bind_lateral
+from sqlstream.plan.lateral_binder import bind_lateral, bind_table_call, conditioned
 from sqlstream.plan.process_function_binder import bind_process_function
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.sources import bounded
@@ -231,6 +232,10 @@ class FromBinder(ABC):
         def table(argument: TableArgument) -> tuple[nodes.Node, Scope]:
             return self.relation(argument.this)
 
+        if declared is not None and self._function_of_values(node) is not None:
+            plan, scope = bind_table_call(self, DUAL, Scope.of(None, Schema(())), declared, node, "CROSS", node)
+            plan = nodes.keep(plan, range(1, len(plan.schema)))
+            return plan, scope.renamed(plan.schema)
         if declared is not None and is_process_function(declared.path):
             plan = bind_process_function(declared, node, table, self.catalog)
         elif name == STATE:
@@ -240,7 +245,7 @@ class FromBinder(ABC):
         elif declared is not None:
             raise BindError(
                 f"{declared.name} is a function of a row's values, not of a table",
-                hint=f"SELECT {declared.name}(…) FROM …",
+                hint=f"SELECT {declared.name}(…) FROM …; sqlstream.udtf declares a table function",
                 position=position_of(node),
             )
         else:
@@ -257,10 +262,15 @@ class FromBinder(ABC):
             )
         return self.aliased(plan, node.args.get("alias"), None, node)
 
+    def _function_of_values(self, node: TableFunction) -> Function | None:
+        """The Python table function that is called, which gives rows for the values of one."""
+        declared = self.catalog.function(node.this)
+        return declared if declared is not None and is_table_function(declared.path) else None
+
     def _is_of_tables(self, name: str) -> bool:
         declared = self.catalog.function(name)
         try:
-            return declared is not None and is_process_function(declared.path)
+            return declared is not None and (is_process_function(declared.path) or is_table_function(declared.path))
         except BindError:  # its module has gone
             return False
 
@@ -274,6 +284,10 @@ class FromBinder(ABC):
             return self._as_of(left, scope, item, kind, node)
         if isinstance(item, exp.Lateral):
             return bind_lateral(self, left, scope, item.this, kind, node)
+        if isinstance(item, TableFunction) and item.args.get("lateral"):
+            called = self._function_of_values(item)
+            if called is not None:
+                return bind_table_call(self, left, scope, called, item, kind, node)
         right, right_scope = self.relation(item, ttl)
         lives = (None, None) if ttl is None else (ttl.of(scope), ttl.of(right_scope))
         both = scope.beside(right_scope, position_of(item))
@@ -388,6 +402,10 @@ class FromBinder(ABC):
     ) -> tuple[nodes.Node, Scope]:
         if kind not in ("CROSS", "INNER", "LEFT"):
             raise NotSupported(f"UNNEST with {kind} JOIN is not supported", position=position_of(node))
+        if node.args.get("using") or node.args.get("method"):
+            raise NotSupported(
+                "UNNEST by columns of one name is not supported", hint="JOIN … ON", position=position_of(node)
+            )
         value = ExpressionBinder(scope, self.catalog).bind(item.expressions[0])
         t = value.type
         if t.kind == "ARRAY":
@@ -422,7 +440,8 @@ class FromBinder(ABC):
             out = renamed(out, [*(c.name for c in out.schema.columns[:-1]), names[len(made)]], item)
         right_schema = Schema(out.schema.columns[len(left.schema) :])
         name = alias.this.name if alias is not None and alias.this is not None else None
-        return out, scope.beside(Scope.of(name, right_schema), position_of(alias or item)).renamed(out.schema)
+        both = scope.beside(Scope.of(name, right_schema), position_of(alias or item)).renamed(out.schema)
+        return conditioned(self, out, both, kind, node, "UNNEST"), both
 
 
 def _as_lookup(made: nodes.Node) -> nodes.Node:

@@ -1,23 +1,95 @@
-"""LATERAL (SELECT …): a query for each row of what stands before it in FROM, computed for all of them and joined."""
+"""LATERAL: rows for each row of what stands before it in FROM.
+
+(SELECT …)      a query, computed for all of them and joined
+TABLE (f(…))    a Python table function: an ARRAY of rows as a column, which Unnest takes apart
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlstream.errors import NotSupported
+from sqlstream.catalog.objects import Function
+from sqlstream.errors import BindError, NotSupported, SqlStreamError
 from sqlstream.expressions import Column, Expr, Literal, conjunction
+from sqlstream.functions import user
 from sqlstream.plan import nodes
 from sqlstream.plan.columns import item_name
 from sqlstream.plan.correlation import dependent, equal, one_row, unwrapped
 from sqlstream.plan.expression_binder import ExpressionBinder
-from sqlstream.plan.joins import join
+from sqlstream.plan.joins import join, with_columns
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.subquery_values import SubqueryValues
-from sqlstream.sql.ast import exp, position_of
+from sqlstream.sql.ast import Descriptor, TableArgument, TableFunction, exp, position_of
 from sqlstream.types import Column as SchemaColumn
 
 if TYPE_CHECKING:
     from sqlstream.plan.from_binder import FromBinder
+
+
+def bind_table_call(
+    queries: FromBinder,
+    left: nodes.Node,
+    scope: Scope,
+    function: Function,
+    item: TableFunction,
+    kind: str,
+    node: exp.Expression,
+) -> tuple[nodes.Node, Scope]:
+    """`left`, whose names are `scope`, and behind it the rows that `function` gives for each (CROSS, INNER or LEFT)."""
+    name, alias = function.name, item.args.get("alias")
+    if kind not in ("CROSS", "INNER", "LEFT"):
+        raise NotSupported(
+            f"LATERAL with {kind} JOIN is not supported",
+            hint="the row that it speaks of must be there: CROSS JOIN, or LEFT JOIN … ON TRUE",
+            position=position_of(node),
+        )
+    if node.args.get("using") or node.args.get("method"):
+        raise NotSupported(
+            "LATERAL TABLE by columns of one name is not supported",
+            hint="JOIN … ON t.k = s.k",
+            position=position_of(node),
+        )
+    for a in item.expressions:
+        if isinstance(a, (exp.Kwarg, TableArgument, Descriptor)):
+            raise BindError(
+                f"{name} takes values by place", hint=f"LATERAL TABLE({name}(t.x))", position=position_of(a)
+            )
+    if item.args.get("hints"):
+        raise NotSupported(f"hints behind {name}(…) are not supported", position=position_of(item))
+    binder, f = ExpressionBinder(scope, queries.catalog), user.resolve(function.path)
+    try:
+        call = binder.user_call(name, f, [binder.bind(a) for a in item.expressions])
+    except SqlStreamError as e:
+        e.position = e.position or position_of(item)
+        raise
+    wide, (at,) = with_columns(left, [call])
+    given = tuple(SchemaColumn(c.name, c.type.null(True)) for c in f.result.element.fields)
+    named, names = queries.aliased(nodes.Values(given, ()), alias, None, item)
+    width = len(left.schema)
+    made = nodes.Unnest(wide, at, named.schema.columns, "LEFT" if kind == "LEFT" else "INNER")
+    plan = nodes.keep(made, [*range(width), *range(width + 1, len(made.schema))])
+    both = scope.beside(names, position_of(item)).renamed(plan.schema)
+    return conditioned(queries, plan, both, kind, node, f"LATERAL TABLE({name}(…))"), both
+
+
+def conditioned(
+    queries: FromBinder, plan: nodes.Node, scope: Scope, kind: str, node: exp.Expression, what: str
+) -> nodes.Node:
+    """`plan`, the rows of a join with `what` a row gives of itself, where its ON holds. LEFT takes TRUE alone: a row for which
+    none of them is left would have to be there, too."""
+    on = node.args.get("on")
+    if on is None:
+        return plan
+    condition = ExpressionBinder(scope, queries.catalog).condition(on)
+    if isinstance(condition, Literal) and condition.value is True:
+        return plan
+    if kind == "LEFT":
+        raise NotSupported(
+            f"LEFT JOIN {what} with a condition is not supported",
+            hint="ON TRUE; JOIN … ON, or WHERE, drops rows for which nothing is left",
+            position=position_of(on),
+        )
+    return nodes.Filter(plan, condition)
 
 
 def bind_lateral(

@@ -16,7 +16,6 @@ from sqlstream.process_functions.function import ArgumentTrait, ProcessTableFunc
 from sqlstream.types import INTERVAL_DAY, Type
 
 ON_TIME, UID = "on_time", "uid"
-ANYWHERE = "EXPR$0"  # Flink's name of a column without one
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Signature:
         """Its result's columns."""
         if self.result.kind == "ROW":
             return [(f.name, f.type) for f in self.result.fields]
-        return [(ANYWHERE, self.result)]
+        return [(user.ANYWHERE, self.result)]
 
 
 def is_process_function(path: str) -> bool:

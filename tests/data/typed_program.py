@@ -15,6 +15,11 @@ def twice(x: int) -> int:
     return 2 * x
 
 
+@sqlstream.udtf(result_types=["STRING", "INT"])
+def words(text: str) -> Iterator[tuple[str, int]]:
+    yield text, len(text)
+
+
 def visits() -> Iterator[dict[str, object]]:
     yield {"page": 1, "ts": datetime.datetime(2024, 1, 1)}
 

@@ -82,7 +82,8 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("CROSS JOIN UNNEST, WITH ORDINALITY", r"UNNEST\([^)]*\) WITH ORDINALITY"),
         f("LATERAL (SELECT …)", r"LATERAL \( ?SELECT"),
         f("LEFT JOIN LATERAL … ON TRUE", r"LEFT JOIN LATERAL"),
-        missing("LATERAL TABLE(function)"),
+        f("LATERAL TABLE(function)", r"LATERAL TABLE\("),
+        changing("LATERAL TABLE(function) on changing input", r"LATERAL TABLE\("),
         missing("LATERAL SNAPSHOT"),
         missing("ASOF JOIN"),
     ),
@@ -148,7 +149,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("time zones", r"table.local-time-zone"),
         f("Python scalar functions", r"udf", "unit/functions/test_user.py"),
         f("process table functions", r"TABLE \w+ PARTITION BY|=> TABLE"),
-        missing("Python table functions"),
+        f("Python table functions", r"LATERAL TABLE\("),
         missing("inline Python bodies"),
     ),
     "Changes and emission": (

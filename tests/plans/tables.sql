@@ -43,3 +43,5 @@ CREATE FUNCTION sessions AS 'harness.process_functions.Sessions' LANGUAGE PYTHON
 CREATE FUNCTION greeting AS 'harness.process_functions.Greeting' LANGUAGE PYTHON;
 
 CREATE FUNCTION passing AS 'harness.process_functions.Passing' LANGUAGE PYTHON;
+
+CREATE FUNCTION split AS 'harness.table_functions.split' LANGUAGE PYTHON;

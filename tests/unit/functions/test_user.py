@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from sqlstream import udf
+from sqlstream import udf, udtf
 from sqlstream.errors import BindError, DataError
 from sqlstream.session import Session
 
 MODULE = '''
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlstream import udf
+from sqlstream import udf, udtf
 
 called = []
 
@@ -79,6 +79,16 @@ def nonsense(n): ...
 
 @udf(result_type=int)
 def result(n: int): ...
+
+@udtf(result_types=["BIGINT"])
+def counted(n: int):
+    called.append(n)
+    yield n
+
+@udtf(result_types=["BIGINT"], deterministic=False)
+def thrice():
+    called.append(None)
+    yield from (1, 2, 3)
 
 @udf(result_type="DECIMAL(10, 2)")
 def typed(n: int) -> float:
@@ -197,3 +207,24 @@ def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(BindError, match="'pandas' is none of general, arrow") as e:
         udf(func_type="pandas")
     assert "to_pandas()" in str(e.value)
+
+
+def test_a_table_function_is_called_once_for_a_row(run: Run) -> None:
+    rows = run(
+        create("counted") + f"SELECT n, x, x + 1 AS y, s FROM {NUMBERS}, LATERAL TABLE(f(n)) AS l(x) WHERE n IN (1, 4)"
+    )
+    assert sorted(rows) == [(1, 1, 2, "a"), (4, 4, 5, None)]
+    assert sorted(sys.modules[run.module].called) == [1, 4]
+    del sys.modules[run.module].called[:]
+    again = create("thrice").replace(" f ", " g ")
+    assert sorted(run(again + f"SELECT n, x FROM {NUMBERS}, LATERAL TABLE(g()) AS l(x) WHERE n < 4")) == [
+        (n, x) for n in (1, 2) for x in (1, 2, 3)
+    ]
+    assert len(sys.modules[run.module].called) == 2
+
+
+def test_a_table_function_says_what_it_gives() -> None:
+    with pytest.raises(BindError, match="udtf needs result_types"):
+        udtf(lambda n: [n])
+    with pytest.raises(BindError, match="udtf takes a function, not int"):
+        udtf(result_types="INT")(1)
