@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from harness.ticking import Ticking
 
-from sqlstream.clock import SystemClock
 from sqlstream.runtime.progress import Progress
 from sqlstream.session import Session
 
@@ -54,18 +54,6 @@ QUERIES = {
     "TemporalSort": "SELECT v FROM a ORDER BY ts",
     "Deduplicate": "SELECT v FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) AS rn FROM a) WHERE rn = 1",
 }  # fmt: skip
-
-
-class Ticking(SystemClock):
-    """State is measured once a second: after each epoch here."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds = 0.0
-
-    def monotonic(self) -> float:
-        self.seconds += 1
-        return self.seconds
 
 
 def lines(windows: int, changes: bool) -> str:
