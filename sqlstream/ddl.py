@@ -12,6 +12,7 @@ from sqlstream.contracts import Source
 from sqlstream.environment import Environment
 from sqlstream.errors import BindError, NotSupported, did_you_mean
 from sqlstream.functions import user
+from sqlstream.functions.inline import Inline
 from sqlstream.plan.table_binder import bind_table, connector_of
 from sqlstream.process_functions import signature
 from sqlstream.results import Result
@@ -174,21 +175,23 @@ def _reads(query: exp.Expression) -> list[str]:
 
 
 def create_function(env: Environment, s: st.CreateFunction) -> Result:
-    """Imports the function, so that mistakes are found now."""
+    """Imports the function, or compiles its body, so that mistakes are found now."""
     if s.language.upper() != "PYTHON":
         raise NotSupported(
             f"functions in {s.language} are not supported",
             hint="LANGUAGE PYTHON, AS 'module.function'",
             position=s.position,
         )
+    name, path = env.catalog.local(s.name, s.position), s.path
+    if s.body is not None:
+        path = Inline(name, tuple((n, str(t)) for n, t in s.parameters), str(s.returns), s.body).path
     if env.working_directory not in sys.path:
         sys.path.append(env.working_directory)
-    if signature.is_process_function(s.path):
-        signature.resolve(s.path)
+    if signature.is_process_function(path):
+        signature.resolve(path)
     else:
-        user.resolve(s.path)
-    name = env.catalog.local(s.name, s.position)
-    env.catalog.add(Function(name, s.path, s.temporary), s.if_not_exists, s.position, s.or_replace)
+        user.resolve(path)
+    env.catalog.add(Function(name, path, s.temporary), s.if_not_exists, s.position, s.or_replace)
     env.save()
     return Result("DDL", message=f"function {name} created")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from sqlstream.functions.inline import inline, is_inline
 from sqlstream.options import shown
 from sqlstream.sql.ast import exp
 from sqlstream.sql.statements import ColumnDef, CreateTable, Options, WatermarkDef
@@ -137,7 +138,8 @@ class View:
 
 @dataclass(frozen=True)
 class Function:
-    """A Python function, or a process table function's class, under an SQL name."""
+    """A Python function, or a process table function's class, under an SQL name. The path of one whose body stands in SQL holds
+    it (`functions.inline`)."""
 
     name: str
     path: str
@@ -146,6 +148,11 @@ class Function:
     def ddl(self) -> str:
         """CREATE FUNCTION text that makes the same function."""
         kind = "TEMPORARY FUNCTION" if self.temporary else "FUNCTION"
+        if is_inline(self.path):
+            f = inline(self.path)
+            parameters = ", ".join(f"{quoted(n)} {t}" for n, t in f.parameters)
+            declared = f"{quoted(self.name)}({parameters}) RETURNS {f.returns}"
+            return f"CREATE {kind} {declared} LANGUAGE PYTHON AS $${f.body}$$"
         return f"CREATE {kind} {quoted(self.name)} AS {text(self.path)} LANGUAGE PYTHON"
 
 

@@ -6,4 +6,5 @@ typing.py                                              Flink's type rules, where
 casts.py, numbers.py, decimals.py, comparisons.py, …   DuckDB text that means what Flink and Java mean
 java_patterns.py, java_matching.py, sql_patterns.py    patterns, for RE2 or for Python
 user.py                                                Python functions of users
+inline.py                                              and those whose body stands in SQL
 """

@@ -1,4 +1,5 @@
-"""Python functions (CREATE FUNCTION f AS 'module.attribute'): found, typed by their hints, called.
+"""Python functions (CREATE FUNCTION f AS 'module.attribute'): found, typed by their hints, called. Those whose body stands in SQL
+come from `inline.py`, and are the same.
 
 A function is typed by its annotations; the attributes `result_type` and `input_types` (SQL text) override them.
 `deterministic` says that equal arguments give equal results; anything else is volatile. `func_type` 'arrow': it takes
@@ -13,6 +14,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import functools
+import hashlib
 import importlib
 import inspect
 import sys
@@ -29,6 +31,8 @@ from typing import Any, Never, NoReturn, TypeVar, overload
 import pyarrow as pa
 
 from sqlstream.errors import BindError, DataError, UserError, did_you_mean
+from sqlstream.functions.inline import FILE as BODY
+from sqlstream.functions.inline import compiled, inline, is_inline
 from sqlstream.types import BIGINT, BOOLEAN, BYTES_TYPE, DATE, DOUBLE, STRING, Type, array, rename_array, row, timestamp
 from sqlstream.types import decimal as decimal_type
 
@@ -158,20 +162,27 @@ class UserFunction:
 
     @property
     def in_arrays(self) -> bool:
-        """Whether DuckDB calls it with many rows at once."""
-        return self.arrow or self.table
+        """Whether DuckDB calls it with many rows at once. Of one that takes or gives a ROW the fields so have their names."""
+        return self.arrow or self.table or any(_has_row(t) for t in (*self.arguments, self.result))
 
     @property
     def parameters(self) -> tuple[Type, ...]:
-        """Its arguments as DuckDB knows them: by one that says nothing, a table function without any learns how many rows there
-        are."""
-        return self.arguments or ((BOOLEAN,) if self.table else ())
+        """Its arguments as DuckDB knows them: by one that says nothing, what is called with many rows and takes none learns how
+        many there are."""
+        return self.arguments or ((BOOLEAN,) if self.in_arrays else ())
 
     @property
     def sql_name(self) -> str:
         """The path as one word, and one that no other path has."""
-        words = "".join(c if c.isalnum() else "_" for c in self.path)
+        words = "".join(c if c.isalnum() else "_" for c in self.shown)
+        if is_inline(self.path):
+            return f"py_udf_{words}_{hashlib.sha256(self.path.encode()).hexdigest()}"
         return f"py_udf_{words}_{zlib.crc32(self.path.encode()):08x}"
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return inline(self.path).name if is_inline(self.path) else self.path
 
     def called(self, args: list[str]) -> str:
         """SQL of a call. Who runs it prepares the connection (`duck.prepare_functions`)."""
@@ -185,46 +196,76 @@ class UserFunction:
         connection on which it was registered.
         """
         fn = load(self.path)
-        if self.table:
+        if self.in_arrays:
+            many = _on_arrays if self.arrow else _rows if self.table else _values
             if not self.arguments:
-                return lambda some: _rows(self, fn, some)
-            return functools.wraps(fn)(functools.partial(_rows, self, fn))
-        if self.arrow:
-            return functools.wraps(fn)(functools.partial(_on_arrays, self, fn))
+                return lambda some: many(self, fn, some)
+            return functools.wraps(fn)(functools.partial(many, self, fn))
 
         @functools.wraps(fn)  # DuckDB looks at the parameters
         def call(*args: Any) -> Any:
             try:
                 return fn(*args)
             except Exception as e:
-                raise DataError(f"Python function {self.path}{args!r}: {type(e).__name__}: {e}{place_of(e)}") from e
+                raise DataError(f"Python function {self.shown}{args!r}: {type(e).__name__}: {e}{place_of(e)}") from e
 
         return call
 
 
 def place_of(e: BaseException) -> str:
-    """Where a user's code raised it, in parentheses: the innermost line that is not ours."""
+    """Where a user's code raised it, in parentheses: the line of a body in SQL, else the innermost that is not ours."""
     ours = Path(__file__).parents[1]
     frames = [f for f in traceback.extract_tb(e.__traceback__) if ours not in Path(f.filename).parents]
+    for f in reversed(frames):
+        if f.filename.startswith(BODY):
+            return f" (line {f.lineno} of its body: {f.line})"
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
+def _has_row(t: Type) -> bool:
+    return t.kind == "ROW" or any(_has_row(f.type) for f in t.fields)
+
+
+def _calls(f: UserFunction, args: tuple[pa.ChunkedArray, ...]) -> list[tuple[Any, ...]]:
+    """The values of each row."""
+    from sqlstream.python_values import python_values
+
+    columns = [python_values(a.combine_chunks(), t) for a, t in zip(args, f.arguments, strict=False)]
+    return list(zip(*columns, strict=True)) if columns else [()] * len(args[0])
+
+
+def _values(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> pa.Array:
+    """What a function gives for each of many rows."""
+    from sqlstream.python_values import ValueMismatch, arrow_values
+
+    made: list[Any] = []
+    calls = _calls(f, args)
+    for values in calls:
+        try:
+            made.append(fn(*values))
+        except Exception as e:
+            message = f"{type(e).__name__}: {e}{place_of(e)}"
+            raise DataError(f"Python function {f.shown}{_short(repr(values))}: {message}") from e
+    try:
+        return arrow_values(made, f.result)
+    except ValueMismatch as e:
+        raise DataError(f"Python function {f.shown}{_short(repr(calls[e.at]))}: {e}") from None
 
 
 def _rows(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> pa.Array:
     """What a table function gives for each of many rows, as lists of rows."""
-    from sqlstream.python_values import ValueMismatch, arrow_values, python_values
+    from sqlstream.python_values import ValueMismatch, arrow_values
 
     element = f.result.element
     alone = len(element.fields) == 1
-    columns = [python_values(a.combine_chunks(), t) for a, t in zip(args, f.arguments, strict=False)]
-    called = zip(*columns, strict=True) if columns else (() for _ in range(len(args[0])))
     made: list[Any] = []
     offsets = [0]
-    calls: list[tuple[Any, ...]] = []
+    calls = _calls(f, args)
 
     def refuse(message: str, values: tuple[Any, ...], e: Exception | None = None) -> NoReturn:
         raise DataError(f"Python table function {f.path}{_short(repr(values))}: {message}") from e
 
-    for values in called:
+    for values in calls:
         try:
             given = fn(*values)
             if isinstance(given, (list, range, Iterator)):
@@ -234,7 +275,6 @@ def _rows(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> pa
         except Exception as e:
             refuse(f"{type(e).__name__}: {e}{place_of(e)}", values, e)
         offsets.append(len(made))
-        calls.append(values)
     if alone:
         made = [v if isinstance(v, tuple) else (v,) for v in made]
     try:
@@ -284,7 +324,9 @@ def _check_fields(have: pa.DataType, want: pa.DataType) -> None:
 
 
 def load(path: str) -> Callable[..., Any]:
-    """The object at 'module.attribute'. BindError says what is missing."""
+    """The object at 'module.attribute', or the function that a path holds. BindError says what is missing."""
+    if is_inline(path):
+        return compiled(path)
     module, _, attribute = path.rpartition(".")
     if not module:
         raise BindError(f"function path '{path}' is not 'module.attribute'")

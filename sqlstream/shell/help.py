@@ -39,7 +39,8 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement(
         "CREATE FUNCTION",
-        "CREATE [TEMPORARY] FUNCTION [IF NOT EXISTS] name AS 'module.function' LANGUAGE PYTHON",
+        "CREATE [TEMPORARY] FUNCTION [IF NOT EXISTS] name AS 'module.function' LANGUAGE PYTHON, "
+        "CREATE … FUNCTION … name(argument TYPE, …) RETURNS TYPE LANGUAGE PYTHON AS $$ body $$",
         "makes a Python function one of SQL",
         "-- words.py beside the shell:  def loud(text: str) -> str: return text.upper()\n"
         "CREATE FUNCTION loud AS 'words.loud' LANGUAGE PYTHON;",

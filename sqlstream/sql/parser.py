@@ -18,7 +18,7 @@ from sqlstream.options import DEFAULT_DIALECT, DIALECTS
 from sqlstream.sql.alterations import AlterGrammar
 from sqlstream.sql.depth import check_depth
 from sqlstream.sql.foreign.query import foreign_query
-from sqlstream.sql.lexer import END, QUOTED, STRING, WORD, tokenize
+from sqlstream.sql.lexer import DOLLAR, END, QUOTED, STRING, WORD, tokenize
 from sqlstream.sql.source import Source
 from sqlstream.sql.splitter import Piece, split, substitute
 from sqlstream.sql.statements import (
@@ -42,6 +42,7 @@ from sqlstream.sql.statements import (
     Use,
 )
 from sqlstream.sql.unsupported import CONSTRUCTS, FOREIGN_STATEMENTS, FORMS, OBJECTS, OF_SHELLS, OF_TABLES, UNSUPPORTED
+from sqlstream.types import Type
 
 DIALECT_OPTION = "table.sql-dialect"
 _SHOWN = ("TABLES", "VIEWS", "FUNCTIONS", "COLUMNS", "JOBS", "CATALOGS", "DATABASES")
@@ -53,6 +54,7 @@ _SHOWN_OF = {
     "DATABASES": "a catalog's name",
 }
 _DROPPED = ("TABLE", "VIEW", "FUNCTION")
+_BODY = "CREATE FUNCTION f(x INT) RETURNS STRING LANGUAGE PYTHON AS $$ return … $$"
 # Flink's details of EXPLAIN, and one of our own: the tree of the statement.
 _EXPLAINED = ("ESTIMATED_COST", "CHANGELOG_MODE", "PLAN_ADVICE", "JSON_EXECUTION_PLAN", "SYNTAX_TREE")
 _QUERIES = ("SELECT", "WITH", "VALUES", "TABLE", "(")
@@ -303,17 +305,37 @@ class StatementGrammar(AlterGrammar):
     def _create_function(self, temporary: bool) -> Statement:
         if_not_exists = self.accept("IF", "NOT", "EXISTS") is not None
         name = self.name("a function's name")
+        parameters: list[tuple[str, Type]] | None = None
+        if self.at("("):
+            parameters = self.parenthesised(lambda: [] if self.at(")") else self.csv(self._parameter))
+        returns = self.data_type() if self.accept("RETURNS") else None
         language = self._language()
         self.expect("AS")
-        if self.token.kind == "DOLLAR":
-            self.unsupported(
-                self.token, "a function's body cannot stand here", "put it in a module: AS 'module.function'"
-            )
-        path = self.string("'module.function'")
+        path, body = "", None
+        if self.token.kind == DOLLAR:
+            if parameters is None or returns is None:
+                self.fail_at(self.token, "a body needs the types of the arguments and of the result", _BODY)
+            body = self.advance().text
+        elif parameters is not None or returns is not None:
+            self.fail("expected a body in $$", f"{_BODY}; a function of a module says its types there")
+        else:
+            path = self.string("'module.function'")
         language = language or self._language() or "PYTHON"
         if self.at("USING"):
             self.unsupported(self.token, "USING is not supported", "install the module with pip")
-        return CreateFunction(name, path, language, temporary=temporary, if_not_exists=if_not_exists)
+        return CreateFunction(
+            name,
+            path,
+            language,
+            temporary=temporary,
+            if_not_exists=if_not_exists,
+            parameters=tuple(parameters or ()),
+            returns=returns,
+            body=body,
+        )
+
+    def _parameter(self) -> tuple[str, Type]:
+        return str(self.identifier("an argument's name").this), self.data_type()
 
     def _language(self) -> str | None:
         if not self.accept("LANGUAGE"):

@@ -89,7 +89,7 @@ def _piece(source: Source, tokens: list[Token]) -> Piece:
 
 _VARIABLE = re.compile(
     r"""
-      (?P<skip>--[^\r\n]*|/\*(?!\+).*?(?:\*/|\Z))
+      (?P<skip>--[^\r\n]*|/\*(?!\+).*?(?:\*/|\Z)|\$\$.*?(?:\$\$|\Z))
     | (?P<quote>['`"])
     | \$\{(?P<name>[^{}\r\n]*)\}
     """,
@@ -103,7 +103,7 @@ def substitute(
     source: str | None = None,
     unknown: Callable[[ParseError], str] | None = None,
 ) -> str:
-    """The text with each `${name}` outside comments replaced by its value.
+    """The text with each `${name}` outside comments, and `$$` texts, replaced by its value.
 
     Within quotes the value's own quotes are doubled, so that a path like `it's.json` stays one string.
     ParseError, with the place and the names that there are, for an unknown variable; `unknown` gets it instead of the
@@ -120,7 +120,7 @@ def substitute(
             # '' within '..' closes and opens again: the same as an escape
             quote = "" if quote == found.group() else quote or found.group()
         elif found.group("skip"):
-            if quote:  # within a string this is no comment: look again right behind its first character
+            if quote:  # within a string this is neither: look again right behind its first character
                 at = found.start() + 1
         elif name is not None:
             key = name.strip()

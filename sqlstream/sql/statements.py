@@ -109,7 +109,8 @@ class CreateView(Statement):
 
 @dataclass(frozen=True)
 class CreateFunction(Statement):
-    """`CREATE [TEMPORARY [SYSTEM]] FUNCTION [IF NOT EXISTS] f AS 'module.attribute' [LANGUAGE PYTHON]`."""
+    """`CREATE [TEMPORARY [SYSTEM]] FUNCTION [IF NOT EXISTS] f AS 'module.attribute' [LANGUAGE PYTHON]`, or
+    `… f(x TYPE, …) RETURNS TYPE LANGUAGE PYTHON AS $$ body $$`, which has a body and no path."""
 
     name: Name
     path: str
@@ -117,6 +118,9 @@ class CreateFunction(Statement):
     temporary: bool = False
     if_not_exists: bool = False
     or_replace: bool = False
+    parameters: tuple[tuple[str, Type], ...] = ()
+    returns: Type | None = None
+    body: str | None = None
 
 
 @dataclass(frozen=True)

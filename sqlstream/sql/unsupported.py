@@ -122,7 +122,8 @@ FORMS = {
     "TABLE": "TABLE name, for SELECT * FROM name",
     "INSERT": "INSERT INTO table [(column, …)] SELECT … or VALUES (…), (…)",
     "CREATE": "CREATE TABLE name (column TYPE, …, WATERMARK FOR ts AS ts) WITH ('connector' = '…', 'key' = 'value'), "
-    "CREATE VIEW name AS SELECT …, CREATE FUNCTION name AS 'module.function'",
+    "CREATE VIEW name AS SELECT …, CREATE FUNCTION name AS 'module.function', "
+    "CREATE FUNCTION name(argument TYPE, …) RETURNS TYPE LANGUAGE PYTHON AS $$ … $$",
     "ALTER": "ALTER TABLE t ADD | MODIFY column TYPE [FIRST | AFTER c], DROP column, RENAME column TO other, RENAME TO other, "
     "SET ('key' = 'value'), RESET ('key'); ALTER VIEW v AS SELECT …, ALTER VIEW v RENAME TO w",
     "DROP": "DROP TABLE | VIEW | FUNCTION [IF EXISTS] name",

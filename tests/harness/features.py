@@ -150,7 +150,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("Python scalar functions", r"udf", "unit/functions/test_user.py"),
         f("process table functions", r"TABLE \w+ PARTITION BY|=> TABLE"),
         f("Python table functions", r"LATERAL TABLE\("),
-        missing("inline Python bodies"),
+        f("inline Python bodies", r"LANGUAGE PYTHON AS \$\$"),
     ),
     "Changes and emission": (
         f("changing inputs (debezium), with and without a key", r"PRIMARY KEY"),

@@ -80,6 +80,14 @@ def nonsense(n): ...
 @udf(result_type=int)
 def result(n: int): ...
 
+@udf(input_types="ROW<a BIGINT, b STRING>", result_type="ARRAY<ROW<b STRING, a BIGINT>>")
+def listed_rows(r):
+    return None if r is None else [{"b": r["b"], "a": r["a"]}, (r["b"] + "!", 1 // (r["a"] - 3))]
+
+@udf(result_type="ROW<x BIGINT>")
+def constant():
+    return {"x": 7}
+
 @udtf(result_types=["BIGINT"])
 def counted(n: int):
     called.append(n)
@@ -145,6 +153,15 @@ def test_fields_of_rows_have_their_names(run: Run) -> None:
     ]
     boxed = create("boxed").replace(" f ", " g ")
     assert run(boxed + "SELECT g(CAST(7 AS BIGINT)) AS x") == [([{"x": 7}],)]
+
+
+def test_rows_that_are_values_have_their_names(run: Run) -> None:
+    rows = "(VALUES (ROW(CAST(1 AS BIGINT), 'x')), (NULL)) AS t (r)"
+    made = run(create("listed_rows") + f"SELECT f(r) AS x FROM {rows}")
+    assert sorted(made, key=str) == [(None,), ([{"b": "x", "a": 1}, {"b": "x!", "a": -1}],)]
+    with pytest.raises(DataError, match=r"listed_rows\(\{'a': 3, 'b': 'x'\},\): ZeroDivisionError.*\.py:\d+"):
+        run(create("listed_rows").replace(" f ", " h ") + "SELECT h(ROW(CAST(3 AS BIGINT), 'x')) AS x")
+    assert run(create("constant").replace(" f ", " g ") + f"SELECT g().x AS x FROM {NUMBERS}") == [(7,)] * 4
 
 
 def test_nothing_is_a_row_of_any_fields_and_maps_hold_rows(run: Run) -> None:
