@@ -20,6 +20,7 @@ from sqlstream.plan.expression_binder import ExpressionBinder, coerce
 from sqlstream.plan.files_binder import FILE_FUNCTIONS, alias_of, files_of
 from sqlstream.plan.joins import join, with_columns
 from sqlstream.plan.lateral_binder import bind_lateral, bind_table_call, conditioned
+from sqlstream.plan.pivot_binder import pivoted, unpivoted
 from sqlstream.plan.process_function_binder import bind_process_function
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.sources import bounded
@@ -32,8 +33,10 @@ from sqlstream.plan.window_binder import WINDOW_FUNCTIONS, bind_window_function
 from sqlstream.process_functions.signature import is_process_function
 from sqlstream.sql.ast import (
     JoinGroup,
+    Pivoted,
     TableArgument,
     TableFunction,
+    Unpivoted,
     exp,
     hints,
     position_of,
@@ -141,6 +144,11 @@ class FromBinder(ABC):
             for j in node.args["joins"]:
                 plan, scope = self._join(plan, scope, j, ttl)
             return plan, scope
+        if isinstance(node, (Pivoted, Unpivoted)):
+            turned = pivoted if isinstance(node, Pivoted) else unpivoted
+            return self.aliased(
+                turned(*self.relation(node.this), node, self.catalog), node.args.get("alias"), None, node
+            )
         raise NotSupported(f"this in FROM is not supported: {sql_of(node)[:80]}", position=position_of(node))
 
     def aliased(

@@ -31,6 +31,11 @@ Relations (From.this and Join.this)
     Unnest          expressions=[array or map], alias=TableAlias, offset=True for WITH ORDINALITY
     TableFunction   ours: f(…), TABLE(f(…)), LATERAL TABLE(f(…))
                     with hints=[Hint], whose arguments are expressions, TableArguments (TABLE t …), Descriptors, Kwargs of these
+    Pivoted         ours: this=relation PIVOT (expressions=[call | Alias(call)] FOR columns=[Column] IN values=[constant |
+                    Alias(constant)]), alias=TableAlias; of several columns a constant is a Tuple
+    Unpivoted       ours: this=relation UNPIVOT (values=[Identifier] FOR name=Identifier IN expressions=[Column |
+                    Alias(Column, alias=Identifier | Literal)]), nulls=True for INCLUDE NULLS, alias=TableAlias; of several
+                    values a Tuple of Columns
     JoinGroup       ours: `(a JOIN b ON …)`, and joins behind a comma that must be made before the comma's
     TableAlias      this=Identifier, columns=[Identifier]
 
@@ -101,9 +106,11 @@ __all__ = [
     "Descriptor",
     "HintCall",
     "JoinGroup",
+    "Pivoted",
     "TableArgument",
     "TableFunction",
     "TypedLiteral",
+    "Unpivoted",
     "column_parts",
     "exp",
     "hints",
@@ -142,6 +149,18 @@ class JoinGroup(Node):
     """A join that stands for one relation: `this`, its first one, and the `joins` after it. No alias."""
 
     arg_types = {"this": True, "joins": True}
+
+
+class Pivoted(Node):
+    """`this PIVOT (expressions FOR columns IN (values))`: an aggregate for each of the values that the columns have."""
+
+    arg_types = {"this": True, "expressions": True, "columns": True, "values": True, "alias": False}
+
+
+class Unpivoted(Node):
+    """`this UNPIVOT (values FOR name IN (expressions))`: a row for each of the columns in `expressions`."""
+
+    arg_types = {"this": True, "values": True, "name": True, "expressions": True, "nulls": False, "alias": False}
 
 
 class TypedLiteral(Node):

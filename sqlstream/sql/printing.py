@@ -8,13 +8,13 @@ from __future__ import annotations
 from sqlglot import exp, generator, tokens
 from sqlglot.dialects.dialect import Dialect, NormalizationStrategy
 
-from sqlstream.sql.ast import Descriptor, JoinGroup, TableArgument, TableFunction, TypedLiteral
+from sqlstream.sql.ast import Descriptor, JoinGroup, Pivoted, TableArgument, TableFunction, TypedLiteral, Unpivoted
 from sqlstream.sql.cursor import needs_quotes
 from sqlstream.sql.words import BARE, CALLABLE
 
 _T = exp.DataType.Type
 # where a short tuple needs no ROW before it
-_TUPLES = (exp.Values, exp.Group, exp.GroupingSets, exp.Rollup, exp.Cube)
+_TUPLES = (exp.Values, exp.Group, exp.GroupingSets, exp.Rollup, exp.Cube, Pivoted, Unpivoted)
 
 
 def sql_of(node: exp.Expression) -> str:
@@ -52,9 +52,11 @@ class FlinkText(Dialect):  # type: ignore[misc]  # sqlglot is untyped to mypy
             **generator.Generator.TRANSFORMS,
             Descriptor: lambda self, node: self.descriptor_text(node),
             JoinGroup: lambda self, node: self.joingroup_text(node),
+            Pivoted: lambda self, node: self.pivoted_text(node),
             TableArgument: lambda self, node: self.tableargument_text(node),
             TableFunction: lambda self, node: self.tablefunction_text(node),
             TypedLiteral: lambda self, node: self.typedliteral_text(node),
+            Unpivoted: lambda self, node: self.unpivoted_text(node),
         }
 
         def anonymous_sql(self, node: exp.Expression) -> str:
@@ -145,6 +147,20 @@ class FlinkText(Dialect):  # type: ignore[misc]  # sqlglot is untyped to mypy
 
         def joingroup_text(self, node: exp.Expression) -> str:
             return f"({self.sql(node, 'this')}{''.join(self.sql(j) for j in node.args['joins'])})"
+
+        def pivoted_text(self, node: exp.Expression) -> str:
+            calls, values = (", ".join(self.sql(e) for e in node.args[k]) for k in ("expressions", "values"))
+            columns = ", ".join(self.sql(c) for c in node.args["columns"])
+            columns = f"({columns})" if len(node.args["columns"]) > 1 else columns
+            return f"{self.sql(node, 'this')} PIVOT ({calls} FOR {columns} IN ({values})){self._alias(node)}"
+
+        def unpivoted_text(self, node: exp.Expression) -> str:
+            nulls = " INCLUDE NULLS" if node.args.get("nulls") else ""
+            values = ", ".join(self.sql(v) for v in node.args["values"])
+            values = f"({values})" if len(node.args["values"]) > 1 else values
+            columns = ", ".join(self.sql(e) for e in node.expressions)
+            text = f"{values} FOR {self.sql(node, 'name')} IN ({columns})"
+            return f"{self.sql(node, 'this')} UNPIVOT{nulls} ({text}){self._alias(node)}"
 
         def typedliteral_text(self, node: exp.Expression) -> str:
             return f"{node.args['kind']} {self.sql(node, 'this')}"

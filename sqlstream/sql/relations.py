@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlglot import exp
 
-from sqlstream.sql.ast import JoinGroup, TableFunction
+from sqlstream.sql.ast import JoinGroup, Pivoted, TableFunction, Unpivoted
 from sqlstream.sql.expressions import ExpressionGrammar
 from sqlstream.sql.lexer import NUMBER, STRING, Token
 
@@ -70,21 +72,30 @@ class RelationGrammar(ExpressionGrammar):
     def relation(self) -> exp.Expression:
         """A table, query, function call or list in parentheses, with its alias and all else that may follow it."""
         with self.nested():
-            token = self.token
-            if self.at("("):
-                return self._in_brackets()
-            if self.at("LATERAL"):
-                return self._lateral()
-            if self.at("UNNEST"):
-                return self._unnest()
-            if self.at_sequence("TABLE", "("):
-                return self._table_function(lateral=False)
-            if self.at("TABLE"):
-                self.fail("expected a table or a subquery", "write the table's name alone")
-            node = self.table_name()
-            if self.at("("):
-                return self._hinted(self._call(token, tuple(str(p.name) for p in node.parts)))
-            return self._table_suffixes(node)
+            node = self._plain_relation()
+            while self._turns():
+                token = self.token
+                node = self._pivoted(node) if self.at("PIVOT") else self._unpivoted(node)
+                self.mark(node, token, self.previous)
+            return node
+
+    def _plain_relation(self) -> exp.Expression:
+        """One without PIVOT and UNPIVOT."""
+        token = self.token
+        if self.at("("):
+            return self._in_brackets()
+        if self.at("LATERAL"):
+            return self._lateral()
+        if self.at("UNNEST"):
+            return self._unnest()
+        if self.at_sequence("TABLE", "("):
+            return self._table_function(lateral=False)
+        if self.at("TABLE"):
+            self.fail("expected a table or a subquery", "write the table's name alone")
+        node = self.table_name()
+        if self.at("("):
+            return self._hinted(self._call(token, tuple(str(p.name) for p in node.parts)))
+        return self._table_suffixes(node)
 
     def table_name(self) -> exp.Expression:
         """A table's name, or the path of files as a string: a Table either way."""
@@ -126,7 +137,7 @@ class RelationGrammar(ExpressionGrammar):
     def alias(self, node: exp.Expression) -> exp.Expression:
         """Add `[AS] name [(columns)]` to a relation if it follows."""
         token = self.token
-        if self.accept("AS") or self.at_name():
+        if self.accept("AS") or (self.at_name() and not self._turns()):
             name = self.identifier("an alias")
             columns = None
             if self.at("("):
@@ -182,6 +193,66 @@ class RelationGrammar(ExpressionGrammar):
         this = self.parenthesised(self.expression)
         ordinality = True if self.accept("WITH", "ORDINALITY") else None
         return self.alias(self.mark(exp.Unnest(expressions=[this], offset=ordinality), token))
+
+    # ---- PIVOT, UNPIVOT
+
+    def _turns(self) -> bool:
+        """Whether PIVOT or UNPIVOT follows, and not an alias of that name."""
+        return self.at_sequence("PIVOT", "(") or (
+            self.at("UNPIVOT") and self.ahead(1).key in ("(", "INCLUDE", "EXCLUDE")
+        )
+
+    def _pivoted(self, this: exp.Expression) -> exp.Expression:
+        self.expect("PIVOT", "(")
+        calls = self.csv(lambda: self._named(self.expression()))
+        self.expect("FOR")
+        columns = self._names(lambda: self.column([self.identifier("a column's name")]))
+        self.expect("IN")
+        if self.at("(") and self.query_follows(self.at_index):
+            self.unsupported(
+                self.token,
+                "PIVOT with a query in IN is not supported",
+                "write the values: a query's columns must be known before it reads a row",
+            )
+        values = self.parenthesised(lambda: self.csv(lambda: self._named(self.expression())))
+        self.expect(")")
+        return self.alias(Pivoted(this=this, expressions=calls, columns=columns, values=values))
+
+    def _unpivoted(self, this: exp.Expression) -> exp.Expression:
+        self.expect("UNPIVOT")
+        nulls = True if self.at("INCLUDE") else None
+        if self.accept("INCLUDE") or self.accept("EXCLUDE"):
+            self.expect("NULLS")
+        self.expect("(")
+        values = self._names(lambda: self.identifier("a name for the values"))
+        self.expect("FOR")
+        if self.at("("):
+            self.fail("expected one name", "UNPIVOT gives one column with the names of those that it takes apart")
+        name = self.identifier("a name for the names")
+        self.expect("IN")
+        columns = self.parenthesised(lambda: self.csv(self._unpivoted_item))
+        self.expect(")")
+        return self.alias(Unpivoted(this=this, values=values, name=name, expressions=columns, nulls=nulls))
+
+    def _unpivoted_item(self) -> exp.Expression:
+        """A column, or several in brackets, and what the name is to be: a name or a text."""
+        token = self.token
+        columns = self._names(lambda: self.column([self.identifier("a column's name")]))
+        one = token.key != "("
+        item = columns[0] if one else self.mark(exp.Tuple(expressions=columns), token, self.previous)
+        if self.token.kind == STRING or (self.at("AS") and self.ahead(1).kind == STRING):
+            self.accept("AS")
+            return exp.Alias(this=item, alias=self.string_literal())
+        return self._named(item)
+
+    def _named(self, item: exp.Expression) -> exp.Expression:
+        if self.accept("AS") or self.at_name():
+            return exp.Alias(this=item, alias=self.identifier("a name"))
+        return item
+
+    def _names(self, rule: Callable[[], exp.Expression]) -> list[exp.Expression]:
+        """One, or several in brackets."""
+        return self.parenthesised(lambda: self.csv(rule)) if self.at("(") else [rule()]
 
     # ---- hints
 

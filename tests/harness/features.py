@@ -138,8 +138,9 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("ANY, ALL", r"(?:[<>=]|<>) ?(?:ANY|ALL|SOME) ?\("),
         f("WITH (common table expressions)", r"WITH \w+ AS"),
         f("VALUES", r"VALUES"),
+        f("PIVOT", r"\bPIVOT \("),
+        f("UNPIVOT", r"UNPIVOT (?:(?:INCLUDE|EXCLUDE) NULLS )?\("),
         missing("WITH RECURSIVE"),
-        missing("PIVOT, UNPIVOT"),
     ),
     "Functions": (
         f("Flink's scalar functions, over NULL, limits and wrong values", "answers", "test_functions.py"),

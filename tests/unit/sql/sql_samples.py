@@ -78,6 +78,10 @@ SELECT TUMBLE_START(ts, INTERVAL '1' DAY) FROM t GROUP BY TUMBLE(ts, INTERVAL '1
 SELECT * FROM o LEFT JOIN r FOR SYSTEM_TIME AS OF o.rowtime AS r1 ON o.k = r1.k
 SELECT * FROM o INNER JOIN r /*+ OPTIONS('a.b' = 'c', 'd' = '1') */ FOR SYSTEM_TIME AS OF o.proctime ON o.k = r.k
 SELECT /*+ STATE_TTL('a' = '1d', 'b' = '3d'), BROADCAST(a, b.c), FLAG, N(1, 'x') */ * FROM a
+SELECT * FROM t AS x PIVOT (SUM(v) AS s, COUNT(*) FILTER(WHERE v > 1) FOR k IN ('a' AS n, DATE '2024-01-01', NULL)) AS p(a, b)
+SELECT * FROM t PIVOT (SUM(v) FOR (k, j) IN ((1, 'a') AS x, (2, 'b'))) INNER JOIN u ON TRUE
+SELECT * FROM t UNPIVOT INCLUDE NULLS (v FOR n IN (a AS `x y`, b AS q, c)) AS u
+SELECT * FROM (SELECT 1) AS t UNPIVOT ((v, w) FOR n IN ((a, b) AS x, (c, d)))
 SELECT * FROM a INNER JOIN LATERAL TABLE(SNAPSHOT(input => TABLE b, on_time => DESCRIPTOR(ts))) AS s ON a.k = s.k
 """.strip().splitlines()
 
@@ -86,6 +90,8 @@ SPELLINGS = [
     ("select A from T where B", "SELECT A FROM T WHERE B"),
     ("SELECT ALL `a` x FROM `t` u", "SELECT a AS x FROM t AS u"),
     ("TABLE t", "SELECT * FROM t"),
+    ("SELECT * FROM t pivot, u unpivot", "SELECT * FROM t AS pivot CROSS JOIN u AS unpivot"),
+    ("SELECT * FROM t UNPIVOT EXCLUDE NULLS (v FOR n IN (a 'x', b q)) u", "SELECT * FROM t UNPIVOT (v FOR n IN (a AS 'x', b AS q)) AS u"),
     ("((SELECT 1))", "SELECT 1"),
     ("SELECT +a, a != b, SOME(x)", "SELECT a, a <> b, SOME(x)"),
     ("SELECT ARRAY_AGG(a ORDER BY b), JSON_ARRAYAGG(a ORDER BY b ABSENT ON NULL) FROM t", "SELECT ARRAY_AGG(a) WITHIN GROUP (ORDER BY b), JSON_ARRAYAGG(a ABSENT ON NULL) WITHIN GROUP (ORDER BY b) FROM t"),

@@ -33,6 +33,8 @@ NODES = {
     "TableArgument": "this partition_by order",
     "Descriptor": "expressions",
     "JoinGroup": "this joins",
+    "Pivoted": "this expressions columns values alias",
+    "Unpivoted": "this values name expressions nulls alias",
     "TableAlias": "this columns",
     "Alias": "this alias",
     "Identifier": "this quoted",
