@@ -312,6 +312,7 @@ def options_of(backend: str, number: int) -> tuple[dict[str, str], dict[str, str
     return tuple({"state.backend.type": backend, "parallelism.default": str(n)} for n in counts)  # type: ignore[return-value]
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("backend", ["rocksdb", "hashmap"])
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[c.name.replace(" ", "-") for c in CASES])
 def test_a_changed_job_goes_on(tmp_path: Path, inputs: Path, number: int, backend: str) -> None:
@@ -651,6 +652,7 @@ SAVED = [
 ]  # fmt: skip
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("backend", ["rocksdb", "hashmap"])
 @pytest.mark.parametrize("number", range(len(SAVED)), ids=[c.name.replace(" ", "-") for c in SAVED])
 def test_a_changed_job_begins_from_a_savepoint(tmp_path: Path, inputs: Path, number: int, backend: str) -> None:

@@ -29,7 +29,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> kill.Bench:
     return kill.Bench(tmp_path_factory.mktemp("control"), 2_000, SEED)
 
 
-@pytest.mark.share(4)
+@pytest.mark.share(6)
 @pytest.mark.parametrize("action", ["kill", "raise", "delay"])
 @pytest.mark.parametrize("point, request_", CASES)
 def test_a_fault_where_something_is_asked(bench: kill.Bench, point: str, request_: str, action: str) -> None:

@@ -192,6 +192,7 @@ class Example:
         return AssertionError(said(f"{where}: {e}\n{self.text.stream}\n{shown}"))
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("number", range(EXAMPLES))
 def test_every_epoch(number: int, tmp_path: Path) -> None:
     example = Example.of(number, "epochs", tmp_path)
@@ -226,6 +227,7 @@ def test_every_epoch(number: int, tmp_path: Path) -> None:
     assert epochs
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("number", range(EXAMPLES // 2))
 def test_stopped_and_restored(number: int, tmp_path: Path) -> None:
     """The same kind of queries as jobs that are stopped after an epoch and restored at another parallelism."""

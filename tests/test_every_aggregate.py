@@ -305,7 +305,7 @@ def cases() -> Iterator[tuple[str, bool, int]]:
                 yield name, changing, chunk
 
 
-@pytest.mark.share(4)
+@pytest.mark.share(6)
 @pytest.mark.parametrize(("name", "changing", "chunk"), [*cases()])
 def test_everywhere(name: str, changing: bool, chunk: int, tmp_path: Path) -> None:
     place, rng = PLACES[name], random_of(f"{name} {changing} {chunk}")

@@ -74,7 +74,7 @@ ELSEWHERE = (
 REACHED = [p for p in faults.POINTS if p not in ELSEWHERE]
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(3)
 @pytest.mark.parametrize("name, point", [(list(kill.SETS)[i % 2], point) for i, point in enumerate(REACHED)])
 def test_killed_at_a_fault_point(small: kill.Bench, name: str, point: str) -> None:
     """Two lives end at the point, the third one ends well."""

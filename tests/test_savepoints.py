@@ -31,6 +31,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("savepoints")
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.id)
 def test_a_job_goes_on_from_a_moved_savepoint(query: slt.Query, directory: Path) -> None:
     check(query, directory, random_of("moved", query.id), Setting("UTC", False), ("moved",))

@@ -19,7 +19,7 @@ def simulate(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(5)
 @pytest.mark.parametrize("first", range(0, SEEDS, TOGETHER))
 def test_seeds(first: int) -> None:
     done = simulate("--here", "--first", first, "--seeds", TOGETHER)
