@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlstream.errors import NotSupported
 from sqlstream.expressions import Column
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.calc import all_columns
@@ -19,6 +18,7 @@ from sqlstream.operators.lowering import Lowering, lower
 from sqlstream.operators.session_window import SessionWindowAggregate
 from sqlstream.operators.slice_aggregate import SliceAggregate
 from sqlstream.operators.window_aggregate import WindowAggregate
+from sqlstream.optimize.collect_sessions import grouped_session
 from sqlstream.plan import nodes
 from sqlstream.types import WINDOW_ENDS, WINDOW_STARTS
 
@@ -26,7 +26,7 @@ from sqlstream.types import WINDOW_ENDS, WINDOW_STARTS
 @lower.register(nodes.Aggregate)
 def _aggregate(node: nodes.Aggregate, job: Lowering) -> PhysicalNode:
     found = _window_below(node.input)
-    if found is not None:
+    if found is not None and (found[0].spec.kind != "SESSION" or grouped_session(node) is not None):
         made = (_session if found[0].spec.kind == "SESSION" else _sliced)(node, *found, job)
         if made is not None:
             return job.hinted(made, node.ttl)
@@ -104,14 +104,7 @@ def _session(node: nodes.Aggregate, window: nodes.Window, at: list[int], job: Lo
     width = len(window.input.schema)
     keys = [at[k] for k in node.keys]
     others = [k for k in keys if k < width]
-    if set(others) != set(window.partition):
-        raise NotSupported(
-            "a SESSION window must be grouped by its PARTITION BY columns, window_start and window_end",
-            hint="GROUP BY window_start, window_end and exactly the PARTITION BY columns",
-        )
     calls = tuple(c.over(at) for c in node.calls)
-    if any(a >= width for c in calls for a in c.reads):
-        raise NotSupported("aggregates over window_start or window_end of a SESSION are not supported")
 
     def place(offset: int) -> int | None:
         return keys.index(width + offset) if width + offset in keys else None

@@ -43,8 +43,9 @@ class WindowFunction(RowByRow):
 def _window(node: nodes.Window, job: Lowering) -> PhysicalNode:
     if node.spec.kind == "SESSION":
         raise NotSupported(
-            "a SESSION window must be grouped right above it",
-            hint="GROUP BY window_start, window_end and the SESSION's PARTITION BY columns",
+            "a SESSION window over rows whose arrival is not known (behind a join, UNION ALL or UNNEST) must be grouped right "
+            "above it, by exactly its PARTITION BY columns, window_start and window_end",
+            hint="GROUP BY window_start, window_end and the SESSION's PARTITION BY columns, which may be more",
         )
     return WindowFunction((job.lower(node.input),), node)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqlstream.optimize.collect_sessions import collect_sessions
 from sqlstream.optimize.drop_watermarks import drop_watermarks, uses_rowtime
 from sqlstream.optimize.fold_known_values import fold_known_values
 from sqlstream.optimize.merge_projects import merge_projects
@@ -13,6 +14,7 @@ from sqlstream.plan import nodes
 
 # push_proctime first: filters pushed later may use the column that it makes.
 # push_filters before recognise_top_n: it brings `rn <= n` down to the OVER.
+# collect_sessions last: it must see what stands right above a window in the end.
 # merge_projects again and again: the rules between leave Projects that can merge or do nothing.
 RULES = (
     push_proctime,
@@ -23,6 +25,7 @@ RULES = (
     recognise_top_n,
     prune_columns,
     merge_projects,
+    collect_sessions,
 )
 
 

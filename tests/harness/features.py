@@ -47,6 +47,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("HOP", r"HOP\(TABLE"),
         f("CUMULATE", r"CUMULATE\(TABLE"),
         f("SESSION with PARTITION BY", r"SESSION\(TABLE \w+ PARTITION BY"),
+        f("SESSION of all rows; its rows", r"SESSION\(TABLE \w+, DESCRIPTOR"),
         f("named arguments", r"DATA => TABLE"),
         f("offset", r"(?:INTERVAL '[^']*' \w+(?:\(\d\))?, ){2}INTERVAL|TUMBLE\(TABLE \w+, DESCRIPTOR\(\w+\), INTERVAL '[^']*' \w+, INTERVAL"),
         f("window_start, window_end", r"window_start, window_end"),
