@@ -17,7 +17,6 @@ import functools
 import hashlib
 import importlib
 import inspect
-import sys
 import traceback
 import types as pytypes
 import typing
@@ -222,6 +221,13 @@ def place_of(e: BaseException) -> str:
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
+def _raised_in(e: Exception) -> str:
+    """Where an import failed, in parentheses."""
+    if isinstance(e, SyntaxError):  # which has its line in it
+        return f" ({e.filename}:{e.lineno})" if e.filename and e.filename not in str(e) else ""
+    return place_of(e)
+
+
 def _has_row(t: Type) -> bool:
     return t.kind == "ROW" or any(_has_row(f.type) for f in t.fields)
 
@@ -331,19 +337,22 @@ def load(path: str) -> Callable[..., Any]:
     if not module:
         raise BindError(f"function path '{path}' is not 'module.attribute'")
     try:
-        fn = getattr(importlib.import_module(module), attribute)
+        found = importlib.import_module(module)
     except ModuleNotFoundError as e:
         raise BindError(
             f"function '{path}': no module named '{e.name}'",
             hint="the directory of the SQL file and the working directory are searched, then installed packages",
         ) from None
-    except AttributeError:
-        there = [n for n in vars(sys.modules[module]) if not n.startswith("_")] if module in sys.modules else []
+    except Exception as e:  # what it does as it is imported is the user's
+        raise BindError(f"function '{path}': its module raised {type(e).__name__}: {e}{_raised_in(e)}") from e
+    fn = getattr(found, attribute, None)
+    if fn is None:
+        there = [n for n in vars(found) if not n.startswith("_")]
         raise BindError(
             f"function '{path}': module '{module}' has no '{attribute}'",
             hint=did_you_mean(attribute, there, "functions"),
             subject=path,
-        ) from None
+        )
     if not callable(fn):
         raise BindError(f"function '{path}' is not callable")
     return typing.cast(Callable[..., Any], fn)
@@ -357,6 +366,12 @@ def is_table_function(path: str) -> bool:
 def resolve(path: str) -> UserFunction:
     """Loads the function and reads its SQL types."""
     fn = load(path)
+    if inspect.isclass(fn):
+        raise BindError(
+            f"function '{path}' is a class",
+            hint="a function is made by sqlstream.udf, or udtf for rows of its values; a class that takes tables derives from "
+            "sqlstream.ProcessTableFunction",
+        )
     columns = getattr(fn, "result_types", None)
     try:
         hints = typing.get_type_hints(fn)

@@ -30,6 +30,7 @@ from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Ro
 from sqlstream.operators.distribution import Spread, places_in
 from sqlstream.operators.evaluate import Evaluator
 from sqlstream.operators.lowering import Lowering, lower
+from sqlstream.operators.unnest import Unnest
 from sqlstream.plan import nodes
 from sqlstream.rendering.expressions import predicate, to_duckdb
 from sqlstream.types import Schema, as_schema, as_type
@@ -92,6 +93,8 @@ def _project(node: nodes.Project, job: Lowering) -> PhysicalNode:
     below = job.lower(node.input.input if isinstance(node.input, nodes.Filter) else node.input)
     if not below.traits.append_only:
         _refuse_uncertain(node.exprs)
+    if isinstance(below, Unnest) and not any(below.column in e.columns() for e in (*node.exprs, *conjuncts(condition))):
+        below = below.without_array()
     return calc(below, node.exprs, condition, node.schema)
 
 

@@ -45,7 +45,7 @@ from sqlstream.state.multimap import MultiMap
 from sqlstream.state.table import StateSpec
 from sqlstream.state.time_index import TimeIndex
 from sqlstream.state.uniques import Uniques
-from sqlstream.types import PROCTIME, Column, Schema
+from sqlstream.types import PROCTIME, Column, Schema, as_type
 
 FIRE = "_fire"  # a row that waits comes out when time is past this
 
@@ -290,7 +290,7 @@ class OverOperator(WindowOperator):
             slots, _ = self._running.upsert([came.column(p) for p in self.node.partition], came.num_rows)
             values = made.columns[1 + calls :]
             types = [p.type for p in self._statement.partials]
-            self._running.put(slots, [v.cast(t) for v, t in zip(values, types, strict=True)])
+            self._running.put(slots, [as_type(v, t) for v, t in zip(values, types, strict=True)])
         if self._statement.keeps:
             self._retain(rows)
         else:
@@ -302,7 +302,7 @@ class OverOperator(WindowOperator):
             *came.columns[self._width : self._width + self._arrival],
         ]
         return pa.RecordBatch.from_arrays(
-            [a if a.type == f.type else a.cast(f.type) for a, f in zip(arrays, self._schema, strict=True)],
+            [as_type(a, f.type) for a, f in zip(arrays, self._schema, strict=True)],
             schema=self._schema,
         )
 

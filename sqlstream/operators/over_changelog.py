@@ -31,7 +31,7 @@ from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
 from sqlstream.state.spec import StateSpec
-from sqlstream.types import BIGINT, Column, Schema
+from sqlstream.types import BIGINT, Column, Schema, as_schema
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class OverChangelogOperator(Operator):
         rows, sign = repeated(*net(with_operations(rows, operations(sign)), rows.num_columns))
         if rows.num_rows:
             changes = paired(rows, sign, self.node.traits.key)
-            out.batches.append(pa.RecordBatch.from_arrays(changes.columns, schema=self.node.arrow_schema()))
+            out.batches.append(as_schema(changes, self.node.arrow_schema()))
         return out
 
     def _expire(self) -> None:

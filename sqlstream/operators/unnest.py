@@ -2,12 +2,13 @@
 
 No state; a retracted row retracts its elements. An element that is a ROW gives a column a field (where the output
 says so), a MAP its key and value, a MULTISET each element as often as it is in it. NULL and empty give no row
-(INNER) or one row of NULLs (LEFT). `ordinality`: a last INT column counts the elements from 1.
+(INNER) or one row of NULLs (LEFT). `ordinality`: a last INT column counts the elements from 1. A whole array in each row
+of its elements is as much as its square: a Project that does not read it says so (`Unnest.without_array`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -23,12 +24,13 @@ from sqlstream.types import Schema
 
 @dataclass(frozen=True)
 class Unnest(RowByRow):
-    """Takes apart `column`; `kind` is INNER or LEFT."""
+    """Takes apart `column`; `kind` is INNER or LEFT. `unread`: nobody reads the column itself, which is NULL then."""
 
     column: int
     kind: str
     ordinality: bool
     output: Schema
+    unread: bool = field(default=False, kw_only=True, metadata=nodes.TUNING)
 
     name = "Unnest"
 
@@ -60,6 +62,10 @@ class Unnest(RowByRow):
             return False
         several = len(self.output) - at - self.ordinality > 1
         return several or self.output[at].type.arrow() != t.fields[0].type.arrow()
+
+    def without_array(self) -> Unnest:
+        """This node for a reader that does not take the column."""
+        return replace(self, unread=True)
 
     def details(self) -> str:
         text = f"{self.kind}, column={self.inputs[0].schema[self.column].name}"
@@ -108,6 +114,9 @@ class UnnestOperator(Operator):
             missing = np.repeat([False, True], [len(parent), len(alone)])[order]
             parent = np.concatenate([parent, alone])[order]
             at, place = (np.concatenate([a, np.zeros(len(alone), np.int64)])[order] for a in (at, place))
+        if node.unread:
+            field = b.schema.field(node.column)
+            b = b.set_column(node.column, field.with_nullable(True), pa.nulls(b.num_rows, field.type))
         rows = b.take(pa.array(parent))
         index = pa.array(at, mask=missing)
         elements = [c.take(index) for c in children]

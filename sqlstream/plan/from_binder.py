@@ -10,6 +10,7 @@ from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Function, Table
 from sqlstream.errors import BindError, NotSupported, SqlStreamError, did_you_mean
 from sqlstream.expressions import Column, Expr, conjunction
+from sqlstream.functions.scalar import SCALARS
 from sqlstream.functions.typing import common
 from sqlstream.functions.user import is_table_function
 from sqlstream.plan import nodes
@@ -256,7 +257,15 @@ class FromBinder(ABC):
                 hint=f"SELECT {declared.name}(…) FROM …; sqlstream.udtf declares a table function",
                 position=position_of(node),
             )
+        elif name in SCALARS and not SCALARS[name].operator:
+            raise BindError(
+                f"{name} gives a value, not rows",
+                hint=f"SELECT {name}(…) FROM …; UNNEST({name}(…)) where it is an ARRAY",
+                position=position_of(node),
+            )
         else:
+            *database, _ = node.this.split(".")
+            self.catalog.database(tuple(database), position_of(node))
             known = [
                 *TABLE_FUNCTIONS,
                 *FILE_FUNCTIONS,

@@ -29,6 +29,10 @@ class Relation:
             return ((self.alias,),)
         return ((self.alias,), (self.database, self.alias), (CATALOG, self.database, self.alias))
 
+    def is_called(self, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """Its name with database or catalog, where a column's `parts` begin with it; else ()."""
+        return next((n for n in self.names()[1:] if len(parts) > len(n) and parts[: len(n)] == n), ())
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -106,7 +110,7 @@ class Scope:
                     at = [i for i, n in enumerate(r.schema.names) if n == parts[1]]
                     if len(at) == 1:
                         return fields(self._column(r, at[0]), parts[2:], position)
-                    if not any(parts[0] in x.schema.names for x in self.relations):
+                    if not any(parts[0] in x.schema.names or x.is_called(parts) for x in self.relations):
                         if at:
                             raise BindError(f"column '{parts[1]}' of '{parts[0]}' is ambiguous", position=position)
                         raise BindError(
@@ -128,9 +132,9 @@ class Scope:
                 position=position,
             )
         for r in self.relations:
-            for name in r.names()[1:]:
-                if len(parts) > len(name) and parts[: len(name)] == name:
-                    return self.resolve(parts[len(name) - 1 :], position)
+            name = r.is_called(parts)
+            if name:
+                return self.resolve(parts[len(name) - 1 :], position)
         if len(parts) > 1 and not any(r.alias == parts[0] for r in self.relations):
             aliases = [r.alias for r in self.relations if r.alias]
             size = next((len(n) for r in self.relations for n in r.names()[1:] if n[:-1] == parts[: len(n) - 1]), 1)

@@ -245,3 +245,23 @@ def test_a_table_function_says_what_it_gives() -> None:
         udtf(lambda n: [n])
     with pytest.raises(BindError, match="udtf takes a function, not int"):
         udtf(result_types="INT")(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "message"),
+    [
+        ("raise ValueError('not today')", "f", r"its module raised ValueError: not today \(.*broken_0\.py:1\)"),
+        ("import math\nmath.nothing", "f", r"its module raised AttributeError: .*nothing.*broken_1\.py:2\)"),
+        ("def f(:", "f", r"its module raised SyntaxError: .*broken_2\.py, line 1"),
+        ("import nowhere_at_all", "f", "no module named 'nowhere_at_all'"),
+        ("class F:\n    def eval(self, n: int) -> int: return n", "F", "is a class"),
+    ],
+)
+def test_what_is_no_function_is_told(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, path: str, message: str
+) -> None:
+    cases = request.node.callspec.indices["text"]
+    (tmp_path / f"broken_{cases}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BindError, match=message):
+        list(Session().execute(f"CREATE FUNCTION f AS 'broken_{cases}.{path}'"))

@@ -42,6 +42,24 @@ def test_map_and_multiset() -> None:
     assert [r[2:] for r in run.rows] == [("a", 1), ("a", 2), ("b", 3), (None, None)]
 
 
+@pytest.mark.parametrize(
+    "t, made, value, elements",
+    [
+        (array(INT), [Column("e", INT)], range(5000), [(n,) for n in range(5000)]),
+        (map_of(STRING, INT), [Column("k", STRING), Column("v", INT)], [("a", 1)], [("a", 1)]),
+        (Type("MULTISET", fields=(Field("element", STRING),)), [Column("e", STRING)], [("a", 2)], [("a",), ("a",)]),
+    ],
+    ids=["array", "map", "multiset"],
+)
+def test_an_array_that_nobody_reads_is_not_in_the_rows_of_its_elements(t, made, value, elements) -> None:
+    input_ = source(schema(k=BIGINT, a=t.null(False)))
+    node = Unnest((input_,), 1, "LEFT", False, Schema((*input_.schema.columns, *made)))
+    assert node.without_array().identity() == node.identity()
+    run = Run(node.without_array())
+    run.epoch([(1, list(value)), (2, [])])
+    assert run.rows == [*((1, None, *e) for e in elements), (2, None, *(None for _ in made))]
+
+
 @pytest.mark.parametrize("kind", ["INNER", "LEFT"])
 def test_against_duckdb(kind: str) -> None:
     seed = random.randrange(10**6)
