@@ -72,7 +72,8 @@ def compiled(path: str) -> Callable[..., Any]:
         made.body = body
         code = compile(ast.Module([made], []), file, "exec", dont_inherit=True)
     except SyntaxError as e:
-        line = f" (line {e.lineno} of its body: {(e.text or '').strip()})" if e.lineno else ""
+        lines = text.split("\n")[(e.lineno or 0) - 1 : e.lineno]
+        line = f" (line {e.lineno} of its body: {lines[0].strip()})" if e.lineno and lines else ""
         raise BindError(f"{what}: {e.msg}{line}", hint=_hint(e, text)) from None
     except (ValueError, RecursionError, MemoryError) as e:
         raise BindError(f"{what}: its body cannot be compiled: {e or type(e).__name__}") from None

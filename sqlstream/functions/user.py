@@ -201,12 +201,17 @@ class UserFunction:
                 return lambda some: many(self, fn, some)
             return functools.wraps(fn)(functools.partial(many, self, fn))
 
+        nullable = self.result.nullable
+
         @functools.wraps(fn)  # DuckDB looks at the parameters
         def call(*args: Any) -> Any:
             try:
-                return fn(*args)
+                made = fn(*args)
             except Exception as e:
                 raise DataError(f"Python function {self.shown}{args!r}: {type(e).__name__}: {e}{place_of(e)}") from e
+            if made is None and not nullable:
+                raise DataError(f"Python function {self.shown}{args!r}: None is no {self.result}")
+            return made
 
         return call
 
@@ -287,7 +292,7 @@ def _rows(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> pa
         rows = arrow_values(made, element)
     except ValueMismatch as e:
         owner = calls[bisect_right(offsets, e.at) - 1]
-        refuse(f"{e}; its result_types are {', '.join(t.type.text() for t in element.fields)}", owner, e)
+        refuse(f"{e}; its result_types are {', '.join(str(t.type) for t in element.fields)}", owner, e)
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows, type=f.result.arrow())
 
 
@@ -313,6 +318,8 @@ def _on_arrays(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) 
         raise DataError(f"Python function {f.path}: {type(e).__name__}: {e}") from e
     if len(out) != n:
         raise DataError(f"Python function {f.path} gave {len(out)} values for {n} rows")
+    if out.null_count and not f.result.nullable:
+        raise DataError(f"Python function {f.path} gave NULL, which is no {f.result}")
     return rename_array(out, f.result.arrow())
 
 

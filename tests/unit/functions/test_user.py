@@ -54,6 +54,10 @@ def misnamed(n):
 def too_few(n):
     return n[:1]
 
+@udf(input_types="INT", result_type="INT NOT NULL", func_type="arrow")
+def lacks(n):
+    return pa.nulls(len(n))
+
 @udf(input_types=["INT"], result_type="INT", func_type="arrow")
 def fails(n):
     raise ValueError("no numbers today")
@@ -191,6 +195,7 @@ def test_a_declared_type_comes_before_hints(run: Run) -> None:
     [
         ("too_few", "too_few gave 1 values for "),
         ("fails", "fails: ValueError: no numbers today"),
+        ("lacks", "lacks gave NULL, which is no INT NOT NULL"),
         ("text", "text: ArrowInvalid"),
     ],
 )
