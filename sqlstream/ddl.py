@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from sqlstream import pipeline
 from sqlstream.catalog.alterations import altered
+from sqlstream.catalog.catalog import Catalog
+from sqlstream.catalog.databases import CATALOG, DATABASE, Database, check_catalog
 from sqlstream.catalog.objects import Files, Function, Table, View, like
 from sqlstream.contracts import Source
 from sqlstream.environment import Environment
@@ -26,18 +28,18 @@ def create_table(env: Environment, s: st.CreateTable, following: st.Statement | 
     """Also CREATE TABLE … LIKE, and … AS SELECT, which fills the table and takes it away when that fails (what it replaced is
     back then)."""
     s = completed(env, s)
-    name = env.catalog.local(s.name, s.position)
+    name = env.catalog.identity(s.name, s.position)
     if env.catalog.find(name) is not None and s.if_not_exists:
         return Result("DDL", message=f"table {name} exists already")
     before = env.catalog.find(name)
-    env.catalog.add(table_of(env, name, s), s.if_not_exists, s.position, s.or_replace)
+    env.catalog.add(named_table(env, s), s.if_not_exists, s.position, s.or_replace)
     env.save()
     if s.query is None:
         return Result("DDL", message=f"table {name} created")
     try:
-        return pipeline.insert(env, (st.Insert((name,), s.query, position=s.position),), following)
+        return pipeline.insert(env, (st.Insert(s.name, s.query, position=s.position),), following)
     except BaseException:
-        env.catalog.drop("TABLE", (name,), s.temporary, True, s.position)
+        env.catalog.drop("TABLE", s.name, s.temporary, True, s.position)
         if before is not None and before.temporary == s.temporary:
             env.catalog.add(before)
         env.save()
@@ -74,7 +76,13 @@ def _files_of(s: st.CreateTable) -> Files | None:
     return Files(options["path"], tuple(options.items()))
 
 
-def table_of(env: Environment, name: str, s: st.CreateTable) -> Table:
+def named_table(env: Environment, s: st.CreateTable) -> Table:
+    """The table of a statement as the catalog names it, checked as by `table_of`."""
+    name, database = env.catalog.place(s.name, s.position)
+    return table_of(env, name, s, database, env.catalog.current)
+
+
+def table_of(env: Environment, name: str, s: st.CreateTable, database: str = DATABASE, within: str = DATABASE) -> Table:
     """The table, checked: its connector's options, computed columns, key and watermark. Nothing is opened."""
     table = Table(
         name,
@@ -87,6 +95,8 @@ def table_of(env: Environment, name: str, s: st.CreateTable) -> Table:
         s.options,
         s.temporary,
         env.working_directory,
+        database=database,
+        within=within,
     )
     return checked(env, table)
 
@@ -120,7 +130,7 @@ def _inferred(table: Table, body: str | None) -> Table:
 
 def create_view(env: Environment, s: st.CreateView) -> Result:
     """Binds the query, so that mistakes are found now."""
-    name = env.catalog.local(s.name, s.position)
+    name = env.catalog.identity(s.name, s.position)
     view = _view(env, name, s.query, s.query_text, s.columns, s.comment, s.temporary, s)
     added = env.catalog.add(view, s.if_not_exists, s.position, s.or_replace)
     env.save()
@@ -129,14 +139,14 @@ def create_view(env: Environment, s: st.CreateView) -> Result:
 
 def kept_view(env: Environment, s: st.CreateView) -> None:
     """As the catalog's file has it; it was bound when it was made."""
-    env.catalog.add(
-        View(env.catalog.local(s.name, s.position), s.query, s.query_text, s.columns, s.comment), False, s.position
-    )
+    name, database = env.catalog.place(s.name, s.position)
+    view = View(name, s.query, s.query_text, s.columns, s.comment, database=database, within=env.catalog.current)
+    env.catalog.add(view, False, s.position)
 
 
 def _view(
     env: Environment, name: str, query: exp.Expression, text: str, columns: tuple[str, ...], comment: str | None,
-    temporary: bool, s: st.Statement,
+    temporary: bool, s: st.CreateView | st.AlterView,
 ) -> View:  # fmt: skip
     _refuse_circle(env, name, query, s)
     plan = env.bind(query)
@@ -149,29 +159,34 @@ def _view(
     if "dialect" in query.meta:  # the catalog is Flink SQL
         query = env.spelled(query)
         text = sql_of(query)
-    return View(name, query, text, columns, comment, temporary)
+    _, database = env.catalog.place(s.name)
+    return View(name, query, text, columns, comment, temporary, database, env.catalog.current)
 
 
-def _refuse_circle(env: Environment, name: str, query: exp.Expression, s: st.Statement) -> None:
+def _refuse_circle(env: Environment, name: str, query: exp.Expression, s: st.CreateView | st.AlterView) -> None:
     """BindError where a view of this name, made of the query, would read itself."""
-    ways: list[tuple[str, ...]] = [(name, other) for other in _reads(query)]
+    catalog = env.catalog
+    ways: list[tuple[str, ...]] = [(name, other) for other in _reads(query, catalog)]
     seen: set[str] = set()
     while ways:
         way = ways.pop()
         if way[-1] == name:
-            if isinstance(env.catalog.find(name), View):
-                raise BindError(f"view {name} would read itself: {' → '.join(way)}", position=s.position, subject=name)
+            if isinstance(catalog.find(name), View):
+                raise BindError(
+                    f"view {name} would read itself: {' → '.join(way)}", position=s.position, subject=s.name[-1]
+                )
             continue
-        found = None if way[-1] in seen else env.catalog.find(way[-1])
+        found = None if way[-1] in seen else catalog.find(way[-1])
         seen.add(way[-1])
         if isinstance(found, View):
-            ways += [(*way, other) for other in _reads(found.query)]
+            ways += [(*way, other) for other in _reads(found.query, catalog.at(found.within))]
 
 
-def _reads(query: exp.Expression) -> list[str]:
-    """The tables and views that a query names, without those of its WITH."""
+def _reads(query: exp.Expression, catalog: Catalog) -> list[str]:
+    """The identities of the tables and views that a query names, without those of its WITH."""
     own = {cte.alias for cte in query.find_all(exp.CTE)}
-    return [t.name for t in query.find_all(exp.Table) if t.name not in own]
+    named = (tuple(p.name for p in t.parts) for t in query.find_all(exp.Table))
+    return [catalog.identity(n) for n in named if n[0] not in own and catalog.knows(n[:-1])]
 
 
 def create_function(env: Environment, s: st.CreateFunction) -> Result:
@@ -182,7 +197,9 @@ def create_function(env: Environment, s: st.CreateFunction) -> Result:
             hint="LANGUAGE PYTHON, AS 'module.function'",
             position=s.position,
         )
-    name, path = env.catalog.local(s.name, s.position), s.path
+    name, database, path = s.name[-1], DATABASE, s.path
+    if not s.system:
+        name, database = env.catalog.place(s.name, s.position)
     if s.body is not None:
         path = Inline(name, tuple((n, str(t)) for n, t in s.parameters), str(s.returns), s.body).path
     if env.working_directory not in sys.path:
@@ -191,7 +208,8 @@ def create_function(env: Environment, s: st.CreateFunction) -> Result:
         signature.resolve(path)
     else:
         user.resolve(path)
-    env.catalog.add(Function(name, path, s.temporary), s.if_not_exists, s.position, s.or_replace)
+    made = Function(name, path, s.temporary, database, s.system)
+    env.catalog.add(made, s.if_not_exists, s.position, s.or_replace)
     env.save()
     return Result("DDL", message=f"function {name} created")
 
@@ -200,11 +218,11 @@ def alter_table(env: Environment, s: st.AlterTable) -> Result:
     """Its definition alone: files stay as they are."""
     if s.if_exists and not env.catalog.knows(s.name[:-1]):
         return Result("DDL", message=f"there is no table {'.'.join(s.name)}")
-    name = env.catalog.local(s.name, s.position)
+    name = env.catalog.identity(s.name, s.position)
     table = env.catalog.find(name)
     if table is None and s.if_exists:
         return Result("DDL", message=f"there is no table {name}")
-    table = env.catalog.relation((name,), s.position)
+    table = env.catalog.relation(s.name, s.position)
     if not isinstance(table, Table):
         raise BindError(f"'{name}' is a view", hint=f"ALTER VIEW {name} …", position=s.position, subject=name)
     if s.rename is not None:
@@ -220,8 +238,8 @@ def alter_table(env: Environment, s: st.AlterTable) -> Result:
 
 def alter_view(env: Environment, s: st.AlterView) -> Result:
     """Binds the new query, so that mistakes are found now."""
-    name = env.catalog.local(s.name, s.position)
-    view = env.catalog.relation((name,), s.position)
+    name = env.catalog.identity(s.name, s.position)
+    view = env.catalog.relation(s.name, s.position)
     if not isinstance(view, View):
         raise BindError(f"'{name}' is a table", hint=f"ALTER TABLE {name} …", position=s.position, subject=name)
     if s.rename is not None:
@@ -233,10 +251,41 @@ def alter_view(env: Environment, s: st.AlterView) -> Result:
 
 
 def _rename(env: Environment, item: Table | View, to: st.Name, s: st.Statement) -> Result:
-    env.catalog.rename(item, env.catalog.local(to, s.position), s.position)
+    env.catalog.rename(item, to, s.position)
     env.save()
     kind = "table" if isinstance(item, Table) else "view"
     return Result("DDL", message=f"{kind} {item.name} renamed to {to[-1]}")
+
+
+def create_database(env: Environment, s: st.CreateDatabase) -> Result:
+    """A new space of names."""
+    for c in s.name[:-1]:
+        check_catalog(c, s.position)
+    if len(s.name) > 2:
+        raise BindError(
+            f"'{'.'.join(s.name)}' is no database's name", hint=f"{CATALOG}.{s.name[-1]}", position=s.position
+        )
+    made = env.catalog.create_database(Database(s.name[-1], s.comment, s.options), s.if_not_exists, s.position)
+    env.save()
+    return Result("DDL", message=f"database {s.name[-1]} " + ("created" if made else "exists already"))
+
+
+def alter_database(env: Environment, s: st.AlterDatabase) -> Result:
+    """SET: what is kept with it."""
+    found = env.catalog.database(s.name, s.position)
+    options = tuple({**dict(found.options), **dict(s.options)}.items())
+    env.catalog.alter_database(replace(found, options=options))
+    env.save()
+    return Result("DDL", message=f"database {found.name} altered")
+
+
+def drop_database(env: Environment, s: st.DropDatabase) -> Result:
+    """Of tables their definitions alone: files stay as they are."""
+    if s.if_exists and not env.catalog.knows(s.name):
+        return Result("DDL", message=f"there is no database {s.name[-1]}")
+    env.catalog.drop_database(s.name, s.cascade, s.position)
+    env.save()
+    return Result("DDL", message=f"database {s.name[-1]} dropped")
 
 
 def use(env: Environment, s: st.Use) -> Result:
@@ -250,6 +299,6 @@ def use(env: Environment, s: st.Use) -> Result:
 
 def drop(env: Environment, s: st.Drop) -> Result:
     """DROP TABLE, VIEW, FUNCTION."""
-    env.catalog.drop(s.kind, s.name, s.temporary, s.if_exists, s.position)
+    env.catalog.drop(s.kind, s.name, s.temporary, s.if_exists, s.position, s.system)
     env.save()
     return Result("DDL", message=f"{s.kind.lower()} {s.name[-1]} dropped")

@@ -114,22 +114,25 @@ class Environment:
             return look(JobPlace(found[0], found[1].resolve()))
         return look(find_job(name, Path(self.working_directory)))
 
-    def bind(self, query: Any, tables: TableBinder | None = None) -> nodes.Node:
-        """The logical plan of a query's tree."""
-        return QueryBinder(self.catalog, tables or self.tables()).query(self.spelled(query))
+    def bind(self, query: Any, tables: TableBinder | None = None, within: str | None = None) -> nodes.Node:
+        """The logical plan of a query's tree. `within`: the database of names that say none, if it is not the current one."""
+        catalog = self.catalog if within is None else self.catalog.at(within)
+        return QueryBinder(catalog, tables or self.tables()).query(self.spelled(query))
 
     def spelled(self, query: Any) -> Any:
         """The tree of a query, with the names of one in a dialect that folds case as the catalog spells them."""
         if "dialect" not in query.meta:
             return query
-        names, columns = set(self.catalog.names()), set[str]()
+        catalog = self.catalog
+        there = [f for n in catalog.names() if (f := catalog.find(n)) is not None]
+        names, columns = {f.local_name for f in there} | set(catalog.databases()), set[str]()
         tree = respelled(query, names)
         for name in tables_of(tree):
-            found = self.catalog.find(name[-1])
+            found = catalog.find(catalog.identity(name)) if catalog.knows(name[:-1]) else None
             if isinstance(found, Table):
                 columns |= {c.name for c in found.columns}
             elif found is not None:
-                columns |= set(found.columns or self.bind(found.query).schema.names)
+                columns |= set(found.columns or self.bind(found.query, within=found.within).schema.names)
         if both := sorted(c for c in columns if c.lower() in query.meta["aliases"]):
             raise BindError(
                 f"{both[0]} in GROUP BY, HAVING or QUALIFY is a column and the name of an item of SELECT",

@@ -17,7 +17,7 @@ from harlequin.catalog import Catalog, CatalogItem
 from harlequin.exception import HarlequinConfigError, HarlequinConnectionError, HarlequinQueryError
 from harlequin.options import TextOption
 
-from sqlstream.catalog.databases import CATALOG, DATABASE
+from sqlstream.catalog.databases import CATALOG
 from sqlstream.catalog.objects import Table, quoted
 from sqlstream.dbapi import Connection, Cursor, Error, FetchTimeout, connect
 from sqlstream.functions.scalar import SCALARS
@@ -109,19 +109,21 @@ class SqlStreamConnection(HarlequinConnection):
 
     def get_catalog(self) -> Catalog:
         session = self._connection.session
-        relations = []
-        for name in session.catalog.names():
-            if (found := session.catalog.find(name)) is None:
+        relations: dict[str, list[CatalogItem]] = {name: [] for name in session.catalog.databases()}
+        for identity in session.catalog.names():
+            if (found := session.catalog.find(identity)) is None:
                 continue
-            identifier = f"{quoted(DATABASE)}.{quoted(name)}"
+            name = found.local_name
+            identifier = f"{quoted(found.database)}.{quoted(name)}"
             columns = [
                 CatalogItem(f"{identifier}.{quoted(c.name)}", quoted(c.name), c.name, short(c.type))
                 for c in session.columns_of(found)
             ]
             kind = "t" if isinstance(found, Table) else "v"
-            relations.append(CatalogItem(identifier, quoted(name), name, kind, columns))
-        database = CatalogItem(f"{quoted(CATALOG)}.{quoted(DATABASE)}", quoted(DATABASE), DATABASE, "db", relations)
-        return Catalog(items=[database])
+            relations[found.database].append(CatalogItem(identifier, quoted(name), name, kind, columns))
+        return Catalog(
+            items=[CatalogItem(f"{quoted(CATALOG)}.{quoted(n)}", quoted(n), n, "db", r) for n, r in relations.items()]
+        )
 
     def get_completions(self) -> list[HarlequinCompletion]:
         names = sorted({f.name for f in SCALARS.values() if not f.operator})

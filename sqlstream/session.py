@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from sqlstream import ddl, explain, job_control, pipeline, show
 from sqlstream.catalog.catalog import FILE, Catalog, kept_catalog
+from sqlstream.catalog.databases import DATABASE
 from sqlstream.catalog.objects import Table, View
 from sqlstream.clock import Clock, SystemClock
 from sqlstream.environment import Environment
@@ -91,6 +92,7 @@ class Session:
                     ddl.kept_view(self.environment, s)
                 else:
                     self.statement(s)
+            self.environment.catalog.use((DATABASE,))  # the text says for each of its statements which was current
         except SqlStreamError as e:
             raise e.located(text, source) from None
 
@@ -193,6 +195,12 @@ class Session:
                 return ddl.alter_view(env, s)
             case st.Drop():
                 return ddl.drop(env, s)
+            case st.CreateDatabase():
+                return ddl.create_database(env, s)
+            case st.AlterDatabase():
+                return ddl.alter_database(env, s)
+            case st.DropDatabase():
+                return ddl.drop_database(env, s)
             case st.Use():
                 return ddl.use(env, s)
             case st.SetOption():

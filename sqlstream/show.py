@@ -14,6 +14,7 @@ from sqlstream.contracts import Source
 from sqlstream.environment import Environment
 from sqlstream.errors import BindError, NotSupported, Position
 from sqlstream.functions.scalar import SCALARS
+from sqlstream.options import shown
 from sqlstream.plan.columns import renamed
 from sqlstream.plan.from_binder import TABLE_FUNCTIONS
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
@@ -23,14 +24,18 @@ from sqlstream.secrets import redacted
 from sqlstream.sql import statements as st
 from sqlstream.types import Schema
 
-_LISTS: dict[str, tuple[str, Callable[[Catalog], list[str]]]] = {
+# What SHOW lists: the column, and the names of a database (None: the current one).
+_LISTS: dict[str, tuple[str, Callable[[Catalog, str | None], list[str]]]] = {
     "TABLES": ("table name", Catalog.tables),
     "VIEWS": ("view name", Catalog.views),
-    "FUNCTIONS": ("function name", lambda catalog: sorted({*catalog.functions(), *system_functions()})),
-    "CATALOGS": ("catalog name", lambda catalog: [CATALOG]),
-    "DATABASES": ("database name", Catalog.databases),
-    "CURRENT CATALOG": ("current catalog name", lambda catalog: [CATALOG]),
-    "CURRENT DATABASE": ("current database name", lambda catalog: [catalog.current]),
+    "FUNCTIONS": (
+        "function name",
+        lambda catalog, database: sorted({*catalog.functions(database), *system_functions()}),
+    ),
+    "CATALOGS": ("catalog name", lambda catalog, database: [CATALOG]),
+    "DATABASES": ("database name", lambda catalog, database: catalog.databases()),
+    "CURRENT CATALOG": ("current catalog name", lambda catalog, database: [CATALOG]),
+    "CURRENT DATABASE": ("current database name", lambda catalog, database: [catalog.current]),
 }
 
 
@@ -38,14 +43,15 @@ def show(env: Environment, s: st.Show) -> Result:
     """SHOW TABLES, VIEWS, FUNCTIONS, COLUMNS, JOBS, CATALOGS, DATABASES, CURRENT …, CREATE TABLE, CREATE VIEW."""
     catalog = env.catalog
     if s.kind in _LISTS:
+        database = None
         if s.kind == "DATABASES" and s.name:
             check_catalog(".".join(s.name), s.position)
         elif s.name:
-            catalog.database(s.name, s.position)
+            database = catalog.database(s.name, s.position).name
         title, names = _LISTS[s.kind]
         if s.user:
             names = Catalog.functions
-        return table_result("SHOW", [title], [[n] for n in names(catalog) if _wanted(s, n)])
+        return table_result("SHOW", [title], [[n] for n in names(catalog, database) if _wanted(s, n)])
     if s.kind == "JOBS":
         return _jobs(env, s)
     if s.kind in ("CREATE TABLE", "CREATE VIEW"):
@@ -92,6 +98,8 @@ def describe_database(env: Environment, s: st.DescribeDatabase) -> Result:
     """What is known of a database, a row for each, in the columns of Flink's DESCRIBE CATALOG."""
     database = env.catalog.database(s.name, s.position)
     rows: list[list[str | None]] = [["catalog", CATALOG], ["name", database.name], ["comment", database.comment]]
+    if s.extended:
+        rows += [[k, v] for k, v in shown(dict(database.options)).items()]
     return table_result("SHOW", ["info name", "info value"], rows)
 
 
@@ -99,7 +107,7 @@ def columns_of(env: Environment, relation: Table | View) -> Schema:
     """The columns of a table, computed ones too, or of a view, whose query is bound for it."""
     if isinstance(relation, Table):
         return bind_table(relation, env.catalog, Source(), env.time_zone).schema
-    plan = env.bind(relation.query)
+    plan = env.bind(relation.query, within=relation.within)
     if relation.columns:
         plan = renamed(plan, list(relation.columns), relation.query)
     return plan.schema

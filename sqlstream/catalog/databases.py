@@ -6,16 +6,46 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlstream.errors import BindError, Position, did_you_mean
+from sqlstream.sql.statements import Options
 
 CATALOG, DATABASE = "default_catalog", "default_database"
 
 
 @dataclass(frozen=True)
 class Database:
-    """A space of names, and what was said of it."""
+    """A space of names, and what was said of it. `options` mean nothing to us, and are kept for who wrote them."""
 
     name: str
     comment: str | None = None
+    options: Options = ()
+
+    def ddl(self) -> str:
+        """CREATE DATABASE text that makes the same; of the default one, which is there, ALTER DATABASE."""
+        if self.name == DATABASE:
+            options = ", ".join(f"{text(k)} = {text(v)}" for k, v in self.options)
+            return f"ALTER DATABASE {quoted(self.name)} SET ({options})"
+        out = f"CREATE DATABASE {quoted(self.name)}"
+        if self.comment is not None:
+            out += f"\nCOMMENT {text(self.comment)}"
+        if self.options:
+            out += "\nWITH (\n" + ",\n".join(f"  {text(k)} = {text(v)}" for k, v in self.options) + "\n)"
+        return out
+
+
+def identity(database: str, name: str) -> str:
+    """What an object is called in the catalog, in messages and in the state of jobs: those of the default database by their
+    name alone, as in versions that knew no other."""
+    return name if database == DATABASE else f"{database}.{name}"
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier in backticks."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def text(value: str) -> str:
+    """An SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def check_catalog(name: str, position: Position | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from sqlstream.catalog.databases import DATABASE, quoted, text
 from sqlstream.functions.inline import inline, is_inline
 from sqlstream.options import shown
 from sqlstream.sql.ast import exp
@@ -12,8 +13,33 @@ from sqlstream.sql.statements import ColumnDef, CreateTable, Options, WatermarkD
 from sqlstream.types import Column, Schema
 
 
+class Named:
+    """What has a name in a database. `name` is its identity (`databases.identity`); `within`: the database that was current
+    when it was made, of which the names in its text are that say none."""
+
+    name: str
+    database: str
+    within: str
+
+    @property
+    def local_name(self) -> str:
+        """Its name without the database."""
+        return self.name if self.database == DATABASE else self.name[len(self.database) + 1 :]
+
+    @property
+    def path(self) -> tuple[str, str]:
+        """Its database and its name there."""
+        return self.database, self.local_name
+
+    @property
+    def written(self) -> str:
+        """Its name in a statement that makes it where `within` is current."""
+        plain = self.database == self.within == DATABASE
+        return quoted(self.local_name) if plain else f"{quoted(self.database)}.{quoted(self.local_name)}"
+
+
 @dataclass(frozen=True)
-class Table:
+class Table(Named):
     """A table: its columns as declared, and how to reach it. `working_directory` resolves relative paths. `undeclared`: its
     columns are those that were found in its files."""
 
@@ -28,6 +54,8 @@ class Table:
     temporary: bool = False
     working_directory: str = "."
     undeclared: bool = False
+    database: str = DATABASE
+    within: str = DATABASE
 
     @property
     def option_map(self) -> dict[str, str]:
@@ -79,9 +107,7 @@ class Table:
             constraint = f"CONSTRAINT {quoted(self.constraint)} " if self.constraint else ""
             keys = ", ".join(quoted(k) for k in self.primary_key)
             lines.append(f"  {constraint}PRIMARY KEY ({keys}) NOT ENFORCED")
-        out = (
-            f"CREATE {'TEMPORARY ' if self.temporary else ''}TABLE {quoted(self.name)} (\n" + ",\n".join(lines) + "\n)"
-        )
+        out = f"CREATE {'TEMPORARY ' if self.temporary else ''}TABLE {self.written} (\n" + ",\n".join(lines) + "\n)"
         if self.comment:
             out += f"\nCOMMENT {text(self.comment)}"
         if self.partitioned_by:
@@ -118,7 +144,7 @@ def looks_like_files(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class View:
+class View(Named):
     """A named query. Bound anew at each use, with the catalog of then."""
 
     name: str
@@ -127,43 +153,44 @@ class View:
     columns: tuple[str, ...] = ()
     comment: str | None = None
     temporary: bool = False
+    database: str = DATABASE
+    within: str = DATABASE
 
     def ddl(self) -> str:
         """CREATE VIEW text that makes the same view; the query as it was written."""
         columns = f" ({', '.join(quoted(c) for c in self.columns)})" if self.columns else ""
         comment = f"\nCOMMENT {text(self.comment)}" if self.comment else ""
         kind = "TEMPORARY VIEW" if self.temporary else "VIEW"
-        return f"CREATE {kind} {quoted(self.name)}{columns}{comment} AS\n{self.query_text}"
+        return f"CREATE {kind} {self.written}{columns}{comment} AS\n{self.query_text}"
 
 
 @dataclass(frozen=True)
 class Function:
     """A Python function, or a process table function's class, under an SQL name. The path of one whose body stands in SQL holds
-    it (`functions.inline`)."""
+    it (`functions.inline`). `name` is its identity; `system`: it is of no database, and found from all."""
 
     name: str
     path: str
     temporary: bool = False
+    database: str = DATABASE
+    system: bool = False
+
+    @property
+    def local_name(self) -> str:
+        """Its name without the database."""
+        return self.name if self.database == DATABASE else self.name[len(self.database) + 1 :]
 
     def ddl(self) -> str:
         """CREATE FUNCTION text that makes the same function."""
-        kind = "TEMPORARY FUNCTION" if self.temporary else "FUNCTION"
+        kind = "TEMPORARY SYSTEM FUNCTION" if self.system else "TEMPORARY FUNCTION" if self.temporary else "FUNCTION"
+        name = quoted(self.local_name)
+        if self.database != DATABASE:
+            name = f"{quoted(self.database)}.{name}"
         if is_inline(self.path):
             f = inline(self.path)
             parameters = ", ".join(f"{quoted(n)} {t}" for n, t in f.parameters)
-            declared = f"{quoted(self.name)}({parameters}) RETURNS {f.returns}"
-            return f"CREATE {kind} {declared} LANGUAGE PYTHON AS $${f.body}$$"
-        return f"CREATE {kind} {quoted(self.name)} AS {text(self.path)} LANGUAGE PYTHON"
-
-
-def quoted(name: str) -> str:
-    """An SQL identifier in backticks."""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def text(value: str) -> str:
-    """An SQL string literal."""
-    return "'" + value.replace("'", "''") + "'"
+            return f"CREATE {kind} {name}({parameters}) RETURNS {f.returns} LANGUAGE PYTHON AS $${f.body}$$"
+        return f"CREATE {kind} {name} AS {text(self.path)} LANGUAGE PYTHON"
 
 
 def like(base: Table, statement: CreateTable) -> CreateTable:

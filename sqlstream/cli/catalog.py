@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Lists the tables, views and functions of the catalog that is kept in the directory that option table.catalog-store.file.path names, and
-of the scripts that --with names, without running them. With NAME: the columns of one table or view. There is one catalog and one database,
-default_catalog.default_database.
+of the scripts that --with names, without running them. With NAME: the columns of one table or view. A name means what it does in
+default_database; [catalog.][database.]name is one of another database.
 """
 
 _EPILOG = """\
@@ -74,20 +74,20 @@ def catalog(terminal: Terminal, args: argparse.Namespace) -> int:
 
 def _objects(session: Session) -> list[dict[str, Any]]:
     """A row for each; `of`: a table's connector, or a function's Python name."""
-    from sqlstream.catalog.databases import CATALOG, DATABASE
+    from sqlstream.catalog.databases import CATALOG
     from sqlstream.catalog.objects import Table
 
-    rows: list[tuple[str, str, int | None, str | None]] = []
-    for name in session.catalog.names():
-        found = session.catalog.find(name)
-        is_table = isinstance(found, Table)
+    rows: list[tuple[str, str, str, int | None, str | None]] = []
+    for identity in session.catalog.names():
+        found = session.catalog.find(identity)
+        assert found is not None
         of = found.option_map.get("connector") if isinstance(found, Table) else None
-        rows.append((name, "table" if is_table else "view", len(_columns(session, name)), of))
-    for name in session.catalog.functions():
-        function = session.catalog.function(name)
-        rows.append((name, "function", None, None if function is None else function.path))
+        kind = "table" if isinstance(found, Table) else "view"
+        rows.append((*found.path, kind, len(session.columns_of(found)), of))
+    for f in session.catalog.all_functions():
+        rows.append((f.database, f.local_name, "function", None, f.path))
     head = ("catalog", "database", "name", "kind", "columns", "of")
-    return [dict(zip(head, (CATALOG, DATABASE, *row), strict=True)) for row in rows]
+    return [dict(zip(head, (CATALOG, *row), strict=True)) for row in rows]
 
 
 def _columns(session: Session, name: str) -> list[dict[str, Any]]:

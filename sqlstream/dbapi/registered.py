@@ -35,7 +35,7 @@ class Registered:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._keys: dict[str, str] = {}  # of the objects, by table
+        self._keys: dict[str, tuple[str, str]] = {}  # of the objects, and what the catalog calls them, by table
 
     # ---- by name
 
@@ -97,22 +97,24 @@ class Registered:
             self._drop(name)
         key = OBJECTS.add(name, item)
         try:
-            self._session.catalog.add(self._table(name, key, body))
+            table = self._table(name, key, body)
+            self._session.catalog.add(table)
         except BaseException:
             OBJECTS.remove(key)
             raise
-        self._keys[name] = key
+        self._keys[name] = key, table.name
 
     def _table(self, name: str, key: str, body: str) -> Table:
         statement = _create(name, body, f"'connector' = 'python', 'object' = {text(key)}")
-        return ddl.table_of(self._session.environment, name, statement)
+        return ddl.named_table(self._session.environment, statement)
 
     def _physical(self, body: str) -> Schema:
         return Table("t", _create("t", body, "'connector' = 'python'").columns).physical()
 
     def _drop(self, name: str) -> None:
-        OBJECTS.remove(self._keys.pop(name))
-        self._session.catalog.forget_temporary(name)
+        key, identity = self._keys.pop(name)
+        OBJECTS.remove(key)
+        self._session.catalog.forget_temporary(identity)
 
     # ---- for a statement
 
@@ -151,11 +153,12 @@ class Registered:
         key = OBJECTS.add(key, item)
         catalog = self._session.catalog
         body = ", ".join(f"{quoted(c.name)} {c.type}" for c in columns)
+        identity = catalog.identity((name,))
         try:
             catalog.add(self._table(name, key, body))
             yield
         finally:
-            catalog.forget_temporary(name)
+            catalog.forget_temporary(identity)
             OBJECTS.remove(key)
 
 

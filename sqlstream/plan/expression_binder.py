@@ -277,7 +277,7 @@ class ExpressionBinder:
             known += [*AGGREGATES, *self.catalog.functions()]
             raise BindError(f"there is no function '{name}'", hint=elsewhere(upper) or _named(upper, known))
         if upper == CURRENT_DATABASE and not node.expressions:
-            return Literal(f.typing([]).result, self.catalog.current)
+            return Literal(f.typing([]).result, self.catalog.session_database)
         if takes_clauses(upper, node):
             return self.call(upper, json_arguments(upper, node, self.bind))
         return self.call(upper, [self.bind(e) for e in node.expressions])

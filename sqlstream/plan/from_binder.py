@@ -191,7 +191,9 @@ class FromBinder(ABC):
             alias = alias_of(name[0]) if of_files else name[-1]
             return self.aliased(self._scan(found, node), node.args.get("alias"), alias, node, database)
         try:
-            plan = unsorted(type(self)(self.catalog, self.tables, None, self.depth + 1).query(found.query))
+            plan = unsorted(
+                type(self)(self.catalog.at(found.within), self.tables, None, self.depth + 1).query(found.query)
+            )
         except SqlStreamError as e:
             # Positions inside belong to the view's text.
             e.position = position_of(node)

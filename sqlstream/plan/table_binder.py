@@ -130,7 +130,8 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
         scan_columns.append(ScanColumn(PROCTIME_PATH, PROCTIME_TYPE))
         names.append("$proctime")
     stored = Schema(tuple(SchemaColumn(n, c.type) for n, c in zip(names, scan_columns, strict=True)))
-    binder = ExpressionBinder(Scope.of(table.name, stored), catalog)
+    catalog = catalog.at(table.within)
+    binder = ExpressionBinder(Scope.of(table.local_name, stored), catalog)
     exprs: list[Expr] = []
     columns: list[SchemaColumn] = []
     for c in table.columns:
@@ -189,7 +190,7 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
                 hint="leave the watermark out: windows take p AS PROCTIME() as it is",
                 position=w.position,
             )
-        over = ExpressionBinder(Scope.of(table.name, schema), catalog).bind(w.expression)
+        over = ExpressionBinder(Scope.of(table.local_name, schema), catalog).bind(w.expression)
         if over.type.kind != t.kind:
             raise BindError(
                 f"table {table.name}: the watermark is {over.type.text()}, its column {t.text()}", position=w.position

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlstream.catalog.catalog import Catalog
-from sqlstream.catalog.objects import Table, quoted, text
+from sqlstream.catalog.databases import DATABASE
+from sqlstream.catalog.objects import Function, Table, View, quoted, text
 from sqlstream.errors import ParseError, RunError, SqlStreamError
 from sqlstream.sql import statements as st
 from sqlstream.sql.lexer import QUOTED, STRING, WORD, tokenize
@@ -82,11 +83,13 @@ def _start_filled(shell: Shell, s: st.CreateTable) -> None:
     session = shell.session
     made = completed(session.environment, s)
     assert s.query is not None
-    there = session.catalog.find(s.name[-1]) is not None
+    there = session.catalog.find(session.catalog.identity(s.name)) is not None
     shell.call(lambda: session.statement(replace(made, query=None)))
     if there:
         return
-    insert = st.Insert(s.name, s.query, position=s.position, text=f"INSERT INTO {quoted(s.name[-1])} {sql_of(s.query)}")
+    insert = st.Insert(
+        s.name, s.query, position=s.position, text=f"INSERT INTO {'.'.join(map(quoted, s.name))} {sql_of(s.query)}"
+    )
     try:
         start(shell, insert)
     except BaseException:
@@ -117,6 +120,8 @@ def script_of(options: dict[str, str], catalog: Catalog, statement: str) -> str:
     dialect = kept.pop(_DIALECT, None)
     parts = [f"SET {text(k)} = {text(v)}" for k, v in kept.items()]
     parts += _named(catalog, statement, list(kept.values()))
+    if catalog.current != DATABASE:
+        parts += [_database(catalog.current), f"USE {quoted(catalog.current)}"]
     if dialect is not None:  # the catalog is Flink's
         parts.append(f"SET '{_DIALECT}' = {text(dialect)}")
     return "".join(f"{p};\n" for p in [*parts, statement.strip().rstrip(";")])
@@ -126,25 +131,44 @@ def _named(catalog: Catalog, statement: str, values: list[str]) -> list[str]:
     """The definitions of what a statement names, of what those name, and so on: functions, tables, and views behind what
     they read. As temporary ones: the new process may know kept ones of these names, and must not write them."""
     words = set(values) | _words(statement)
-    functions: dict[str, str] = {}
-    relations: dict[str, str] = {}
+    functions: dict[str, Function] = {}
+    relations: dict[str, tuple[Table | View, str]] = {}
+    of_name: dict[str, list[Table | View]] = {}  # in any database: a word does not say in which
+    for identity in catalog.names():
+        if (relation := catalog.find(identity)) is not None:
+            of_name.setdefault(relation.local_name, []).append(relation)
+    functions_of_name: dict[str, list[Function]] = {}
+    for f in catalog.all_functions():
+        functions_of_name.setdefault(f.local_name.lower(), []).append(f)
 
     def take(found: set[str]) -> None:
         for word in sorted(found):
-            function = catalog.function(word)
-            if function is not None and word.lower() not in functions:
-                functions[word.lower()] = replace(function, temporary=True).ddl()
-            relation = catalog.find(word)
-            if relation is not None and word not in relations:
-                relations[word] = ""  # it may name itself
+            for function in functions_of_name.get(word.lower(), ()):
+                functions.setdefault(function.name.lower(), replace(function, temporary=True))
+            for relation in of_name.get(word, ()):
+                if relation.name in relations:
+                    continue
                 made = replace(relation, temporary=True)
                 ddl = made.ddl(hide_secrets=False) if isinstance(made, Table) else made.ddl()
+                relations[relation.name] = made, ddl  # it may name itself
                 take(_words(ddl) - {word})
-                del relations[word]
-                relations[word] = ddl
+                relations[relation.name] = relations.pop(relation.name)
 
     take(words)
-    return [*functions.values(), *relations.values()]
+    used = {f.database for f in functions.values()} | {d for r, _ in relations.values() for d in (r.database, r.within)}
+    out = [_database(d) for d in sorted(used) if d != DATABASE]
+    out += [f.ddl() for f in functions.values()]
+    current = DATABASE
+    for relation, ddl in relations.values():
+        if relation.within != current:
+            current = relation.within
+            out.append(f"USE {quoted(current)}")
+        out.append(ddl)
+    return [*out, f"USE {quoted(DATABASE)}"] if current != DATABASE else out
+
+
+def _database(name: str) -> str:
+    return f"CREATE DATABASE IF NOT EXISTS {quoted(name)}"
 
 
 def _words(sql: str) -> set[str]:

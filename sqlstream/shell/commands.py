@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlstream.catalog.objects import View
 from sqlstream.errors import OptionError, RunError, did_you_mean
 from sqlstream.shell import help as helps
 from sqlstream.shell.calls import Interrupted, listening
@@ -103,7 +104,9 @@ def _describe(shell: Shell, rest: str) -> None:
 def _schema(shell: Shell, rest: str) -> None:
     catalog = shell.session.catalog
     for name in [rest] if rest else catalog.tables():
-        kind = "VIEW" if name in catalog.views() else "TABLE"
+        parts = tuple(p.strip('`"') for p in name.split(".")) if rest else (name,)
+        found = catalog.find(catalog.identity(parts)) if catalog.knows(parts[:-1]) else None
+        kind = "VIEW" if isinstance(found, View) else "TABLE"
         for batch, _ in shell.query(f"SHOW CREATE {kind} {_name(name)}").batches():
             shell.terminal.text("".join(f"{v};\n" for v in batch.column(0).to_pylist()))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from sqlstream.catalog.objects import View
 from sqlstream.errors import SqlStreamError
 from sqlstream.options import SESSION_OPTIONS, Option, find
 from sqlstream.shell import vocabulary
@@ -30,9 +31,9 @@ _FOLLOWING = {
         "TABLES", "VIEWS", "FUNCTIONS", "COLUMNS FROM", "JOBS", "CREATE TABLE", "CREATE VIEW", "USER FUNCTIONS",
         "CATALOGS", "DATABASES", "CURRENT CATALOG", "CURRENT DATABASE",
     ),
-    "CREATE": ("TABLE", "VIEW", "FUNCTION", "TEMPORARY TABLE", "TEMPORARY VIEW", "TEMPORARY FUNCTION", "SAVEPOINT"),
-    "ALTER": ("TABLE", "VIEW"),
-    "DROP": ("TABLE", "VIEW", "FUNCTION", "TEMPORARY TABLE", "TEMPORARY VIEW", "TEMPORARY FUNCTION"),
+    "CREATE": ("TABLE", "VIEW", "FUNCTION", "DATABASE", "TEMPORARY TABLE", "TEMPORARY VIEW", "TEMPORARY FUNCTION", "SAVEPOINT"),
+    "ALTER": ("TABLE", "VIEW", "DATABASE"),
+    "DROP": ("TABLE", "VIEW", "FUNCTION", "DATABASE", "TEMPORARY TABLE", "TEMPORARY VIEW", "TEMPORARY FUNCTION"),
     "EXPLAIN": ("SELECT", "INSERT INTO", "PLAN FOR", "CHANGELOG_MODE", "JSON_EXECUTION_PLAN", "SYNTAX_TREE", "ANALYZE"),
     "STOP": ("JOB",),
     "INSERT": ("INTO", "OVERWRITE"),
@@ -43,7 +44,7 @@ _FOLLOWING = {
 # beginnings that a database follows
 _OF_DATABASES = (
     ["USE"],
-    *([how, "DATABASE"] for how in ("DESCRIBE", "DESC")),
+    *([how, "DATABASE"] for how in ("DESCRIBE", "DESC", "ALTER", "DROP")),
     *(["SHOW", what, where] for what in ("TABLES", "VIEWS", "FUNCTIONS") for where in ("FROM", "IN")),
 )
 _OF_FILES = ("\\i", ".read", "\\o", ".output")
@@ -241,7 +242,10 @@ def _in_place(tokens: list[str], upper: list[str], session: Session | None) -> I
         return
     last = upper[-1]
     if last == ".":
-        yield from _columns(session, _aliases(tokens, session).get(tokens[-2].strip("`"), tokens[-2].strip("`")))
+        before = tokens[-2].strip("`")
+        yield from _columns(session, _aliases(tokens, session).get(before, before))
+        if session is not None and before in session.catalog.databases():
+            yield from _of_database(session, before)
         return
     if len(tokens) == 1 and last in _FOLLOWING:
         yield from (Found(w, "keyword") for w in _FOLLOWING[last])
@@ -269,8 +273,16 @@ def _in_place(tokens: list[str], upper: list[str], session: Session | None) -> I
 
 def _relations(session: Session | None) -> Iterator[Found]:
     if session is not None:
-        views = set(session.catalog.views())
-        yield from (Found(n, "view" if n in views else "table") for n in session.catalog.tables())
+        catalog = session.catalog
+        yield from _of_database(session, catalog.current)
+        for identity in catalog.names():
+            if (found := catalog.find(identity)) is not None and found.database != catalog.current:
+                yield Found(catalog.spelled(found), "view" if isinstance(found, View) else "table")
+
+
+def _of_database(session: Session, database: str) -> Iterator[Found]:
+    views = set(session.catalog.views(database))
+    yield from (Found(n, "view" if n in views else "table") for n in session.catalog.tables(database))
 
 
 def _aliases(tokens: list[str], session: Session | None) -> dict[str, str]:
@@ -280,20 +292,29 @@ def _aliases(tokens: list[str], session: Session | None) -> dict[str, str]:
         return out
     for i, token in enumerate(tokens):
         name = token.strip("`")
-        if session.catalog.find(name) is None or i == 0 or tokens[i - 1].upper() not in (*_RELATION, ",", "."):
+        if i == 0 or tokens[i - 1].upper() not in (*_RELATION, ",", "."):
+            continue
+        qualifiers = (tokens[i - 2].strip("`"),) if tokens[i - 1] == "." and i > 1 else ()
+        if not session.catalog.knows(qualifiers):  # it is an alias
+            qualifiers = ()
+        identity = session.catalog.identity((*qualifiers, name))
+        if session.catalog.find(identity) is None:
             continue
         following = tokens[i + 1 : i + 3]
         alias = (
             following[1] if len(following) > 1 and following[0].upper() == "AS" else following[0] if following else ""
         )
         named = alias.strip("`").isidentifier() and alias.upper() not in vocabulary.KEYWORDS
-        out[alias.strip("`") if named else name] = name
+        out[alias.strip("`") if named else name] = identity
     return out
 
 
 def _columns(session: Session | None, relation: str) -> Iterator[Found]:
-    found = None if session is None else session.catalog.find(relation)
-    if session is None or found is None:
+    """Those of a relation of this identity; of a name, of the current database's."""
+    if session is None:
+        return
+    found = session.catalog.find(relation) or session.catalog.find(session.catalog.identity((relation,)))
+    if found is None:
         return
     try:
         names = session.columns_of(found).names

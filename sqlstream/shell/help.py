@@ -102,6 +102,14 @@ STATEMENTS: tuple[Statement, ...] = (
         "SHOW CURRENT", "SHOW CURRENT {CATALOG | DATABASE}", "which names mean that say none", "SHOW CURRENT DATABASE;"
     ),
     Statement(
+        "CREATE DATABASE", "CREATE DATABASE [IF NOT EXISTS] name [COMMENT 'text'] [WITH ('key' = 'value', …)]",
+        "a space of names for tables, views and functions", "CREATE DATABASE sales;",
+    ),
+    Statement("ALTER DATABASE", "ALTER DATABASE name SET ('key' = 'value')", "what is kept with it",
+              "ALTER DATABASE sales SET ('owner' = 'ada');"),
+    Statement("DROP DATABASE", "DROP DATABASE [IF EXISTS] name [RESTRICT | CASCADE]", "CASCADE: with all that is in it",
+              "DROP DATABASE sales CASCADE;"),
+    Statement(
         "USE", "USE [catalog.]database; USE CATALOG name", "the database that names mean which say none",
         "USE default_database;",
     ),

@@ -306,7 +306,7 @@ HINTS = {
     "STREAM": "a stream is a table: CREATE TABLE t (…) WITH ('connector' = '…')",
     "INDEX": "there are no indexes: state is kept by the keys of each query",
     "TEMP": "write TEMPORARY",
-    "SCHEMA": "what other systems call a schema is a DATABASE",
+    "SCHEMA": "what other systems call a schema is a DATABASE: CREATE DATABASE d",
     "AUTO_INCREMENT": "rows get no numbers: ROW_NUMBER() OVER (…) counts them in a query",
     "SERIAL": "rows get no numbers: ROW_NUMBER() OVER (…) counts them in a query",
     "REFERENCES": "there are no foreign keys",

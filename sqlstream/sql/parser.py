@@ -22,6 +22,8 @@ from sqlstream.sql.lexer import DOLLAR, END, QUOTED, STRING, WORD, tokenize
 from sqlstream.sql.source import Source
 from sqlstream.sql.splitter import Piece, split, substitute
 from sqlstream.sql.statements import (
+    AlterDatabase,
+    CreateDatabase,
     CreateFunction,
     CreateSavepoint,
     CreateTable,
@@ -30,6 +32,7 @@ from sqlstream.sql.statements import (
     DescribeDatabase,
     DescribeJob,
     Drop,
+    DropDatabase,
     Explain,
     Insert,
     ResetOption,
@@ -274,10 +277,19 @@ class StatementGrammar(AlterGrammar):
             self.fail("expected FUNCTION")
         if not temporary and self.accept("SAVEPOINT"):
             return self._create_savepoint()
+        if not temporary and self.accept("DATABASE"):
+            return self._create_database()
         kind = self.choose("TABLE", "VIEW", "FUNCTION")
         if kind == "TABLE":
             return self.create_table(temporary)
-        return self._create_view(temporary) if kind == "VIEW" else self._create_function(temporary)
+        return self._create_view(temporary) if kind == "VIEW" else self._create_function(temporary, system)
+
+    def _create_database(self) -> Statement:
+        if_not_exists = self.accept("IF", "NOT", "EXISTS") is not None
+        name = self.name("a database's name")
+        comment = self.string() if self.accept("COMMENT") else None
+        options = self.option_list() if self.accept("WITH") else ()
+        return CreateDatabase(name, comment, options, if_not_exists)
 
     def _create_savepoint(self) -> Statement:
         job = self.string("a job's name in single quotes") if self.accept("FOR", "JOB") else None
@@ -302,9 +314,9 @@ class StatementGrammar(AlterGrammar):
             if_not_exists=if_not_exists,
         )
 
-    def _create_function(self, temporary: bool) -> Statement:
+    def _create_function(self, temporary: bool, system: bool) -> Statement:
         if_not_exists = self.accept("IF", "NOT", "EXISTS") is not None
-        name = self.name("a function's name")
+        name = self._system_name() if system else self.name("a function's name")
         parameters: list[tuple[str, Type]] | None = None
         if self.at("("):
             parameters = self.parenthesised(lambda: [] if self.at(")") else self.csv(self._parameter))
@@ -332,10 +344,18 @@ class StatementGrammar(AlterGrammar):
             parameters=tuple(parameters or ()),
             returns=returns,
             body=body,
+            system=system,
         )
 
     def _parameter(self) -> tuple[str, Type]:
         return str(self.identifier("an argument's name").this), self.data_type()
+
+    def _system_name(self) -> tuple[str, ...]:
+        first = self.token
+        name = self.name("a function's name")
+        if len(name) > 1:
+            self.fail_at(first, "a SYSTEM function is of no database", "leave the qualifiers out, or SYSTEM")
+        return name
 
     def _language(self) -> str | None:
         if not self.accept("LANGUAGE"):
@@ -347,15 +367,29 @@ class StatementGrammar(AlterGrammar):
         return language
 
     def _alter(self) -> Statement:
+        if self.accept("DATABASE"):
+            name = self.name("a database's name")
+            self.expect("SET")
+            return AlterDatabase(name, self.option_list())
         return self.alter_table() if self.choose("TABLE", "VIEW") == "TABLE" else self.alter_view()
 
     def _drop(self) -> Statement:
         temporary = self.accept("TEMPORARY") is not None
-        if temporary and self.accept("SYSTEM") and not self.at("FUNCTION"):
+        system = temporary and self.accept("SYSTEM") is not None
+        if system and not self.at("FUNCTION"):
             self.fail("expected FUNCTION")
+        if not temporary and self.accept("DATABASE"):
+            return self._drop_database()
         kind = self.choose(*_DROPPED)
         if_exists = self.accept("IF", "EXISTS") is not None
-        return Drop(kind, self.name(f"a {kind.lower()}'s name"), if_exists=if_exists, temporary=temporary)
+        name = self._system_name() if system else self.name(f"a {kind.lower()}'s name")
+        return Drop(kind, name, if_exists, temporary, system)
+
+    def _drop_database(self) -> Statement:
+        if_exists = self.accept("IF", "EXISTS") is not None
+        name = self.name("a database's name")
+        cascade = self.token.kind != END and self.choose("RESTRICT", "CASCADE") == "CASCADE"
+        return DropDatabase(name, if_exists, cascade)
 
     # ---- jobs
 

@@ -121,16 +121,18 @@ class CreateFunction(Statement):
     parameters: tuple[tuple[str, Type], ...] = ()
     returns: Type | None = None
     body: str | None = None
+    system: bool = False
 
 
 @dataclass(frozen=True)
 class Drop(Statement):
-    """`kind` is TABLE, VIEW or FUNCTION."""
+    """`kind` is TABLE, VIEW or FUNCTION; `system`: a function of no database."""
 
     kind: str
     name: Name
     if_exists: bool = False
     temporary: bool = False
+    system: bool = False
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,33 @@ class StopJob(Statement):
     job: str
     savepoint: bool = False
     drain: bool = False
+
+
+@dataclass(frozen=True)
+class CreateDatabase(Statement):
+    """`CREATE DATABASE [IF NOT EXISTS] name [COMMENT '…'] [WITH (…)]`."""
+
+    name: Name
+    comment: str | None = None
+    options: Options = ()
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True)
+class DropDatabase(Statement):
+    """`DROP DATABASE [IF EXISTS] name [RESTRICT | CASCADE]`; `cascade`: with all that is in it."""
+
+    name: Name
+    if_exists: bool = False
+    cascade: bool = False
+
+
+@dataclass(frozen=True)
+class AlterDatabase(Statement):
+    """`ALTER DATABASE name SET ('key' = 'value', …)`."""
+
+    name: Name
+    options: Options
 
 
 @dataclass(frozen=True)

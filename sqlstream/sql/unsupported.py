@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-_CATALOGS = "there is one catalog, default_catalog: what a table is connected to stands in its WITH (…)"
-_DATABASES = "there is one database, default_catalog.default_database"
+_CATALOGS = (
+    "there is one catalog, default_catalog: CREATE DATABASE keeps names apart, and a table's WITH (…) says what it is"
+)
 _MATERIALIZED = "write INSERT INTO table SELECT …, which runs until it is stopped"
 _MODELS = "call a Python function in its place"
 _MODULES = "all functions are always there"
@@ -31,9 +32,7 @@ OBJECTS = frozenset(
 UNSUPPORTED: dict[tuple[str, ...], str] = {
     ("USE", "MODULES"): _MODULES,
     ("CREATE", "CATALOG"): _CATALOGS,
-    ("CREATE", "DATABASE"): _DATABASES,
     ("DROP", "CATALOG"): _CATALOGS,
-    ("DROP", "DATABASE"): _DATABASES,
     ("DESCRIBE", "CATALOG"): _CATALOGS,
     ("DESC", "CATALOG"): _CATALOGS,
     ("SHOW", "CREATE", "CATALOG"): _CATALOGS,
@@ -60,7 +59,6 @@ UNSUPPORTED: dict[tuple[str, ...], str] = {
     ("SHOW", "MODULES"): _MODULES,
     ("SHOW", "FULL"): _MODULES,
     ("ALTER", "CATALOG"): _CATALOGS,
-    ("ALTER", "DATABASE"): _DATABASES,
     ("ALTER", "MATERIALIZED"): _MATERIALIZED,
     ("ALTER", "MODEL"): _MODELS,
     ("ALTER", "FUNCTION"): "DROP FUNCTION, and CREATE it anew",
@@ -123,10 +121,11 @@ FORMS = {
     "INSERT": "INSERT INTO table [(column, …)] SELECT … or VALUES (…), (…)",
     "CREATE": "CREATE TABLE name (column TYPE, …, WATERMARK FOR ts AS ts) WITH ('connector' = '…', 'key' = 'value'), "
     "CREATE VIEW name AS SELECT …, CREATE FUNCTION name AS 'module.function', "
-    "CREATE FUNCTION name(argument TYPE, …) RETURNS TYPE LANGUAGE PYTHON AS $$ … $$",
+    "CREATE FUNCTION name(argument TYPE, …) RETURNS TYPE LANGUAGE PYTHON AS $$ … $$, CREATE DATABASE name",
     "ALTER": "ALTER TABLE t ADD | MODIFY column TYPE [FIRST | AFTER c], DROP column, RENAME column TO other, RENAME TO other, "
-    "SET ('key' = 'value'), RESET ('key'); ALTER VIEW v AS SELECT …, ALTER VIEW v RENAME TO w",
-    "DROP": "DROP TABLE | VIEW | FUNCTION [IF EXISTS] name",
+    "SET ('key' = 'value'), RESET ('key'); ALTER VIEW v AS SELECT …, ALTER VIEW v RENAME TO w; "
+    "ALTER DATABASE d SET ('key' = 'value')",
+    "DROP": "DROP TABLE | VIEW | FUNCTION [IF EXISTS] name, DROP DATABASE [IF EXISTS] name [RESTRICT | CASCADE]",
     "EXECUTE": "EXECUTE STATEMENT SET BEGIN INSERT …; INSERT …; END",
     "BEGIN": "BEGIN STATEMENT SET; INSERT …; INSERT …; END",
     "SET": "SET 'key' = 'value'",

@@ -17,7 +17,7 @@ from sqlstream.catalog.objects import Table, View
 from sqlstream.dbapi import Connection, InterfaceError
 from sqlstream.sqlalchemy.compiler import _Definitions, _Names, _Queries
 from sqlstream.sqlalchemy.places import Places
-from sqlstream.sqlalchemy.reflection import Reflection
+from sqlstream.sqlalchemy.reflection import Reflection, found
 from sqlstream.sqlalchemy.types import COLUMN_TYPES, _TypeCompiler
 
 _AUTOCOMMIT = "AUTOCOMMIT"
@@ -35,13 +35,13 @@ class _Context(default.DefaultExecutionContext):
             if self._table is not None and self._table.temporary:  # SQLAlchemy does not know what it has not made
                 self.statement = self.statement.replace("DROP ", "DROP TEMPORARY ", 1)
         elif self.isdelete and self.statement.startswith("INSERT OVERWRITE"):
-            self._check_emptied(self.compiled.statement.table.name)
+            self._check_emptied(self.compiled.statement.table)
 
-    def _check_emptied(self, name: str) -> None:
+    def _check_emptied(self, table: Any) -> None:
         # it replaces the partitions that there are rows for, which is none
-        if getattr(self._catalog.find(name), "partitioned_by", ()):
+        if getattr(found(self._catalog, table.schema, table.name), "partitioned_by", ()):
             raise exc.CompileError(
-                f"delete() of table '{name}': it is partitioned, and nothing would be deleted; drop and create it, or "
+                f"delete() of table '{table.name}': it is partitioned, and nothing would be deleted; drop and create it, or "
                 "remove its files"
             )
 
@@ -56,7 +56,8 @@ class _Context(default.DefaultExecutionContext):
         return getattr(getattr(self.compiled, "statement", None), "__visit_name__", None)
 
     def _found(self) -> Table | View | None:
-        return self._catalog.find(self.compiled.statement.element.name)
+        element = self.compiled.statement.element
+        return found(self._catalog, element.schema, element.name)
 
     @property
     def _catalog(self) -> Catalog:

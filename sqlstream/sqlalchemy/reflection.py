@@ -1,4 +1,4 @@
-"""What the catalog holds, as SQLAlchemy asks for it. Schemas are databases, of which there is one as yet."""
+"""What the catalog holds, as SQLAlchemy asks for it. Schemas are databases; None is the one that is current."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from sqlalchemy import exc
 from sqlalchemy.engine import reflection
 
 from sqlstream.catalog.catalog import Catalog
-from sqlstream.catalog.databases import CATALOG, DATABASE
 from sqlstream.catalog.objects import Table, View
 from sqlstream.dbapi import Connection
 from sqlstream.dbapi.names import mapped
 from sqlstream.options import shown
 from sqlstream.sqlalchemy.types import of_type
-
-SCHEMAS = (None, DATABASE, f"{CATALOG}.{DATABASE}")
 
 
 class Reflection:
@@ -24,16 +21,16 @@ class Reflection:
 
     def get_schema_names(self, connection: Any, **kw: Any) -> list[str]:
         """The databases."""
-        return [DATABASE]
+        return _catalog(connection).databases()
 
     def has_schema(self, connection: Any, schema_name: str, **kw: Any) -> bool:
         """Whether there is such a database."""
-        return schema_name in SCHEMAS
+        return _catalog(connection).knows(qualifiers(schema_name))
 
     @reflection.cache
     def has_table(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> bool:
         """Whether there is such a table or view."""
-        return schema in SCHEMAS and _catalog(connection).find(table_name) is not None
+        return found(_catalog(connection), schema, table_name) is not None
 
     def has_index(self, connection: Any, table_name: str, index_name: str, schema: Any = None, **kw: Any) -> bool:
         """There are none."""
@@ -66,10 +63,10 @@ class Reflection:
     @reflection.cache
     def get_view_definition(self, connection: Any, view_name: str, schema: str | None = None, **kw: Any) -> str:
         """The statement that makes the view."""
-        found = _relation(connection, view_name, schema)
-        if not isinstance(found, View):
+        relation = _relation(connection, view_name, schema)
+        if not isinstance(relation, View):
             raise exc.NoSuchTableError(view_name)
-        return found.ddl()
+        return relation.ddl()
 
     @reflection.cache
     def get_columns(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> list[Any]:
@@ -145,18 +142,30 @@ def _catalog(connection: Any) -> Catalog:
 
 
 def _names(connection: Any, schema: str | None, wanted: Callable[[Table | View], bool]) -> list[str]:
-    if schema not in SCHEMAS:
-        return []
     catalog = _catalog(connection)
-    relations = [(name, catalog.find(name)) for name in catalog.names()]
-    return [name for name, found in relations if found is not None and wanted(found)]
+    if not catalog.knows(qualifiers(schema)):
+        return []
+    database = catalog.database(qualifiers(schema)).name
+    relations = [(name, found(catalog, database, name)) for name in catalog.tables(database)]
+    return [name for name, relation in relations if relation is not None and wanted(relation)]
 
 
 def _relation(connection: Any, name: str, schema: str | None) -> Table | View:
-    found = _catalog(connection).find(name) if schema in SCHEMAS else None
-    if found is None:
+    relation = found(_catalog(connection), schema, name)
+    if relation is None:
         raise exc.NoSuchTableError(name if schema is None else f"{schema}.{name}")
-    return found
+    return relation
+
+
+def qualifiers(schema: str | None) -> tuple[str, ...]:
+    """The parts of a schema's name, `[catalog.]database`."""
+    return () if schema is None else tuple(schema.split("."))
+
+
+def found(catalog: Catalog, schema: str | None, name: str) -> Table | View | None:
+    """The table or view of a schema; None when there is none."""
+    parts = qualifiers(schema)
+    return catalog.find(catalog.identity((*parts, name))) if catalog.knows(parts) else None
 
 
 def _none(connection: Any, name: str, schema: str | None) -> list[Any]:

@@ -156,3 +156,149 @@ def test_there_is_one_catalog() -> None:
         with pytest.raises(NotSupported, match="CATALOG is not supported") as e:
             rows(Session(), sql)
         assert "there is one catalog, default_catalog" in (e.value.hint or "")
+
+
+# ---- databases of one's own
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("CREATE DATABASE d; SHOW DATABASES", ["d", "default_database"]),
+        ("CREATE DATABASE default_catalog.d; SHOW DATABASES LIKE 'd'", ["d"]),
+        ("CREATE DATABASE d; CREATE DATABASE IF NOT EXISTS d; SHOW DATABASES LIKE 'd'", ["d"]),
+        ("CREATE DATABASE d; DROP DATABASE d; SHOW DATABASES", ["default_database"]),
+        ("CREATE DATABASE d; DROP DATABASE d RESTRICT; SHOW DATABASES", ["default_database"]),
+        ("DROP DATABASE IF EXISTS d; SHOW DATABASES", ["default_database"]),
+        ("CREATE DATABASE d; USE d; SHOW CURRENT DATABASE", ["d"]),
+        ("CREATE DATABASE d; USE d; USE CATALOG default_catalog; SHOW CURRENT DATABASE", ["d"]),
+        ("CREATE DATABASE d; USE d; CREATE VIEW v AS SELECT 1; SHOW TABLES", ["v"]),
+        ("CREATE DATABASE d; CREATE VIEW d.v AS SELECT 1; SHOW TABLES", []),
+        ("CREATE DATABASE d; CREATE VIEW d.v AS SELECT 1; SHOW VIEWS IN d", ["v"]),
+        ("CREATE DATABASE d; CREATE VIEW d.v AS SELECT 1; DROP DATABASE d CASCADE; CREATE DATABASE d; SHOW TABLES IN d", []),
+        ("CREATE DATABASE d; CREATE TEMPORARY VIEW d.v AS SELECT 1; DROP TEMPORARY VIEW d.v; SHOW TABLES IN d", []),
+        ("CREATE DATABASE d; CREATE FUNCTION d.f AS 'sqlstream.literals.quoted'; SHOW USER FUNCTIONS", []),
+        ("CREATE DATABASE d; CREATE FUNCTION d.f AS 'sqlstream.literals.quoted'; SHOW USER FUNCTIONS IN d", ["f"]),
+        (
+            "CREATE TEMPORARY SYSTEM FUNCTION f AS 'sqlstream.literals.quoted'; CREATE DATABASE d; USE d; SELECT f('x')",
+            ["'x'"],
+        ),
+        (
+            "CREATE FUNCTION f AS 'sqlstream.literals.quoted'; CREATE VIEW v AS SELECT f('x') AS x; CREATE DATABASE d; USE d; "
+            "SELECT x FROM default_database.v",
+            ["'x'"],
+        ),
+    ],
+)  # fmt: skip
+def test_databases(sql: str, expected: list[str]) -> None:
+    assert [row[0] for row in rows(Session(), sql)] == expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "message", "hint"),
+    [
+        ("CREATE DATABASE default_database", "database 'default_database' exists already", "IF NOT EXISTS"),
+        ("CREATE DATABASE hive.d", "there is no catalog 'hive'", "there is one catalog, default_catalog"),
+        ("CREATE DATABASE a.b.c", "there is no catalog 'a'", "there is one catalog"),
+        ("DROP DATABASE d", "there is no database 'd'", "databases: default_database"),
+        ("ALTER DATABASE d SET ('a' = 'b')", "there is no database 'd'", "databases: default_database"),
+        ("DROP DATABASE default_database CASCADE", "database 'default_database' is the default one", "it stays"),
+        ("CREATE DATABASE d; USE d; DROP DATABASE d", "database 'd' is the current one", "USE default_database"),
+        ("CREATE DATABASE d; CREATE VIEW d.v AS SELECT 1; DROP DATABASE d", "database 'd' is not empty", "CASCADE"),
+        ("CREATE DATABASE d; CREATE VIEW d.v AS SELECT 1; DROP DATABASE d RESTRICT", "database 'd' is not empty", "CASCADE"),
+        (
+            "CREATE DATABASE d; USE d; CREATE VIEW default_database.v AS SELECT 1; USE default_database; DROP DATABASE d CASCADE",
+            "database 'd' was current when v was made",
+            "drop that first",
+        ),
+        ("CREATE DATABASE d; CREATE VIEW v AS SELECT 1; ALTER VIEW v RENAME TO d.v", "cannot be moved", "LIKE"),
+        ("CREATE DATABASE d; CREATE VIEW d.v AS SELECT 1; SELECT * FROM v", "there is no table or view 'v'", "there is d.v"),
+        ("CREATE DATABASE d; CREATE VIEW d.v AS SELECT 1; CREATE VIEW `d.v` AS SELECT 2", "cannot be told", "without a dot"),
+        ("CREATE TEMPORARY SYSTEM FUNCTION d.f AS 'x.y'", "a SYSTEM function is of no database", "leave the qualifiers"),
+    ],
+)  # fmt: skip
+def test_what_databases_refuse(sql: str, message: str, hint: str) -> None:
+    with pytest.raises(SqlStreamError) as e:
+        rows(Session(), sql)
+    assert message in e.value.message
+    assert hint in (e.value.hint or "")
+
+
+KEPT = """
+CREATE DATABASE sales COMMENT 'it''s' WITH ('owner' = 'ada');
+ALTER DATABASE sales SET ('since' = '2024');
+ALTER DATABASE default_database SET ('owner' = 'eva');
+CREATE TABLE t (a INT) WITH ('connector' = 'datagen', 'number-of-rows' = '1', 'fields.a.kind' = 'sequence', 'fields.a.start' = '1', 'fields.a.end' = '1');
+CREATE TABLE sales.t (a INT) WITH ('connector' = 'datagen', 'number-of-rows' = '1', 'fields.a.kind' = 'sequence', 'fields.a.start' = '7', 'fields.a.end' = '7');
+CREATE VIEW default_v AS SELECT a FROM t;
+USE sales;
+CREATE FUNCTION f AS 'sqlstream.literals.quoted';
+CREATE TABLE u (b STRING, c AS f(b)) WITH ('connector' = 'datagen', 'number-of-rows' = '1', 'fields.b.length' = '1');
+CREATE VIEW v AS SELECT a, f('x') AS x FROM t;
+CREATE VIEW default_database.w AS SELECT a FROM v;
+"""
+
+
+def test_what_is_kept_means_the_same_again(tmp_path: Path) -> None:
+    rows(Session(tmp_path), KEPT)
+    text = (tmp_path / "catalog.sql").read_text()
+    session = Session(tmp_path)
+    assert rows(session, "SHOW CURRENT DATABASE") == [("default_database",)]
+    assert rows(session, "SHOW TABLES") == [("default_v",), ("t",), ("w",)]
+    assert rows(session, "SHOW TABLES FROM sales") == [("t",), ("u",), ("v",)]
+    assert rows(session, "DESCRIBE DATABASE EXTENDED sales")[2:] == [
+        ("comment", "it's"),
+        ("owner", "ada"),
+        ("since", "2024"),
+    ]
+    assert rows(session, "DESCRIBE DATABASE EXTENDED default_database")[3:] == [("owner", "eva")]
+    assert rows(session, "SELECT * FROM default_v") == [(1,)]
+    assert rows(session, "SELECT * FROM sales.v") == [(7, "'x'")]
+    assert rows(session, "SELECT * FROM w") == [(7,)]
+    ((b, c),) = rows(session, "SELECT * FROM sales.u")
+    assert c == f"'{b}'"
+    rows(
+        session, "CREATE VIEW one_more AS SELECT 1 AS x; DROP VIEW one_more; CREATE TEMPORARY VIEW sales.x AS SELECT 1"
+    )
+    assert (tmp_path / "catalog.sql").read_text() == text
+
+
+def test_a_catalog_of_the_version_before_opens_and_stays(tmp_path: Path) -> None:
+    text = (
+        "CREATE FUNCTION `f` AS 'sqlstream.literals.quoted' LANGUAGE PYTHON;\n\n"
+        "CREATE TABLE `t` (\n  `a` INT\n)\nWITH (\n  'connector' = 'datagen'\n);\n\n"
+        "CREATE VIEW `v` AS\nSELECT a FROM default_database.t;\n\n"
+    )
+    (tmp_path / "catalog.sql").write_text(text)
+    session = Session(tmp_path)
+    assert rows(session, "SHOW TABLES FROM default_database") == [("t",), ("v",)]
+    rows(session, "CREATE VIEW w AS SELECT 1 AS x; DROP VIEW w")
+    assert (tmp_path / "catalog.sql").read_text() == text
+
+
+def test_a_session_of_the_same_catalog_has_its_own_current_database() -> None:
+    first, second = Session(), Session()
+    second.share(first)
+    rows(first, "CREATE DATABASE d; USE d; CREATE VIEW v AS SELECT 1 AS x")
+    assert rows(second, "SHOW CURRENT DATABASE") == [("default_database",)]
+    assert rows(second, "SELECT x FROM d.v") == [(1,)]
+    rows(second, "USE d")
+    rows(first, "USE default_database; DROP DATABASE d CASCADE")
+    with pytest.raises(BindError, match="there is no database 'd'"):
+        rows(second, "SELECT x FROM v")
+
+
+def test_operators_and_sources_of_the_default_database_have_the_names_that_they_had() -> None:
+    session = Session(options={"execution.runtime-mode": "streaming"})
+    table = "(a INT) WITH ('connector' = 'datagen', 'number-of-rows' = '1')"
+    rows(session, f"CREATE DATABASE d; CREATE TABLE d.t {table}; CREATE TABLE t {table}")
+
+    def plan(query: str) -> str:
+        return "\n".join(row[0] for row in rows(session, f"EXPLAIN {query}"))
+
+    plain = plan("SELECT a, COUNT(*) FROM t GROUP BY a")
+    assert "table=t," in plain
+    assert plan("SELECT a, COUNT(*) FROM default_catalog.default_database.t GROUP BY a") == plain
+    assert "table=d.t," in plan("SELECT a, COUNT(*) FROM d.t GROUP BY a")
+    both = plan("SELECT x.a FROM t AS x JOIN d.t AS y ON x.a = y.a")
+    assert "table=t," in both and "table=d.t," in both

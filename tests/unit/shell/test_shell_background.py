@@ -55,3 +55,20 @@ def test_options_of_the_shell_stay() -> None:
         "parallelism.default": "3",
     }
     assert script("INSERT INTO k SELECT x FROM a", options).count("SET ") == 1
+
+
+def test_databases_go_along_with_what_is_in_them() -> None:
+    session = Session()
+    own = (
+        "CREATE DATABASE sales; CREATE DATABASE other; CREATE VIEW sales.v AS SELECT x * 2 AS x FROM a; USE sales; "
+        "CREATE VIEW w AS SELECT x FROM v; CREATE FUNCTION loud AS 'sqlstream.literals.quoted'"
+    )
+    for _ in session.execute(TABLES + own):
+        pass
+    text = script_of({}, session.catalog, "INSERT INTO default_database.k SELECT CHAR_LENGTH(loud('x')) FROM w")
+    assert "other" not in text
+    other = Session(options={"execution.runtime-mode": "streaming"}, dry=True)
+    results = list(other.execute(text))
+    assert results[-1].message == "planned: k"
+    assert other.catalog.current == "sales" and other.catalog.databases() == ["default_database", "sales"]
+    assert all(o.temporary for o in other.catalog.objects())

@@ -98,3 +98,22 @@ def test_options_come_with_their_help(session: Session) -> None:
 def test_within_comments_and_names_nothing_is_a_string(session: Session) -> None:
     assert found("-- it's\nSEL", session) == ["SELECT"]
     assert found("SELECT `it's`, cou", session)[:1] == ["count"]
+
+
+def test_tables_of_other_databases_are_qualified() -> None:
+    made = Session()
+    for _ in made.execute(
+        "CREATE DATABASE sales; CREATE VIEW sales.sold AS SELECT 1 AS n; CREATE VIEW mine AS SELECT 1 AS m"
+    ):
+        pass
+    assert {"mine", "sales.sold"} <= set(found("SELECT * FROM ", made))
+    assert found("SELECT * FROM sales.", made) == ["sold"]
+    assert found("DESCRIBE sales.so", made) == ["sold"]
+    assert "n" in found("SELECT * FROM sales.sold WHERE ", made)
+    assert found("SELECT * FROM sales.sold AS s WHERE s.", made) == ["n"]
+    assert found("USE ", made) == ["default_database", "sales"]
+    assert found("SHOW TABLES FROM sa", made) == ["sales"]
+    for _ in made.execute("USE sales"):
+        pass
+    assert {"sold", "default_database.mine"} <= set(found("SELECT * FROM ", made))
+    assert found("SELECT * FROM so", made)[0] == "sold"
