@@ -6,7 +6,9 @@ import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 from harness.seed import SEED, USUAL, random_of
@@ -28,6 +30,15 @@ settings.load_profile("alike" if SEED == USUAL else "default")
 def drawn_alike(request: pytest.FixtureRequest) -> None:
     """What a test draws goes by the run's seed and the test's name, wherever and after whatever it runs."""
     random.seed(f"{SEED}:{request.node.nodeid}")
+
+
+@pytest.fixture(autouse=True)
+def own_connection() -> Iterator[None]:
+    """The connection that the module keeps is in the directory of the test that asked for it first: the next one has its own."""
+    yield
+    if (relation := sys.modules.get("sqlstream.dbapi.relation")) is not None:
+        for connection in relation._default:
+            connection.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
