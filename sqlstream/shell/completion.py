@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from sqlstream.catalog.objects import View
 from sqlstream.errors import SqlStreamError
 from sqlstream.options import SESSION_OPTIONS, Option, find
 from sqlstream.shell import vocabulary
@@ -273,6 +272,8 @@ def _in_place(tokens: list[str], upper: list[str], session: Session | None) -> I
 
 def _relations(session: Session | None) -> Iterator[Found]:
     if session is not None:
+        from sqlstream.catalog.objects import View  # not before the prompt: it needs the SQL parser
+
         catalog = session.catalog
         yield from _of_database(session, catalog.current)
         for identity in catalog.names():
