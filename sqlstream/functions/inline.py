@@ -17,7 +17,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 from sqlstream.errors import BindError
 
@@ -87,7 +87,7 @@ def compiled(path: str) -> Callable[..., Any]:
         )
     function.input_types, function.result_type = tuple(t for _, t in f.parameters), f.returns
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)  # tracebacks show lines of it
-    return function  # type: ignore[no-any-return]
+    return cast(Callable[..., Any], function)
 
 
 def _check_parameters(f: Inline, what: str) -> None:

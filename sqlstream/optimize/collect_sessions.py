@@ -43,9 +43,8 @@ def grouped_session(node: nodes.Node) -> nodes.Window | None:
     if not isinstance(window, nodes.Window) or window.spec.kind != "SESSION":
         return None
     width = len(window.input.schema)
-    at: list[int | None] = list(
-        range(len(window.schema))
-    )  # of each column of the input that of the window; None: computed
+    # Of each column of the aggregate's input that of the window; None: computed.
+    at: list[int | None] = list(range(len(window.schema)))
     if project is not None:
         at = [e.index if isinstance(e, Column) else None for e in project.exprs]
         computed = (e for e in project.exprs if not isinstance(e, Column))

@@ -421,10 +421,6 @@ class FromBinder(ABC):
     ) -> tuple[nodes.Node, Scope]:
         if kind not in ("CROSS", "INNER", "LEFT"):
             raise NotSupported(f"UNNEST with {kind} JOIN is not supported", position=position_of(node))
-        if node.args.get("using") or node.args.get("method"):
-            raise NotSupported(
-                "UNNEST by columns of one name is not supported", hint="JOIN … ON", position=position_of(node)
-            )
         value = ExpressionBinder(scope, self.catalog).bind(item.expressions[0])
         t = value.type
         if t.kind == "ARRAY":

@@ -43,12 +43,6 @@ def bind_table_call(
             hint="the row that it speaks of must be there: CROSS JOIN, or LEFT JOIN … ON TRUE",
             position=position_of(node),
         )
-    if node.args.get("using") or node.args.get("method"):
-        raise NotSupported(
-            "LATERAL TABLE by columns of one name is not supported",
-            hint="JOIN … ON t.k = s.k",
-            position=position_of(node),
-        )
     for a in item.expressions:
         if isinstance(a, (exp.Kwarg, TableArgument, Descriptor)):
             raise BindError(
@@ -76,7 +70,11 @@ def conditioned(
     queries: FromBinder, plan: nodes.Node, scope: Scope, kind: str, node: exp.Expression, what: str
 ) -> nodes.Node:
     """`plan`, the rows of a join with `what` a row gives of itself, where its ON holds. LEFT takes TRUE alone: a row for which
-    none of them is left would have to be there, too."""
+    none of them is left would have to be there, too. USING and NATURAL are refused."""
+    if node.args.get("using") or node.args.get("method"):
+        raise NotSupported(
+            f"{what} by columns of one name is not supported", hint="JOIN … ON t.k = s.k", position=position_of(node)
+        )
     on = node.args.get("on")
     if on is None:
         return plan

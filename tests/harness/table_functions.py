@@ -72,7 +72,7 @@ def fails(n: int) -> Iterator[tuple[str, int]]:
 @udtf(result_types=["STRING", "INT"])
 def too_wide(n: int) -> Iterator[tuple[str, int, int]]:
     """A value too many in a row."""
-    yield ("a", n, n) if n == 2 else ("a", n)  # type: ignore[misc]
+    yield ("a", n, n) if n == 2 else ("a", n)
 
 
 @udtf(result_types=["INT"])
