@@ -14,6 +14,7 @@ from sqlstream import pipeline, show
 from sqlstream.environment import Environment
 from sqlstream.errors import NotSupported
 from sqlstream.operators.target import Target
+from sqlstream.optimize import Step
 from sqlstream.plan import nodes
 from sqlstream.plan.sources import bounded
 from sqlstream.results import Result, table_result
@@ -47,7 +48,8 @@ def explain(env: Environment, s: st.Explain) -> Result:
         return table_result("EXPLAIN", ["plan"], [[redacted(_analyzed(env, targets, s))]])
     is_query = isinstance(inner, st.Select)
     batch = pipeline.runs_as_batch(env, targets[0].plan) if is_query else pipeline.runs_in_batch(env, targets)
-    optimised = [t.plan for t in pipeline.optimised(targets, batch)]
+    traces: list[list[Step]] = []
+    optimised = [t.plan for t in pipeline.optimised(targets, batch, traces=traces)]
     parts = []
     title = "Optimized Logical Plan"
     if batch:
@@ -59,6 +61,8 @@ def explain(env: Environment, s: st.Explain) -> Result:
         parts.append((head, "\n".join(text for _, text in graph.lines())))
     parts.append((title, "\n".join(nodes.tree(p) for p in optimised)))
     parts.append(("Logical Plan", "\n".join(nodes.tree(t.plan) for t in targets)))
+    if "OPTIMIZER_TRACE" in s.kinds:
+        parts.append(("Optimizer Trace", _told(targets, traces)))
     if "JSON_EXECUTION_PLAN" in s.kinds:
         if batch:
             raise NotSupported(
@@ -74,6 +78,18 @@ def explain(env: Environment, s: st.Explain) -> Result:
         parts.append(("DuckDB SQL", ";\n".join(pipeline.batch_sql(env, targets))))
     text = "\n\n".join(f"== {title} ==\n{body}" for title, body in parts)
     return table_result("EXPLAIN", ["plan"], [[redacted(text)]])
+
+
+def _told(targets: list[Target], traces: list[list[Step]]) -> str:
+    """The rules that changed each plan, in order, with the plan as each left it: what went (-) and what came (+)."""
+    parts = []
+    for t, trace in zip(targets, traces, strict=True):
+        head = [f"INSERT INTO {t.table}:"] if len(targets) > 1 else []
+        shown = [(s.rule, text) for s in trace if (text := s.difference())]
+        parts += head + (
+            [f"{i}. {rule}\n{text}" for i, (rule, text) in enumerate(shown, 1)] or ["no rule changed the plan"]
+        )
+    return "\n".join(parts)
 
 
 def _execution(graph: JobGraph, tasks: int) -> dict[str, object]:

@@ -21,7 +21,7 @@ from sqlstream.environment import Environment
 from sqlstream.errors import BindError, NotSupported, OptionError
 from sqlstream.expressions import Expr
 from sqlstream.operators.target import Target
-from sqlstream.optimize import optimize, uses_rowtime
+from sqlstream.optimize import Step, optimize, uses_rowtime
 from sqlstream.options import SessionOptions
 from sqlstream.plan import nodes
 from sqlstream.plan.insert_binder import bind_insert, bind_partition, enforced, writable
@@ -197,17 +197,27 @@ def _refuse_overwriting_twice(targets: list[Target]) -> None:
         )
 
 
-def optimised(targets: list[Target], batch: bool = False, former: bool = False) -> list[Target]:
+def optimised(
+    targets: list[Target], batch: bool = False, former: bool = False, traces: list[list[Step]] | None = None
+) -> list[Target]:
     """The same results, cheaper. In a stream watermarks stay where an operator of the statement waits for them: what one
-    statement reads does not depend on the others. (`former`: it did. Jobs that began so keep what they read.)"""
-    plans = [optimize(t.plan, watermarks=not batch) for t in targets]
+    statement reads does not depend on the others. (`former`: it did. Jobs that began so keep what they read.) `traces` gets what
+    the rules did to each plan."""
+    made = [_optimised(t.plan, not batch) for t in targets]
     # asked of optimised plans: top-n, which waits for no watermark, comes out of OVER, which does
-    if not batch and not (former and any(map(uses_rowtime, plans))):
-        plans = [
-            p if uses_rowtime(p) or t.waits_for_watermark else optimize(t.plan, watermarks=False)
-            for p, t in zip(plans, targets, strict=True)
+    if not batch and not (former and any(uses_rowtime(p) for p, _ in made)):
+        made = [
+            m if uses_rowtime(m[0]) or t.waits_for_watermark else _optimised(t.plan, False)
+            for m, t in zip(made, targets, strict=True)
         ]
-    return [replace(t, plan=p) for t, p in zip(targets, plans, strict=True)]
+    if traces is not None:
+        traces += [trace for _, trace in made]
+    return [replace(t, plan=p) for t, (p, _) in zip(targets, made, strict=True)]
+
+
+def _optimised(plan: nodes.Node, watermarks: bool) -> tuple[nodes.Node, list[Step]]:
+    trace: list[Step] = []
+    return optimize(plan, watermarks, trace=trace), trace
 
 
 def runs_as_batch(env: Environment, plan: nodes.Node, rows: bool = True) -> bool:

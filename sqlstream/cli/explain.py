@@ -25,7 +25,7 @@ exit status:
   0 done; 1 an error in the SQL; 2 wrong usage, such as a script that cannot be read
 """
 
-_DETAILS = ("CHANGELOG_MODE", "JSON_EXECUTION_PLAN", "SYNTAX_TREE")
+_DETAILS = ("CHANGELOG_MODE", "JSON_EXECUTION_PLAN", "SYNTAX_TREE", "OPTIMIZER_TRACE")
 
 
 def register(commands: Any) -> None:

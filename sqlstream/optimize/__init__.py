@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from sqlstream.optimize.collect_sessions import collect_sessions
 from sqlstream.optimize.drop_watermarks import drop_watermarks, uses_rowtime
 from sqlstream.optimize.fold_known_values import fold_known_values
@@ -12,11 +16,13 @@ from sqlstream.optimize.push_proctime import push_proctime
 from sqlstream.optimize.recognise_top_n import recognise_top_n
 from sqlstream.plan import nodes
 
+Rule = Callable[[nodes.Node], nodes.Node]
+
 # push_proctime first: filters pushed later may use the column that it makes.
 # push_filters before recognise_top_n: it brings `rn <= n` down to the OVER.
 # collect_sessions last: it must see what stands right above a window in the end.
 # merge_projects again and again: the rules between leave Projects that can merge or do nothing.
-RULES = (
+RULES: tuple[Rule, ...] = (
     push_proctime,
     merge_projects,
     push_filters,
@@ -29,16 +35,35 @@ RULES = (
 )
 
 
-def optimize(plan: nodes.Node, watermarks: bool = True) -> nodes.Node:
+@dataclass(frozen=True)
+class Step:
+    """What one rule made of a plan."""
+
+    rule: str
+    before: nodes.Node
+    after: nodes.Node
+
+    def difference(self) -> str:
+        """The plan with what the rule took away (-) and what it put there (+), as EXPLAIN prints plans; "" where that is the
+        same."""
+        before, after = (nodes.tree(n).splitlines() for n in (self.before, self.after))
+        lines = difflib.unified_diff(before, after, n=len(before) + len(after), lineterm="")
+        return "\n".join(list(lines)[3:])  # not the head
+
+
+def optimize(
+    plan: nodes.Node, watermarks: bool = True, rules: tuple[Rule, ...] = RULES, trace: list[Step] | None = None
+) -> nodes.Node:
     """The same relation (names and types of its columns too), cheaper to run.
 
-    `watermarks`: whether the job waits for watermarks anywhere (`uses_rowtime`); batch never does.
+    `watermarks`: whether the job waits for watermarks anywhere (`uses_rowtime`); batch never does. `trace` is told of each rule
+    that changes the plan, in order.
     """
-    if not watermarks:
-        plan = drop_watermarks(plan)
-    for rule in RULES:
-        plan = rule(plan)
+    for rule in rules if watermarks else (drop_watermarks, *rules):
+        before, plan = plan, rule(plan)
+        if trace is not None and plan != before:
+            trace.append(Step(rule.__name__, before, plan))
     return plan
 
 
-__all__ = ["RULES", "optimize", "uses_rowtime"]
+__all__ = ["RULES", "Rule", "Step", "optimize", "uses_rowtime"]

@@ -77,7 +77,7 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement(
         "EXPLAIN",
-        "EXPLAIN [PLAN FOR | CHANGELOG_MODE | JSON_EXECUTION_PLAN | SYNTAX_TREE | ANALYZE] statement",
+        "EXPLAIN [PLAN FOR | CHANGELOG_MODE | JSON_EXECUTION_PLAN | SYNTAX_TREE | OPTIMIZER_TRACE | ANALYZE] statement",
         "how a statement would run; ANALYZE runs it, and shows rows and time of each operator",
         "EXPLAIN SELECT who, SUM(price) FROM clicks GROUP BY who;",
     ),

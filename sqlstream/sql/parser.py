@@ -58,8 +58,15 @@ _SHOWN_OF = {
 }
 _DROPPED = ("TABLE", "VIEW", "FUNCTION")
 _BODY = "CREATE FUNCTION f(x INT) RETURNS STRING LANGUAGE PYTHON AS $$ return … $$"
-# Flink's details of EXPLAIN, and one of our own: the tree of the statement.
-_EXPLAINED = ("ESTIMATED_COST", "CHANGELOG_MODE", "PLAN_ADVICE", "JSON_EXECUTION_PLAN", "SYNTAX_TREE")
+# Flink's details of EXPLAIN, and two of our own: the tree of the statement, and what the optimiser did.
+_EXPLAINED = (
+    "ESTIMATED_COST",
+    "CHANGELOG_MODE",
+    "PLAN_ADVICE",
+    "JSON_EXECUTION_PLAN",
+    "SYNTAX_TREE",
+    "OPTIMIZER_TRACE",
+)
 _QUERIES = ("SELECT", "WITH", "VALUES", "TABLE", "(")
 
 

@@ -92,6 +92,29 @@ def test_more_on_request() -> None:
     assert ways == ["FORWARD", "HASH", "FORWARD", "GLOBAL"]
 
 
+def test_the_trace_tells_what_each_rule_did() -> None:
+    asked = "EXPLAIN OPTIMIZER_TRACE SELECT a FROM (SELECT k AS a, v FROM e) WHERE v > 3"
+    found = explained(asked)["Optimizer Trace"].splitlines()
+    names = [line for line in found if line[0].isdigit()]
+    assert names == ["1. drop_watermarks", "2. push_filters", "3. merge_projects", "4. prune_columns"], found
+    assert found[found.index("2. push_filters") + 1 : found.index("3. merge_projects")] == [
+        " Project(a)",
+        "-  Filter(v > 3)",
+        "-    Project(k AS a, v)",
+        "-      Scan(table=e, columns=[k, v, t])",
+        "+  Project(k AS a, v)",
+        "+    Scan(table=e, columns=[k, v, t], filter=v > 3)",
+    ]
+
+
+def test_the_trace_of_a_set_is_by_statement() -> None:
+    sets = f"EXECUTE STATEMENT SET BEGIN INSERT INTO o {GROUPED}; INSERT INTO o SELECT k, v FROM e; END"
+    found = explained(f"EXPLAIN OPTIMIZER_TRACE {sets}")["Optimizer Trace"].splitlines()
+    assert found.count("INSERT INTO o:") == 2 and found[-1] == "+Scan(table=e, columns=[k, v])"
+    values = "EXPLAIN OPTIMIZER_TRACE VALUES (1), (2)"
+    assert explained(values)["Optimizer Trace"] == "no rule changed the plan"
+
+
 @pytest.mark.parametrize("kind", ["ESTIMATED_COST", "PLAN_ADVICE"])
 def test_what_there_is_not_is_refused(kind: str) -> None:
     with pytest.raises(NotSupported, match=f"EXPLAIN {kind}"):
