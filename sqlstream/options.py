@@ -493,6 +493,17 @@ class SessionOptions:
         "them as they are; TRIM_PAD cuts what is too long, and fills up for CHAR and BINARY. What has another type is always "
         "cast, which does the same", choices=("IGNORE", "TRIM_PAD"), reader="pipeline",
     )
+    upsert_materialize: str = _declared(
+        "table.exec.sink.upsert-materialize", "enum", "AUTO",
+        "for tables that know rows by their PRIMARY KEY: whether a SinkMaterializer stands before them, which knows all rows of a "
+        "key. AUTO: where rows of several keys of the query can meet in one key of the table; FORCE: always; NONE: never, then "
+        "the last change of a key is what the table has", choices=("NONE", "AUTO", "FORCE"), reader="pipeline",
+    )
+    require_on_conflict: bool = _declared(
+        "table.exec.sink.require-on-conflict", "bool", True,
+        "whether INSERT needs ON CONFLICT where rows of a query that change can meet in one PRIMARY KEY of the table; false: "
+        "without the clause it is ON CONFLICT DO DEDUPLICATE", reader="pipeline",
+    )
     state_ttl: int = _declared(
         "table.exec.state.ttl", "duration", 0,
         "how long a row of state lives in a stream without being written, by processing time; 0: for ever. Choose it "

@@ -129,7 +129,9 @@ def bind_targets(env: Environment, inserts: tuple[st.Insert, ...]) -> list[Targe
             whole = found.partitioned_by and len(partition) == len(found.partitioned_by)
             sink = sink.overwriting(_constants(env, partition) if whole else None)
         used = {**tables.used(), found.name: found.option_map}
-        targets.append(Target(plan, schema, found.name, sink, used, s.overwrite))
+        target = Target(plan, schema, found.name, sink, used, s.overwrite, s.conflict)
+        target.refuse_conflict(env.settings.upsert_materialize)
+        targets.append(target)
     _refuse_overwriting_twice(targets)
     return targets + bad_record_targets(env, tables, targets)
 
@@ -240,6 +242,12 @@ def runs_as_batch(env: Environment, plan: nodes.Node, rows: bool = True) -> bool
 def runs_in_batch(env: Environment, targets: list[Target]) -> bool:
     """Whether a job of INSERTs does. In the automatic mode it is a stream, unless it overwrites."""
     overwrite = next((t for t in targets if t.overwrite), None)
+    conflict = next((t for t in targets if t.conflict), None)
+    if conflict is not None and env.settings.runtime_mode == "batch":
+        raise NotSupported(
+            f"ON CONFLICT DO {conflict.conflict}: in batch no row of table {conflict.table} comes before another one",
+            hint="SET 'execution.runtime-mode' = 'streaming'; a job over bounded tables ends by itself",
+        )
     batch = all(runs_as_batch(env, t.plan, rows=overwrite is not None) for t in targets)
     if overwrite is not None and not batch:
         raise NotSupported(
@@ -402,9 +410,11 @@ def planned(env: Environment, targets: list[Target]) -> Planned:
 def job_graph(env: Environment, targets: list[Target], former: bool = False) -> JobGraph:
     """The physical plan of one job; `former`: as versions before made it."""
     from sqlstream.operators.lowering import Lowering
+    from sqlstream.operators.sink_materializer import Conflicts
     from sqlstream.runtime.graph import JobGraph
 
-    lowering = Lowering(env.settings.parallelism, env.settings.state_ttl)
+    o = env.settings
+    lowering = Lowering(o.parallelism, o.state_ttl, Conflicts(o.upsert_materialize, o.require_on_conflict))
     return JobGraph(lowering.job(optimised(targets, former=former), late_table(env, targets)), env.time_zone)
 
 

@@ -16,10 +16,13 @@ class BlackholeWriter(SinkWriter):
 
 
 class BlackholeSink(Sink):
-    """Takes any change."""
+    """Takes any change. As in Flink it knows rows by the table's PRIMARY KEY, if there is one."""
 
     changelog = True
     update_before = False
+
+    def __init__(self, primary_key: tuple[str, ...] = ()) -> None:
+        self.primary_key = primary_key
 
     def writer(self, task: SinkTask) -> SinkWriter:
         return BlackholeWriter()
@@ -31,4 +34,4 @@ class BlackholeConnector(Connector):
     name = "blackhole"
 
     def sink(self, table: TableContext) -> Sink:
-        return BlackholeSink()
+        return BlackholeSink(table.primary_key)

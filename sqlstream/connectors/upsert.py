@@ -6,7 +6,8 @@ each epoch, one thing a key: the row as it is now, or that it is gone. What a wr
 the key makes good.
 
 The planner sees to the rest. Rows of one key come to one task; a query whose rows change is keyed by the table's PRIMARY
-KEY, or refused: the row before an update is not asked for, since its key is that of the row after.
+KEY, or says by ON CONFLICT what becomes of rows that meet, or is refused: the row before an update is not asked for, since
+its key is that of the row after.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.changelog import Changelog
 from sqlstream.operators.exchange import Exchange
 from sqlstream.operators.sink import Collect, Sink
+from sqlstream.operators.sink_materializer import Conflicts, changes_key, conflicts_resolved
 from sqlstream.operators.target import Target
 from sqlstream.optimize.drop_watermarks import uses_rowtime
 from sqlstream.plan import nodes
@@ -43,12 +44,13 @@ class Lowering:
     ordered  whether any goes by arrival order and can know it
     uids     the calls of process table functions that have one
 
-    `ttl`: how long rows of state live without being written, in µs; 0: for ever.
+    `ttl`: how long rows of state live without being written, in µs; 0: for ever. `conflicts`: where rows can
+    meet in one PRIMARY KEY of the table that they go to.
     """
 
-    def __init__(self, parallelism: int = 1, ttl: int = 0) -> None:
+    def __init__(self, parallelism: int = 1, ttl: int = 0, conflicts: Conflicts | None = None) -> None:
         self.parallelism = parallelism
-        self._ttl = ttl
+        self._ttl, self._conflicts = ttl, conflicts or Conflicts()
         self.uses: dict[int, dict[nodes.Scan, None]] = {}
         self.timed = self.ordered = False
         self.uids: dict[str, nodes.Node] = {}
@@ -98,15 +100,16 @@ class Lowering:
 
     def _root(self, target: Target) -> PhysicalNode:
         node = self.lower(target.plan)
+        if not node.traits.append_only and target.sink is not None and not target.sink.changelog:
+            cause = first_changing(node)
+            raise NotSupported(
+                f"table {target.table} takes inserts only, and this query's rows can change: {cause.changes}",
+                hint=f"write to a format with changes ('format' = 'debezium-json'), or {cause.once}",
+            )
+        if (one := conflicts_resolved(node, target, self._conflicts, self._ttl)) is not node:
+            node = self._spread(one)
         if not node.traits.append_only:
-            if target.sink is not None and not target.sink.changelog:
-                cause = first_changing(node)
-                raise NotSupported(
-                    f"table {target.table} takes inserts only, and this query's rows can change: {cause.changes}",
-                    hint=f"write to a format with changes ('format' = 'debezium-json'), or {cause.once}",
-                )
-            _check_key(node, target)
-            node = self._spread(Changelog((node,), node.traits.key))
+            node = self._spread(Changelog((node,), changes_key(node, target, self._conflicts)))
         if target.sink is None:
             return self._spread(Collect((node,), target.output))
         return self._spread(Sink((node,), target.table, target.sink, target.output))
@@ -127,19 +130,6 @@ class Lowering:
             there = keys is None or (have is not None and have.meets(keys))
             inputs.append(child if there else Exchange((child,), keys or ()))
         return node if tuple(inputs) == node.inputs else replace(node, inputs=tuple(inputs))
-
-
-def _check_key(node: PhysicalNode, target: Target) -> None:
-    """NotSupported when a table that knows rows by a key would be told of changes of rows with another one."""
-    wanted = () if target.sink is None else target.sink.primary_key
-    key = {target.output[i].name for i in node.traits.key}
-    if wanted and key != set(wanted):
-        known = f"are known by ({', '.join(sorted(key))})" if key else "have no key that is known"
-        raise NotSupported(
-            f"table {target.table} has PRIMARY KEY ({', '.join(wanted)}), and rows of this query change and {known}",
-            hint=f"GROUP BY {', '.join(wanted)}, or keep one row of each: ROW_NUMBER() OVER (PARTITION BY "
-            f"{', '.join(wanted)} ORDER BY …) = 1",
-        )
 
 
 def _already(node: PhysicalNode) -> tuple[int, ...] | None:

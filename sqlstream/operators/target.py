@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from sqlstream.contracts import Sink as TableSink
-from sqlstream.errors import DataError
+from sqlstream.errors import BindError, DataError
 from sqlstream.plan import nodes
 from sqlstream.types import Schema
 
@@ -23,6 +23,25 @@ class Target:
     sink: TableSink | None = None
     tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # its own and those it reads: their options
     overwrite: bool = False
+    conflict: str | None = None  # ON CONFLICT DO …: NOTHING, ERROR, DEDUPLICATE
+
+    def refuse_conflict(self, materialize: str) -> None:
+        """BindError for ON CONFLICT where rows meet in no key, or nobody looks. `materialize`: option
+        table.exec.sink.upsert-materialize."""
+        if self.conflict is None:
+            return
+        clause = f"ON CONFLICT DO {self.conflict}"
+        if self.sink is None or not self.sink.primary_key:
+            takes = "all changes, with the row before each" if self.sink and self.sink.changelog else "inserts only"
+            raise BindError(
+                f"{clause}: table {self.table} takes {takes}: it does not know rows by a key",
+                hint="it is for tables with a PRIMARY KEY whose connector writes by it",
+            )
+        if materialize == "NONE":
+            raise BindError(
+                f"{clause}: option 'table.exec.sink.upsert-materialize' is NONE: nobody would see that rows meet",
+                hint="SET 'table.exec.sink.upsert-materialize' = 'AUTO', or leave the clause out",
+            )
 
     @property
     def waits_for_watermark(self) -> bool:

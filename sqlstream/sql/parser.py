@@ -236,7 +236,7 @@ class StatementGrammar(AlterGrammar):
         if self.dialect == DEFAULT_DIALECT:
             return self.query()
         first = self.token
-        while self.token.kind != END and self.token.key != ";":
+        while self.token.kind != END and self.token.key != ";" and not self.at_sequence("ON", "CONFLICT"):
             self.advance()
         return foreign_query(self.source, first.start, self.previous.end, self.dialect, parse_query)
 
@@ -432,9 +432,25 @@ class StatementGrammar(AlterGrammar):
         partition = self._partition() if self.accept("PARTITION") else ()
         columns = self.column_names() if self.at("(") and not self.query_follows(self.at_index) else ()
         query = self.statement_query()
-        if self.at("ON"):
-            self.unsupported(self.token, "ON CONFLICT is not supported", "deduplicate in the query: ROW_NUMBER() … = 1")
-        return Insert(table, query, columns=columns, overwrite=overwrite, partition=partition)
+        conflict = self._conflict(overwrite) if self.at("ON") else None
+        return Insert(table, query, columns=columns, overwrite=overwrite, partition=partition, conflict=conflict)
+
+    def _conflict(self, overwrite: bool) -> str:
+        """`ON CONFLICT DO NOTHING | DO ERROR | DO DEDUPLICATE`."""
+        first = self.expect("ON")
+        self.expect("CONFLICT")
+        if overwrite:
+            self.fail_at(
+                first, "ON CONFLICT is for INSERT INTO", "what is overwritten meets no row that was there: leave it out"
+            )
+        if self.at("("):
+            self.fail("expected DO", "rows meet by the table's PRIMARY KEY: ON CONFLICT names no columns")
+        self.expect("DO")
+        if self.at("UPDATE"):
+            self.fail(
+                "expected NOTHING, ERROR or DEDUPLICATE", "DO DEDUPLICATE: the last row takes the place of the others"
+            )
+        return self.choose("NOTHING", "ERROR", "DEDUPLICATE")
 
     def _partition(self) -> tuple[tuple[str, exp.Expression], ...]:
         """`(column = value, …)`."""

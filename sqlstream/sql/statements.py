@@ -208,13 +208,15 @@ class Select(Statement):
 
 @dataclass(frozen=True)
 class Insert(Statement):
-    """`INSERT {INTO|OVERWRITE} table [PARTITION (k=v)] [(columns)] query`; VALUES is a query too."""
+    """`INSERT {INTO|OVERWRITE} table [PARTITION (k=v)] [(columns)] query [ON CONFLICT DO …]`; VALUES is a query too.
+    `conflict`: NOTHING, ERROR or DEDUPLICATE; None without the clause."""
 
     table: Name
     query: exp.Expression
     columns: tuple[str, ...] = ()
     overwrite: bool = False
     partition: tuple[tuple[str, exp.Expression], ...] = ()
+    conflict: str | None = None
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("records that cannot be read, as a table", "bad", "test_bad_records.py"),
         f("idle sources", r"idle-timeout|idle", "unit/operators/test_watermark_holder.py"),
         f("sink enforcers (NOT NULL, length)", "enforcer", "test_sink_enforcers.py"),
-        missing("ON CONFLICT"),
+        f("ON CONFLICT DO ERROR, DO NOTHING, DO DEDUPLICATE", r"ON CONFLICT", "test_on_conflict.py"),
         missing("early and late firing, allowed lateness"),
         missing("EMIT ON WINDOW CLOSE, EMIT CHANGES"),
         missing("watermark alignment between sources", "within one source only"),

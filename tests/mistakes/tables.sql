@@ -3,3 +3,4 @@ CREATE TABLE users (id BIGINT, name STRING, city STRING, PRIMARY KEY (id) NOT EN
 CREATE TABLE plain (id BIGINT, name STRING, at_time TIMESTAMP(6)) WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = 'users.json');
 CREATE TABLE output (id BIGINT, name STRING) WITH ('connector' = 'blackhole');
 CREATE VIEW cheap AS SELECT id, price FROM orders WHERE price < 10;
+CREATE TABLE keyed (id BIGINT, n BIGINT, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'blackhole');

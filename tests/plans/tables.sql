@@ -35,6 +35,8 @@ CREATE TABLE customer (
 CREATE TABLE appended (k BIGINT, n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'appended', 'format' = 'json');
 CREATE TABLE changed (k BIGINT, n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'changed', 'format' = 'debezium-json');
 CREATE TABLE counted (k BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
+-- a sink that knows rows by a key
+CREATE TABLE keyed (k BIGINT, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'blackhole');
 
 CREATE FUNCTION running AS 'harness.process_functions.Running' LANGUAGE PYTHON;
 

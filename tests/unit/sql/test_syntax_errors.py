@@ -160,7 +160,6 @@ UNSUPPORTED = [
     ("CREATE FUNCTION f AS 'x.y' ^USING JAR 'x'", "USING is not supported"),
     ("INSERT INTO t PARTITION (a^) SELECT 1", "PARTITION (a) without a value is not supported"),
     ("INSERT INTO t ^/*+ OPTIONS('a'='b') */ SELECT 1", "hints on the target of INSERT are not supported"),
-    ("INSERT INTO t SELECT 1 ^ON CONFLICT DO NOTHING", "ON CONFLICT is not supported"),
 ]  # fmt: skip
 
 
