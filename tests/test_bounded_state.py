@@ -47,6 +47,8 @@ QUERIES = {
     "IntervalJoin, FULL": "SELECT a.v AS x, b.v AS y FROM a FULL JOIN b ON a.v = b.k AND a.ts BETWEEN b.ts - INTERVAL '5' SECOND AND b.ts + "
     "INTERVAL '5' SECOND",
     "TemporalJoin": "SELECT a.v AS x, c.v AS y FROM a LEFT JOIN c FOR SYSTEM_TIME AS OF a.ts ON a.k = c.k",
+    "TemporalJoin, ASOF": "SELECT a.v AS x, b.v AS y FROM a ASOF LEFT JOIN b ON a.k = b.k AND a.ts >= b.ts",
+    "NextJoin": "SELECT a.v AS x, b.v AS y FROM a ASOF LEFT JOIN b ON a.k = b.k AND a.ts < b.ts",
     "OverAggregate, RANGE": "SELECT SUM(v) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '10' SECOND PRECEDING AND "
     "CURRENT ROW) FROM a",
     "OverAggregate, ROWS": "SELECT SUM(v) OVER (PARTITION BY k ORDER BY ts ROWS BETWEEN 5 PRECEDING AND CURRENT ROW) FROM a",

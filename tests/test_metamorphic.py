@@ -42,6 +42,8 @@ QUERIES = {
     "full join": f"SELECT x.v AS v, y.s AS s FROM {A} AS x FULL JOIN {B} AS y ON x.k = y.k",
     "join on <": f"SELECT x.v AS v, y.s AS s FROM {A} AS x JOIN {B} AS y ON x.v < y.v",
     "three-way join": f"SELECT x.v AS v, z.v AS z FROM {A} AS x JOIN {B} AS y ON x.k = y.k LEFT JOIN {A} AS z ON y.k = z.k",
+    "ASOF JOIN": f"SELECT x.v AS v, y.s AS s FROM {A} AS x ASOF JOIN {B} AS y ON x.k = y.k AND x.v >= y.v",
+    "ASOF LEFT JOIN, next": f"SELECT x.s AS x, y.s AS s FROM {A} AS x ASOF LEFT JOIN {B} AS y ON x.k = y.k AND x.v < y.v",
     "IN": f"SELECT v FROM {A} WHERE k IN (SELECT k FROM {B})",
     "NOT IN": f"SELECT v FROM {A} WHERE k NOT IN (SELECT k FROM {B} WHERE k IS NOT NULL)",
     "NOT EXISTS": f"SELECT v FROM {A} AS x WHERE NOT EXISTS (SELECT * FROM {B} AS y WHERE x.k = y.k AND x.v < y.v)",
@@ -67,7 +69,8 @@ QUERIES = {
 CONSTANT = {"NOT IN": 2}  # how many rows the subquery has, and how many NULLs
 # Those whose answer for the rows of one k is that of these rows alone.
 BY_KEY = [
-    "projection", "GROUP BY", "HAVING", "DISTINCT", "inner join", "left join", "join on <", "IN", "NOT IN", "NOT EXISTS",
+    "projection", "GROUP BY", "HAVING", "DISTINCT", "inner join", "left join", "join on <", "ASOF JOIN",
+    "ASOF LEFT JOIN, next", "IN", "NOT IN", "NOT EXISTS",
     "correlated scalar", "LATERAL", "top-N", "RANK", "OVER", "OVER … FOLLOWING", "EXCEPT ALL", "INTERSECT ALL", "EXCEPT",
 ]  # fmt: skip
 

@@ -16,11 +16,14 @@ mark; else it is late, as that version was forgotten.
 
 Rows that can meet nothing, their key or time being NULL, are dropped, or of a LEFT join's left side padded; without a
 time at once.
+
+An ASOF join goes the same way: any right row is a version, of equal times the first by its columns holds. Where it asks for
+one before the left row (`>`), a version takes effect just after its time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,7 +39,7 @@ from sqlstream.operators.ordering import LEAST, sort, sortable
 from sqlstream.operators.pairs import never_equal
 from sqlstream.operators.row_store import EMPTY, BatchRows, Layout, RowStore, distinct
 from sqlstream.plan import nodes
-from sqlstream.plan.nodes import SortKey
+from sqlstream.plan.nodes import LATER, SortKey
 from sqlstream.state.arrays import Array, fixed, plain, validity
 from sqlstream.state.spec import StateSpec
 from sqlstream.state.time_index import TimeIndex
@@ -44,13 +47,21 @@ from sqlstream.types import Column, Schema
 
 
 @dataclass(frozen=True)
-class TemporalJoin(EquiJoin):
-    """The keys are those of the versions; `left_time`, `right_time`, `there`: columns of their sides."""
+class TimedJoin(EquiJoin):
+    """A join by equal keys that compares a time of each side."""
 
     left_time: int
     right_time: int
+
+
+@dataclass(frozen=True)
+class TemporalJoin(TimedJoin):
+    """The keys are those of the versions; `left_time`, `right_time`, `there`: columns of their sides. `asof`: >= or > of an
+    ASOF join, None of any other."""
+
     there: int | None
     output: Schema
+    asof: str | None = field(default=None, metadata=LATER)
 
     name = "TemporalJoin"
     changes = ""
@@ -71,14 +82,20 @@ class TemporalJoin(EquiJoin):
         return (0,) if self.inputs[0].traits.row_wm else ()
 
     def own_details(self) -> tuple[str, ...]:
-        left, right = (n.schema for n in self.inputs)
-        return (f"time={left[self.left_time].name}", f"versions={right[self.right_time].name}")
+        left, right = self.inputs[0].schema[self.left_time].name, self.inputs[1].schema[self.right_time].name
+        return (f"time={left}", f"versions={right}") if self.asof is None else (f"nearest={left} {self.asof} {right}",)
+
+    @property
+    def by_arrival(self) -> bool:
+        """Whether of versions of one time the last that came holds."""
+        return self.asof is None and self.inputs[1].traits.arrival
 
     def layouts(self) -> tuple[Layout, Layout]:
         """How rows wait, with their marks and places."""
 
         def layout(name: str, which: int, keys: tuple[int, ...]) -> Layout:
-            place = ((ORD, pa.int64()),) if self.inputs[which].traits.arrival else ()
+            placed = self.by_arrival if which else self.inputs[0].traits.arrival
+            place = ((ORD, pa.int64()),) if placed else ()
             return Layout.of(name, self.inputs[which], keys, ((WM, pa.int64()), *place))
 
         return layout("left", 0, self.left_keys), layout("right", 1, self.right_keys)
@@ -87,9 +104,9 @@ class TemporalJoin(EquiJoin):
         left, right = self.layouts()
         columns = self.inputs[1].schema.arrow()
         key = pa.schema([columns.field(k) for k in self.right_keys])
-        place = [pa.field(ORD, pa.int64())] if self.inputs[1].traits.arrival else []
+        place = [pa.field(ORD, pa.int64())] if self.by_arrival else []
         value = pa.schema([*(f for i, f in enumerate(columns) if i not in self.right_keys), *place])
-        return left.spec(), right.spec(), StateSpec("versions", key, value, cold=True)
+        return left.spec(), right.spec(), StateSpec("versions", key, value, cold=bool(self.right_keys))
 
     def state_column(self, state: str, name: str) -> Column | None:
         return super().state_column("right" if state == "versions" else state, name)
@@ -116,12 +133,12 @@ def _temporal_join(node: nodes.TemporalJoin, job: Lowering) -> PhysicalNode:
 class Waiting:
     """Rows of one side until time passes their marks. A batch of them has `_wm` (the mark) and `_ord` behind its columns."""
 
-    def __init__(self, node: TemporalJoin, which: int, layout: Layout, context: OperatorContext) -> None:
+    def __init__(self, node: TimedJoin, which: int, layout: Layout, context: OperatorContext) -> None:
         columns, traits = layout.columns, node.inputs[which].traits
         self.width, self.time = len(columns), (node.left_time, node.right_time)[which]
         self.keys, self.null_safe = (node.left_keys, node.right_keys)[which], node.null_safe
         self.pads = which == 0 and node.kind == "LEFT"
-        self.judged, self.arrival = traits.row_wm, traits.arrival
+        self.judged, self.arrival = traits.row_wm, any(n == ORD for n, _ in layout.extras)
         extras = [pa.field(n, t) for n, t in layout.extras]
         self.schema = pa.schema([*columns, *extras])
         self.store = RowStore(layout, context.state(layout.spec()))
@@ -223,13 +240,21 @@ class TemporalJoinOperator(Operator):
         distinct_keys = [k.filter(pa.array(first)) for k in keys]
         slots = self.versions.find(distinct_keys, int(np.count_nonzero(first)))
         known = np.flatnonzero(slots >= 0)
-        when = np.concatenate([np.full(len(known), LEAST), versions.column(self.right.width).to_numpy()])
+        when = np.concatenate([np.full(len(known), LEAST), self._effect(versions)])
         versions = pa.concat_batches([self._stored(slots[known]), versions.drop_columns([WM])])
         of = np.concatenate([known, group[n:]])
         found = self._newest(
             versions, of, when, group[:n], rows.column(self.left.width).to_numpy(), len(slots), len(known)
         )
         return self._emitted(rows, versions, found)
+
+    def _effect(self, versions: pa.RecordBatch) -> Array:
+        """The marks from which on rows see versions."""
+        marks = versions.column(self.right.width).to_numpy()
+        if self.node.asof != ">":
+            return np.asarray(marks)
+        on_time = marks == fixed(versions.column(self.node.right_time)) - 1
+        return np.asarray(marks + on_time)
 
     def _newest(
         self, versions: pa.RecordBatch, of: Array, when: Array, group: Array, marks: Array, groups: int, stored: int
@@ -282,7 +307,8 @@ class TemporalJoinOperator(Operator):
         node, met = self.node, found >= 0
         times = fixed(plain(rows.column(node.left_time)))
         late = np.zeros(len(found), np.bool_)
-        late[met] = fixed(versions.column(node.right_time))[found[met]] > times[met]
+        behind = fixed(versions.column(node.right_time))[found[met]]
+        late[met] = behind >= times[met] if node.asof == ">" else behind > times[met]
         if late.any():
             dropped = rows.filter(pa.array(late))
             self.context.late(dropped, dropped.column(self.left.width).to_numpy())

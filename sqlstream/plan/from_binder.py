@@ -14,6 +14,7 @@ from sqlstream.functions.scalar import SCALARS
 from sqlstream.functions.typing import common
 from sqlstream.functions.user import is_table_function
 from sqlstream.plan import nodes
+from sqlstream.plan.asof_join import bind_asof_join
 from sqlstream.plan.changelog_binder import CHANGELOG_FUNCTIONS, bind_changelog_function
 from sqlstream.plan.columns import renamed, unsorted
 from sqlstream.plan.correlation import has_subquery, parts_of
@@ -297,6 +298,8 @@ class FromBinder(ABC):
         side = (node.args.get("side") or "").upper()
         kind = side or ("CROSS" if (node.args.get("kind") or "").upper() == "CROSS" else "INNER")
         item = node.this
+        if (node.args.get("method") or "").upper() == "ASOF":
+            return bind_asof_join(self, left, scope, kind, node)
         if isinstance(item, exp.Unnest):
             return self._unnest(left, scope, item, kind, node)
         if isinstance(item, exp.Table) and item.args.get("version") is not None:
@@ -342,19 +345,32 @@ class FromBinder(ABC):
         node: exp.Join,
         lives: tuple[int | None, int | None],
     ) -> tuple[nodes.Node, Scope]:
-        """A join by columns of one name: each pair is seen as one, COALESCE(left, right), before all other columns."""
-        place, width = position_of(node), scope.width
-        both = scope.joined(right_scope)
-        binder = ExpressionBinder(both, self.catalog)
-        pairs: list[tuple[Column, Column]] = []
-        for name in names:
-            a, b = scope.resolve((name,), place), right_scope.resolve((name,), place)
-            assert isinstance(a, Column) and isinstance(b, Column)
-            pairs.append((a, replace(b, index=b.index + width)))
+        """A join by columns of one name."""
+        binder = ExpressionBinder(scope.joined(right_scope), self.catalog)
+        pairs = self.pairs(scope, right_scope, names, node)
         plan = join(left, right, kind, conjunction([binder.call("=", [a, b]) for a, b in pairs]), lives)
+        return self.paired(plan, binder, kind, dict(zip(names, pairs, strict=True)))
+
+    def pairs(
+        self, scope: Scope, right_scope: Scope, names: list[str], node: exp.Expression
+    ) -> list[tuple[Column, Column]]:
+        """The columns of these names of both sides, over both."""
+        found: list[tuple[Column, Column]] = []
+        for name in names:
+            a, b = (s.resolve((name,), position_of(node)) for s in (scope, right_scope))
+            assert isinstance(a, Column) and isinstance(b, Column)
+            found.append((a, replace(b, index=b.index + scope.width)))
+        return found
+
+    def paired(
+        self, plan: nodes.Node, binder: ExpressionBinder, kind: str, pairs: dict[str, tuple[Column, Column]]
+    ) -> tuple[nodes.Node, Scope]:
+        """A join by columns of one name, `plan`, whose names are those of `binder`: each pair is seen as one,
+        COALESCE(left, right), before all other columns."""
+        both = binder.scope
         exprs: list[Expr] = [Column(c.type, i, c.name) for i, c in enumerate(plan.schema)]
         columns, shown = list(plan.schema.columns), []
-        for name, (a, b) in zip(names, pairs, strict=True):
+        for name, (a, b) in pairs.items():
             mine, theirs = exprs[a.index], exprs[b.index]
             one = {"RIGHT": theirs, "FULL": binder.call("COALESCE", [mine, theirs])}.get(kind, mine)
             one = coerce(one, common([mine.type, theirs.type], f"USING ({name})").null(one.type.nullable))
@@ -368,7 +384,9 @@ class FromBinder(ABC):
         if len(exprs) > both.width:
             plan = nodes.Project(plan, tuple(exprs), tuple(columns))
             both = both.joined(Scope.of(None, Schema(tuple(columns[both.width :]))))
-        shown += [i for i in both.visible if i not in shown and not any(i in (a.index, b.index) for a, b in pairs)]
+        shown += [
+            i for i in both.visible if i not in shown and not any(i in (a.index, b.index) for a, b in pairs.values())
+        ]
         return plan, replace(both, visible=tuple(shown))
 
     def _as_of(

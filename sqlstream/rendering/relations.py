@@ -318,6 +318,31 @@ def _temporal_join(node: nodes.TemporalJoin, r: BatchRenderer, arrival: bool) ->
     return f"{text} WHERE {' AND '.join(where)}" if where else text
 
 
+@relation.register(nodes.AsofJoin)
+def _asof_join(node: nodes.AsofJoin, r: BatchRenderer, arrival: bool) -> str:
+    width, right_width = len(node.input.schema), len(node.right.schema)
+    left, right = r.render(node.input, arrival), r.render(node.right, False)
+    pairs = zip(node.left_keys, node.right_keys, node.null_safe, strict=True)
+    # ASOF takes `=` alone; in structs NULL equals NULL.
+    on = [f"row(l.c{a}) = row(r.c{b})" if safe else f"l.c{a} = r.c{b}" for a, b, safe in pairs]
+    on.append(f"l.c{node.left_time} {node.comparison} r.c{node.right_time}")
+    # DuckDB would take any of equal times
+    tie = ", ".join(f"c{i} ASC NULLS LAST" for i in range(right_width))
+    first = f"row_number() OVER ({partition_sql((*node.right_keys, node.right_time))} ORDER BY {tie}) = 1"
+    nearest = f"(SELECT * FROM {right} WHERE c{node.right_time} IS NOT NULL QUALIFY {first})"
+    items = [f"l.c{i} AS c{i}" for i in range(width)] + [f"r.c{i} AS c{width + i}" for i in range(right_width)]
+    items += ["l._ord"] if arrival else []
+    text = f"SELECT {', '.join(items)} FROM {left} l ASOF {node.kind} JOIN {nearest} r ON {' AND '.join(on)}"
+    if r.watermark is None or not node.timed:
+        return text
+    if node.backward:
+        return f"SELECT * FROM ({text}) WHERE c{node.left_time} IS NULL OR epoch_us(c{node.left_time}) <= {r.watermark}"
+    keys = zip(node.left_keys, node.null_safe, strict=True)
+    never = " OR ".join(f"c{k} IS NULL" for k in (*(k for k, safe in keys if not safe), node.left_time))
+    answer = f"c{width + node.right_time}"
+    return f"SELECT * FROM ({text}) WHERE epoch_us({answer}) <= {r.watermark} OR {answer} IS NULL AND ({never})"
+
+
 def _timed_join(r: BatchRenderer, node: nodes.Join, left: str, right: str, on: str) -> str | None:
     """An outer interval join: an unmatched row shows once no row that is still to come can match it."""
     bounds = node.bounds

@@ -22,7 +22,8 @@ Queries (anything that may stand where a query may)
 Relations (From.this and Join.this)
     From            this=relation. Select.joins holds the rest, left-deep.
     Join            this; kind 'INNER' or 'CROSS' and no side, or side 'LEFT', 'RIGHT', 'FULL' and no kind;
-                    on=expression or using=[Identifier]; method='NATURAL'. A comma is kind 'CROSS'.
+                    on=expression or using=[Identifier]; method='NATURAL' or 'ASOF', with
+                    match_condition=expression. A comma is kind 'CROSS'.
     Table           this, db, catalog (Identifiers), alias=TableAlias, hints=[Hint]; this is a string Literal
                     where it is the path of files;
                     version=Version(this='TIMESTAMP', kind='AS OF', expression) for FOR SYSTEM_TIME AS OF

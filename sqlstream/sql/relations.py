@@ -40,7 +40,7 @@ class RelationGrammar(ExpressionGrammar):
 
     def _join(self) -> exp.Expression | None:
         token = self.token
-        method = "NATURAL" if self.accept("NATURAL") else None
+        method = self.advance().key if self.at("NATURAL") or self._asof() else None
         side, kind = None, None
         if self.at(*_SIDES):
             side = self.advance().key
@@ -56,16 +56,22 @@ class RelationGrammar(ExpressionGrammar):
         self.expect("JOIN")
         this = self.relation()
         on, using = None, None
+        matched = self.parenthesised(self.expression) if method == "ASOF" and self.accept("MATCH_CONDITION") else None
         if self.accept("ON"):
             on = self.expression()
         elif self.accept("USING"):
             using = self.parenthesised(lambda: self.csv(lambda: self.identifier("a column's name")))
-        if kind == "CROSS" or method:
+        if kind == "CROSS" or method == "NATURAL":
             if on is not None or using is not None:
                 self.fail_at(token, f"a {method or kind} JOIN has no condition", "leave it out, or write JOIN … ON")
-        elif on is None and using is None:
+        elif on is None and using is None and matched is None:
             self.fail("expected ON or USING", "a join without a condition is a CROSS JOIN")
-        return self.mark(exp.Join(this=this, side=side, kind=kind, on=on, using=using, method=method), token)
+        parts = {"on": on, "using": using, "method": method, "match_condition": matched}
+        return self.mark(exp.Join(this=this, side=side, kind=kind, **parts), token)
+
+    def _asof(self) -> bool:
+        """Whether an ASOF JOIN follows, and not an alias of that name."""
+        return self.at("ASOF") and self.ahead(1).key in ("JOIN", "LEFT", "INNER", "RIGHT", "FULL", "CROSS")
 
     # ---- one relation
 
@@ -137,7 +143,7 @@ class RelationGrammar(ExpressionGrammar):
     def alias(self, node: exp.Expression) -> exp.Expression:
         """Add `[AS] name [(columns)]` to a relation if it follows."""
         token = self.token
-        if self.accept("AS") or (self.at_name() and not self._turns()):
+        if self.accept("AS") or (self.at_name() and not self._goes_on()):
             name = self.identifier("an alias")
             columns = None
             if self.at("("):
@@ -201,6 +207,10 @@ class RelationGrammar(ExpressionGrammar):
         return self.at_sequence("PIVOT", "(") or (
             self.at("UNPIVOT") and self.ahead(1).key in ("(", "INCLUDE", "EXCLUDE")
         )
+
+    def _goes_on(self) -> bool:
+        """Whether a word follows that is an alias elsewhere."""
+        return self._turns() or self._asof() or self.at_sequence("MATCH_CONDITION", "(")
 
     def _pivoted(self, this: exp.Expression) -> exp.Expression:
         self.expect("PIVOT", "(")

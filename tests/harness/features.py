@@ -86,7 +86,9 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("LATERAL TABLE(function)", r"LATERAL TABLE\("),
         changing("LATERAL TABLE(function) on changing input", r"LATERAL TABLE\("),
         missing("LATERAL SNAPSHOT"),
-        missing("ASOF JOIN"),
+        f("ASOF JOIN on event time", r"ASOF (?:LEFT )?JOIN .*\bat [<>]"),
+        f("ASOF JOIN on other columns", r"readings AS r ASOF"),
+        changing("ASOF JOIN on changing input", r"ASOF (?:LEFT )?JOIN"),
     ),
     "Aggregates": (
         f("COUNT, SUM, AVG, MIN, MAX", r"(?:COUNT|SUM|AVG|MIN|MAX)\(.*GROUP BY"),

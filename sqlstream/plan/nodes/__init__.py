@@ -7,9 +7,9 @@ What is to be known of a node, it says itself (`Node` lists the questions): nobo
 
 from sqlstream.plan.nodes.aggregate import AggCall, Aggregate
 from sqlstream.plan.nodes.changelog import ChangelogNormalize, FromChangelog, ToChangelog
-from sqlstream.plan.nodes.join import Join, LookupJoin, TemporalJoin
+from sqlstream.plan.nodes.join import AsofJoin, Join, LookupJoin, TemporalJoin
 from sqlstream.plan.nodes.leaves import BAD_COLUMNS, BadRecords, Scan, Values
-from sqlstream.plan.nodes.node import TUNING, Mapping, Node, OneInput, Prune, Pruned, told_by, tree
+from sqlstream.plan.nodes.node import LATER, TUNING, Mapping, Node, OneInput, Prune, Pruned, told_by, tree
 from sqlstream.plan.nodes.order import Frame, Over, OverCall, Sort, SortKey, TopN, order_text
 from sqlstream.plan.nodes.process import ProcessTableFunction
 from sqlstream.plan.nodes.rows import Expand, Filter, Project, Unnest, keep
@@ -19,9 +19,11 @@ from sqlstream.plan.nodes.window import Window, WindowSpec
 
 __all__ = [
     "BAD_COLUMNS",
+    "LATER",
     "TUNING",
     "AggCall",
     "Aggregate",
+    "AsofJoin",
     "BadRecords",
     "ChangelogNormalize",
     "Expand",

@@ -1,4 +1,4 @@
-"""Joins: of two streams, of a stream with a table that is looked up, and with the versions of one."""
+"""Joins: of two streams, of a stream with a table that is looked up, with the versions of one, and with the nearest row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from sqlstream.expressions import Expr, named
 from sqlstream.plan.nodes.node import TUNING, Mapping, Node, OneInput, Prune, Pruned, all_at, moved, ttl_text
 from sqlstream.plan.time_bounds import TimeBounds, time_bounds
-from sqlstream.types import WINDOW_ENDS
+from sqlstream.types import ROWTIME, WINDOW_ENDS
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,78 @@ class TemporalJoin(OneInput):
         )
 
 
-def _details(node: Join | LookupJoin | TemporalJoin) -> str:
+@dataclass(frozen=True)
+class AsofJoin(OneInput):
+    """`l ASOF JOIN r ON l.k = r.k AND l.ts >= r.ts`: each left row meets the nearest right row of its keys, or none.
+
+    Of those for which `left_time` `comparison` `right_time` holds (>=, >, <=, <) that of the nearest `right_time`; of
+    equal ones the first in the order of the right's columns (ascending, NULLs last). kind: INNER, LEFT.
+    Output: left columns then right ones.
+    """
+
+    right: Node
+    kind: str
+    left_keys: tuple[int, ...]
+    right_keys: tuple[int, ...]
+    null_safe: tuple[bool, ...]
+    left_time: int
+    right_time: int
+    comparison: str
+    residual: None = field(default=None, init=False, repr=False, compare=False)  # other conditions are refused
+
+    lowered_in = "asof_join"
+    wants_arrival = False
+
+    def __post_init__(self) -> None:
+        rights = tuple(replace(c, time=None) for c in self.right.schema)
+        if self.kind == "LEFT":
+            rights = tuple(replace(c, type=c.type.null()) for c in rights)
+        lefts = self.input.schema.columns
+        if not (self.timed and self.backward):
+            # The answer changes with rows to come, or comes long after its row.
+            lefts = tuple(replace(c, time=None) for c in lefts)
+        self.derive((*lefts, *rights))
+
+    @property
+    def timed(self) -> bool:
+        """Whether both sides go by event time: a row is answered once, when time has passed its answer."""
+        return self.input.schema[self.left_time].time == ROWTIME == self.right.schema[self.right_time].time
+
+    @property
+    def backward(self) -> bool:
+        """Whether the answer lies before the row."""
+        return self.comparison in (">=", ">")
+
+    @property
+    def waits_for_watermark(self) -> bool:
+        return self.timed
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input, self.right)
+
+    def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
+        return replace(self, input=inputs[0], right=inputs[1])
+
+    @property
+    def knows_arrival(self) -> bool:
+        return self.timed and self.backward and self.input.knows_arrival
+
+    def pruned(self, needed: set[int], prune: Prune) -> Pruned:
+        width = len(self.input.schema)
+        # Which of equal times is first depends on all columns.
+        everything = set(range(width, width + len(self.right.schema)))
+        left, right, keys, at = _sides(self, needed | everything | {self.left_time}, prune)
+        del keys["residual"]
+        time = at[width + self.right_time] - len(left.schema)
+        return replace(self, input=left, right=right, left_time=at[self.left_time], right_time=time, **keys), at
+
+    def details(self) -> str:
+        left, right = self.input.schema[self.left_time].name, self.right.schema[self.right_time].name
+        return f"{_details(self)}, nearest={left} {self.comparison} {right}"
+
+
+def _details(node: Join | LookupJoin | TemporalJoin | AsofJoin) -> str:
     left, right = node.inputs
     on = ", ".join(
         f"{left.schema[a].name} {'IS NOT DISTINCT FROM' if safe else '='} {right.schema[b].name}"
@@ -213,7 +284,7 @@ def _details(node: Join | LookupJoin | TemporalJoin) -> str:
 
 
 def _sides(
-    node: Join | LookupJoin | TemporalJoin, needed: set[int], prune: Prune
+    node: Join | LookupJoin | TemporalJoin | AsofJoin, needed: set[int], prune: Prune
 ) -> tuple[Node, Node, dict[str, Any], Mapping]:
     """Both inputs pruned, the keys and the residual over what is left of them, and where the columns are."""
     left, right = node.inputs

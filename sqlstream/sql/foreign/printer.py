@@ -68,7 +68,7 @@ _UNUSED = {
     exp.Star: ("except_", "except", "replace", "rename"),
     exp.Union: ("by_name", "on", "kind"),
     exp.Ordered: ("with_fill",),
-    exp.Join: ("global_", "global", "match_condition", "hint", "directed"),
+    exp.Join: ("global_", "global", "hint", "directed"),
     exp.LimitOptions: ("percent", "with_ties"),
     exp.Limit: ("expressions",),
     exp.In: ("unnest", "field", "is_global"),
@@ -77,7 +77,7 @@ _UNUSED = {
 }  # fmt: skip
 
 _JOINS = {
-    "method": ("", "NATURAL"), "side": ("", "LEFT", "RIGHT", "FULL"), "kind": ("", "INNER", "OUTER", "CROSS"),
+    "method": ("", "NATURAL", "ASOF"), "side": ("", "LEFT", "RIGHT", "FULL"), "kind": ("", "INNER", "OUTER", "CROSS"),
 }  # fmt: skip
 
 
