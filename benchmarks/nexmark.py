@@ -343,7 +343,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--files", type=int, help="default: one for each parallel task")
     parser.add_argument("--data", type=Path, help="a directory of Nexmark JSON files to use instead of new ones")
-    parser.add_argument("--queries", default=",".join(nexmark_sql.QUERIES), help="q0,q5; default: all")
+    parser.add_argument("--queries", default=",".join(nexmark_sql.QUERIES), help="q0,q5 or operators; default: Nexmark's")
     parser.add_argument("--engines", default="sqlstream,duckdb,flink", help=f"of {', '.join(ENGINES)}")
     parser.add_argument("--runs", type=int, default=3, help="the median of so many is shown")
     parser.add_argument("--flink-runs", type=int, help="of Flink; default: as --runs")
@@ -357,8 +357,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write all figures there")
     parser.add_argument("--check", action="store_true", help="compare DuckDB's queries with the known answers")
     arguments = parser.parse_args()
-    arguments.queries, arguments.engines = arguments.queries.split(","), arguments.engines.split(",")
-    for given, known in ((arguments.queries, nexmark_sql.QUERIES), (arguments.engines, ENGINES)):
+    arguments.queries = arguments.queries.replace("operators", ",".join(nexmark_sql.OPERATORS)).split(",")
+    arguments.engines = arguments.engines.split(",")
+    queries = (*nexmark_sql.QUERIES, *nexmark_sql.OPERATORS)
+    for given, known in ((arguments.queries, queries), (arguments.engines, ENGINES)):
         if unknown := [g for g in given if g not in known]:
             parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
     if ("sqlstream-before" in arguments.engines) != (arguments.before is not None):
