@@ -343,7 +343,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--files", type=int, help="default: one for each parallel task")
     parser.add_argument("--data", type=Path, help="a directory of Nexmark JSON files to use instead of new ones")
-    parser.add_argument("--queries", default=",".join(nexmark_sql.QUERIES), help="q0,q5 or operators; default: Nexmark's")
+    parser.add_argument(
+        "--queries", default=",".join(nexmark_sql.QUERIES), help="q0,q5 or operators; default: Nexmark's"
+    )
     parser.add_argument("--engines", default="sqlstream,duckdb,flink", help=f"of {', '.join(ENGINES)}")
     parser.add_argument("--runs", type=int, default=3, help="the median of so many is shown")
     parser.add_argument("--flink-runs", type=int, help="of Flink; default: as --runs")

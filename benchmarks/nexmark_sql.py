@@ -7,7 +7,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 QUERIES = tuple(f"q{n}" for n in range(24))
-OPERATORS = ("temporal_join", "over_changes", "grouping_sets", "lateral", "window_top_n", "recursive")  # Nexmark has none
+OPERATORS = (
+    "temporal_join",
+    "over_changes",
+    "grouping_sets",
+    "lateral",
+    "window_top_n",
+    "recursive",
+)  # Nexmark has none
 SIDE_INPUT = ROOT / "queries" / "nexmark" / "data" / "side_input.csv"
 
 _OWN = tuple(f"CREATE {o} " for o in ("TABLE events", "VIEW person", "VIEW auction", "VIEW bid"))

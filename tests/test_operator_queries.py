@@ -24,7 +24,9 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One file, so that no row is late."""
     directory = tmp_path_factory.mktemp("operators") / "events"
     generator = [sys.executable, "-m", "sqlstream.connectors.nexmark"]
-    subprocess.run([*generator, "--events", str(EVENTS), "--files", "1", "--output", str(directory)], check=True, cwd=ROOT)
+    subprocess.run(
+        [*generator, "--events", str(EVENTS), "--files", "1", "--output", str(directory)], check=True, cwd=ROOT
+    )
     return directory
 
 

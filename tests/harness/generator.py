@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -59,12 +60,15 @@ class Data:
         """Files of the tables, in `directory`/t and so on."""
         for name in ("t", "h", "p"):
             (directory / name).mkdir(parents=True)
-        for i, split in enumerate(self.splits):
-            (directory / "t" / f"{i:03}.json").write_text("".join(r.json() + "\n" for r in split))
-        for i, part in enumerate(self.changes):
-            (directory / "h" / f"{i:03}.json").write_text("".join(_envelope(*c) for c in part))
-        for i, keyed in enumerate(self.records):
-            (directory / "p" / f"{i:03}.json").write_text("".join(_of_key(*r) for r in keyed))
+        for name, text in self.files():
+            (directory / name).write_text(text)
+
+    def files(self) -> list[tuple[str, str]]:
+        """Their names and texts."""
+        out = [(f"t/{i:03}.json", "".join(r.json() + "\n" for r in s)) for i, s in enumerate(self.splits)]
+        out += [(f"h/{i:03}.json", "".join(_envelope(*c) for c in part)) for i, part in enumerate(self.changes)]
+        out += [(f"p/{i:03}.json", "".join(_of_key(*r) for r in part)) for i, part in enumerate(self.records)]
+        return out
 
     def setup(self, directory: Path) -> list[str]:
         watermark = f"WATERMARK FOR ts AS ts - INTERVAL '{self.delay}' SECOND"
@@ -105,13 +109,24 @@ def _of_key(op: str, row: Row) -> str:
 VIEWS = {"t": "TRUE", "tv": "v > 3", "tk": "k IS NOT NULL", "tj": "j < 3 OR id < 5"}
 
 
+def marked(split: Sequence[Row], delay: int) -> tuple[Row, ...]:
+    """The rows of a split, each with the watermark before it."""
+    watermark: datetime | None = None
+    rows = []
+    for row in split:
+        rows.append(replace(row, wm=watermark))
+        if row.ts is not None:
+            mark = row.ts - timedelta(seconds=delay)
+            watermark = mark if watermark is None else max(watermark, mark)
+    return tuple(rows)
+
+
 def data(rng: random.Random, most: int = 40) -> Data:
     delay = rng.choice([0, 1, 3])
     jitter = rng.choice([0, 2, 8])
     number = 0
     splits = []
     for _ in range(rng.randint(1, 3)):
-        watermark: datetime | None = None
         rows = []
         now = rng.randint(0, 10)
         for _ in range(rng.randint(0 if number else 3, most // 2)):
@@ -123,11 +138,8 @@ def data(rng: random.Random, most: int = 40) -> Data:
                 else BASE + timedelta(seconds=now - late, milliseconds=rng.choice([0, 0, 500]))
             )
             number += 1
-            rows.append(Row(number, *_values(rng), ts, watermark))
-            if ts is not None:
-                mark = ts - timedelta(seconds=delay)
-                watermark = mark if watermark is None else max(watermark, mark)
-        splits.append(tuple(rows))
+            rows.append(Row(number, *_values(rng), ts, None))
+        splits.append(marked(rows, delay))
     history = tuple(_history(rng, first=100 * i) for i in range(rng.randint(1, 2)))
     return Data(tuple(splits), delay, history, tuple(_records(rng) for _ in range(rng.randint(1, 3))))
 
@@ -164,15 +176,25 @@ def _values(rng: random.Random) -> tuple[str | None, int | None, int | None, flo
 
 @dataclass(frozen=True)
 class Text:
-    """A query: `a`, `b`, `c` are its columns, a key (STRING) and two numbers (BIGINT)."""
+    """A query: `a`, `b`, `c` are its columns, a key (STRING) and two numbers (BIGINT). `parts`: the queries it is made of."""
 
     stream: str
     oracle: str
     append_only: bool = False
+    parts: tuple[Text, ...] = ()
 
     def wrapped(self, template: str) -> Text:
         """`template` with {} as this query in parentheses."""
-        return Text(template.replace("{}", f"({self.stream})"), template.replace("{}", f"({self.oracle})"))
+        return Text(
+            template.replace("{}", f"({self.stream})"), template.replace("{}", f"({self.oracle})"), parts=(self,)
+        )
+
+    @staticmethod
+    def of_two(template: str, left: Text, right: Text, append_only: bool = False) -> Text:
+        """`template` with {l} and {r} as two queries."""
+        stream = template.replace("{l}", left.stream).replace("{r}", right.stream)
+        oracle = template.replace("{l}", left.oracle).replace("{r}", right.oracle)
+        return Text(stream, oracle, append_only, (left, right))
 
 
 class Queries:
@@ -278,11 +300,7 @@ class Queries:
             f"SELECT COALESCE(l.a, r.a) AS a, l.b AS b, r.c AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r "
             "ON l.a = r.a AND l.window_start = r.window_start AND l.window_end = r.window_end"
         )
-        return Text(
-            sql.replace("{l}", left.stream).replace("{r}", right.stream),
-            sql.replace("{l}", left.oracle).replace("{r}", right.oracle),
-            True,
-        )
+        return Text.of_two(sql, left, right, True)
 
     def window_top_n(self) -> Text:
         """The best rows of a window, or the best of what it gives, once."""
@@ -321,11 +339,7 @@ class Queries:
                 "SELECT COALESCE(l.k, r.k) AS a, CAST(l.id AS BIGINT) AS b, CAST(r.id AS BIGINT) AS c "
                 f"FROM ({{l}}) AS l {kind} ({{r}}) AS r ON {on}"
             )
-        return Text(
-            sql.replace("{l}", left.stream).replace("{r}", right.stream),
-            sql.replace("{l}", left.oracle).replace("{r}", right.oracle),
-            True,
-        )
+        return Text.of_two(sql, left, right, True)
 
     def session(self) -> Text:
         gap = self.rng.choice([2, 4])
@@ -509,10 +523,7 @@ class Queries:
             ]
         )
         sql = f"SELECT COALESCE(l.a, r.a) AS a, l.b AS b, r.c AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r ON {on}"
-        return Text(
-            sql.replace("{l}", left.stream).replace("{r}", right.stream),
-            sql.replace("{l}", left.oracle).replace("{r}", right.oracle),
-        )
+        return Text.of_two(sql, left, right)
 
     def top_n(self, depth: int) -> Text:
         below = self.query(depth - 1)
@@ -537,7 +548,4 @@ class Queries:
         )
         left, right = self.query(depth - 1), self.query(depth - 1)
         template = f"SELECT a, b, c FROM ({{l}}) AS l {word} SELECT a, b, c FROM ({{r}}) AS r"
-        return Text(
-            template.replace("{l}", left.stream).replace("{r}", right.stream),
-            template.replace("{l}", left.oracle).replace("{r}", right.oracle),
-        )
+        return Text.of_two(template, left, right)
