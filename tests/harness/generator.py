@@ -207,7 +207,13 @@ class Queries:
         if depth <= 0:
             return self.leaf()
         return self.rng.choice(
-            [self.leaf, *[lambda f=f: f(depth) for f in (self.group, self.join, self.top_n, self.distinct, self.union)]]
+            [
+                self.leaf,
+                *[
+                    lambda f=f: f(depth)
+                    for f in (self.group, self.join, self.top_n, self.distinct, self.union, self.twice)
+                ],
+            ]
         )()
 
     def leaf(self) -> Text:
@@ -216,7 +222,7 @@ class Queries:
                 self.rows, self.grouped, self.grouped, self.window, self.window, self.session, self.over, self.over_changes,
                 self.interval_join, self.rows_join, self.deduplicate, self.window_join, self.aggregates_join, self.exists,
                 self.window_of_windows, self.window_rows_join, self.window_top_n, self.temporal_join, self.subquery_value,
-                self.subquery_condition, self.lateral,
+                self.subquery_condition, self.lateral, self.pivot, self.unpivot,
             ]
         )()  # fmt: skip
 
@@ -364,12 +370,31 @@ class Queries:
         return Text(text.oracle if frame and "UNBOUNDED" not in frame else text.stream, text.oracle, True)
 
     def over_changes(self) -> Text:
-        call = self.rng.choice(["SUM(v) {}", "COUNT(*) {}", "ROW_NUMBER() {}", "LAG(v) {}", "LEAD(v) {}", "MAX(v) {}"])
+        call = self.rng.choice(
+            ["SUM(v) {}", "COUNT(*) {}", "ROW_NUMBER() {}", "LAG(v) {}", "LEAD(v) {}", "MAX(v) {}", "NTH_VALUE(v, 2) {}",
+             "SUM(v) FILTER (WHERE x < 1) {}", "COUNT(*) FILTER (WHERE k = 'a') {}", "RANK() {}", "NTILE(2) {}"]
+        )  # fmt: skip
         frames = ["", "", " ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING", " RANGE BETWEEN 1 FOLLOWING AND 3 FOLLOWING",
                   " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"]  # fmt: skip
         frame = self.rng.choice(frames) if call.startswith(("SUM", "COUNT", "MAX")) else ""
         w = f"OVER (PARTITION BY {self.rng.choice(['k', 'j'])} ORDER BY id{self.rng.choice([' DESC', ''])}{frame})"
         sql = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST({call.replace('{}', w)} AS BIGINT) AS c FROM {self.any_base()}"
+        return Text(sql, sql)
+
+    def pivot(self) -> Text:
+        f = self.rng.choice(["SUM(v)", "COUNT(*)", "MAX(v)", "COUNT(DISTINCT v)"])
+        sql = (
+            f"SELECT k AS a, CAST(x AS BIGINT) AS b, CAST(y AS BIGINT) AS c FROM (SELECT k, j, v FROM {self.any_base()}) "
+            f"PIVOT ({f} FOR j IN (1 AS x, {self.rng.choice(['2', 'NULL'])} AS y)) AS q"
+        )
+        return Text(sql, sql)
+
+    def unpivot(self) -> Text:
+        nulls = self.rng.choice(["", "INCLUDE NULLS ", "EXCLUDE NULLS "])
+        sql = (
+            f"SELECT name AS a, CAST(id AS BIGINT) AS b, CAST(number AS BIGINT) AS c FROM (SELECT id, j, v FROM {self.any_base()}) "
+            f"UNPIVOT {nulls}(number FOR name IN (j, v AS 'w')) AS q"
+        )
         return Text(sql, sql)
 
     def deduplicate(self) -> Text:
@@ -536,6 +561,13 @@ class Queries:
         rank = self.rng.choice(["c", "rn AS c"])
         return below.wrapped(
             f"SELECT a, b, {rank} FROM (SELECT *, {function}() OVER ({partition}ORDER BY {order}) AS rn FROM {{}} AS i) WHERE rn <= {n}"
+        )
+
+    def twice(self, depth: int) -> Text:
+        """One query, read twice."""
+        on = self.rng.choice(["l.a = r.a", "l.b = r.c", "l.a = r.a AND l.b < r.b"])
+        return self.query(depth - 1).wrapped(
+            f"WITH q AS {{}} SELECT l.a AS a, l.b AS b, r.c AS c FROM q AS l {self.rng.choice(['JOIN', 'LEFT JOIN'])} q AS r ON {on}"
         )
 
     def distinct(self, depth: int) -> Text:
