@@ -13,7 +13,6 @@ OPERATORS = (
     "grouping_sets",
     "lateral",
     "window_top_n",
-    "recursive",
 )  # Nexmark has none
 SIDE_INPUT = ROOT / "queries" / "nexmark" / "data" / "side_input.csv"
 
