@@ -80,12 +80,45 @@ def _there(sql: str, *of: str) -> str:
     return f"CASE WHEN {' AND '.join(f'{x} IS NOT NULL' for x in of)} THEN {sql} END"
 
 
+# Arrays of fewer elements are looked through for each of their elements, which is quicker than to sort them.
+_SHORT = 40
+
+
+def _sorted(x: str) -> str:
+    """The elements of the list `x` with their places, sorted: equal ones stand together, the first before the others."""
+    return f"list_sort(list_transform({x}, lambda e, i: {{'e': e, 'i': i}}))"
+
+
+def _first_of_equals(pairs: str, condition: str) -> str:
+    """The elements of the sorted `pairs` (e, i) for whose p and the one before, q, the condition holds, by their places."""
+    found = f"list_filter(s, lambda p, j: {condition.replace('q.', 's[j - 1].')})"
+    by_place = f"list_sort(list_transform({found}, lambda p: {{'i': p.i, 'e': p.e}}))"
+    return f"list_transform([{pairs}], lambda s: list_transform({by_place}, lambda p: p.e))[1]"
+
+
+_NEW = "(j = 1 OR p.e IS DISTINCT FROM q.e)"
+
+
 def _distinct(x: str) -> str:
     """Each element once, at its first place."""
-    return f"list_filter({x}, lambda e, i: list_position({x}, e) = i)"
+    short = f"list_filter({x}, lambda e, i: list_position({x}, e) = i)"
+    return f"CASE WHEN len({x}) < {_SHORT} THEN {short} ELSE {_first_of_equals(_sorted(x), _NEW)} END"
 
 
-def _of_two(sql: str) -> Text:
+def _union(args: list[str], types: list[Type], result: Type) -> str:
+    return once(f"({args[0]} || {args[1]})", _distinct)
+
+
+def _compared(within: bool) -> Text:
+    """What of the first array is in the second (`within`), or is not there; each element once.
+
+    Longer arrays are sorted together, those of the second before equal ones of the first, with the place 0.
+    """
+    short = f"list_filter($0, lambda e, i: list_position($1, e) IS {'NOT ' if within else ''}NULL AND list_position($0, e) = i)"
+    pairs = "list_sort(list_concat(list_transform($1, lambda e: {'e': e, 'i': 0::BIGINT}), list_transform($0, lambda e, i: {'e': e, 'i': i})))"
+    condition = "p.i > 0 AND j > 1 AND q.i = 0 AND p.e IS NOT DISTINCT FROM q.e" if within else f"p.i > 0 AND {_NEW}"
+    long = _first_of_equals(pairs, condition)
+    sql = f"CASE WHEN len($0) + len($1) < {_SHORT} THEN {short} ELSE {long} END"
     return lambda args, types, result: _of_rest(args, sql)
 
 
@@ -171,11 +204,11 @@ FUNCTIONS = (
     ScalarFunction("ARRAY_PREPEND", _with_element("ARRAY_PREPEND"), _prepended, 2, 2, Nulls.RULE, example="ARRAY_PREPEND(ARRAY[1, 2], 3)"),
     ScalarFunction("ARRAY_CONCAT", _arrays("ARRAY_CONCAT"), _concat, 1, None, example="ARRAY_CONCAT(ARRAY[1], ARRAY[2])"),
     ScalarFunction("ARRAY_DISTINCT", _one("ARRAY_DISTINCT"), _once_distinct, 1, 1, example="ARRAY_DISTINCT(ARRAY[1, 2, 1])"),
-    ScalarFunction("ARRAY_EXCEPT", _arrays("ARRAY_EXCEPT"), _of_two(_distinct("list_filter($0, lambda e: list_position($1, e) IS NULL)")), 2, 2,
+    ScalarFunction("ARRAY_EXCEPT", _arrays("ARRAY_EXCEPT"), _compared(within=False), 2, 2,
                    example="ARRAY_EXCEPT(ARRAY[1, 2], ARRAY[2])"),
-    ScalarFunction("ARRAY_INTERSECT", _arrays("ARRAY_INTERSECT"), _of_two(_distinct("list_filter($0, lambda e: list_position($1, e) IS NOT NULL)")), 2, 2,
+    ScalarFunction("ARRAY_INTERSECT", _arrays("ARRAY_INTERSECT"), _compared(within=True), 2, 2,
                    example="ARRAY_INTERSECT(ARRAY[1, 2], ARRAY[2, 3])"),
-    ScalarFunction("ARRAY_UNION", _arrays("ARRAY_UNION"), _of_two(_distinct("($0 || $1)")), 2, 2, example="ARRAY_UNION(ARRAY[1, 2], ARRAY[2, 3])"),
+    ScalarFunction("ARRAY_UNION", _arrays("ARRAY_UNION"), _union, 2, 2, example="ARRAY_UNION(ARRAY[1, 2], ARRAY[2, 3])"),
     ScalarFunction("ARRAY_JOIN", _join_rule, _joined, 2, 3, example="ARRAY_JOIN(ARRAY['a', 'b'], ',')"),
     ScalarFunction("ARRAY_MAX", _one("ARRAY_MAX", element=True), "list_max({0})", 1, 1, Nulls.MAYBE, example="ARRAY_MAX(ARRAY[1, 3, 2])"),
     ScalarFunction("ARRAY_MIN", _one("ARRAY_MIN", element=True), "list_min({0})", 1, 1, Nulls.MAYBE, example="ARRAY_MIN(ARRAY[1, 3, 2])"),
