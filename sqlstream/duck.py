@@ -26,18 +26,11 @@ MACROS = (
     "flink_div(a, b) AS CASE WHEN b = 0 AND a IS NOT NULL THEN error('division by zero') ELSE a // b END",
     "flink_mod(a, b) AS CASE WHEN b = 0 AND a IS NOT NULL THEN error('division by zero') ELSE a % b END",
     "flink_substring(s, p, n) AS CASE WHEN n < 0 THEN NULL WHEN length(s) + p < 0 THEN '' ELSE substring(s, CASE WHEN p = 0 THEN 1 ELSE p END, n) END",
-    # numbers of more digits than a DOUBLE holds in quotes: every string and such number is followed by control characters,
-    # which no JSON has, and loses them or has them made quotes
-    r"""flink_exact_json(j) AS CASE WHEN regexp_matches(j, '[0-9.]{17}|[0-9]{16}[eE]') THEN
-    replace(replace(replace(regexp_replace(j, '("(?:[^"\\]|\\.)*")|(-?[0-9][0-9.]{15,}(?:[eE][+-]?[0-9]+)?)',
-    concat('\1', chr(1), '\2', chr(2)), 'g'), concat(chr(1), chr(2)), ''), chr(1), '"'), chr(2), '"') ELSE j END""",
-    "flink_json_value(j, p) AS CASE WHEN json_valid(j) THEN CASE WHEN json_type(j, p) NOT IN ('ARRAY', 'OBJECT') THEN json_extract_string(flink_exact_json(j), p) END END",
     "flink_position(x, s, n) AS CASE WHEN x = '' AND n IS NOT NULL AND s IS NOT NULL THEN 1 WHEN instr(substring(s, greatest(n, 1)), x) = 0 AND n IS NOT NULL "
     "THEN 0 ELSE CAST(instr(substring(s, greatest(n, 1)), x) + CASE WHEN n > 1 THEN CAST(n AS BIGINT) - 1 WHEN n IS NOT NULL THEN 0 END AS INTEGER) END",
     # the first byte of UTF-8, signed, as Java has bytes
     "flink_ascii(s) AS CASE WHEN s = '' THEN 0 WHEN unicode(s) < 128 THEN unicode(s) WHEN unicode(s) < 2048 THEN (unicode(s) >> 6) - 64 "
     "WHEN unicode(s) < 65536 THEN (unicode(s) >> 12) - 32 ELSE (unicode(s) >> 18) - 16 END",
-    "flink_json_exists(j, p) AS CASE WHEN json_valid(j) THEN json_exists(j, p) WHEN j IS NOT NULL THEN FALSE END",
     "flink_split_index(s, sep, i) AS CASE WHEN i >= 0 AND sep IS NOT NULL THEN CASE WHEN sep = '' THEN regexp_split_to_array(nullif(s, ''), '\\s') ELSE str_split(nullif(s, ''), sep) END[CAST(i AS BIGINT) + 1] END",
     *numbers.MACROS,
     *times.MACROS,

@@ -114,12 +114,16 @@ def _compared(within: bool) -> Text:
 
     Longer arrays are sorted together, those of the second before equal ones of the first, with the place 0.
     """
-    short = f"list_filter($0, lambda e, i: list_position($1, e) IS {'NOT ' if within else ''}NULL AND list_position($0, e) = i)"
     pairs = "list_sort(list_concat(list_transform($1, lambda e: {'e': e, 'i': 0::BIGINT}), list_transform($0, lambda e, i: {'e': e, 'i': i})))"
     condition = "p.i > 0 AND j > 1 AND q.i = 0 AND p.e IS NOT DISTINCT FROM q.e" if within else f"p.i > 0 AND {_NEW}"
-    long = _first_of_equals(pairs, condition)
-    sql = f"CASE WHEN len($0) + len($1) < {_SHORT} THEN {short} ELSE {long} END"
-    return lambda args, types, result: _of_rest(args, sql)
+    there = "IS NOT NULL" if within else "IS NULL"
+
+    def sql(args: list[str], types: list[Type], result: Type) -> str:
+        short = f"list_filter($0, lambda e, i: list_position($1, e) {there} AND list_position($0, e) = i)"
+        long = _first_of_equals(pairs, condition)
+        return _of_rest(args, f"CASE WHEN len($0) + len($1) < {_SHORT} THEN {short} ELSE {long} END")
+
+    return sql
 
 
 def _appended(args: list[str], types: list[Type], result: Type) -> str:

@@ -2,36 +2,82 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlstream.errors import BindError, NotSupported
-from sqlstream.expressions import Expr, Literal
+from sqlstream.expressions import Expr, Literal, Symbol
 from sqlstream.functions import json_rows
-from sqlstream.functions.json_paths import ANY_FIELD, ANY_ITEM, parse
+from sqlstream.functions.json_paths import ANY_FIELD, ANY_ITEM, JsonPath, parse
 from sqlstream.functions.numbers import number_text, once
 from sqlstream.functions.regular_expressions import constant, quoted
 from sqlstream.functions.scalar_function import Nulls, ScalarFunction, Typing, function, takes
 from sqlstream.types import BOOLEAN, STRING, SYMBOL, Type
 
 # Numbers that DuckDB would write in another way are left to `json_rows`.
-_DELICATE = r"[0-9.]{17}|[0-9][eE]|\.[0-9]*0(?:[^0-9]|$)"
+_DELICATE = r"[0-9.]{17}|[0-9][eE]|\.[0-9]*0(?:[^0-9]|$)|(?:^|[\[:,\s])-0"
 # DuckDB lets this pass; JSON does not.
 _LENIENT = r"(?:^|[\[:,])\s*[-+]?(?i:nan|inf)|,\s*[\]}]"
+# a key with letters that are written by their numbers
+_ESCAPED_KEY = r'\\u[0-9a-fA-F]{4}(?:[^"\\]|\\.)*"\s*:'
+
+
+def _read_otherwise(x: str, path: JsonPath | None = None) -> str:
+    """SQL of whether DuckDB may read a text `x` otherwise than Flink: for `json_rows` then. NULL for NULL.
+
+    It is no JSON to its end; or a key of the path may be there twice, of which DuckDB takes the first and Flink the last.
+    """
+    found = [f"NOT json_valid({x})", f"regexp_matches({x}, {quoted(_LENIENT)})"]
+    names = [s[1:] for s in (path.steps if path else ()) if isinstance(s, str) and s not in (ANY_FIELD, ANY_ITEM)]
+    for name in dict.fromkeys(names):
+        key = json_rows.encoded(name)
+        twice = f"{x} LIKE {quoted(f'%{key}%{key}%')}"
+        if re.search(r"[%_\\]", key):
+            twice = f"len(str_split({x}, {quoted(key)})) > 2"
+        found.append(twice)
+    if names:
+        found.append(f"contains({x}, '\\u') AND regexp_matches({x}, {quoted(_ESCAPED_KEY)})")
+    return f"({' OR '.join(found)})"
 
 
 def _exists_rule(args: Sequence[Expr]) -> Typing:
+    """(text, path), or with what is said ON ERROR."""
     _constant_path("JSON_EXISTS", args[1])
-    return takes("JSON_EXISTS", (STRING, STRING), BOOLEAN)(args)
+    typing = takes("JSON_EXISTS", (STRING, STRING, SYMBOL), BOOLEAN)(args)
+    unknown = isinstance(args[-1], Symbol) and args[-1].word == "UNKNOWN"
+    return replace(typing, result=BOOLEAN.null(args[0].type.nullable or unknown))
 
 
 def _exists(args: list[str], types: list[Type], result: Type) -> str:
-    """Of many values: whether there is what they would be in."""
+    """Of many values: whether there is what they would be in; lax asks only for JSON. JSON's null is nothing."""
     path = parse(constant(args[1]) or "$", "JSON_EXISTS")
-    steps = list(path.steps)
-    if path.many:
-        steps = steps[: min(i for i, s in enumerate(steps) if s in (ANY_FIELD, ANY_ITEM))]
-    return f"flink_json_exists({args[0]}, {quoted(replace(path, steps=tuple(steps)).duckdb)})"
+    error = args[2] if len(args) > 2 else "FALSE"
+
+    def looked_up(x: str) -> str:
+        if path.many:
+            first = min(i for i, s in enumerate(path.steps) if s in (ANY_FIELD, ANY_ITEM))
+            within = replace(path, steps=path.steps[:first])
+            odd = _read_otherwise(x, within)
+            if path.lax:
+                found = f"CASE WHEN {odd} THEN {json_rows.KINDS.called([x])} IS NOT NULL ELSE TRUE END"
+            else:
+                kinds = json_rows.EXISTS_WITHIN.called([x, quoted(within.duckdb)])
+                found = f"CASE WHEN {odd} THEN {kinds} ELSE json_exists({x}, {quoted(within.duckdb)}) END"
+        else:
+            there = f"coalesce(json_type({x}, {quoted(path.duckdb)}) <> 'NULL', FALSE)"
+            slow = json_rows.EXISTS.called([x, args[1]])
+            found = f"CASE WHEN {_read_otherwise(x, path)} THEN {slow} ELSE {there} END"
+        found = f"CASE WHEN {x} IS NOT NULL THEN {found} END"
+        if path.lax or error == "FALSE":
+            return found
+        otherwise = {"TRUE": "TRUE", "UNKNOWN": "NULL", "ERROR": _NOTHING}[error]
+        return f"CASE WHEN {found} THEN TRUE WHEN {x} IS NOT NULL THEN {otherwise} END"
+
+    return once(args[0], looked_up)
+
+
+_NOTHING = "error('JSON_EXISTS: it is no JSON, or there is nothing at the path')"
 
 
 # ---- JSON_VALUE, JSON_QUERY with clauses
@@ -44,23 +90,36 @@ def _constant_path(name: str, e: Expr) -> None:
 
 
 def _query_rule(args: Sequence[Expr]) -> Typing:
-    """(text, path), or with the wrapper, ON EMPTY and ON ERROR."""
-    typing = takes("JSON_QUERY", (STRING, STRING, SYMBOL, SYMBOL, SYMBOL), STRING)(args)
+    """(text, path), or with the wrapper, ON EMPTY, ON ERROR and a NULL of the type RETURNING."""
+    typing = takes("JSON_QUERY", (STRING, STRING, SYMBOL, SYMBOL, SYMBOL, None), STRING)(args)
     _constant_path("JSON_QUERY", args[1])
-    return typing
+    return typing if len(args) < 6 else replace(typing, result=args[5].type)
+
+
+# the names of a text's objects, with the colon
+_NAMES = r'"(?:[^"\\]|\\.)*":'
 
 
 def _query(args: list[str], types: list[Type], result: Type) -> str:
-    wrapper, empty, error = args[2:] if len(args) > 2 else ("WITHOUT", "NULL", "NULL")
+    wrapper, empty, error = args[2:5] if len(args) > 2 else ("WITHOUT", "NULL", "NULL")
     path = parse(constant(args[1]) or "$", "JSON_QUERY")
+    asked = json_rows.QUERY
+    if result.kind == "ARRAY":
+        asked = json_rows.QUERY_ARRAY
+        empty, error = (w.replace("EMPTY_ARRAY", "EMPTY_LIST") for w in (empty, error))
 
     def looked_up(x: str) -> str:
-        slow = json_rows.QUERY.called([x, args[1], quoted(wrapper), quoted(empty), quoted(error)])
-        if path.many or (wrapper, empty, error) != ("WITHOUT", "NULL", "NULL"):
+        slow = asked.called([x, args[1], quoted(wrapper), quoted(empty), quoted(error)])
+        if result.kind == "ARRAY" or path.many or (wrapper, empty, error) != ("WITHOUT", "NULL", "NULL"):
             return slow
         found = f"json_extract({x}, {quoted(path.duckdb)})"
+        names = f"regexp_extract_all(found, {quoted(_NAMES)})"
+        # a name that comes twice may be of one object, of which Flink has the last
+        odd = f"len({names}) > len(list_distinct({names}))"
         quick = f"CASE WHEN json_type({found}) IN ('ARRAY', 'OBJECT') THEN CAST({found} AS VARCHAR) END"
-        return f"CASE WHEN regexp_matches({x}, {quoted(f'{_DELICATE}|{_LENIENT}')}) THEN {slow} WHEN json_valid({x}) THEN {quick} END"
+        quick = f"list_transform([{quick}], lambda found: CASE WHEN {odd} THEN {slow} ELSE found END)[1]"
+        delicate = f"regexp_matches({x}, {quoted(_DELICATE)})"
+        return f"CASE WHEN {_read_otherwise(x, path)} OR {delicate} THEN {slow} ELSE {quick} END"
 
     return once(args[0], looked_up)
 
@@ -86,12 +145,21 @@ def _value(args: list[str], types: list[Type], result: Type) -> str:
         path = parse(constant(args[1]) or "$", "JSON_VALUE")
         if path.many:  # several values are no scalar
             return f"CASE WHEN FALSE THEN {args[0]} END"
-        return f"flink_json_value({args[0]}, {quoted(path.duckdb)})"
+        return once(args[0], lambda x: _scalar(x, path, args[1]))
     text, at, _, empty, by_empty, error, by_error = args
     kind = "STRING" if result.kind == "VARCHAR" else result.kind
     defaults = [f"CAST({d} AS VARCHAR)" for d in (by_empty, by_error)]
     found = json_rows.VALUE.called([text, at, quoted(kind), quoted(empty), defaults[0], quoted(error), defaults[1]])
     return found if kind == "STRING" else f"CAST({found} AS {result.duckdb()})"
+
+
+def _scalar(x: str, path: JsonPath, at: str) -> str:
+    """JSON_VALUE without clauses."""
+    slow = json_rows.VALUE.called([x, at, "'STRING'", "'NULL'", "NULL", "'NULL'", "NULL"])
+    kind = f"json_type({x}, {quoted(path.duckdb)})"
+    delicate = f"{kind} = 'DOUBLE' AND regexp_matches({x}, {quoted(_DELICATE)})"
+    quick = f"CASE WHEN {kind} NOT IN ('ARRAY', 'OBJECT') THEN json_extract_string({x}, {quoted(path.duckdb)}) END"
+    return f"CASE WHEN {_read_otherwise(x, path)} OR {delicate} THEN {slow} ELSE {quick} END"
 
 
 # ---- what makes JSON
@@ -236,7 +304,6 @@ def _quote(args: list[str], types: list[Type], result: Type) -> str:
 # ---- IS JSON
 
 _IS_KIND = {
-    "VALUE": "TRUE",
     "SCALAR": "{0} NOT IN ('ARRAY', 'OBJECT')",
     "ARRAY": "{0} = 'ARRAY'",
     "OBJECT": "{0} = 'OBJECT'",
@@ -245,9 +312,11 @@ _IS_KIND = {
 
 def _is_json(args: list[str], types: list[Type], result: Type) -> str:
     def asked(x: str) -> str:
-        strict = f"CASE WHEN regexp_matches({x}, {quoted(_LENIENT)}) THEN {json_rows.IS_JSON.called([x])} ELSE TRUE END"
-        kind = _IS_KIND[args[1]].format(f"json_type({x})")
-        return f"CASE WHEN {x} IS NULL OR NOT json_valid({x}) THEN FALSE WHEN {strict} THEN {kind} ELSE FALSE END"
+        exact = json_rows.KINDS.called([x])
+        kind = f"CASE WHEN {_read_otherwise(x)} THEN {exact} ELSE json_type({x}) END"
+        if args[1] == "VALUE":
+            return f"({kind} IS NOT NULL)"
+        return f"coalesce({_IS_KIND[args[1]].format(kind)}, FALSE)"
 
     return once(args[0], asked)
 
@@ -256,12 +325,14 @@ _S = STRING
 
 FUNCTIONS = (
     ScalarFunction("JSON_VALUE", _value_rule, _value, 2, 7, Nulls.MAYBE, example="JSON_VALUE('{\"a\": 1}', '$.a')", python=(json_rows.VALUE,)),
-    ScalarFunction("JSON_QUERY", _query_rule, _query, 2, 5, Nulls.MAYBE, example="JSON_QUERY('{\"a\": [1, 2]}', '$.a')", python=(json_rows.QUERY,)),
-    ScalarFunction("JSON_EXISTS", _exists_rule, _exists, 2, 2, example="JSON_EXISTS('{\"a\": 1}', '$.a')"),
+    ScalarFunction("JSON_QUERY", _query_rule, _query, 2, 6, Nulls.MAYBE, example="JSON_QUERY('{\"a\": [1, 2]}', '$.a')", python=(json_rows.QUERY, json_rows.QUERY_ARRAY)),
+    ScalarFunction("JSON_EXISTS", _exists_rule, _exists, 2, 3, Nulls.RULE, example="JSON_EXISTS('{\"a\": 1}', '$.a')",
+                   python=(json_rows.EXISTS, json_rows.EXISTS_WITHIN, json_rows.KINDS)),
     ScalarFunction("JSON_OBJECT", _object_rule, _object, 1, None, Nulls.NEVER, example="JSON_OBJECT('a' VALUE 1)"),
     ScalarFunction("JSON_ARRAY", _array_rule, _array, 1, None, Nulls.NEVER, example="JSON_ARRAY(1, 'a')"),
     ScalarFunction("JSON_STRING", _string_rule, lambda a, t, r: json_text(a[0], t[0]), 1, 1, example="JSON_STRING(ARRAY[1, 2])"),
     function("JSON_QUOTE", (_S,), _S, _quote, "JSON_QUOTE('say \"hi\"')"),
     function("JSON_UNQUOTE", (_S,), _S, lambda a, t, r: json_rows.UNQUOTED.called(a), "JSON_UNQUOTE('\"hi\"')", python=(json_rows.UNQUOTED,)),
-    function("IS JSON", (_S, SYMBOL), BOOLEAN, _is_json, "'{}' IS JSON", nulls=Nulls.NEVER, operator=True, python=(json_rows.IS_JSON,)),
+    function("JSON", (_S,), _S, lambda a, t, r: json_rows.PLAIN.called(a), "JSON_OBJECT('a' VALUE JSON('[1, 2]'))", nulls=Nulls.MAYBE, python=(json_rows.PLAIN,)),
+    function("IS JSON", (_S, SYMBOL), BOOLEAN, _is_json, "'{}' IS JSON", nulls=Nulls.NEVER, operator=True, python=(json_rows.KINDS,)),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlstream.errors import BindError, NotSupported
 from sqlstream.expressions import Call, Expr, Literal
-from sqlstream.functions import times
+from sqlstream.functions import randoms, times
 from sqlstream.functions.numbers import once, rounded
 from sqlstream.functions.scalar_function import Nulls, Rule, ScalarFunction, Template, Typing, alias, function, takes
 from sqlstream.types import BIGINT, BYTES_TYPE, DOUBLE, INT, STRING, Type
@@ -129,8 +129,14 @@ def _truncate(args: list[str], types: list[Type], result: Type) -> str:
     return f"CASE WHEN {n} IS NULL THEN NULL WHEN {whole} THEN {x} ELSE {text} END"
 
 
+def _rand(args: list[str], types: list[Type], result: Type) -> str:
+    return randoms.RAND.called(args) if args else "random()"
+
+
 def _rand_integer(args: list[str], types: list[Type], result: Type) -> str:
     """From 0 on, below the bound, which must be above 0, as in Java."""
+    if len(args) == 2:
+        return randoms.RAND_INTEGER.called(args)
     bound = f"CASE WHEN {args[0]} <= 0 THEN error('RAND_INTEGER: the bound must be above 0') ELSE {args[0]} END"
     return f"CAST(floor(random() * {bound}) AS INTEGER)"
 
@@ -171,7 +177,9 @@ FUNCTIONS = (
     ScalarFunction("TRUNCATE", _round_rule("TRUNCATE"), _truncate, 1, 2, example="TRUNCATE(42.345, 2)"),
     function("E", (), _D, "exp(1)", "E()", nulls=Nulls.NEVER),
     function("PI", (), _D, "pi()", "PI()", nulls=Nulls.NEVER),
-    function("RAND", (), _D, "random()", "RAND()", nulls=Nulls.NEVER, volatile=True),
-    function("RAND_INTEGER", (INT,), INT, _rand_integer, "RAND_INTEGER(10)", volatile=True),
+    ScalarFunction("RAND", randoms.seeded("RAND", (INT,), _D, 0), _rand, 0, 1, example="RAND()", python=(randoms.RAND,),
+                   volatile=True),
+    ScalarFunction("RAND_INTEGER", randoms.seeded("RAND_INTEGER", (INT, INT), INT, 1), _rand_integer, 1, 2,
+                   example="RAND_INTEGER(10)", python=(randoms.RAND_INTEGER,), volatile=True),
     function("UUID", (), STRING, "CAST(uuid() AS VARCHAR)", "UUID()", nulls=Nulls.NEVER, volatile=True),
 )  # fmt: skip

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from sqlstream.functions import formats, text_rows, unicode
 from sqlstream.functions import regular_expressions as patterns
-from sqlstream.functions import text_rows, unicode
 from sqlstream.functions.numbers import once
 from sqlstream.functions.regular_expressions import constant
-from sqlstream.functions.scalar_function import Nulls, Template, Text, alias, function
+from sqlstream.functions.scalar_function import Nulls, ScalarFunction, Template, Text, alias, function
 from sqlstream.types import BIGINT, BOOLEAN, BYTES_TYPE, INT, STRING, SYMBOL, Type, array, map_of
 
 
@@ -234,6 +234,7 @@ FUNCTIONS = (
              python=(text_rows.PARSE_URL, text_rows.PARSE_URL_KEY)),
     function("INET_ATON", (_S,), BIGINT, lambda a, t, r: text_rows.INET_ATON.called(a), "INET_ATON('10.0.0.1')", nulls=Nulls.MAYBE, python=(text_rows.INET_ATON,)),
     function("INET_NTOA", (BIGINT,), _S, _inet_ntoa, "INET_NTOA(167772161)", nulls=Nulls.MAYBE),
+    ScalarFunction("PRINTF", formats.rule, formats.printf, 1, None, Nulls.MAYBE, example="PRINTF('%05d', 42)", python=(formats.PRINTF,)),
     # patterns
     function("REGEXP_COUNT", (_S, _S), _I, patterns.count, "REGEXP_COUNT('banana', 'an')", nulls=Nulls.MAYBE, python=patterns.calls("count")),
     function("REGEXP_EXTRACT_ALL", (_S, _S, _I), array(_S), patterns.extract_all, "REGEXP_EXTRACT_ALL('1-2, 3-4', '(\\d)-(\\d)', 2)",

@@ -17,7 +17,7 @@ from sqlstream.functions.elsewhere import elsewhere
 from sqlstream.functions.operators import CURRENT_DATABASE
 from sqlstream.functions.scalar import SCALARS
 from sqlstream.functions.typing import implicit
-from sqlstream.plan.json_binder import json_arguments, takes_clauses
+from sqlstream.plan.json_binder import is_plain, json_arguments, takes_clauses
 from sqlstream.plan.scope import Scope, fields
 from sqlstream.process_functions.signature import is_process_function
 from sqlstream.sql.ast import TypedLiteral, column_parts, exp, interval_value, position_of
@@ -205,6 +205,26 @@ class ExpressionBinder:
             position=position_of(node),
         )
 
+    def _overlaps(self, node: exp.Expression) -> Expr:
+        """Whether two spans of time have a moment in common; each is (begin, end), in any order, or (begin, how long)."""
+        (a, b), (c, d) = (self._span(side) for side in (node.this, node.expression))
+        first, second = ([self.call(f, span) for f in ("LEAST", "GREATEST")] for span in ([a, b], [c, d]))
+        return self.call("AND", [self.call(">=", [first[1], second[0]]), self.call(">=", [second[1], first[0]])])
+
+    def _span(self, node: exp.Expression) -> list[Expr]:
+        ends = node.expressions if isinstance(node, exp.Tuple) else ()
+        if len(ends) != 2:
+            raise BindError(
+                f"OVERLAPS takes two spans of time, not {sql_of(node)}",
+                hint="(start1, end1) OVERLAPS (start2, INTERVAL '1' HOUR)",
+                position=position_of(node),
+            )
+        begin, end = (self.bind(e) for e in ends)
+        for e, written in zip((begin, end), ends, strict=True):
+            if not (e.type.is_timestamp or e.type.kind in ("DATE", "TIME", "NULL") or e is end and e.type.is_interval):
+                raise BindError(f"OVERLAPS takes times, not {e.type.text()}", position=position_of(written))
+        return [begin, self.call("+", [begin, end]) if end.type.is_interval else end]
+
     def _escape(self, node: exp.Expression) -> Expr:
         like = node.this
         operands = (like.this, like.expression, node.expression)
@@ -279,7 +299,11 @@ class ExpressionBinder:
         if upper == CURRENT_DATABASE and not node.expressions:
             return Literal(f.typing([]).result, self.catalog.session_database)
         if takes_clauses(upper, node):
-            return self.call(upper, json_arguments(upper, node, self.bind))
+            return self.call(upper, json_arguments(upper, node, self.bind, self.call))
+        if is_plain(node):
+            raise BindError(
+                "JSON(…) stands in JSON_OBJECT and JSON_ARRAY alone", hint="JSON_OBJECT('a' VALUE JSON('[1, 2]'))"
+            )
         return self.call(upper, [self.bind(e) for e in node.expressions])
 
     def _check_database(self, name: str) -> None:
@@ -343,6 +367,7 @@ _METHODS: tuple[tuple[type | tuple[type, ...], Callable[[ExpressionBinder, exp.E
     (exp.Between, ExpressionBinder._between),
     (exp.In, ExpressionBinder._in),
     ((exp.Exists, exp.Any, exp.All, exp.Query), ExpressionBinder._subquery),
+    (exp.Overlaps, ExpressionBinder._overlaps),
     (exp.Escape, ExpressionBinder._escape),
     (exp.Case, ExpressionBinder._case),
     ((exp.Cast, exp.TryCast), ExpressionBinder._cast),

@@ -11,10 +11,12 @@ from sqlstream.sql.types import to_type
 from sqlstream.types import STRING, Type
 
 MAKERS = ("JSON_OBJECT", "JSON_ARRAY")
+PLAIN = "JSON"
 AGGREGATING = ("JSON_OBJECTAGG", "JSON_ARRAYAGG")
 # The clauses that each takes, and the words in them.
 _TAKEN: dict[str, dict[str, tuple[str, ...]]] = {
     "JSON_VALUE": {"RETURNING": (), "ON_EMPTY": ("NULL", "ERROR"), "ON_ERROR": ("NULL", "ERROR")},
+    "JSON_EXISTS": {"ON_ERROR": ("TRUE", "FALSE", "UNKNOWN", "ERROR")},
     "JSON_QUERY": {
         "RETURNING": (),
         "WRAPPER": ("WITHOUT", "CONDITIONAL", "UNCONDITIONAL"),
@@ -34,13 +36,27 @@ def takes_clauses(name: str, node: exp.Expression) -> bool:
     return name in MAKERS or name.startswith("JSON_") and any(isinstance(a, exp.Kwarg) for a in node.expressions)
 
 
-def json_arguments(name: str, node: exp.Expression, bind: Callable[[exp.Expression], Expr]) -> list[Expr]:
-    """The arguments of a call with its clauses; `bind` is for those that are expressions."""
+def json_arguments(
+    name: str,
+    node: exp.Expression,
+    bind: Callable[[exp.Expression], Expr],
+    call: Callable[[str, list[Expr]], Expr],
+) -> list[Expr]:
+    """The arguments of a call with its clauses; `bind` is for those that are expressions, `call` for JSON(…) among them."""
     clauses = _clauses(name, node.expressions)
-    plain = [bind(a) for a in node.expressions if not isinstance(a, exp.Kwarg)]
+    given = [a for a in node.expressions if not isinstance(a, exp.Kwarg)]
     if name in MAKERS:
-        return _made(name, plain, clauses)
+        bound = [call(PLAIN, [bind(x) for x in a.expressions]) if is_plain(a) else bind(a) for a in given]
+        return _made(name, bound, clauses)
+    plain = [bind(a) for a in given]
+    if name == "JSON_EXISTS":
+        return [*plain, _word(clauses, "ON_ERROR", "FALSE")]
     return [*plain, *(_value(clauses, bind) if name == "JSON_VALUE" else _query(clauses))]
+
+
+def is_plain(node: exp.Expression) -> bool:
+    """Whether it is JSON(…), which stands in what makes JSON alone."""
+    return isinstance(node, exp.Anonymous) and node.name.upper() == PLAIN
 
 
 def aggregated_json(
@@ -90,7 +106,7 @@ def _made(name: str, plain: list[Expr], clauses: Clauses) -> list[Expr]:
     for i, e in enumerate(plain):
         out.append(e)
         if name == "JSON_ARRAY" or i % 2:
-            out.append(symbol("RAW" if isinstance(e, Call) and e.function in MAKERS else "VALUE"))
+            out.append(symbol("RAW" if isinstance(e, Call) and e.function in (*MAKERS, PLAIN) else "VALUE"))
     return out
 
 
@@ -100,15 +116,26 @@ def _returning(clauses: Clauses) -> Type:
 
 def _query(clauses: Clauses) -> list[Expr]:
     t = _returning(clauses)
-    if not t.is_string:
+    if not t.is_string and not (t.kind == "ARRAY" and t.element.is_string):
         raise NotSupported(
-            f"JSON_QUERY RETURNING {t.text()}", position=position_of(clauses["RETURNING"]), hint="it gives a STRING"
+            f"JSON_QUERY RETURNING {t.text()}",
+            position=position_of(clauses["RETURNING"]),
+            hint="it gives a STRING or an ARRAY<STRING>; then CAST",
         )
-    return [
-        _word(clauses, "WRAPPER", "WITHOUT"),
-        _word(clauses, "ON_EMPTY", "NULL"),
-        _word(clauses, "ON_ERROR", "NULL"),
+    said = [
+        _word(clauses, kind, usual)
+        for kind, usual in (("WRAPPER", "WITHOUT"), ("ON_EMPTY", "NULL"), ("ON_ERROR", "NULL"))
     ]
+    if t.is_string:
+        return said
+    for kind in ("ON_EMPTY", "ON_ERROR"):
+        if kind in clauses and clauses[kind].name == "EMPTY_OBJECT":
+            raise BindError(
+                f"JSON_QUERY RETURNING {t.text()}: an object is no array",
+                position=position_of(clauses[kind]),
+                hint=f"EMPTY ARRAY {kind.replace('_', ' ')}",
+            )
+    return [*said, Literal(t, None)]
 
 
 def _value(clauses: Clauses, bind: Callable[[exp.Expression], Expr]) -> list[Expr]:

@@ -22,6 +22,7 @@ _BINARY = {
     "<=": (_COMPARE, exp.LTE),
     ">": (_COMPARE, exp.GT),
     ">=": (_COMPARE, exp.GTE),
+    "OVERLAPS": (_COMPARE, exp.Overlaps),
     "+": (_PLUS, exp.Add),
     "-": (_PLUS, exp.Sub),
     "*": (_TIMES, exp.Mul),

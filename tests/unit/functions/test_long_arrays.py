@@ -28,7 +28,11 @@ ANSWERS: dict[str, Callable[[Values, Values], Values]] = {
     "ARRAY_EXCEPT": lambda a, b: [x for x in unique(a) if x not in b],
     "ARRAY_INTERSECT": lambda a, b: [x for x in unique(a) if x in b],
 }
-ELEMENTS: dict[str, Callable[[int], Any]] = {"number": lambda n: n, "text": lambda n: "x" * n, "row": lambda n: {"f0": n}}
+ELEMENTS: dict[str, Callable[[int], Any]] = {
+    "number": lambda n: n,
+    "text": lambda n: "x" * n,
+    "row": lambda n: {"f0": n},
+}
 
 
 def text(name: str) -> str:
