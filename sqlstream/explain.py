@@ -39,7 +39,7 @@ def explain(env: Environment, s: st.Explain) -> Result:
             raise NotSupported(f"EXPLAIN {kind}: {_REFUSED[kind][0]}", hint=_REFUSED[kind][1], position=s.position)
     inner = s.statement
     if isinstance(inner, st.Select):
-        plan = env.bind(inner.query)
+        plan = pipeline.bound(env, inner.query)
         targets = [Target(plan, plan.schema)]
     else:
         inserts = inner.inserts if isinstance(inner, st.StatementSet) else (inner,)

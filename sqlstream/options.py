@@ -493,6 +493,29 @@ class SessionOptions:
         "them as they are; TRIM_PAD cuts what is too long, and fills up for CHAR and BINARY. What has another type is always "
         "cast, which does the same", choices=("IGNORE", "TRIM_PAD"), reader="pipeline",
     )
+    early_fire: bool = _declared(
+        "table.exec.emit.early-fire.enabled", "bool", False,
+        "windows of aggregates tell what they have before they close; their rows are then updated. The last one of each is the same",
+        reader="pipeline",
+    )
+    early_delay: int = _declared(
+        "table.exec.emit.early-fire.delay", "duration", 0,
+        "how often they do, by processing time; 0: in each epoch that brings rows", reader="pipeline",
+    )
+    late_fire: bool = _declared(
+        "table.exec.emit.late-fire.enabled", "bool", False,
+        "windows of aggregates take rows that come late, and tell what these make of them; needs table.exec.emit.allow-lateness",
+        reader="pipeline",
+    )
+    late_delay: int = _declared(
+        "table.exec.emit.late-fire.delay", "duration", 0,
+        "how often they do, by processing time; 0: in each epoch that brings rows", reader="pipeline",
+    )
+    lateness: int = _declared(
+        "table.exec.emit.allow-lateness", "duration", 0,
+        "how far the watermark may be behind a window's end when a row of it comes; the window's state is kept until then. "
+        "Where late-fire is not enabled it means nothing, as in Flink", reader="pipeline",
+    )
     upsert_materialize: str = _declared(
         "table.exec.sink.upsert-materialize", "enum", "AUTO",
         "for tables that know rows by their PRIMARY KEY: whether a SinkMaterializer stands before them, which knows all rows of a "

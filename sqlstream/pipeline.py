@@ -22,9 +22,11 @@ from sqlstream.errors import BindError, NotSupported, OptionError
 from sqlstream.expressions import Expr
 from sqlstream.operators.target import Target
 from sqlstream.optimize import Step, optimize, uses_rowtime
-from sqlstream.options import SessionOptions
+from sqlstream.options import SessionOptions, duration_text
 from sqlstream.plan import nodes
+from sqlstream.plan.emission import settled
 from sqlstream.plan.insert_binder import bind_insert, bind_partition, enforced, writable
+from sqlstream.plan.nodes import Emission
 from sqlstream.plan.sources import bounded, flows, scans, skipped_records
 from sqlstream.plan.table_binder import TableBinder, connector_of
 from sqlstream.results import Result, StreamingRows
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 
 def select(env: Environment, s: st.Select) -> Result:
     """Its rows are computed when they are read."""
-    plan = env.bind(s.query)
+    plan = bound(env, s.query)
     at_once = env.settings.runtime_mode == "automatic" and flows(plan)
     batch = runs_as_batch(env, plan) and not at_once
     if env.dry:
@@ -107,6 +109,29 @@ def _dry_job(env: Environment, targets: list[Target], batch: bool) -> Result:
 # ---- bind and optimise
 
 
+def bound(env: Environment, query: Any, tables: TableBinder | None = None) -> nodes.Node:
+    """The plan of a statement's query, with what the options say of its windows. In batch each has one result anyway."""
+    options = Emission() if env.settings.runtime_mode == "batch" else emission_of(env.settings)
+    return settled(env.bind(query, tables), options)
+
+
+def emission_of(o: SessionOptions) -> Emission:
+    """What `table.exec.emit.*` say. OptionError where they do not go together, as in Flink."""
+    if o.late_fire and not o.lateness:
+        raise OptionError(
+            "option 'table.exec.emit.late-fire.enabled': no row may be late",
+            hint="SET 'table.exec.emit.allow-lateness' = '…': how late",
+        )
+    if o.late_fire and o.late_delay > o.lateness:
+        raise OptionError(
+            f"option 'table.exec.emit.late-fire.delay' is {duration_text(o.late_delay)}, more than "
+            f"'table.exec.emit.allow-lateness', {duration_text(o.lateness)}",
+            hint="late results come before the window is forgotten",
+        )
+    late = o.late_delay if o.late_fire else None
+    return Emission(o.early_delay if o.early_fire else None, late, o.lateness if o.late_fire else 0)
+
+
 def bind_targets(env: Environment, inserts: tuple[st.Insert, ...]) -> list[Target]:
     """The plans of INSERTs, with their sinks."""
     tables = env.tables()
@@ -123,7 +148,7 @@ def bind_targets(env: Environment, inserts: tuple[st.Insert, ...]) -> list[Targe
         connector, context = connector_of(found, env.time_zone, env.stores, env.clock.monotonic)
         sink = connector.sink(context)
         partition = bind_partition(s.partition, found, env.catalog, s.position)
-        plan, schema = bind_insert(env.bind(s.query, tables), found, s.columns, s.position, partition)
+        plan, schema = bind_insert(bound(env, s.query, tables), found, s.columns, s.position, partition)
         plan = enforced(plan, env.settings.not_null == "DROP", env.settings.type_length == "TRIM_PAD")
         if s.overwrite:
             whole = found.partitioned_by and len(partition) == len(found.partitioned_by)

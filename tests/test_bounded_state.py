@@ -31,6 +31,8 @@ QUERIES = {
     "SliceAggregate of CUMULATE": "SELECT k, window_end, MAX(v) FROM TABLE(CUMULATE(TABLE a, DESCRIPTOR(ts), INTERVAL '5' SECOND, "
     f"INTERVAL '10' SECOND)) GROUP BY k, {WINDOWS}",
     "SliceAggregate of changes": f"SELECT k, window_end, MAX(v) FROM {TUMBLE.format('d')} GROUP BY k, {WINDOWS}",
+    "GroupWindowAggregate": f"SELECT k, window_end, MAX(v), COUNT(DISTINCT v) FROM {A} GROUP BY k, {WINDOWS} EMIT CHANGES",
+    "GroupWindowAggregate of changes": f"SELECT k, window_end, MAX(v) FROM {TUMBLE.format('d')} GROUP BY k, {WINDOWS} EMIT CHANGES",
     "SessionWindow": "SELECT k, window_end, SUM(v) FROM TABLE(SESSION(TABLE a PARTITION BY k, DESCRIPTOR(ts), INTERVAL '2' SECOND)) "
     f"GROUP BY k, {WINDOWS}",
     "SliceAggregate, GROUPING SETS": f"SELECT k, window_end, SUM(v) FROM {A} GROUP BY {WINDOWS}, GROUPING SETS ((k), ())",

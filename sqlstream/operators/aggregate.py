@@ -3,6 +3,7 @@
 a SESSION window right below       SessionWindowAggregate
 another window right below         SliceAggregate, where rows are only added
 window_end among the keys          WindowAggregate
+those, but told before they close  GroupWindowAggregate
 else                               GroupAggregate
 """
 
@@ -14,6 +15,7 @@ from sqlstream.expressions import Column
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.calc import all_columns
 from sqlstream.operators.group_aggregate import GroupAggregate
+from sqlstream.operators.group_window_aggregate import GroupWindowAggregate
 from sqlstream.operators.lowering import Lowering, lower
 from sqlstream.operators.session_window import SessionWindowAggregate
 from sqlstream.operators.slice_aggregate import SliceAggregate
@@ -25,7 +27,8 @@ from sqlstream.types import WINDOW_ENDS, WINDOW_STARTS
 
 @lower.register(nodes.Aggregate)
 def _aggregate(node: nodes.Aggregate, job: Lowering) -> PhysicalNode:
-    found = _window_below(node.input)
+    tells = node.emit is not None and not node.emit.once
+    found = None if tells else _window_below(node.input)
     if found is not None and (found[0].spec.kind != "SESSION" or grouped_session(node) is not None):
         made = (_session if found[0].spec.kind == "SESSION" else _sliced)(node, *found, job)
         if made is not None:
@@ -35,13 +38,18 @@ def _aggregate(node: nodes.Aggregate, job: Lowering) -> PhysicalNode:
     below = job.lower(node.input)
     if end is None:
         return GroupAggregate((below,), node.keys, node.calls, node.schema, ttl=job.ttl(node.ttl))
+    domain = WINDOW_ENDS[marks[end] or ""]
+    if tells:
+        assert node.emit is not None
+        told = GroupWindowAggregate((below,), node.keys, node.keys[end], domain, node.calls, node.emit, node.schema)
+        return job.hinted(told, node.ttl)
     start = next((i for i, m in enumerate(marks) if m in WINDOW_STARTS), None)
     made = WindowAggregate(
         (below,),
         node.keys,
         None if start is None else node.keys[start],
         node.keys[end],
-        WINDOW_ENDS[marks[end] or ""],
+        domain,
         node.calls,
         node.schema,
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from sqlstream.errors import BindError, NotSupported, did_you_mean
 from sqlstream.expressions import Call, Column, Expr, Literal
 from sqlstream.functions.typing import common
-from sqlstream.plan import nodes
+from sqlstream.plan import emission, nodes
 from sqlstream.plan.aggregate_binder import AggregateStage, aggregates_in, has_aggregate
 from sqlstream.plan.columns import aligned, item_name, unsorted
 from sqlstream.plan.condition_binder import ConditionBinder
@@ -35,7 +35,13 @@ class QueryBinder(ConditionBinder):
     # ---- queries
 
     def query(self, node: exp.Expression, per: int = 0) -> nodes.Node:
-        """SELECT, set operation, VALUES, or one of these in parentheses."""
+        """SELECT, set operation, VALUES, or one of these in parentheses; with what EMIT says."""
+        plan, emit = self._query(node, per), node.args.get("emit")
+        if emit is None:
+            return plan
+        return (emission.changes if emit.this == "CHANGES" else emission.on_close)(plan, position_of(emit))
+
+    def _query(self, node: exp.Expression, per: int) -> nodes.Node:
         binder = self.within(node)
         if isinstance(node, exp.Subquery):
             return binder._ordered(binder.query(node.this), node)

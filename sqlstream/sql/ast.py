@@ -10,6 +10,7 @@ Queries (anything that may stand where a query may)
     Union, Except, Intersect   this, expression (queries), distinct: bool; with_, order, limit, offset
     Values          expressions=[Tuple(expressions=[…])], one a row; order, limit, offset
     Subquery        this=query in parentheses; as a query it may have order, limit, offset, with_
+                    any of these, where a statement or view ends with it: emit=Var('CHANGES' | 'ON WINDOW CLOSE')
     With            expressions=[CTE(this=query, alias=TableAlias)]; never recursive
     Distinct        () on Select. Where(this), Having(this), Qualify(this); Limit(expression), absent for
                     LIMIT ALL; FETCH FIRST is a Limit; Offset(expression)

@@ -152,7 +152,7 @@ def place_of(statement: Statement, word: str) -> Position | None:
 
 def parse_query(text: str, source: str | None = None) -> exp.Expression:
     """The tree of one query, such as the `query_text` of a view."""
-    return _tree(text, source, lambda grammar: grammar.query())
+    return _tree(text, source, lambda grammar: grammar.statement_query())
 
 
 def parse_expression(text: str, source: str | None = None) -> exp.Expression:
@@ -166,7 +166,7 @@ def parse_trees(text: str, source: str | None = None) -> list[exp.Expression]:
     found = []
     for piece in split(script):
         grammar = StatementGrammar(script, piece.tokens)
-        found.append(grammar.query() if grammar.at_query() else grammar.expression())
+        found.append(grammar.statement_query() if grammar.at_query() else grammar.expression())
         grammar.end()
     return found
 
@@ -234,11 +234,16 @@ class StatementGrammar(AlterGrammar):
     def statement_query(self) -> exp.Expression:
         """The query that a statement ends with: in its dialect, as a tree of ours."""
         if self.dialect == DEFAULT_DIALECT:
-            return self.query()
+            return super().statement_query()
         first = self.token
-        while self.token.kind != END and self.token.key != ";" and not self.at_sequence("ON", "CONFLICT"):
+        while (
+            self.token.kind != END
+            and self.token.key != ";"
+            and not self.at_emit()
+            and not self.at_sequence("ON", "CONFLICT")
+        ):
             self.advance()
-        return foreign_query(self.source, first.start, self.previous.end, self.dialect, parse_query)
+        return self.emitted(foreign_query(self.source, first.start, self.previous.end, self.dialect, parse_query))
 
     def at_query(self) -> bool:
         """Whether a query follows, and not an expression in parentheses."""

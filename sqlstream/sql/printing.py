@@ -120,6 +120,10 @@ class FlinkText(Dialect):  # type: ignore[misc]  # sqlglot is untyped to mypy
             rows = f"VALUES {', '.join(self.sql(e) for e in node.expressions)}"
             return str(self.query_modifiers(node, rows))
 
+        def after_limit_modifiers(self, expression: exp.Expression) -> list[str]:
+            emit = expression.args.get("emit")
+            return [*super().after_limit_modifiers(expression), *([] if emit is None else [f" EMIT {emit.this}"])]
+
         def unnest_sql(self, node: exp.Expression) -> str:
             ordinality = " WITH ORDINALITY" if node.args.get("offset") else ""
             return f"UNNEST({self.sql(node.expressions[0])}){ordinality}{self._alias(node)}"

@@ -19,8 +19,22 @@ class QueryGrammar(RelationGrammar):
     """Queries, whatever they begin with: WITH, SELECT, VALUES or a parenthesis."""
 
     def statement_query(self) -> exp.Expression:
-        """The query that a statement ends with."""
-        return self.query()
+        """The query that a statement ends with, perhaps with EMIT behind it."""
+        return self.emitted(self.query())
+
+    def emitted(self, query: exp.Expression) -> exp.Expression:
+        """`EMIT ON WINDOW CLOSE` or `EMIT CHANGES` behind a statement's query, set on it."""
+        token = self.token
+        if self.accept("EMIT"):
+            if self.at("FINAL"):
+                self.unsupported(self.token, "EMIT FINAL is not supported", "EMIT ON WINDOW CLOSE says the same")
+            if self.accept("CHANGES"):
+                said = "CHANGES"
+            else:
+                self.expect("ON", "WINDOW", "CLOSE")
+                said = "ON WINDOW CLOSE"
+            query.set("emit", self.mark(exp.Var(this=said), token, self.previous))
+        return query
 
     def query(self) -> exp.Expression:
         """`[WITH …] body [ORDER BY …] [LIMIT …] [OFFSET …] [FETCH …]`."""
@@ -179,7 +193,7 @@ class QueryGrammar(RelationGrammar):
         this = self.expression()
         if self.accept("AS"):
             alias = self.identifier("an alias")
-        elif self.at_name():
+        elif self.at_name() and not self.at_emit():
             alias = self.identifier()
         else:
             return this

@@ -202,6 +202,10 @@ class RelationGrammar(ExpressionGrammar):
 
     # ---- PIVOT, UNPIVOT
 
+    def at_emit(self) -> bool:
+        """Whether the clause EMIT follows, and not an alias of that name."""
+        return any(self.at_sequence("EMIT", *words) for words in (("CHANGES",), ("FINAL",), ("ON", "WINDOW", "CLOSE")))
+
     def _turns(self) -> bool:
         """Whether PIVOT or UNPIVOT follows, and not an alias of that name."""
         return self.at_sequence("PIVOT", "(") or (
@@ -210,7 +214,7 @@ class RelationGrammar(ExpressionGrammar):
 
     def _goes_on(self) -> bool:
         """Whether a word follows that is an alias elsewhere."""
-        return self._turns() or self._asof() or self.at_sequence("MATCH_CONDITION", "(")
+        return self._turns() or self._asof() or self.at_emit() or self.at_sequence("MATCH_CONDITION", "(")
 
     def _pivoted(self, this: exp.Expression) -> exp.Expression:
         self.expect("PIVOT", "(")

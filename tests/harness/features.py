@@ -174,8 +174,9 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("idle sources", r"idle-timeout|idle", "unit/operators/test_watermark_holder.py"),
         f("sink enforcers (NOT NULL, length)", "enforcer", "test_sink_enforcers.py"),
         f("ON CONFLICT DO ERROR, DO NOTHING, DO DEDUPLICATE", r"ON CONFLICT", "test_on_conflict.py"),
-        missing("early and late firing, allowed lateness"),
-        missing("EMIT ON WINDOW CLOSE, EMIT CHANGES"),
+        f("early firing of windows", r"EMIT CHANGES|early-fire"),
+        f("late firing, allowed lateness", r"late-fire|allow-lateness"),
+        f("EMIT ON WINDOW CLOSE, EMIT CHANGES", r"EMIT ON WINDOW CLOSE"),
         missing("watermark alignment between sources", "within one source only"),
     ),
     "Statements": (

@@ -7,6 +7,7 @@ What is to be known of a node, it says itself (`Node` lists the questions): nobo
 
 from sqlstream.plan.nodes.aggregate import AggCall, Aggregate
 from sqlstream.plan.nodes.changelog import ChangelogNormalize, FromChangelog, ToChangelog
+from sqlstream.plan.nodes.emission import Emission
 from sqlstream.plan.nodes.join import AsofJoin, Join, LookupJoin, TemporalJoin
 from sqlstream.plan.nodes.leaves import BAD_COLUMNS, BadRecords, Scan, Values
 from sqlstream.plan.nodes.node import LATER, TUNING, Mapping, Node, OneInput, Prune, Pruned, told_by, tree
@@ -26,6 +27,7 @@ __all__ = [
     "AsofJoin",
     "BadRecords",
     "ChangelogNormalize",
+    "Emission",
     "Expand",
     "Filter",
     "Frame",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlstream.aggregates.registry import aggregate
+from sqlstream.plan.nodes.emission import Emission
 from sqlstream.plan.nodes.node import LATER, TUNING, Mapping, OneInput, Prune, Pruned, all_at, ttl_text
 from sqlstream.plan.nodes.order import SortKey, order_text
 from sqlstream.types import PROCTIME, ROWTIME, WINDOW_ENDS, WINDOW_STARTS, Column, Schema
@@ -55,6 +56,8 @@ class Aggregate(OneInput):
     keys: tuple[int, ...]
     calls: tuple[AggCall, ...]
     ttl: int | None = field(default=None, kw_only=True, metadata=TUNING)  # hint STATE_TTL, µs
+    # Of a window aggregate: what it tells besides; None: nothing.
+    emit: Emission | None = field(default=None, kw_only=True, metadata=LATER)
 
     lowered_in = "aggregate"
     waits_for_watermark = False  # the Window below does
@@ -68,6 +71,11 @@ class Aggregate(OneInput):
             replace(schema[k], time=schema[k].time if schema[k].time in keep or windowed else None) for k in self.keys
         ]
         self.derive((*columns, *(c.column for c in self.calls)))
+
+    @property
+    def windowed(self) -> bool:
+        """Whether its groups are of windows, and known when these close."""
+        return any(self.schema[i].time in WINDOW_ENDS for i in range(len(self.keys)))
 
     @property
     def wants_arrival(self) -> bool:
@@ -88,6 +96,7 @@ class Aggregate(OneInput):
             all_at(tuple(self.keys[i] for i in keys), at),
             tuple(self.calls[i].over(at) for i in calls),
             ttl=self.ttl,
+            emit=self.emit,
         )
         return made, {old: new for new, old in enumerate([*keys, *(n + i for i in calls)])}
 
@@ -99,4 +108,5 @@ class Aggregate(OneInput):
         keys = ", ".join(schema[k].name for k in self.keys)
         hint = ttl_text(INPUT=self.ttl)
         text = f"keys=[{keys}], calls=[{', '.join(c.text(schema) for c in self.calls)}]"
-        return f"{text}, {hint}" if hint else text
+        text = f"{text}, {hint}" if hint else text
+        return text if self.emit is None else f"{text}, emit=[{self.emit}]"

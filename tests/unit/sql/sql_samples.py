@@ -4,6 +4,9 @@ QUERIES = r"""
 SELECT 1
 SELECT * FROM t
 SELECT DISTINCT a FROM t
+SELECT a FROM t EMIT CHANGES
+SELECT a, COUNT(*) FROM t GROUP BY a LIMIT 1 EMIT ON WINDOW CLOSE
+SELECT a FROM t UNION ALL SELECT emit FROM emit EMIT CHANGES
 SELECT t.*, db.t.*, a AS b, c AS `d e` FROM t AS u(x, y)
 SELECT a.b, a.b.c, a.b.c.d, a.b.c.d.e.f, (a).f, f(x).y, a[1], a[1].b, m['k'], a[i + 1][2] FROM t
 SELECT größe, naïve AS 日本, `a b`, `sel``ect`, `select`, `1a` FROM `my db`.`t-1`

@@ -14,13 +14,13 @@ _GROUPS = [
     ("this", "Not Neg Paren Null Boolean HexString Var Star Placeholder Where Having Qualify"),
     ("this", "IgnoreNulls RespectNulls Exists Any All From Lateral"),
     ("expressions", "Array Tuple Distinct Group GroupingSets Rollup Cube Order Hint With"),
-    ("this expression distinct with_ order limit offset", "Union Except Intersect"),
+    ("this expression distinct with_ order limit offset emit", "Union Except Intersect"),
 ]
 NODES = {
     **{name: arguments for arguments, names in _GROUPS for name in names.split()},
-    "Select": "with_ hint distinct expressions from_ joins where group having windows qualify order limit offset",
-    "Values": "expressions order limit offset",
-    "Subquery": "this alias with_ order limit offset",
+    "Select": "with_ hint distinct expressions from_ joins where group having windows qualify order limit offset emit",
+    "Values": "expressions order limit offset emit",
+    "Subquery": "this alias with_ order limit offset emit",
     "CTE": "this alias",
     "Limit": "expression",
     "Offset": "expression",
