@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sqlstream.catalog import information_schema
 from sqlstream.catalog.databases import DATABASE, Database, check_catalog, database_of, identity, quoted
 from sqlstream.catalog.objects import Files, Function, Table, View, looks_like_files
 from sqlstream.errors import BindError, NotSupported, Position, RunError, SqlStreamError, did_you_mean
@@ -59,12 +60,26 @@ class Catalog:
     # ---- databases
 
     def databases(self) -> list[str]:
-        """Their names, sorted."""
+        """Their names, sorted; information_schema, which nobody made, is not among them."""
         return sorted(self._databases)
 
     def database(self, name: tuple[str, ...], position: Position | None = None) -> Database:
         """The database of a name, `[catalog.]database`; the current one of (). BindError where there is none."""
-        return self._databases[database_of(name or (self.current,), self._databases, position)]
+        name = name or (self.current,)
+        if information_schema.is_named(name[-1]):
+            database_of((*name[:-1], DATABASE), self._databases, position)  # its catalog
+            return Database(information_schema.NAME, "what the catalog holds")
+        return self._databases[database_of(name, self._databases, position)]
+
+    def _refuse_information(self, database: str, position: Position | None) -> None:
+        """BindError of the database that is changed by no one."""
+        if database == information_schema.NAME:
+            raise NotSupported(
+                f"{database} shows what the catalog holds: nothing is made, changed or dropped in it",
+                hint="name a database: default_database.t",
+                position=position,
+                subject=database,
+            )
 
     @property
     def session_database(self) -> str:
@@ -83,6 +98,7 @@ class Catalog:
     def create_database(self, database: Database, if_not_exists: bool, position: Position) -> bool:
         """True when made; one that is there is an error unless `if_not_exists`."""
         name = database.name
+        self._refuse_information(name.lower(), position)
         if name in self._databases:
             if if_not_exists:
                 return False
@@ -93,11 +109,13 @@ class Catalog:
 
     def alter_database(self, database: Database) -> None:
         """Another description of one that is there."""
+        self._refuse_information(database.name, None)
         self._databases[database.name] = database
 
     def drop_database(self, name: tuple[str, ...], cascade: bool, position: Position) -> None:
         """With all that is in it, where it may be (`cascade`)."""
         found = self.database(name, position).name
+        self._refuse_information(found, position)
         if found in (DATABASE, self.current):
             why = "is the default one" if found == DATABASE else "is the current one"
             hint = "it stays" if found == DATABASE else f"USE {DATABASE}; DROP DATABASE {found}"
@@ -156,7 +174,8 @@ class Catalog:
         if len(name) == 1 and name[0].startswith("$"):  # it stands for a parameter
             return name[0], DATABASE
         database = self.database(name[:-1], position).name
-        return identity(database, name[-1]), database
+        last = name[-1].lower() if database == information_schema.NAME else name[-1]
+        return identity(database, last), database
 
     # ---- reading
 
@@ -199,7 +218,8 @@ class Catalog:
 
     def find(self, name: str) -> Table | View | None:
         """The table or view, the temporary one first; None when there is none. `name` is an identity, and case counts."""
-        return self._relations[True].get(name) or self._relations[False].get(name)
+        found = self._relations[True].get(name) or self._relations[False].get(name)
+        return information_schema.TABLES.get(name) if found is None else found
 
     def function(self, name: str) -> Function | None:
         """The function, the temporary one first; None when there is none. `name` as a call has it, `[[catalog.]database.]name`."""
@@ -241,6 +261,8 @@ class Catalog:
         return found.local_name if found.database == self.current else ".".join(found.path)
 
     def _found(self, database: str | None) -> list[Table | View]:
+        if (database or self.current) == information_schema.NAME:
+            return list(information_schema.TABLES.values())
         found = (self.find(n) for n in self.names())
         return [f for f in found if f is not None and f.database == (database or self.current)]
 
@@ -259,6 +281,7 @@ class Catalog:
         self, item: Object, if_not_exists: bool = False, position: Position | None = None, or_replace: bool = False
     ) -> bool:
         """True when added; an existing name is an error unless `if_not_exists`, or `or_replace` for one of its kind."""
+        self._refuse_information(item.database, position)
         self._refuse_like(item, position)
         if isinstance(item, Function):
             functions = self._functions[item.temporary]
@@ -292,10 +315,12 @@ class Catalog:
 
     def replace(self, item: Table | View) -> None:
         """Another description of a table or view that is there, in its place."""
+        self._refuse_information(item.database, None)
         self._relations[item.temporary][item.name] = item
 
     def rename(self, item: Table | View, to: tuple[str, ...], position: Position) -> None:
         """Another name for it, in its database; views that read it under the old one have to be made anew."""
+        self._refuse_information(item.database, position)
         if self.database(to[:-1], position).name != item.database:
             raise NotSupported(
                 f"'{item.name}' cannot be moved to another database",
@@ -326,7 +351,8 @@ class Catalog:
         """DROP {TABLE|VIEW|FUNCTION}; `system`: a function of no database."""
         if if_exists and not self.knows(name[:-1]):
             return
-        short = name[-1] if system else self.identity(name, position)
+        short, database = (name[-1], "") if system else self.place(name, position)
+        self._refuse_information(database, position)
         if kind == "FUNCTION":
             functions = self._functions[temporary]
             if functions.pop(short.lower(), None) is None and not if_exists:

@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Self
 
+from sqlstream.catalog import information_schema
 from sqlstream.catalog.catalog import Catalog
-from sqlstream.catalog.objects import Function, Table
+from sqlstream.catalog.objects import Function, Table, View
+from sqlstream.contracts import Source
 from sqlstream.errors import BindError, NotSupported, SqlStreamError, did_you_mean
 from sqlstream.expressions import Column, Expr, conjunction
 from sqlstream.functions.scalar import SCALARS
@@ -20,6 +22,7 @@ from sqlstream.plan.columns import renamed, unsorted
 from sqlstream.plan.correlation import has_subquery, parts_of
 from sqlstream.plan.expression_binder import ExpressionBinder, coerce
 from sqlstream.plan.files_binder import FILE_FUNCTIONS, alias_of, files_of
+from sqlstream.plan.information_schema import information
 from sqlstream.plan.joins import join, with_columns
 from sqlstream.plan.lateral_binder import bind_lateral, bind_table_call, conditioned
 from sqlstream.plan.pivot_binder import pivoted, unpivoted
@@ -29,7 +32,7 @@ from sqlstream.plan.sources import bounded
 from sqlstream.plan.state_binder import NAME as STATE
 from sqlstream.plan.state_binder import bind_state
 from sqlstream.plan.state_ttl import StateTtl
-from sqlstream.plan.table_binder import TableBinder
+from sqlstream.plan.table_binder import TableBinder, bind_table
 from sqlstream.plan.temporal_join import temporal_join
 from sqlstream.plan.window_binder import WINDOW_FUNCTIONS, bind_window_function
 from sqlstream.process_functions.signature import is_process_function
@@ -209,11 +212,21 @@ class FromBinder(ABC):
         return tuple(FileName(p.name) if isinstance(p, exp.Literal) else p.name for p in parts if p is not None)
 
     def _scan(self, table: Table, node: exp.Expression) -> nodes.Node:
+        if table.database == information_schema.NAME and not table.options:
+            return information(table, self.catalog, self._columns_of if self.tables.opens else None)
         try:
             return self.tables.scan(table)
         except SqlStreamError as e:
             e.position = e.position or position_of(node)
             raise
+
+    def _columns_of(self, relation: Table | View) -> Schema:
+        """The columns of a table or view, whose tables are not opened for it."""
+        if isinstance(relation, Table):
+            return bind_table(relation, self.catalog, Source(), self.tables.time_zone).schema
+        binder = type(self)(self.catalog.at(relation.within), self.tables.described(), None, self.depth + 1)
+        plan = binder.query(relation.query)
+        return (renamed(plan, list(relation.columns), relation.query) if relation.columns else plan).schema
 
     def _options(self, node: exp.Expression) -> Options:
         found: dict[str, str] = {}

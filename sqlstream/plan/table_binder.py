@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from sqlstream.catalog import information_schema
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Table
 from sqlstream.contracts import Connector, ScanColumn, Source, TableContext
-from sqlstream.errors import BindError, SqlStreamError, did_you_mean
+from sqlstream.errors import BindError, NotSupported, SqlStreamError, did_you_mean
 from sqlstream.expressions import Call, Column, Expr, substitute
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
@@ -50,6 +51,11 @@ def connector_of(
     # here and not above: a query without tables starts in half the time without the connectors and their libraries
     from sqlstream.connectors.registry import connector
 
+    if table.database == information_schema.NAME:
+        raise NotSupported(
+            f"{table.name} cannot stand here: it is what the catalog holds, as constant rows",
+            hint="FROM and JOIN take it; nothing is inserted into it",
+        )
     c = context(table, time_zone, stores, seconds)
     for key, value in table.options:
         learn(key, value)
@@ -59,6 +65,8 @@ def connector_of(
 class TableBinder:
     """Makes scans; one Source object a table, so that all uses of a table in a job are one scan. `states`: who knows the
     state of jobs, for sqlstream.state. `seconds`: the clock's, by which tables are paced."""
+
+    opens = True  # its tables have rows
 
     def __init__(
         self,
@@ -82,6 +90,10 @@ class TableBinder:
             self._sources[table] = c.source(ctx)
         return self._sources[table]
 
+    def described(self) -> TableBinder:
+        """What binds queries for their columns alone: it opens no table."""
+        return _Described(self.catalog, self.time_zone, self.stores, self.states, self._seconds)
+
     def used(self) -> dict[str, dict[str, str]]:
         """The tables that were read so far: what a job remembers of them, by name."""
         return {t.name: t.remembered for t in self._sources}
@@ -94,6 +106,15 @@ class TableBinder:
     def scan(self, table: Table) -> nodes.Node:
         """The table as a relation with all its declared columns."""
         return bind_table(table, self.catalog, self.source(table), self.time_zone)
+
+
+class _Described(TableBinder):
+    """Tables without connectors."""
+
+    opens = False
+
+    def source(self, table: Table) -> Source:
+        return Source()
 
 
 def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = "UTC") -> nodes.Node:

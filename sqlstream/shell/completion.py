@@ -243,7 +243,7 @@ def _in_place(tokens: list[str], upper: list[str], session: Session | None) -> I
     if last == ".":
         before = tokens[-2].strip("`")
         yield from _columns(session, _aliases(tokens, session).get(before, before))
-        if session is not None and before in session.catalog.databases():
+        if session is not None and session.catalog.knows((before,)):
             yield from _of_database(session, before)
         return
     if len(tokens) == 1 and last in _FOLLOWING:
@@ -279,6 +279,7 @@ def _relations(session: Session | None) -> Iterator[Found]:
         for identity in catalog.names():
             if (found := catalog.find(identity)) is not None and found.database != catalog.current:
                 yield Found(catalog.spelled(found), "view" if isinstance(found, View) else "table")
+        yield Found("information_schema", "what the catalog holds")
 
 
 def _of_database(session: Session, database: str) -> Iterator[Found]:

@@ -46,6 +46,10 @@ def heading(session: Session, sql: str) -> list[str]:
         (f"CREATE TABLE t {T}; SHOW TABLES FROM default_database", ["t"]),
         (f"CREATE TABLE t {T}; SHOW TABLES IN default_catalog.default_database LIKE 'u%'", []),
         ("CREATE VIEW v AS SELECT 1 AS x; SHOW VIEWS FROM default_database", ["v"]),
+        ("SHOW TABLES FROM information_schema LIKE 't%'", ["table_constraints", "tables"]),
+        ("DESCRIBE information_schema.schemata", ["catalog_name", "schema_name", "schema_comment"]),
+        ("SHOW COLUMNS FROM INFORMATION_SCHEMA.Schemata LIKE '%name'", ["catalog_name", "schema_name"]),
+        ("USE information_schema; SELECT schema_name FROM schemata", ["default_database"]),
     ],
 )
 def test_what_is_listed(sql: str, expected: list[str]) -> None:
@@ -63,6 +67,18 @@ def test_what_is_listed(sql: str, expected: list[str]) -> None:
 )
 def test_columns_are_called_as_in_flink(sql: str, name: str) -> None:
     assert heading(Session(), sql) == [name]
+
+
+def test_options_of_information_schema_cannot_be_changed() -> None:
+    with pytest.raises(NotSupported, match="nothing is made, changed or dropped in it"):
+        rows(Session(), "ALTER DATABASE information_schema SET ('a' = 'b')")
+
+
+def test_a_view_without_its_tables_has_no_columns_in_information_schema() -> None:
+    session = Session()
+    rows(session, f"CREATE TABLE t {T}; CREATE VIEW v AS SELECT a FROM t; DROP TABLE t")
+    assert rows(session, "SELECT table_name FROM information_schema.tables") == [("v",)]
+    assert rows(session, "SELECT column_name FROM information_schema.columns") == []
 
 
 def test_a_database_is_described() -> None:
