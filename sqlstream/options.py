@@ -534,6 +534,12 @@ class SessionOptions:
         "one operator. Batch has no use for it",
         reader="pipeline",
     )
+    multi_join: bool = _declared(
+        "table.optimizer.multi-join.enabled", "bool", False,
+        "whether a stream runs INNER JOINs in a row by one key as one MultiJoin, which keeps the rows of each input once and "
+        "no pairs; each row that comes makes its pairs anew. A job that has begun without it cannot go on with it",
+        reader="pipeline",
+    )
     late_rows: str | None = _declared(
         "table.exec.late-rows.sink", "string", None,
         "the table that gets the rows that operators drop as late, with each checkpoint, from jobs that write (INSERT); '': none. Its "
@@ -824,7 +830,6 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "table.optimizer.agg-phase-strategy": "an aggregation has one phase",
     "table.optimizer.distinct-agg.split.*": "an aggregation has one phase",
     "table.optimizer.incremental-agg-enabled": "an aggregation has one phase",
-    "table.optimizer.multi-join.enabled": "joins run as they are written",
     "table.optimizer.join-reorder-enabled": "joins run as they are written",
     "table.optimizer.bushy-join-reorder-threshold": "joins run as they are written",
     "table.optimizer.join.broadcast-threshold": "nothing is broadcast",

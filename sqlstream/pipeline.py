@@ -439,7 +439,8 @@ def job_graph(env: Environment, targets: list[Target], former: bool = False) -> 
     from sqlstream.runtime.graph import JobGraph
 
     o = env.settings
-    lowering = Lowering(o.parallelism, o.state_ttl, Conflicts(o.upsert_materialize, o.require_on_conflict))
+    conflicts = Conflicts(o.upsert_materialize, o.require_on_conflict)
+    lowering = Lowering(o.parallelism, o.state_ttl, conflicts, o.multi_join)
     return JobGraph(lowering.job(optimised(targets, former=former), late_table(env, targets)), env.time_zone)
 
 

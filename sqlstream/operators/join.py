@@ -190,8 +190,8 @@ class JoinOperator(Operator):
             if len(left_comes) and not self.once:
                 self._alone(left, left_comes, left_comes.counts)
 
-        self._free(left, left_gone, left_comes)
-        self._free(right, right_gone, right_comes)
+        left.free(left_gone, left_comes)
+        right.free(right_gone, right_comes)
         gone = np.concatenate([p.keys for p in (left_goes, left_lost, right_goes, right_lost)])
         if len(gone):
             self._forget_keys(gone)
@@ -296,11 +296,6 @@ class JoinOperator(Operator):
         weight = stays * (self._shown(old + change) - self._shown(old))
         at = np.flatnonzero(weight)
         (self.out.left if side is self.left else self.out.right)(side.store, slots[at], weight[at])
-
-    def _free(self, side: JoinSide, gone: Array, came: Part) -> None:
-        """Deletes the slots whose row went, unless another row took one over."""
-        if len(gone):
-            side.store.delete(gone[~np.isin(gone, came.slots)])
 
     def _forget_keys(self, keys: Array) -> None:
         """Drops join keys that no row has any more from the index."""

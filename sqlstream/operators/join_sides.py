@@ -129,6 +129,11 @@ class JoinSide:
             self.map.add(part.keys, slots)
         return replace(part, slots=slots)
 
+    def free(self, gone: Array, came: Part) -> None:
+        """Deletes the slots whose row went, unless another row took one over."""
+        if len(gone):
+            self.store.delete(gone[~np.isin(gone, came.slots)])
+
     def meet(self, part: Part, keys: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
         """All pairs (row of `part`, slot of a stored row) with equal keys; `keys`: the columns of part's rows."""
         for piece in pieces(self.map.counts(part.keys)):

@@ -2,6 +2,7 @@
 
 window ends among the keys                   WindowJoin
 times at most so far apart, inputs grow      IntervalJoin
+INNER JOINs in a row by one key, by option   MultiJoin
 else                                         Join
 """
 
@@ -11,6 +12,7 @@ from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.interval_join import IntervalJoin
 from sqlstream.operators.join import Join
 from sqlstream.operators.lowering import Lowering, lower
+from sqlstream.operators.multi_join import Chain, MultiJoin
 from sqlstream.operators.pairs import LEFT_ONLY
 from sqlstream.operators.window_join import WindowJoin
 from sqlstream.plan import nodes
@@ -19,6 +21,10 @@ from sqlstream.types import WINDOW_ENDS
 
 @lower.register(nodes.Join)
 def _join(node: nodes.Join, job: Lowering) -> PhysicalNode:
+    chain = Chain.of(node) if job.multi_join else None
+    if chain is not None and len(chain.inputs) > 2:
+        inputs, lives = tuple(map(job.lower, chain.inputs)), tuple(map(job.ttl, chain.ttl))
+        return MultiJoin(inputs, chain.keys, chain.residuals, node.schema, ttl=lives)
     left, right = job.lower(node.left), job.lower(node.right)
     bounds, ends = node.bounds, node.windowed
     grow = left.traits.append_only and right.traits.append_only

@@ -45,11 +45,13 @@ class Lowering:
     uids     the calls of process table functions that have one
 
     `ttl`: how long rows of state live without being written, in µs; 0: for ever. `conflicts`: where rows can
-    meet in one PRIMARY KEY of the table that they go to.
+    meet in one PRIMARY KEY of the table that they go to. `multi_join`: whether INNER JOINs by one key are one operator.
     """
 
-    def __init__(self, parallelism: int = 1, ttl: int = 0, conflicts: Conflicts | None = None) -> None:
-        self.parallelism = parallelism
+    def __init__(
+        self, parallelism: int = 1, ttl: int = 0, conflicts: Conflicts | None = None, multi_join: bool = False
+    ) -> None:
+        self.parallelism, self.multi_join = parallelism, multi_join
         self._ttl, self._conflicts = ttl, conflicts or Conflicts()
         self.uses: dict[int, dict[nodes.Scan, None]] = {}
         self.timed = self.ordered = False

@@ -180,7 +180,25 @@ class BatchRows:
         return [self.batch.column(i).take(index) for i in which]
 
 
-RowSource = RowStore | BatchRows
+class Beside:
+    """Rows of several sources beside one another, behind the same `columns`: row i is row `at[s][i]` of each source s,
+    whose columns begin at `starts[s]`."""
+
+    def __init__(self, sources: list[RowSource], at: list[Array], starts: tuple[int, ...]) -> None:
+        self._sources, self._at, self._starts = sources, at, starts
+
+    def columns(self, at: Array, which: list[int]) -> list[pa.Array]:
+        """Columns `which` of the rows at `at`."""
+        found: dict[int, pa.Array] = {}
+        ends = [*self._starts[1 : len(self._sources)], None]
+        for source, rows, start, end in zip(self._sources, self._at, self._starts, ends, strict=False):
+            mine = [i for i in which if i >= start and (end is None or i < end)]
+            if mine:
+                found |= zip(mine, source.columns(rows[at], [i - start for i in mine]), strict=True)
+        return [found[i] for i in which]
+
+
+RowSource = RowStore | BatchRows | Beside
 
 
 def net(batch: pa.RecordBatch, width: int) -> tuple[pa.RecordBatch, Array]:

@@ -76,6 +76,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("cross, and on other conditions than =", r"CROSS JOIN|ON \w+\.\w+ [<>]"),
         f("null-safe equality", r"IS NOT DISTINCT FROM"),
         f("three inputs and more", r"JOIN.*JOIN"),
+        f("several by one key, as one operator", r"JOIN b ON a.k = b.k JOIN c ON a.k = c.k"),
         f("NATURAL, USING", r"NATURAL JOIN|USING ?\("),
         f("interval join", r"JOIN.*BETWEEN \w+\.\w+ (?:- INTERVAL|AND)"),
         f("temporal join, event time", r"FOR SYSTEM_TIME AS OF \w+\.at|FOR SYSTEM_TIME AS OF \w+\.ts"),

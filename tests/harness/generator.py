@@ -222,7 +222,7 @@ class Queries:
                 self.rows, self.grouped, self.grouped, self.window, self.window, self.session, self.over, self.over_changes,
                 self.interval_join, self.rows_join, self.deduplicate, self.window_join, self.aggregates_join, self.exists,
                 self.window_of_windows, self.window_rows_join, self.window_top_n, self.temporal_join, self.subquery_value,
-                self.subquery_condition, self.lateral, self.pivot, self.unpivot,
+                self.subquery_condition, self.lateral, self.pivot, self.unpivot, self.three,
             ]
         )()  # fmt: skip
 
@@ -379,6 +379,16 @@ class Queries:
         frame = self.rng.choice(frames) if call.startswith(("SUM", "COUNT", "MAX")) else ""
         w = f"OVER (PARTITION BY {self.rng.choice(['k', 'j'])} ORDER BY id{self.rng.choice([' DESC', ''])}{frame})"
         sql = f"SELECT k AS a, CAST(id AS BIGINT) AS b, CAST({call.replace('{}', w)} AS BIGINT) AS c FROM {self.any_base()}"
+        return Text(sql, sql)
+
+    def three(self) -> Text:
+        """Three tables by one key."""
+        more = self.rng.choice(["", " AND l.v > m.v", " AND m.id <> r.id"])
+        last = self.rng.choice(["m.k", "l.k"])
+        sql = (
+            f"SELECT l.k AS a, CAST(m.id AS BIGINT) AS b, CAST(r.v AS BIGINT) AS c FROM {self.any_base()} AS l "
+            f"JOIN {self.any_base()} AS m ON l.k = m.k JOIN {self.any_base()} AS r ON {last} = r.k{more}"
+        )
         return Text(sql, sql)
 
     def pivot(self) -> Text:

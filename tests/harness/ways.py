@@ -125,7 +125,7 @@ def parallel(case: Case, directory: Path, rng: random.Random) -> Answer:
 def streaming(
     case: Case, directory: Path, rng: random.Random, parallelism: int = 1, options: dict[str, str] | None = None
 ) -> Answer:
-    session = case.session(directory, _options(case, rng, parallelism) | _ttl(rng) | (options or {}))
+    session = case.session(directory, _options(case, rng, parallelism) | _chosen(rng) | (options or {}))
     result = _only(session, case.sql)
     assert result.schema is not None
     fold = Fold(result.schema)
@@ -156,7 +156,7 @@ def restored(case: Case, directory: Path, rng: random.Random) -> Answer:
         runs = 3 if rng.random() < 0.3 else 2
         parallelism = rng.choice([1, 2, 3])
         schema: Schema | None = None
-        ttl = _ttl(rng)
+        ttl = _chosen(rng)
         for run in range(runs):
             last = run == runs - 1
             options = (
@@ -183,7 +183,7 @@ def moved(case: Case, directory: Path, rng: random.Random) -> Answer:
     savepoint stays."""
     with tempfile.TemporaryDirectory(dir=directory) as name:
         place = Path(name)
-        ttl, backends = _ttl(rng), rng.sample(BACKENDS, 2)
+        ttl, backends = _chosen(rng), rng.sample(BACKENDS, 2)
         first, second = rng.sample([1, 2, 3], 2)
         options = {"execution.runtime-mode": "streaming", "pipeline.name": "job"}
         before = {**options, **ttl, **backends[0], "execution.checkpointing.interval": rng.choice(["0", "1 ms"])}
@@ -283,9 +283,11 @@ def _options(case: Case, rng: random.Random, parallelism: int) -> dict[str, str]
     }
 
 
-def _ttl(rng: random.Random) -> dict[str, str]:
-    """Now and then rows of state live for a time that nothing reaches: with it operators go other ways to the same answer."""
-    return {"table.exec.state.ttl": "1000 d"} if rng.random() < 0.25 else {}
+def _chosen(rng: random.Random) -> dict[str, str]:
+    """Now and then rows of state live for a time that nothing reaches, or joins are one: then operators go other ways to the
+    same answer. Of all runs of a job alike."""
+    ttl = {"table.exec.state.ttl": "1000 d"} if rng.random() < 0.25 else {}
+    return ttl | ({"table.optimizer.multi-join.enabled": "true"} if rng.random() < 0.3 else {})
 
 
 def _only(session: Session, sql: str) -> Result:

@@ -126,7 +126,7 @@ def test_parallelism_is_within_the_key_groups(value: str) -> None:
         "table.optimizer.agg-phase-strategy",
         "table.optimizer.distinct-agg.split.enabled",
         "table.optimizer.distinct-agg.split.bucket-num",
-        "table.optimizer.multi-join.enabled",
+        "table.optimizer.multiple-input-enabled",
         "table.exec.resource.default-parallelism",
         "pipeline.max-parallelism",
     ],
