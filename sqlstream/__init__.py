@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         sql,
     )
     from sqlstream.functions.user import udf, udtf
+    from sqlstream.functions.user_aggregates import udaf
     from sqlstream.keyed_state.descriptors import (
         AggregateFunction,
         AggregatingStateDescriptor,
@@ -114,6 +115,7 @@ __all__ = [
     "paramstyle",
     "sql",
     "threadsafety",
+    "udaf",
     "udf",
     "udtf",
 ]
@@ -122,6 +124,7 @@ __all__ = [
 # What is not of PEP 249, and where it is.
 _ELSEWHERE = {
     **dict.fromkeys(("udf", "udtf"), "functions.user"),
+    "udaf": "functions.user_aggregates",
     **dict.fromkeys(("ArgumentTrait", "Context", "ProcessTableFunction", "Row"), "process_functions.function"),
     **dict.fromkeys(
         (

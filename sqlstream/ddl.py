@@ -13,7 +13,7 @@ from sqlstream.catalog.objects import Files, Function, Table, View, like
 from sqlstream.contracts import Source
 from sqlstream.environment import Environment
 from sqlstream.errors import BindError, NotSupported, did_you_mean
-from sqlstream.functions import user
+from sqlstream.functions import user, user_aggregates
 from sqlstream.functions.inline import Inline
 from sqlstream.plan.table_binder import bind_table, connector_of
 from sqlstream.process_functions import signature
@@ -206,6 +206,8 @@ def create_function(env: Environment, s: st.CreateFunction) -> Result:
         sys.path.append(env.working_directory)
     if signature.is_process_function(path):
         signature.resolve(path)
+    elif user_aggregates.is_aggregate(path):
+        user_aggregates.resolve(path)
     else:
         user.resolve(path)
     made = Function(name, path, s.temporary, database, s.system)

@@ -18,6 +18,10 @@ TABLE = """
 CREATE TABLE {name} (k INT, v INT, ts TIMESTAMP(3), pt AS PROCTIME(), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND{more}) WITH (
   'connector' = 'filesystem', 'path' = '{place}/{name}.json', 'format' = '{format}');
 """
+FUNCTIONS = (
+    "CREATE TEMPORARY FUNCTION sums AS 'harness.aggregate_functions.sums' LANGUAGE PYTHON;"
+    "CREATE TEMPORARY FUNCTION largest AS 'harness.aggregate_functions.Largest' LANGUAGE PYTHON;"
+)
 WINDOWS = "window_start, window_end"
 TUMBLE = "TABLE(TUMBLE(TABLE {}, DESCRIPTOR(ts), INTERVAL '10' SECOND))"
 A, B = TUMBLE.format("a"), TUMBLE.format("b")
@@ -26,6 +30,8 @@ A, B = TUMBLE.format("a"), TUMBLE.format("b")
 QUERIES = {
     "SliceAggregate": f"SELECT k, window_end, SUM(v) FROM {A} GROUP BY k, {WINDOWS}",
     "SliceAggregate with DISTINCT": f"SELECT k, window_end, COUNT(DISTINCT v) FROM {A} GROUP BY k, {WINDOWS}",
+    "SliceAggregate of Python functions": "SELECT k, window_end, largest(v), sums(v) FROM TABLE(CUMULATE(TABLE a, DESCRIPTOR(ts), "
+    f"INTERVAL '5' SECOND, INTERVAL '10' SECOND)) GROUP BY k, {WINDOWS}",
     "SliceAggregate of HOP": "SELECT k, window_end, MAX(v) FROM TABLE(HOP(TABLE a, DESCRIPTOR(ts), INTERVAL '5' SECOND, "
     f"INTERVAL '10' SECOND)) GROUP BY k, {WINDOWS}",
     "SliceAggregate of CUMULATE": "SELECT k, window_end, MAX(v) FROM TABLE(CUMULATE(TABLE a, DESCRIPTOR(ts), INTERVAL '5' SECOND, "
@@ -93,7 +99,7 @@ def peak(place: Path, sql: str, windows: int) -> tuple[int, int]:
     }  # fmt: skip
     written = 0
     session = Session(options=options, working_directory=str(place), clock=Ticking(), on_progress=look)
-    script = f"{''.join(ddl)} CREATE TABLE o WITH ('connector' = 'blackhole') AS {sql};"
+    script = f"{''.join(ddl)}{FUNCTIONS} CREATE TABLE o WITH ('connector' = 'blackhole') AS {sql};"
     for result in session.execute(script):
         written = result.progress.rows_out if result.progress else written
     return most, written

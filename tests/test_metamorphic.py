@@ -21,6 +21,10 @@ TABLE = """
 CREATE TABLE {name} (k INT, v INT, s STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' HOUR) WITH (
   'connector' = 'filesystem', 'path' = '{place}/{name}.json', 'format' = 'debezium-json');
 """
+FUNCTIONS = (
+    "CREATE TEMPORARY FUNCTION sums AS 'harness.aggregate_functions.sums' LANGUAGE PYTHON;"
+    "CREATE TEMPORARY FUNCTION words AS 'harness.aggregate_functions.Words' LANGUAGE PYTHON;"
+)
 # The streams' last rows are of another key, far later: windows close, and nothing of them passes WHERE k < 9.
 A, B = "(SELECT * FROM a WHERE k IS NULL OR k < 9)", "(SELECT * FROM b WHERE k IS NULL OR k < 9)"
 AGGREGATES = (
@@ -33,6 +37,7 @@ QUERIES = {
     "projection": f"SELECT v + 1 AS v, UPPER(s) AS s FROM {A}",
     "GROUP BY": f"SELECT k, {AGGREGATES} FROM {A} GROUP BY k",
     "GROUP BY, by arrival": f"SELECT k, {BY_ARRIVAL} FROM {A} GROUP BY k",
+    "GROUP BY, Python functions": f"SELECT k, sums(v) AS x, words(s) AS w, sums(DISTINCT v) AS d FROM {A} GROUP BY k",
     "GROUP BY of GROUP BY": f"SELECT n, COUNT(*) AS m, MIN(k) AS k FROM (SELECT k, COUNT(*) AS n FROM {A} GROUP BY k) GROUP BY n",
     "GROUPING SETS": f"SELECT k, s, COUNT(*) AS n, MAX(v) AS v FROM {A} GROUP BY GROUPING SETS ((k), (s), (k, s))",
     "HAVING": f"SELECT k, SUM(v) AS v FROM {A} GROUP BY k HAVING COUNT(*) > 1",
@@ -71,7 +76,7 @@ QUERIES = {
 CONSTANT = {"NOT IN": 2}  # how many rows the subquery has, and how many NULLs
 # Those whose answer for the rows of one k is that of these rows alone.
 BY_KEY = [
-    "projection", "GROUP BY", "HAVING", "DISTINCT", "inner join", "left join", "join on <", "ASOF JOIN",
+    "projection", "GROUP BY", "GROUP BY, Python functions", "HAVING", "DISTINCT", "inner join", "left join", "join on <", "ASOF JOIN",
     "ASOF LEFT JOIN, next", "IN", "NOT IN", "NOT EXISTS",
     "correlated scalar", "LATERAL", "top-N", "RANK", "OVER", "OVER … FOLLOWING", "EXCEPT ALL", "INTERSECT ALL", "EXCEPT",
 ]  # fmt: skip
@@ -119,7 +124,7 @@ def run(place: Path, sql: str, rng: random.Random, parallelism: int, name: str =
         "state.backend.type": "hashmap", "parallelism.default": str(parallelism),
     }  # fmt: skip
     session = Session(options=options, working_directory=str(place), clock=Ticking(), on_progress=look)
-    tables = "".join(TABLE.format(name=n, place=place) for n in "ab")
+    tables = "".join(TABLE.format(name=n, place=place) for n in "ab") + FUNCTIONS
     out = place / f"out-{name}"
     for _ in session.execute(
         f"{tables} CREATE TABLE o WITH ('connector' = 'filesystem', 'path' = '{out}', 'format' = 'debezium-json') AS {sql};"

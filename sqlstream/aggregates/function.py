@@ -14,7 +14,9 @@ from sqlstream.expressions import Expr
 from sqlstream.types import Type
 
 if TYPE_CHECKING:
-    from sqlstream.aggregates.streaming.half import Half
+    from sqlstream.aggregates.streaming.half import Call, Groups, Half
+    from sqlstream.functions.user import UserFunction
+    from sqlstream.functions.user_aggregates import UserAggregate
 
 TypeRule = Callable[[tuple[Type, ...]], Type]
 
@@ -31,7 +33,7 @@ class AggregateFunction:
     arity           least and greatest number of arguments
     result          argument types -> type of the call (`type_of` adds whether it may be NULL); BindError for wrong ones
     sql             its DuckDB text
-    streaming       its streaming half, as "module:Class" below `aggregates.streaming`
+    streaming       its streaming half, as "module:Class" below `aggregates.streaming`, or what makes one of a call and groups
     nulls           when a call is NULL: "never"; when no row counts ("none"); also when few rows do ("few")
     takes_distinct  False: DISTINCT changes nothing
     refuses_distinct  DISTINCT is not supported
@@ -39,6 +41,7 @@ class AggregateFunction:
     constant        which argument is a constant and no column, and what its value is (BindError for what is none)
     nulls_are_rows  a row whose argument is NULL counts, unless IGNORE NULLS is written
     needs_arrival   goes by arrival: the planner gives the input `_ord` where it can, the renderer `order`
+    user            the Python function that it is; its name is then the path of that
     """
 
     name: str
@@ -53,6 +56,17 @@ class AggregateFunction:
     constant: tuple[int, Callable[[Expr], Any]] | None = None
     nulls_are_rows: bool = False
     needs_arrival: bool = False
+    user: UserAggregate | None = None
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return self.name if self.user is None else self.user.shown
+
+    @property
+    def called(self) -> tuple[UserFunction, ...]:
+        """The Python functions that its DuckDB text calls."""
+        return () if self.user is None else (self.user.over_lists,)
 
     def type_of(self, types: tuple[Type, ...], occupied: bool = False) -> Type:
         """The call's type. `occupied`: there is always a row that FILTER lets through.
@@ -63,8 +77,8 @@ class AggregateFunction:
         if not low <= len(types) <= high:
             expected = str(low) if low == high else f"{low} to {high}"
             raise BindError(
-                f"{self.name} takes {expected} argument{'' if str(expected) == '1' else 's'}, not {len(types)}",
-                hint="COUNT(*), COUNT(x), COUNT(DISTINCT x)" if self.name == "COUNT" else f"write {self.name}(x)",
+                f"{self.shown} takes {expected} argument{'' if str(expected) == '1' else 's'}, not {len(types)}",
+                hint="COUNT(*), COUNT(x), COUNT(DISTINCT x)" if self.name == "COUNT" else f"write {self.shown}(x)",
             )
         full = occupied and not any(t.nullable for t in types)
         return self.result(types).null(self.nulls == "few" or (self.nulls == "none" and not full))
@@ -94,10 +108,10 @@ class AggregateFunction:
         call = Sql(tuple(args), tuple(types), t, distinct, filter, order, over, repeatable, constants)
         return self.sql(call)
 
-    def half(self) -> type[Half]:
-        """Its streaming half, imported now."""
+    def half(self) -> Callable[[Call, Groups], Half]:
+        """What makes its streaming half, imported now."""
         module, _, name = self.streaming.partition(":")
-        half: type[Half] = getattr(import_module(f"sqlstream.aggregates.streaming.{module}"), name)
+        half: Callable[[Call, Groups], Half] = getattr(import_module(f"sqlstream.aggregates.streaming.{module}"), name)
         return half
 
 

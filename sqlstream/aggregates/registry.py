@@ -16,7 +16,9 @@ from sqlstream.aggregates import (
     sums,
 )
 from sqlstream.aggregates.function import AggregateFunction
+from sqlstream.aggregates.user import user_aggregate
 from sqlstream.errors import InternalError
+from sqlstream.functions.inline import is_inline
 
 AGGREGATES: dict[str, AggregateFunction] = {
     f.name: f
@@ -37,7 +39,9 @@ AGGREGATES: dict[str, AggregateFunction] = {
 
 
 def aggregate(name: str) -> AggregateFunction:
-    """The function of a bound call."""
+    """The function of a bound call; that of a path is a Python function."""
+    if "." in name or is_inline(name):
+        return user_aggregate(name)
     if name not in AGGREGATES:
         raise InternalError(f"{name} is not an aggregate function")
     return AGGREGATES[name]

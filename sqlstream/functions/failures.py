@@ -80,7 +80,7 @@ def advice(reason: str) -> str | None:
     if "division by zero" in reason:
         return "x / NULLIF(y, 0) is NULL where y is 0"
     found = re.search(r"^.* is no ([A-Z][\w ()]*)$", reason)
-    if found is not None:
+    if found is not None and not re.search(r"\bPython (\w+ )?function ", reason):
         return f"TRY_CAST(x AS {found[1]}) is NULL where a value is none; a text is compared with a text: '1'"
     if reason.startswith("overflow") or "out of range" in reason:
         return "CAST to a wider type before: CAST(x AS DECIMAL(38, 0)), or DOUBLE"

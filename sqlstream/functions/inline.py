@@ -1,5 +1,7 @@
 """Python functions whose body stands in SQL: CREATE FUNCTION f(x INT) RETURNS STRING LANGUAGE PYTHON AS $$ … $$.
 
+The body of an aggregate function defines those of its methods, or a class that has them.
+
 Plans know a Python function by its path. The path of such a function is all of it, as JSON, so that a plan needs nothing else
 to call it, and another body is another function. It is compiled once in a process.
 """
@@ -17,6 +19,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from types import CodeType, SimpleNamespace
 from typing import Any, cast
 
 from sqlstream.errors import BindError
@@ -61,6 +64,8 @@ def compiled(path: str) -> Callable[..., Any]:
     file = f"{FILE}{f.name} {sha256(path.encode()).hexdigest()[:16]}>"
     try:
         body = ast.parse(text, file).body
+        if _defines_aggregate(body):
+            return cast(Callable[..., Any], _aggregate(f, what, compile(text, file, "exec", dont_inherit=True), text))
         returned = [r for r in _own(body) if isinstance(r, ast.Return)]
         if not returned:
             raise BindError(
@@ -88,6 +93,29 @@ def compiled(path: str) -> Callable[..., Any]:
     function.input_types, function.result_type = tuple(t for _, t in f.parameters), f.returns
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)  # tracebacks show lines of it
     return cast(Callable[..., Any], function)
+
+
+def _defines_aggregate(body: list[ast.stmt]) -> bool:
+    """Whether it is the body of an aggregate function: its methods as functions, or a class that has them."""
+    parts = [d for s in body for d in (s.body if isinstance(s, ast.ClassDef) else [s])]
+    return any(isinstance(d, ast.FunctionDef) and d.name == "accumulate" for d in parts)
+
+
+def _aggregate(f: Inline, what: str, code: CodeType, text: str) -> Any:
+    """What `functions.user_aggregates` takes: a class, or an object with the functions as its methods."""
+    space: dict[str, Any] = {"__builtins__": builtins, "__name__": f"{FILE}{f.name}>"}
+    linecache.cache[code.co_filename] = (len(text), None, text.splitlines(keepends=True), code.co_filename)
+    try:
+        exec(code, space)
+    except Exception as e:  # what stands beside the functions is the user's
+        raise BindError(f"{what}: its body raised {type(e).__name__}: {e}") from e
+    made: Any = next(
+        (v for v in space.values() if isinstance(v, type) and callable(getattr(v, "accumulate", None))), None
+    )
+    if made is None:
+        made = SimpleNamespace(**{k: v for k, v in space.items() if not k.startswith("__")})
+    made.input_types, made.result_type = tuple(t for _, t in f.parameters), f.returns
+    return made
 
 
 def _check_parameters(f: Inline, what: str) -> None:

@@ -22,7 +22,7 @@ import types as pytypes
 import typing
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never, NoReturn, TypeVar, overload
@@ -32,7 +32,20 @@ import pyarrow as pa
 from sqlstream.errors import BindError, DataError, UserError, did_you_mean
 from sqlstream.functions.inline import FILE as BODY
 from sqlstream.functions.inline import compiled, inline, is_inline
-from sqlstream.types import BIGINT, BOOLEAN, BYTES_TYPE, DATE, DOUBLE, STRING, Type, array, rename_array, row, timestamp
+from sqlstream.types import (
+    BIGINT,
+    BOOLEAN,
+    BYTES_TYPE,
+    DATE,
+    DOUBLE,
+    STRING,
+    Type,
+    array,
+    map_of,
+    rename_array,
+    row,
+    timestamp,
+)
 from sqlstream.types import decimal as decimal_type
 
 _HINTS: dict[Any, Type] = {
@@ -81,11 +94,7 @@ def udf(
         def joined(a, b):
             return pyarrow.compute.binary_join_element_wise(a, b, "-")
     """
-    if func_type not in FUNC_TYPES:
-        raise BindError(
-            f"func_type '{func_type}' is none of {', '.join(FUNC_TYPES)}",
-            hint="an 'arrow' function may call to_pandas() on its arguments" if func_type == "pandas" else None,
-        )
+    check_func_type(func_type)
 
     def mark(f: Any) -> Any:
         f.func_type, f.deterministic = func_type, deterministic
@@ -96,6 +105,15 @@ def udf(
         return f
 
     return mark if f is None else mark(f)
+
+
+def check_func_type(func_type: str) -> None:
+    """BindError for a `func_type` that there is not."""
+    if func_type not in FUNC_TYPES:
+        raise BindError(
+            f"func_type '{func_type}' is none of {', '.join(FUNC_TYPES)}",
+            hint="an 'arrow' function may call to_pandas() on its arguments" if func_type == "pandas" else None,
+        )
 
 
 @overload
@@ -149,8 +167,8 @@ def udtf(
 
 @dataclass(frozen=True)
 class UserFunction:
-    """A resolved function: its path, SQL types, whether it is deterministic, whether it takes Arrow arrays, and whether it is
-    a table function, whose result is an ARRAY of ROWs."""
+    """A resolved function: its path, SQL types, whether it is deterministic, whether it takes Arrow arrays, whether it is
+    a table function, whose result is an ARRAY of ROWs, and whether an aggregate function, whose argument is one."""
 
     path: str
     arguments: tuple[Type, ...]
@@ -158,11 +176,12 @@ class UserFunction:
     deterministic: bool
     arrow: bool = False
     table: bool = False
+    aggregate: bool = False
 
     @property
     def in_arrays(self) -> bool:
         """Whether DuckDB calls it with many rows at once. Of one that takes or gives a ROW the fields so have their names."""
-        return self.arrow or self.table or any(_has_row(t) for t in (*self.arguments, self.result))
+        return self.arrow or self.table or self.aggregate or any(_has_row(t) for t in (*self.arguments, self.result))
 
     @property
     def parameters(self) -> tuple[Type, ...]:
@@ -194,6 +213,10 @@ class UserFunction:
         It is kept for good: DuckDB calls it for as long as the database lives, but keeps it alive only as long as the
         connection on which it was registered.
         """
+        if self.aggregate:
+            from sqlstream.functions import user_aggregates
+
+            return functools.partial(user_aggregates.over_lists, user_aggregates.resolve(self.path))
         fn = load(self.path)
         if self.in_arrays:
             many = _on_arrays if self.arrow else _rows if self.table else _values
@@ -256,11 +279,11 @@ def _values(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> 
             made.append(fn(*values))
         except Exception as e:
             message = f"{type(e).__name__}: {e}{place_of(e)}"
-            raise DataError(f"Python function {f.shown}{_short(repr(values))}: {message}") from e
+            raise DataError(f"Python function {f.shown}{shortened(repr(values))}: {message}") from e
     try:
         return arrow_values(made, f.result)
     except ValueMismatch as e:
-        raise DataError(f"Python function {f.shown}{_short(repr(calls[e.at]))}: {e}") from None
+        raise DataError(f"Python function {f.shown}{shortened(repr(calls[e.at]))}: {e}") from None
 
 
 def _rows(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> pa.Array:
@@ -274,7 +297,7 @@ def _rows(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> pa
     calls = _calls(f, args)
 
     def refuse(message: str, values: tuple[Any, ...], e: Exception | None = None) -> NoReturn:
-        raise DataError(f"Python table function {f.path}{_short(repr(values))}: {message}") from e
+        raise DataError(f"Python table function {f.path}{shortened(repr(values))}: {message}") from e
 
     for values in calls:
         try:
@@ -296,7 +319,8 @@ def _rows(f: UserFunction, fn: Callable[..., Any], *args: pa.ChunkedArray) -> pa
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows, type=f.result.arrow())
 
 
-def _short(text: str) -> str:
+def shortened(text: str) -> str:
+    """A text for a message."""
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
@@ -337,7 +361,7 @@ def _check_fields(have: pa.DataType, want: pa.DataType) -> None:
 
 
 def load(path: str) -> Callable[..., Any]:
-    """The object at 'module.attribute', or the function that a path holds. BindError says what is missing."""
+    """The object at 'module.attribute' (that of an aggregate function has methods), or the function that a path holds. BindError says what is missing."""
     if is_inline(path):
         return compiled(path)
     module, _, attribute = path.rpartition(".")
@@ -360,7 +384,7 @@ def load(path: str) -> Callable[..., Any]:
             hint=did_you_mean(attribute, there, "functions"),
             subject=path,
         )
-    if not callable(fn):
+    if not (callable(fn) or callable(getattr(fn, "accumulate", None))):
         raise BindError(f"function '{path}' is not callable")
     return typing.cast(Callable[..., Any], fn)
 
@@ -400,7 +424,7 @@ def resolve(path: str) -> UserFunction:
     elif len(declared) != len(parameters):
         raise BindError(f"function '{path}': {len(declared)} input_types for {len(parameters)} parameters")
     else:
-        arguments = [_sql_type(t, path, f"parameter '{p.name}'") for t, p in zip(declared, parameters, strict=True)]
+        arguments = [sql_type(t, path, f"parameter '{p.name}'") for t, p in zip(declared, parameters, strict=True)]
     if columns is not None:
         result = array(_columns(columns, path)).null(False)
         return UserFunction(path, tuple(arguments), result, bool(getattr(fn, "deterministic", False)), table=True)
@@ -408,14 +432,14 @@ def resolve(path: str) -> UserFunction:
     if declared is None:
         result = hinted_type(hints.get("return"), path, "the result", arrow)
     else:
-        result = _sql_type(declared, path, "the result")
+        result = sql_type(declared, path, "the result")
     return UserFunction(path, tuple(arguments), result, bool(getattr(fn, "deterministic", False)), arrow)
 
 
 def _columns(declared: Any, path: str) -> Type:
     """The ROW that a table function gives: a type for each column, or one for all."""
     types = [declared] if isinstance(declared, str) else list(declared)
-    found = [_sql_type(t, path, f"result column {i + 1}") for i, t in enumerate(types)]
+    found = [sql_type(t, path, f"result column {i + 1}") for i, t in enumerate(types)]
     if not found:
         raise BindError(f"function '{path}': result_types are none", hint="a table function gives a column at least")
     if isinstance(declared, str) and found[0].kind == "ROW":
@@ -424,7 +448,8 @@ def _columns(declared: Any, path: str) -> Type:
     return row(*zip(names, found, strict=True)).null(False)
 
 
-def _sql_type(text: Any, path: str, what: str) -> Type:
+def sql_type(text: Any, path: str, what: str) -> Type:
+    """The type that SQL text names, of `what` the function at `path` has; BindError when it names none."""
     from sqlstream.sql.types import parse_type
 
     if not isinstance(text, str):
@@ -442,15 +467,26 @@ def hinted_type(hint: Any, path: str, what: str, arrow: bool = False) -> Type:
             f"function '{path}': the type of {what} is not known",
             hint="@sqlstream.udf(input_types=['STRING'], result_type='BIGINT', func_type='arrow')",
         )
-    if isinstance(hint, pytypes.UnionType) or typing.get_origin(hint) is typing.Union:
-        parts = [a for a in typing.get_args(hint) if a is not type(None)]
-        if len(parts) == 1:
-            return hinted_type(parts[0], path, what)
-    if hint in _HINTS:
-        return _HINTS[hint]
-    if typing.get_origin(hint) is list:
-        return array(hinted_type(typing.get_args(hint)[0], path, what))
+    found = known_type(hint, path)
+    if found is not None:
+        return found
     raise BindError(
         f"function '{path}': {what} has no type hint that SQL has a type for",
-        hint="annotate with str, int, float, bool, bytes, datetime, date, Decimal or list[…], optionally | None",
+        hint="annotate with str, int, float, bool, bytes, datetime, date, Decimal or list[…], dict[…], optionally | None",
     )
+
+
+def known_type(hint: Any, path: str) -> Type | None:
+    """The SQL type of a type hint, or None."""
+    args, origin = typing.get_args(hint), typing.get_origin(hint)
+    if isinstance(hint, pytypes.UnionType) or origin is typing.Union:
+        parts = [a for a in args if a is not type(None)]
+        return known_type(parts[0], path) if len(parts) == 1 else None
+    if isinstance(hint, Hashable) and hint in _HINTS:
+        return _HINTS[hint]
+    inner = [known_type(a, path) for a in args]
+    if origin is list and inner[0] is not None:
+        return array(inner[0])
+    if origin is dict and inner[0] is not None and inner[1] is not None:
+        return map_of(inner[0], inner[1])
+    return None

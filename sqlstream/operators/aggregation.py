@@ -30,7 +30,7 @@ from sqlstream.state.table import StateSpec, StateTable
 from sqlstream.types import BIGINT, Schema
 
 # A part: its kind, argument, the argument beside it, filter, and whether it is fed by a value index.
-Key = tuple[type[Part], int | None, int | None, int | None, bool]
+Key = tuple[type[Part], int | tuple[int, ...] | None, int | None, int | None, bool]
 
 
 class Batch(Protocol):
@@ -41,8 +41,8 @@ class Batch(Protocol):
 
 
 class Aggregation:
-    """append_only, arrival: of the input. counted: also counts rows (`rows_of`). freed: `free` will be called.
-    ttl: how long values live without being written, each by itself; the group table's rows must live as long."""
+    """append_only, arrival: of the input. counted: also counts rows (`rows_of`). freed: `free` will be called. merging: `merge`
+    will be. ttl: how long values live without being written, each by itself; the group table's rows must live as long."""
 
     def __init__(
         self,
@@ -53,22 +53,32 @@ class Aggregation:
         arrival: bool,
         counted: bool = False,
         freed: bool = False,
+        merging: bool = False,
         ttl: int = 0,
     ) -> None:
         self.schema, self.append_only, self.freed, self.ttl = schema, append_only, freed, ttl
+        self.merging = merging
         self.arrival = arrival and append_only
         self.parts: dict[Key, Part] = {}
         self.indexes: dict[Indexed, ValueIndex] = {}
         self._read: dict[Part, Any] = {}
         self._of: dict[Part, Call] = {}  # the call that first asked for it, for messages
-        self.counted = self.part(Count, None, Call((), (), BIGINT, "COUNT(*)")) if counted else None
+        self.counted = self.part(Count, None, Call("COUNT", (), (), BIGINT, "COUNT(*)")) if counted else None
         self._halves = [self._half(c) for c in calls]
 
     def _half(self, call: AggCall) -> Half:
         types = tuple(self.schema[a].type for a in call.args)
         order = tuple(Ordering(k.column, k.ascending, k.nulls_first) for k in call.order)
         made = Call(
-            call.args, types, call.column.type, call.column.name, call.distinct, call.filter, call.constants, order
+            call.function,
+            call.args,
+            types,
+            call.column.type,
+            call.column.name,
+            call.distinct,
+            call.filter,
+            call.constants,
+            order,
         )
         return aggregate(call.function).half()(made, self)
 
@@ -93,22 +103,28 @@ class Aggregation:
                 yield part, spec
 
     def part(
-        self, kind: type[P], argument: int | None, call: Call, distinct: bool = False, beside: int | None = None
+        self,
+        kind: type[P],
+        argument: int | tuple[int, ...] | None,
+        call: Call,
+        distinct: bool = False,
+        beside: int | None = None,
     ) -> P:
         """See `Groups.part`."""
         by_value = distinct or not (self.append_only or kind.takes_back)
         key = (kind, argument, beside, call.filter, by_value)
         if key not in self.parts:
             name = kind.__name__.lower()
-            name += "" if argument is None else f"_c{argument}"
+            arguments = argument if isinstance(argument, tuple) else () if argument is None else (argument,)
+            name += "".join(f"_c{a}" for a in arguments)
             name += "" if beside is None else f"_with_c{beside}"
             name += "" if call.filter is None else f"_if_c{call.filter}"
             name += "_distinct" if by_value else ""
-            t = None if argument is None else self.schema[argument].type.arrow()
+            t = self.schema[argument].type.arrow() if isinstance(argument, int) else None
             made = self.parts[key] = kind(name, t)
             self._of[made] = call
             if by_value:
-                assert argument is not None
+                assert isinstance(argument, int)
                 self.index(Indexed((argument,), (argument,)), call).feed(call.filter, made)
         part = self.parts[key]
         assert isinstance(part, kind)
@@ -160,7 +176,11 @@ class Aggregation:
         self, chosen: Selection, slots: Array, signs: Array, batch: Batch, keys: list[pa.Array], order: Array | None
     ) -> None:
         for (_, argument, beside, filter, by_value), part in self.parts.items():
-            if not by_value:
+            if by_value:
+                continue
+            if isinstance(argument, tuple):
+                part.add(chosen.columns(argument, filter))
+            else:
                 part.add(chosen.rows(argument, filter, beside))
         for of, index in self.indexes.items():
             masks = {f: chosen.mask((), f) for f in index.filters}
@@ -296,3 +316,16 @@ class Selection:
                     None if others is None else others.filter(given),
                 )
         return self._rows[key]
+
+    def columns(self, arguments: tuple[int, ...], filter: int | None) -> Rows:
+        """The rows for a part over several columns, those with NULLs too."""
+        mask, values = self.mask((), filter), [self._batch.column(a) for a in arguments]
+        if mask is None:
+            return Rows(self._slots, self._signs, order=self._order, columns=values)
+        given = pa.array(mask)
+        return Rows(
+            self._slots[mask],
+            self._signs[mask] if len(self._signs) else EVERY,
+            order=None if self._order is None else self._order[mask],
+            columns=[v.filter(given) for v in values],
+        )

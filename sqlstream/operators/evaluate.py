@@ -29,10 +29,10 @@ class Evaluator:
         self._open(f"SELECT {columns} FROM input" + (f" WHERE {where}" if where else ""), time_zone, used)
 
     @classmethod
-    def of(cls, sql: str, time_zone: str = "UTC") -> Evaluator:
+    def of(cls, sql: str, time_zone: str = "UTC", used: Iterable[UserFunction] = ()) -> Evaluator:
         """Any query over the relation `input`."""
         made = cls.__new__(cls)
-        made._open(sql, time_zone, ())
+        made._open(sql, time_zone, used)
         return made
 
     @staticmethod

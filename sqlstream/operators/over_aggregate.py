@@ -39,6 +39,7 @@ from sqlstream.operators.over_statement import Statement
 from sqlstream.operators.window_operator import WindowNode, WindowOperator
 from sqlstream.plan.nodes import TUNING, OverCall, SortKey, order_text
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
+from sqlstream.rendering.relations import called
 from sqlstream.state.arrays import Array, fixed, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
@@ -142,7 +143,7 @@ class OverOperator(WindowOperator):
         self.node = node
         self._time = node.order[0].column
         self._statement = node.statement()
-        self._evaluator = Evaluator.of(self._statement.sql, context.time_zone)
+        self._evaluator = Evaluator.of(self._statement.sql, context.time_zone, called(node.calls))
         self._next = max((int(s["rows"]) for s in context.restored), default=0)
         self._waiting, self._old = TimeIndex(), TimeIndex()
         self._uniques = Uniques()
@@ -354,7 +355,9 @@ class OverOperator(WindowOperator):
         if not fixed(life).any():
             return self._evaluator.run(asked)
         if self._of_lives is None:
-            self._of_lives = Evaluator.of(self.node.statement(lives=True).sql, self.context.time_zone)
+            self._of_lives = Evaluator.of(
+                self.node.statement(lives=True).sql, self.context.time_zone, called(self.node.calls)
+            )
         return self._of_lives.run(asked.append_column("_life", life))
 
     def _in_order(self, rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -26,7 +26,7 @@ from sqlstream.operators.partitioned import Partitioned
 from sqlstream.operators.row_store import EMPTY, Change, RowStore, net
 from sqlstream.plan import nodes
 from sqlstream.plan.nodes import OverCall
-from sqlstream.rendering.relations import over_sql, placed
+from sqlstream.rendering.relations import called, over_sql, placed
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
@@ -90,7 +90,7 @@ class OverChangelogOperator(Operator):
         width = len(layout.columns)
         hidden_ = [pa.field(ORD, pa.int64())] if node.by_arrival else []
         self.asked = pa.schema([*layout.columns, pa.field(f"c{width}", pa.int64()), *hidden_])
-        self.evaluator = Evaluator.of(node.statement(), context.time_zone)
+        self.evaluator = Evaluator.of(node.statement(), context.time_zone, called(node.calls))
 
     def open(self) -> None:
         slots = self.store.table.slots()

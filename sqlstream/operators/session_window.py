@@ -90,7 +90,7 @@ class SessionWindowAggregate(WindowNode):
     def aggregation(self) -> Aggregation:
         """The calls over sessions: a new one each time, that holds no rows yet."""
         arrival = self.inputs[0].traits.arrival
-        return Aggregation(self.calls, self.inputs[0].schema, append_only=True, arrival=arrival)
+        return Aggregation(self.calls, self.inputs[0].schema, append_only=True, arrival=arrival, merging=True)
 
     @property
     def merges(self) -> bool:

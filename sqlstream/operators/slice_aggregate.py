@@ -77,7 +77,10 @@ class SliceAggregate(WindowNode):
     def aggregation(self) -> Aggregation:
         """The calls over slices: a new one each time, that holds no rows yet."""
         arrival = self.inputs[0].traits.arrival
-        return Aggregation(self.calls, self.inputs[0].schema, append_only=True, arrival=arrival, freed=True)
+        merging = self.spec.kind != "TUMBLE"
+        return Aggregation(
+            self.calls, self.inputs[0].schema, append_only=True, arrival=arrival, freed=True, merging=merging
+        )
 
     def states(self) -> tuple[StateSpec, ...]:
         schema = self.inputs[0].schema

@@ -5,22 +5,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlstream.aggregates.function import AggregateFunction
-from sqlstream.aggregates.registry import AGGREGATES
+from sqlstream.aggregates.registry import AGGREGATES, aggregate
+from sqlstream.catalog.catalog import Catalog
 from sqlstream.errors import BindError, NotSupported
 from sqlstream.expressions import Expr
+from sqlstream.functions import user_aggregates
+from sqlstream.functions.typing import implicit
+from sqlstream.functions.user_aggregates import UserAggregate
 from sqlstream.plan import nodes
-from sqlstream.plan.expression_binder import ExpressionBinder
+from sqlstream.plan.expression_binder import ExpressionBinder, coerce
 from sqlstream.plan.json_binder import AGGREGATING, aggregated_json
 from sqlstream.sql.ast import exp, position_of
 from sqlstream.sql.printing import sql_of
 from sqlstream.types import Type
 
+_PATH = "aggregate"  # in what a node knows of itself: the path of the Python function that it calls
 _AROUND = (exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls)
 
 
+def mark_aggregates(query: exp.Expression, catalog: Catalog) -> None:
+    """Marks the calls of Python aggregate functions in a query: by a call alone one does not see that it is one."""
+    for node in query.walk():
+        if isinstance(node, exp.Anonymous):
+            declared = catalog.function(node.this)
+            if declared is not None and _is_aggregate_function(declared.path):
+                node.meta[_PATH] = declared.path
+            else:
+                node.meta.pop(_PATH, None)
+
+
+def _is_aggregate_function(path: str) -> bool:
+    try:
+        return user_aggregates.is_aggregate(path)
+    except BindError:  # who binds the call says what is missing
+        return False
+
+
 def is_aggregate(node: exp.Expression) -> bool:
-    """Whether it is the call itself of one of `AGGREGATES`: a FILTER or OVER around it is another node."""
-    return isinstance(node, exp.Anonymous) and node.this.upper() in AGGREGATES
+    """Whether it is the call itself of an aggregate: a FILTER or OVER around it is another node."""
+    return isinstance(node, exp.Anonymous) and (_PATH in node.meta or node.this.upper() in AGGREGATES)
+
+
+def aggregate_of(call: exp.Expression) -> AggregateFunction:
+    """The function of the call itself of an aggregate."""
+    return aggregate(call.meta.get(_PATH) or call.this.upper())
 
 
 @dataclass(frozen=True)
@@ -68,7 +96,7 @@ def bound_call(node: exp.Expression, binder: ExpressionBinder) -> AggregateCall:
         around[type(inner)] = inner
         inner = inner.this
     call = bound_arguments(inner, binder)
-    name = call.function.name
+    name = call.function.shown
     where = around.get(exp.Filter)
     condition = binder.condition(where.expression.this) if where is not None else None
     order: tuple[Ordering, ...] = ()
@@ -91,9 +119,9 @@ def bound_call(node: exp.Expression, binder: ExpressionBinder) -> AggregateCall:
 
 
 def bound_arguments(call: exp.Expression, binder: ExpressionBinder) -> AggregateCall:
-    """The call itself, of one of `AGGREGATES`."""
+    """The call itself, of an aggregate."""
     name = call.this.upper()
-    function, args = AGGREGATES[name], list(call.expressions)
+    function, args = aggregate_of(call), list(call.expressions)
     distinct = bool(args) and isinstance(args[0], exp.Distinct)
     if distinct:
         args = [*args[0].expressions, *args[1:]]
@@ -103,7 +131,9 @@ def bound_arguments(call: exp.Expression, binder: ExpressionBinder) -> Aggregate
         )
     if len(args) == 1 and isinstance(args[0], exp.Star):
         args = []
-    if name in AGGREGATING:
+    if function.user is not None:
+        bound = _of_python(function.user, [binder.bind(a) for a in args])
+    elif name in AGGREGATING:
         bound = aggregated_json(name, args, binder.bind, binder.call)
     else:
         bound = tuple(binder.bind(a) for a in args)
@@ -114,6 +144,16 @@ def bound_arguments(call: exp.Expression, binder: ExpressionBinder) -> Aggregate
         constants = (value(bound[at]),)
         bound = (*bound[:at], *bound[at + 1 :])
     return AggregateCall(function, bound, types, constants, distinct and function.takes_distinct)
+
+
+def _of_python(f: UserAggregate, args: list[Expr]) -> tuple[Expr, ...]:
+    """The arguments of a Python function, of the types that it takes where they become so by themselves."""
+    for i, (a, t) in enumerate(zip(args, f.arguments, strict=False)):
+        if not implicit(a.type, t):
+            raise BindError(
+                f"{f.shown}: argument {i + 1} must be {t.text()}, not {a.type.text()}", hint=f"CAST({a} AS {t.text()})"
+            )
+    return tuple(coerce(a, t) for a, t in zip(args, f.arguments, strict=False)) + tuple(args[len(f.arguments) :])
 
 
 def _ordering(node: exp.Expression, binder: ExpressionBinder) -> Ordering:

@@ -17,6 +17,7 @@ from sqlstream.functions.elsewhere import elsewhere
 from sqlstream.functions.operators import CURRENT_DATABASE
 from sqlstream.functions.scalar import SCALARS
 from sqlstream.functions.typing import implicit
+from sqlstream.functions.user_aggregates import is_aggregate as is_aggregate_function
 from sqlstream.plan.json_binder import is_plain, json_arguments, takes_clauses
 from sqlstream.plan.scope import Scope, fields
 from sqlstream.process_functions.signature import is_process_function
@@ -282,6 +283,11 @@ class ExpressionBinder:
             raise BindError(
                 f"{declared.name} is a function of a table: it stands in FROM",
                 hint=f"SELECT * FROM {declared.name}(TABLE t PARTITION BY k)",
+            )
+        if declared is not None and is_aggregate_function(declared.path):
+            raise BindError(
+                f"{declared.name}(…) is an aggregate: it cannot stand here",
+                hint="aggregates stand in SELECT, HAVING and ORDER BY; filter on them with HAVING",
             )
         if declared is not None:
             return self._user_call(declared.name, declared.path, [self.bind(e) for e in node.expressions])

@@ -9,7 +9,7 @@ from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.errors import BindError, NotSupported, did_you_mean
 from sqlstream.expressions import Column, Expr, Literal
 from sqlstream.plan import nodes
-from sqlstream.plan.aggregate_calls import bound_arguments
+from sqlstream.plan.aggregate_calls import bound_arguments, is_aggregate
 from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.joins import with_columns
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
@@ -67,12 +67,13 @@ class OverStage:
             )
         spec = self._spec(node)
         name = call.this.upper()
-        function = OVER_FUNCTIONS.get(name)
+        function = None if is_aggregate(call) else OVER_FUNCTIONS.get(name)
         distinct = False
         if function is not None:
             bound, constants = _arguments(name, [self._below.bind(a) for a in call.expressions], node)
-        elif name in AGGREGATES:
+        elif is_aggregate(call):
             made = bound_arguments(call, self._below)
+            name = made.function.name
             bound, constants, distinct = list(made.args), made.constants, made.distinct
         else:
             known = [*OVER_FUNCTIONS, *AGGREGATES]

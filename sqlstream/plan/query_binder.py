@@ -9,6 +9,7 @@ from sqlstream.expressions import Call, Column, Expr, Literal
 from sqlstream.functions.typing import common
 from sqlstream.plan import emission, nodes
 from sqlstream.plan.aggregate_binder import AggregateStage, aggregates_in, has_aggregate
+from sqlstream.plan.aggregate_calls import mark_aggregates
 from sqlstream.plan.columns import aligned, item_name, unsorted
 from sqlstream.plan.condition_binder import ConditionBinder
 from sqlstream.plan.correlation import has_subquery
@@ -42,6 +43,7 @@ class QueryBinder(ConditionBinder):
         return (emission.changes if emit.this == "CHANGES" else emission.on_close)(plan, position_of(emit))
 
     def _query(self, node: exp.Expression, per: int) -> nodes.Node:
+        mark_aggregates(node, self.catalog)
         binder = self.within(node)
         if isinstance(node, exp.Subquery):
             return binder._ordered(binder.query(node.this), node)

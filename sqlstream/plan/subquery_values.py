@@ -20,7 +20,7 @@ from sqlstream.errors import BindError, NotSupported
 from sqlstream.expressions import Call, Column, Expr, Literal, conjunction
 from sqlstream.plan import nodes
 from sqlstream.plan.aggregate_binder import aggregates_in
-from sqlstream.plan.aggregate_calls import innermost
+from sqlstream.plan.aggregate_calls import aggregate_of, innermost, is_aggregate
 from sqlstream.plan.columns import unsorted
 from sqlstream.plan.correlation import Dependent, dependent, equal, one_row, own_nodes, spoken_of, unwrapped
 from sqlstream.plan.expression_binder import ExpressionBinder
@@ -355,9 +355,12 @@ def check_width(values: int, columns: int, node: exp.Expression) -> None:
 
 def _of_no_rows(value: Expr, call: exp.Expression) -> Expr:
     """A joined aggregate, where NULL stands for no rows."""
-    name = innermost(call).this.upper()
-    if name not in AGGREGATES or AGGREGATES[name].nulls != "never":
+    if not is_aggregate(innermost(call)):
         return value
+    function = aggregate_of(innermost(call))
+    if function.nulls != "never" and function.user is None:
+        return value
+    name = function.shown
     if name not in _OF_NO_ROWS:
         raise NotSupported(
             f"{name} in a subquery that speaks of the outer row is not supported",

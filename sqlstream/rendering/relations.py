@@ -12,7 +12,7 @@ from functools import singledispatch
 
 import duckdb
 
-from sqlstream.aggregates.registry import AGGREGATES, aggregate
+from sqlstream.aggregates.registry import aggregate
 from sqlstream.batches import Kind
 from sqlstream.connectors.bad_records import FoundBad
 from sqlstream.connectors.relation import relation_of
@@ -187,7 +187,9 @@ def _aggregate(node: nodes.Aggregate, r: BatchRenderer, arrival: bool) -> str:
     source = r.render(node.input, ordered)
     items = [f"c{k} AS c{i}" for i, k in enumerate(node.keys)]
     for i, c in enumerate(node.calls):
-        sql = aggregate(c.function).duckdb(
+        known = aggregate(c.function)
+        r.used.update(known.called)
+        sql = known.duckdb(
             [f"c{a}" for a in c.args],
             [schema[a].type for a in c.args],
             distinct=c.distinct,
@@ -213,6 +215,7 @@ def _over(node: nodes.Over, r: BatchRenderer, arrival: bool) -> str:
     tie = "_ord" if ordered else ", ".join(f"c{i}" for i in range(width))
     for i, c in enumerate(node.calls):
         items.append(f"{over_sql(node, c, tie)} AS c{width + i}")
+    r.used.update(called(node.calls))
     if arrival:
         items.append("_ord")
     text = f"SELECT {', '.join(items)} FROM {placed(node, tie, source)}"
@@ -414,7 +417,7 @@ def over_sql(node: nodes.Over, call: nodes.OverCall, tie: str, repeatable: bool 
         over += " " + frame_sql(frame, timed)
     over = f"OVER ({over.strip()})"
     args = [f"c{a}" for a in call.args]
-    if call.function in AGGREGATES:
+    if call.function not in OVER_FUNCTIONS:
         known = aggregate(call.function)
         return known.duckdb(
             args,
@@ -439,6 +442,11 @@ def over_sql(node: nodes.Over, call: nodes.OverCall, tie: str, repeatable: bool 
     return f"CAST({call.function.lower()}({', '.join(args)}) {over} AS {call.column.type.duckdb()})"
 
 
+def called(calls: tuple[nodes.OverCall, ...]) -> set[UserFunction]:
+    """The Python functions that the calls are of."""
+    return {f for c in calls if c.function not in OVER_FUNCTIONS for f in aggregate(c.function).called}
+
+
 def placed(node: nodes.Over, tie: str, source: str, repeatable: bool = False) -> str:
     """`source` with `_place`, where calls go by it: a row's place in its partition, for those that go by order among
     peers of a RANGE frame too."""
@@ -450,7 +458,7 @@ def placed(node: nodes.Over, tie: str, source: str, repeatable: bool = False) ->
 
 
 def _goes_by_place(call: nodes.OverCall, repeatable: bool) -> bool:
-    if call.function in AGGREGATES:
+    if call.function not in OVER_FUNCTIONS:
         return repeatable or aggregate(call.function).needs_arrival
     return OVER_FUNCTIONS[call.function].framed
 

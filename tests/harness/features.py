@@ -161,6 +161,8 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("Python scalar functions", r"udf", "unit/functions/test_user.py"),
         f("process table functions", r"TABLE \w+ PARTITION BY|=> TABLE"),
         f("Python table functions", r"LATERAL TABLE\("),
+        f("Python aggregate functions", r"weighted_avg\("),
+        changing("Python aggregate functions on changing input", r"weighted_avg\("),
         f("inline Python bodies", r"LANGUAGE PYTHON AS \$\$"),
     ),
     "Changes and emission": (

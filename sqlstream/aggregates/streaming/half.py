@@ -32,8 +32,10 @@ class Ordering:
 
 @dataclass(frozen=True)
 class Call:
-    """One call over columns of an operator's input. text: as messages name it. constants: arguments that are no columns."""
+    """One call over columns of an operator's input. function: its name, or path. text: as messages name it. constants: arguments
+    that are no columns."""
 
+    function: str
     args: tuple[int, ...]
     types: tuple[Type, ...]
     result: Type
@@ -49,15 +51,23 @@ class Groups(Protocol):
 
     append_only  rows are never taken back
     arrival      rows carry their place of arrival
+    merging      groups are merged with others
     """
 
     append_only: bool
     arrival: bool
+    merging: bool
 
     def part(
-        self, kind: type[P], argument: int | None, call: Call, distinct: bool = False, beside: int | None = None
+        self,
+        kind: type[P],
+        argument: int | tuple[int, ...] | None,
+        call: Call,
+        distinct: bool = False,
+        beside: int | None = None,
     ) -> P:
-        """The part of this kind over the argument (None: over rows), where FILTER holds; over different values only.
+        """The part of this kind over the argument (None: over rows; several: with those where they are NULL), where FILTER
+        holds; over different values only.
         beside: a second argument, of a part that takes back; only rows that give both count."""
 
     def index(self, of: Indexed, call: Call) -> ValueIndex:

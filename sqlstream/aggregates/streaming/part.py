@@ -53,6 +53,7 @@ class Rows:
     values: pa.Array | None = None  # without NULLs
     order: Array | None = None  # arrival
     beside: pa.Array | None = None  # values of the second argument, without NULLs
+    columns: list[pa.Array] = field(default_factory=list)  # of a part over several arguments: their values, and NULLs
 
     @cached_property
     def words(self) -> Array:

@@ -40,7 +40,7 @@ class AggCall:
         """As SQL, with the names of the input columns."""
         args = ", ".join([schema[i].name for i in self.args] + [str(c) for c in self.constants]) or "*"
         order = f" ORDER BY {order_text(schema, self.order)}" if self.order else ""
-        text = f"{self.function}({'DISTINCT ' if self.distinct else ''}{args}{order})"
+        text = f"{aggregate(self.function).shown}({'DISTINCT ' if self.distinct else ''}{args}{order})"
         if self.filter is not None:
             text += f" FILTER {schema[self.filter].name}"
         return f"{text} AS {self.column.name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sqlstream.aggregates.registry import aggregate
 from sqlstream.plan.nodes.node import LATER, TUNING, Mapping, OneInput, Prune, Pruned, all_at, ttl_text
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
 from sqlstream.types import BIGINT, PROCTIME, ROWTIME, WINDOW_ENDS, WINDOW_STARTS, Column, Schema
@@ -67,7 +68,8 @@ class OverCall:
 
     def text(self, schema: Schema) -> str:
         """As EXPLAIN prints it."""
-        return self.function if self.filter is None else f"{self.function} FILTER {schema[self.filter].name}"
+        name = self.function if self.function in OVER_FUNCTIONS else aggregate(self.function).shown
+        return name if self.filter is None else f"{name} FILTER {schema[self.filter].name}"
 
 
 @dataclass(frozen=True)
