@@ -6,7 +6,7 @@ A line for each operator with state and each output: kept, rebuilt (and from wha
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a streaming job would be: its graph, the options of its tables, the graph as versions before made it, and the
+    """What a streaming job would be: its graph, the options of its tables, the graphs as versions before made them, and the
     fingerprint of the same statements in batch mode."""
 
     graph: JobGraph
     tables: Tables
-    former: Callable[[], JobGraph]
+    former: Callable[[], Iterator[JobGraph]]
     batch: Callable[[], str]
 
 

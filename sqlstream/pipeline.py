@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,7 +22,7 @@ from sqlstream.environment import Environment
 from sqlstream.errors import BindError, NotSupported, OptionError
 from sqlstream.expressions import Expr
 from sqlstream.operators.target import Target
-from sqlstream.optimize import Step, optimize, uses_rowtime
+from sqlstream.optimize import FORMER_RULES, RULES, Rule, Step, optimize, uses_rowtime
 from sqlstream.options import SessionOptions, duration_text
 from sqlstream.plan import nodes
 from sqlstream.plan.emission import settled
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from sqlstream.runtime.directory import JobDirectory
     from sqlstream.runtime.graph import JobGraph
     from sqlstream.runtime.job import Job
+
+FORMERLY = 2  # ways in which versions before made plans
 
 
 # ---- statements
@@ -225,16 +228,19 @@ def _refuse_overwriting_twice(targets: list[Target]) -> None:
 
 
 def optimised(
-    targets: list[Target], batch: bool = False, former: bool = False, traces: list[list[Step]] | None = None
+    targets: list[Target], batch: bool = False, former: int = 0, traces: list[list[Step]] | None = None
 ) -> list[Target]:
     """The same results, cheaper. In a stream watermarks stay where an operator of the statement waits for them: what one
-    statement reads does not depend on the others. (`former`: it did. Jobs that began so keep what they read.) `traces` gets what
-    the rules did to each plan."""
-    made = [_optimised(t.plan, not batch) for t in targets]
+    statement reads does not depend on the others. `traces` gets what the rules did to each plan.
+
+    `former`: as versions before did it, whose jobs keep their plans. 1: without the rules that came later; 2: watermarks are
+    those of the statements together, too."""
+    rules = FORMER_RULES if former else RULES
+    made = [_optimised(t.plan, not batch, rules) for t in targets]
     # asked of optimised plans: top-n, which waits for no watermark, comes out of OVER, which does
-    if not batch and not (former and any(uses_rowtime(p) for p, _ in made)):
+    if not batch and not (former == FORMERLY and any(uses_rowtime(p) for p, _ in made)):
         made = [
-            m if uses_rowtime(m[0]) or t.waits_for_watermark else _optimised(t.plan, False)
+            m if uses_rowtime(m[0]) or t.waits_for_watermark else _optimised(t.plan, False, rules)
             for m, t in zip(made, targets, strict=True)
         ]
     if traces is not None:
@@ -242,9 +248,9 @@ def optimised(
     return [replace(t, plan=p) for t, (p, _) in zip(targets, made, strict=True)]
 
 
-def _optimised(plan: nodes.Node, watermarks: bool) -> tuple[nodes.Node, list[Step]]:
+def _optimised(plan: nodes.Node, watermarks: bool, rules: tuple[Rule, ...]) -> tuple[nodes.Node, list[Step]]:
     trace: list[Step] = []
-    return optimize(plan, watermarks, trace=trace), trace
+    return optimize(plan, watermarks, rules, trace), trace
 
 
 def runs_as_batch(env: Environment, plan: nodes.Node, rows: bool = True) -> bool:
@@ -427,13 +433,20 @@ def planned(env: Environment, targets: list[Target]) -> Planned:
     return Planned(
         job_graph(env, targets),
         tables,
-        lambda: job_graph(env, targets, former=True),
+        lambda: _former_graphs(env, targets),
         lambda: batch_job(env, targets, "", None).fingerprint,
     )
 
 
-def job_graph(env: Environment, targets: list[Target], former: bool = False) -> JobGraph:
-    """The physical plan of one job; `former`: as versions before made it."""
+def _former_graphs(env: Environment, targets: list[Target]) -> Iterator[JobGraph]:
+    """What versions before made of the statements, those left out that they refused."""
+    for former in range(1, FORMERLY + 1):
+        with contextlib.suppress(NotSupported):
+            yield job_graph(env, targets, former)
+
+
+def job_graph(env: Environment, targets: list[Target], former: int = 0) -> JobGraph:
+    """The physical plan of one job; `former`: as versions before made it (`optimised`)."""
     from sqlstream.operators.lowering import Lowering
     from sqlstream.operators.sink_materializer import Conflicts
     from sqlstream.runtime.graph import JobGraph

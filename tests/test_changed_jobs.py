@@ -21,7 +21,9 @@ from typing import Any
 import kill
 import pytest
 
+from sqlstream import pipeline
 from sqlstream.errors import CheckpointError
+from sqlstream.optimize import FORMER_RULES
 from sqlstream.runtime.allowed import Allowed
 from sqlstream.runtime.progress import Progress
 from sqlstream.savepoint.record import Savepoint
@@ -396,6 +398,29 @@ def test_killed_while_it_changes(tmp_path: Path, inputs: Path, point: str, backe
     assert not [p for p in (place / "out").rglob("_staging/**/*") if p.is_file()]
 
 
+PADDED = "INSERT INTO d SELECT t.k, u.v FROM t LEFT JOIN u ON t.k = u.k AND t.v = u.v WHERE u.v > 3"
+
+
+def test_a_job_keeps_the_plan_that_it_began_with(tmp_path: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules of the optimiser that came later change the plans of new jobs alone."""
+    text = f"{TABLES}{PADDED};"
+    place, anew = tmp_path / "job", tmp_path / "anew"
+    for p in (place, anew):
+        p.mkdir()
+        shutil.copytree(inputs / "in", p / "in")
+    with monkeypatch.context() as before:
+        before.setattr(pipeline, "RULES", FORMER_RULES)
+        run(place, text, {}, stop_at=ROWS)
+        assert "Join(LEFT" in plan_of(place)
+    refused, said = checked(place, text, {}, Allowed())
+    assert refused and "as it was" in said[0], said
+    said = run(place, text, {})
+    assert any("resumes" in line for line in said), said
+    run(anew, text, {})
+    assert "Join(LEFT" in plan_of(place) and "Join(INNER" in plan_of(anew)
+    assert result(place, "d") == result(anew, "d") != Counter()
+
+
 # ---- what cannot be read again, and what the user accepts
 
 
@@ -472,11 +497,21 @@ def files_come(place: Path, text: str, rows: int, files: int) -> list[dict[str, 
     return written
 
 
-def newest_manifest(place: Path) -> str:
-    """The names of the splits of the newest checkpoint."""
+def newest(place: Path) -> Any:
+    """The manifest of the newest checkpoint."""
     (runs,) = (place / ".sqlstream/j/runs").iterdir()
     path = max(runs.glob("chk-*"), key=lambda p: int(p.name.removeprefix("chk-"))) / "manifest.json"
-    return str(list(json.loads(path.read_text())["sources"].values()))
+    return json.loads(path.read_text())
+
+
+def newest_manifest(place: Path) -> str:
+    """The names of the splits of the newest checkpoint."""
+    return str(list(newest(place)["sources"].values()))
+
+
+def plan_of(place: Path) -> str:
+    """The plan of the newest checkpoint."""
+    return str(newest(place)["plan"])
 
 
 def test_files_that_grow_and_move_are_read_again(tmp_path: Path) -> None:

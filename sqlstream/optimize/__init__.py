@@ -14,25 +14,39 @@ from sqlstream.optimize.prune_columns import prune_columns
 from sqlstream.optimize.push_filters import push_filters
 from sqlstream.optimize.push_proctime import push_proctime
 from sqlstream.optimize.recognise_top_n import recognise_top_n
+from sqlstream.optimize.remove_joins import remove_joins
+from sqlstream.optimize.strengthen_joins import strengthen_joins
+from sqlstream.optimize.thin_semi_joins import thin_semi_joins
+from sqlstream.optimize.use_unique_keys import use_unique_keys
 from sqlstream.plan import nodes
 
 Rule = Callable[[nodes.Node], nodes.Node]
 
 # push_proctime first: filters pushed later may use the column that it makes.
+# strengthen_joins before push_filters, which goes further into inner joins.
 # push_filters before recognise_top_n: it brings `rn <= n` down to the OVER.
+# use_unique_keys before remove_joins: of a group of one row a LEFT join may be all that is left to go.
+# thin_semi_joins after prune_columns: calls that nobody reads are no longer there.
 # collect_sessions last: it must see what stands right above a window in the end.
 # merge_projects again and again: the rules between leave Projects that can merge or do nothing.
 RULES: tuple[Rule, ...] = (
     push_proctime,
     merge_projects,
+    strengthen_joins,
     push_filters,
     fold_known_values,
     merge_projects,
     recognise_top_n,
+    use_unique_keys,
+    remove_joins,
     prune_columns,
+    thin_semi_joins,
     merge_projects,
     collect_sessions,
 )
+# Those that came after the first release of each: jobs that began without them keep the plans that they have.
+LATER: tuple[Rule, ...] = (strengthen_joins, use_unique_keys, remove_joins, thin_semi_joins)
+FORMER_RULES = tuple(r for r in RULES if r not in LATER)
 
 
 @dataclass(frozen=True)
@@ -66,4 +80,4 @@ def optimize(
     return plan
 
 
-__all__ = ["RULES", "Rule", "Step", "optimize", "uses_rowtime"]
+__all__ = ["FORMER_RULES", "RULES", "Rule", "Step", "optimize", "uses_rowtime"]

@@ -41,15 +41,16 @@ def _rows_alone(node: nodes.Node) -> nodes.Pruned:
         made, at = node.pruned(set(), _prune)
         return (made, at) if len(made.schema) else (_clocked(node), {})
     if isinstance(node, nodes.Project) and not isinstance(node.exprs[0], Literal):
-        return _prune(_constant(node.input), {0})
+        return _prune(constant(node.input), {0})
     if isinstance(node, nodes.Union):
-        return _prune(nodes.Union(tuple(map(_constant, node.all_inputs))), {0})
+        return _prune(nodes.Union(tuple(map(constant, node.all_inputs))), {0})
     if isinstance(node, nodes.Filter | nodes.Join):
         return node.pruned(set(), _prune)  # with what they read themselves
     return node.pruned({0}, _prune)
 
 
-def _constant(node: nodes.Node) -> nodes.Project:
+def constant(node: nodes.Node) -> nodes.Project:
+    """As many rows as `node` has, of a constant."""
     value = Literal(INT.null(False), 0)
     return nodes.Project(node, (value,), (SchemaColumn("$row", value.type),))
 

@@ -9,7 +9,7 @@ is written stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -94,12 +94,11 @@ class Change:
         return {new: by_old[old] for new, old in self.sources.items() if old in by_old and new in only}
 
 
-def fitting(graph: JobGraph, former: Callable[[], JobGraph] | None, manifest: Manifest) -> JobGraph:
-    """`graph`; or the one that versions before made of the same statements, where the checkpoint is its."""
+def fitting(graph: JobGraph, former: Callable[[], Iterator[JobGraph]] | None, manifest: Manifest) -> JobGraph:
+    """`graph`; or one that versions before made of the same statements, where the checkpoint is its."""
     if former is None or graph.fingerprint == manifest.plan_fingerprint:
         return graph
-    other = former()
-    return other if other.fingerprint == manifest.plan_fingerprint else graph
+    return next((g for g in former() if g.fingerprint == manifest.plan_fingerprint), graph)
 
 
 def allowed_from(allowed: Allowed, options: SessionOptions, manifest: Manifest) -> Allowed:

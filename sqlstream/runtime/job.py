@@ -67,7 +67,7 @@ from sqlstream.secrets import redacted
 
 class Job:
     """One run of a graph. `directory` makes it durable; `fresh` begins a new run there. `tables`: options by name of
-    what it reads and writes, which must not change while it lasts. `former`: the graph as versions before made it.
+    what it reads and writes, which must not change while it lasts. `former`: the graphs as versions before made them.
     `allowed`: what may be lost when the job goes on as another one. `batch`: its fingerprint in batch mode.
     `file`: the script's, for who looks at the job."""
 
@@ -79,7 +79,7 @@ class Job:
         *,
         directory: JobDirectory | None = None,
         tables: Tables | None = None,
-        former: Callable[[], JobGraph] | None = None,
+        former: Callable[[], Iterator[JobGraph]] | None = None,
         allowed: Allowed | None = None,
         batch: Callable[[], str] | None = None,
         fresh: bool = False,

@@ -211,7 +211,7 @@ class Queries:
                 self.leaf,
                 *[
                     lambda f=f: f(depth)
-                    for f in (self.group, self.join, self.top_n, self.distinct, self.union, self.twice)
+                    for f in (self.group, self.join, self.top_n, self.distinct, self.union, self.twice, self.rewritten)
                 ],
             ]
         )()
@@ -583,6 +583,31 @@ class Queries:
     def distinct(self, depth: int) -> Text:
         columns = self.rng.choice(["a, b, c", "a, CAST(NULL AS BIGINT) AS b, c", "a, b, CAST(0 AS BIGINT) AS c"])
         return self.query(depth - 1).wrapped(f"SELECT DISTINCT {columns} FROM {{}} AS d")
+
+    def rewritten(self, depth: int) -> Text:
+        """What the optimiser makes a simpler join, group or rank of; or must not."""
+        left, right = self.query(depth - 1), self.query(depth - 1)
+        kind = self.rng.choice(["LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
+        where = self.rng.choice(
+            ["r.c > 2", "l.b < 5", "r.a LIKE '%a%'", "r.c IS NULL OR r.b > 1", "l.c = r.c", "r.b IN (1, 2, 3)", "NOT r.b = 2", "l.b IS NULL",
+             "COALESCE(r.b, 1) = 1", "l.b + r.b > 3", "r.c IS NOT NULL AND l.c > 1"]
+        )  # fmt: skip
+        groups = "SELECT a, CAST(SUM(b) AS BIGINT) AS b, CAST(MAX(c) AS BIGINT) AS c FROM ({}) AS i GROUP BY a"
+        template = self.rng.choice(
+            [f"SELECT COALESCE(l.a, r.a) AS a, l.b AS b, r.c AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r ON l.a = r.a WHERE {where}",
+             f"SELECT l.a AS a, l.b AS b, COUNT(*) AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r ON l.a = r.a AND l.c < r.b WHERE {where} GROUP BY l.a, l.b",
+             f"SELECT l.a AS a, l.b AS b, q.c AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r ON l.a = r.a JOIN ({{r}}) AS q ON r.b = q.b",
+             f"SELECT l.a AS a, l.b AS b, l.c AS c FROM ({{l}}) AS l LEFT JOIN ({groups.replace('{}', '{r}')}) AS r ON l.a = r.a AND r.b > l.c",
+             "SELECT a, b, c FROM ({l}) AS l WHERE l.a IN (SELECT DISTINCT a FROM ({r}) AS r WHERE b > 1)",
+             "SELECT a, b, c FROM ({l}) AS l WHERE NOT EXISTS (SELECT 1 FROM (SELECT DISTINCT a, c FROM ({r}) AS i) AS r WHERE r.a = l.a AND r.c = l.b)",
+             "SELECT a, COUNT(DISTINCT b) AS b, COUNT(c) AS c FROM (SELECT a, b, MAX(c) AS c FROM ({l}) AS i GROUP BY a, b) AS l GROUP BY a",
+             f"SELECT a, CAST(SUM(b) AS BIGINT) AS b, COUNT(c) AS c FROM ({groups.replace('{}', '{l}')}) AS l GROUP BY a",
+             f"SELECT a, b, rn AS c FROM (SELECT *, RANK() OVER (PARTITION BY a ORDER BY b) AS rn FROM ({groups.replace('{}', '{l}')}) AS g) WHERE rn <= 2"]
+        )  # fmt: skip
+        return Text(
+            template.replace("{l}", left.stream).replace("{r}", right.stream),
+            template.replace("{l}", left.oracle).replace("{r}", right.oracle),
+        )
 
     def union(self, depth: int) -> Text:
         word = self.rng.choice(
