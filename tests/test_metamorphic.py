@@ -53,6 +53,9 @@ QUERIES = {
     "NOT IN": f"SELECT v FROM {A} WHERE k NOT IN (SELECT k FROM {B} WHERE k IS NOT NULL)",
     "NOT EXISTS": f"SELECT v FROM {A} AS x WHERE NOT EXISTS (SELECT * FROM {B} AS y WHERE x.k = y.k AND x.v < y.v)",
     "correlated scalar": f"SELECT v, (SELECT MAX(v) FROM {B} AS y WHERE y.k = x.k) AS m FROM {A} AS x",
+    "left join on a subquery": f"SELECT x.v AS v, y.s AS s FROM {A} AS x LEFT JOIN {B} AS y ON x.k = y.k AND x.v > (SELECT AVG(v) FROM {B} AS z WHERE z.k = x.k)",
+    "GROUP BY a subquery": f"SELECT COUNT(*) AS n, MAX(v) AS v FROM {A} AS x GROUP BY k IN (SELECT k FROM {B})",
+    "EXISTS … EXCEPT": f"SELECT v FROM {A} AS x WHERE EXISTS (SELECT s FROM {B} AS y WHERE y.k = x.k EXCEPT SELECT s FROM {A} AS z WHERE z.k = x.k)",
     "LATERAL": f"SELECT x.v AS v, y.v AS w FROM {A} AS x, LATERAL (SELECT v FROM {B} AS y WHERE y.k = x.k ORDER BY v LIMIT 2) AS y",
     "UNION": f"SELECT k FROM {A} UNION SELECT k FROM {B}",
     "UNION ALL": f"SELECT k FROM {A} UNION ALL SELECT k FROM {B}",
@@ -73,7 +76,7 @@ QUERIES = {
 }  # fmt: skip
 
 # What has a row for a table without rows: a count that is 0.
-CONSTANT = {"NOT IN": 2}  # how many rows the subquery has, and how many NULLs
+CONSTANT = {"NOT IN": 2, "GROUP BY a subquery": 2}  # how many rows the subquery has, and how many NULLs
 # Those whose answer for the rows of one k is that of these rows alone.
 BY_KEY = [
     "projection", "GROUP BY", "GROUP BY, Python functions", "HAVING", "DISTINCT", "inner join", "left join", "join on <", "ASOF JOIN",

@@ -66,6 +66,7 @@ class AggregateStage:
         self._raw = ExpressionBinder(scope, catalog)
         self._arguments = arguments
         self._keys: list[Expr] = []
+        self._asked: list[tuple[exp.Expression, Expr]] = []  # keys with subqueries
         self._window: tuple[exp.Expression, nodes.WindowSpec, int, int] | None = None  # node, spec, time, key position
         self._calls: list[AggregateCall] = []
         self._names: list[str] = []
@@ -127,10 +128,17 @@ class AggregateStage:
             raise NotSupported(
                 "GROUP BY takes expressions, not positions", hint="write the expression", position=position_of(item)
             )
-        e = self._raw.bind(item)
+        asked = item.find(exp.Query) is not None  # what it asks for is a column behind those of FROM
+        e = (self._arguments if asked else self._raw).bind(item)
+        if asked:
+            self._asked.append((item, e))
         if e not in self._keys:
             self._keys.append(e)
         return (self._keys.index(e),)
+
+    def grouped(self, node: exp.Expression) -> Expr | None:
+        """The column of a key that is made with a subquery; None where `node` is none."""
+        return next((self._at(e, "") for item, e in self._asked if item == node), None)
 
     def column(self, e: Column, node: exp.Expression) -> Expr:
         """A column that `*` stands for: it must be a key."""

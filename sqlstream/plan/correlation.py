@@ -115,11 +115,7 @@ def dependent(
     if not spoken:
         raise wrong
     if not isinstance(query, exp.Select):
-        raise NotSupported(
-            "a set operation inside another query cannot speak of the outer row",
-            hint="write its parts as queries of their own, joined by OR or AND",
-            position=position_of(spoken[0]),
-        )
+        return _of_parts(queries, query, spoken, outer, plan)
     if one_row(query) and not grouped:
         raise NotSupported(
             "a query of aggregates without GROUP BY that speaks of the outer row cannot stand here",
@@ -180,6 +176,16 @@ def _by_values(
     queries: FromBinder, query: exp.Expression, spoken: list[exp.Expression], outer: ExpressionBinder, plan: nodes.Node
 ) -> tuple[FromBinder, list[_Key]]:
     """The query beside a relation of the values that it speaks of, each once, and what binds it."""
+    relation, once, values = _values(queries, spoken, outer, plan)
+    keys = [_Key(_column(relation, i, query), e, True) for i, e in enumerate(values)]
+    _put_beside(query, relation)
+    return queries.beside(relation, once), keys
+
+
+def _values(
+    queries: FromBinder, spoken: list[exp.Expression], outer: ExpressionBinder, plan: nodes.Node
+) -> tuple[str, nodes.Node, list[Expr]]:
+    """What is spoken of as a relation, each of the values once: its name, which stands in the query from now on; it; the values."""
     name = f"{OUTER}{len(queries.ctes)}"
     values: list[Expr] = []
     for c in spoken:
@@ -188,15 +194,51 @@ def _by_values(
             values.append(e)
         c.replace(_column(name, values.index(e), c))
     columns = tuple(SchemaColumn(f"$o{i}", e.type) for i, e in enumerate(values))
-    once = nodes.Aggregate(nodes.Project(plan, tuple(values), columns), tuple(range(len(values))), ())
-    relation = exp.Table(this=exp.to_identifier(name, quoted=True))
+    return name, nodes.Aggregate(nodes.Project(plan, tuple(values), columns), tuple(range(len(values))), ()), values
+
+
+def _put_beside(query: exp.Expression, relation: str) -> None:
+    """Has FROM of a SELECT begin with that relation."""
     first, joins = query.args.get("from_"), query.args.get("joins") or []
-    query.set("from_", exp.From(this=relation))
+    query.set("from_", exp.From(this=exp.Table(this=exp.to_identifier(relation, quoted=True))))
     if first is not None:
         own = JoinGroup(this=first.this, joins=joins) if joins else first.this
         query.set("joins", [exp.Join(this=own, kind="CROSS")])
-    keys = [_Key(_column(name, i, query), e, True) for i, e in enumerate(values)]
-    return queries.beside(name, once), keys
+
+
+def _of_parts(
+    queries: FromBinder, query: exp.Expression, spoken: list[exp.Expression], outer: ExpressionBinder, plan: nodes.Node
+) -> Dependent:
+    """A set operation: each of its parts is computed for all the values that any of them speaks of, and has these behind its
+    columns, so that rows of one outer row meet no others'."""
+    ours = {id(c) for c in spoken}
+    speaking = {id(part) for part in _parts(query) if any(id(c) in ours for c in part.find_all(exp.Column))}
+    relation, once, values = _values(queries, spoken, outer, plan)
+    keys = [_column(relation, i, query) for i in range(len(values))]
+    for part in _parts(query):
+        if id(part) not in speaking:
+            # beside each of the values are all its rows
+            made = exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Subquery(this=part.copy())))
+            made.meta.update(part.meta)
+            part.replace(made)
+            part = made
+        elif one_row(part):
+            raise NotSupported(
+                "in a set operation a query of aggregates without GROUP BY cannot speak of the outer row",
+                hint="give it GROUP BY, or make it a value: (SELECT MAX(…) … WHERE …)",
+                position=position_of(part),
+            )
+        _put_beside(part, relation)
+        _add_keys(part, keys)
+    made_of = queries.beside(relation, once).query(query, per=len(keys))
+    return Dependent(made_of, tuple(values), tuple(True for _ in values))
+
+
+def _parts(query: exp.Expression) -> list[exp.Expression]:
+    """The queries that a set operation is made of."""
+    if isinstance(query, (exp.Union, exp.Except, exp.Intersect)):
+        return [*_parts(query.this), *_parts(query.expression)]
+    return _parts(query.this) if isinstance(query, exp.Subquery) else [query]
 
 
 def _column(relation: str, i: int, like: exp.Expression) -> exp.Expression:

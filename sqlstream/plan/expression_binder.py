@@ -202,7 +202,7 @@ class ExpressionBinder:
         """Where one may stand `hook` knows it (`subquery_values.py`)."""
         raise NotSupported(
             "a subquery cannot stand here",
-            hint="it may in WHERE, SELECT, HAVING, ORDER BY and ON of an inner JOIN; of another JOIN a side may be a query with it",
+            hint="it may in WHERE, SELECT, GROUP BY, HAVING, ORDER BY and ON of a JOIN of tables; elsewhere give it a name in a query of FROM",
             position=position_of(node),
         )
 

@@ -25,6 +25,7 @@ from sqlstream.plan.files_binder import FILE_FUNCTIONS, alias_of, files_of
 from sqlstream.plan.information_schema import information
 from sqlstream.plan.joins import join, with_columns
 from sqlstream.plan.lateral_binder import bind_lateral, bind_table_call, conditioned
+from sqlstream.plan.on_subqueries import join_on
 from sqlstream.plan.pivot_binder import pivoted, unpivoted
 from sqlstream.plan.process_function_binder import bind_process_function
 from sqlstream.plan.scope import Scope
@@ -338,6 +339,9 @@ class FromBinder(ABC):
         if node.args.get("on") is not None:
             parts = parts_of(node.args["on"])
             above = [p for p in parts if kind == "INNER" and has_subquery(p)]
+            if kind != "INNER" and any(has_subquery(p) for p in parts):
+                plan = join_on(self, (left, scope), (right, right_scope), both, kind, parts, lives)
+                return plan, both.renamed(plan.schema)
             binder = ExpressionBinder(both, self.catalog)
             condition = conjunction([binder.condition(p) for p in parts if p not in above])
         elif kind != "CROSS":

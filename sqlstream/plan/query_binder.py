@@ -46,11 +46,11 @@ class QueryBinder(ConditionBinder):
         mark_aggregates(node, self.catalog)
         binder = self.within(node)
         if isinstance(node, exp.Subquery):
-            return binder._ordered(binder.query(node.this), node)
+            return binder._ordered(binder.query(node.this, per), node, per)
         if isinstance(node, exp.Select):
             return binder._select(node, per)
         if isinstance(node, (exp.Union, exp.Except, exp.Intersect)):
-            return binder._ordered(binder._set_operation(node), node)
+            return binder._ordered(binder._set_operation(node, per), node, per)
         if isinstance(node, exp.Values):
             return binder._ordered(binder._values(node), node)
         raise NotSupported(f"this query is not supported: {sql_of(node)[:80]}", position=position_of(node))
@@ -74,18 +74,19 @@ class QueryBinder(ConditionBinder):
         )
         grouped = node.args.get("group") is not None or any(has_aggregate(t) for t in texts) or having is not None
         windows = node.args.get("windows") or []
-        subqueries = any(has_subquery(t) for t in texts)
+        group = node.args.get("group")
+        subqueries = any(has_subquery(t) for t in [*texts, *([] if group is None else [group])])
         lives = ttl.of(scope) if subqueries else None
         values = SubqueryValues(self, plan, ExpressionBinder(scope, self.catalog), lives)
         binder = values.binder
-        stage = AggregateStage(plan, values.binder, node.args.get("group")) if grouped else None
+        stage = AggregateStage(plan, values.binder, group) if grouped else None
         if stage is not None:
             binder = stage.binder
             if subqueries:
                 # They are joined to the groups, so all that these give must be known before.
                 for call in [c for t in (*texts, *windows) for c in aggregates_in(t)]:
                     binder.bind(call)
-                values = SubqueryValues(self, stage.plan(values.plan, ttl.of(scope)), binder)
+                values = SubqueryValues(self, stage.plan(values.plan, ttl.of(scope)), binder, grouped=stage.grouped)
                 binder = values.binder
         overs = OverStage(binder, windows)
         exprs: list[Expr] = []
@@ -174,8 +175,8 @@ class QueryBinder(ConditionBinder):
             return nodes.TopN(plan, tuple(per), tuple(items), (offset or 0) + 1, (offset or 0) + limit)
         return nodes.Sort(plan, tuple(items), limit, offset or 0)
 
-    def _ordered(self, plan: nodes.Node, node: exp.Expression) -> nodes.Node:
-        """ORDER BY and LIMIT behind a set operation or a query in parentheses: over its columns."""
+    def _ordered(self, plan: nodes.Node, node: exp.Expression, per: int = 0) -> nodes.Node:
+        """ORDER BY and LIMIT behind a set operation or a query in parentheses: over its columns. `per`: as in `query`."""
         order = node.args.get("order")
         keys: list[int] = []
         if order is not None:
@@ -185,13 +186,13 @@ class QueryBinder(ConditionBinder):
                 if not isinstance(e, Column):
                     raise NotSupported("ORDER BY here takes columns", position=position_of(o))
                 keys.append(e.index)
-        return self._sorted(plan, node, order, keys)
+        return self._sorted(plan, node, order, keys, range(len(plan.schema) - per, len(plan.schema)))
 
     # ---- set operations, VALUES
 
-    def _set_operation(self, node: exp.Expression) -> nodes.Node:
+    def _set_operation(self, node: exp.Expression, per: int) -> nodes.Node:
         name = {"union": "UNION", "except": "EXCEPT", "intersect": "INTERSECT"}[node.key]
-        left, right = unsorted(self.query(node.this)), unsorted(self.query(node.expression))
+        left, right = unsorted(self.query(node.this, per)), unsorted(self.query(node.expression, per))
         if len(left.schema) != len(right.schema):
             raise BindError(
                 f"{name}: the queries have {len(left.schema)} and {len(right.schema)} columns",

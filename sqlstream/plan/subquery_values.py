@@ -43,10 +43,18 @@ _RESULT = "$result"  # the aggregates of a query, as a relation
 class SubqueryValues:
     """Binds expressions over the rows of `plan`, which gets columns behind its own for the subqueries in them.
 
-    binder: binds them; what it is made of, `below`, knows no subqueries. ttl: hint STATE_TTL of the rows.
+    binder: binds them; what it is made of, `below`, knows no subqueries. ttl: hint STATE_TTL of the rows. grouped: the
+    columns of subqueries that are keys of GROUP BY.
     """
 
-    def __init__(self, queries: FromBinder, plan: nodes.Node, below: ExpressionBinder, ttl: int | None = None) -> None:
+    def __init__(
+        self,
+        queries: FromBinder,
+        plan: nodes.Node,
+        below: ExpressionBinder,
+        ttl: int | None = None,
+        grouped: Callable[[exp.Expression], Expr | None] | None = None,
+    ) -> None:
         self.plan = plan
         self._queries, self._ttl = queries, ttl
 
@@ -55,7 +63,7 @@ class SubqueryValues:
         def hook(node: exp.Expression) -> Expr | None:
             if id(node) in self._known:
                 return self._known[id(node)][1]
-            found = self._value(node)
+            found = (grouped(node) if grouped is not None else None) or self._value(node)
             if found is not None:
                 self._known[id(node)] = node, found
                 return found
@@ -70,8 +78,7 @@ class SubqueryValues:
             return self._exists(node)
         if isinstance(node, exp.In) and node.args.get("query") is not None:
             return self._in(node.this, node.args["query"], node)
-        quantified = type(node) in _COMPARISONS and isinstance(node.expression, (exp.Any, exp.All))
-        return self._quantified(node) if quantified else None
+        return self._quantified(node) if is_subquery(node) else None
 
     # ---- a value
 
@@ -315,6 +322,13 @@ class SubqueryValues:
         kind = "INNER" if always else "LEFT"
         self.plan = join(self.plan, right, kind, conjunction(parts), (self._ttl, None))
         return _Found(self.plan, width)
+
+
+def is_subquery(node: exp.Expression) -> bool:
+    """Whether it is a query as a value, or one of the conditions on a query."""
+    quantified = type(node) in _COMPARISONS and isinstance(node.expression, (exp.Any, exp.All))
+    among = isinstance(node, exp.In) and node.args.get("query") is not None
+    return isinstance(node, (exp.Query, exp.Exists)) or among or quantified
 
 
 class _Found:
