@@ -41,6 +41,8 @@ QUERIES = {
     "GroupWindowAggregate of changes": f"SELECT k, window_end, MAX(v) FROM {TUMBLE.format('d')} GROUP BY k, {WINDOWS} EMIT CHANGES",
     "SessionWindow": "SELECT k, window_end, SUM(v) FROM TABLE(SESSION(TABLE a PARTITION BY k, DESCRIPTOR(ts), INTERVAL '2' SECOND)) "
     f"GROUP BY k, {WINDOWS}",
+    "SessionWindow of changes": "SELECT k, window_end, SUM(v) FROM TABLE(SESSION(TABLE d PARTITION BY k, DESCRIPTOR(ts), "
+    f"INTERVAL '2' SECOND)) GROUP BY k, {WINDOWS}",
     "SliceAggregate, GROUPING SETS": f"SELECT k, window_end, SUM(v) FROM {A} GROUP BY {WINDOWS}, GROUPING SETS ((k), ())",
     "WindowJoin": f"SELECT l.v AS x, r.v AS y FROM (SELECT * FROM {A}) AS l JOIN (SELECT * FROM {B}) AS r ON l.k = r.k AND "
     "l.window_start = r.window_start AND l.window_end = r.window_end",

@@ -73,14 +73,19 @@ QUERIES = {
     f"'10' SECOND)) WHERE k < 9) GROUP BY k, {WINDOWS} EMIT CHANGES",
     "HOP": f"SELECT k, window_end, SUM(v) AS v FROM (SELECT * FROM TABLE(HOP(TABLE a, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL "
     f"'10' SECOND)) WHERE k < 9) GROUP BY k, {WINDOWS}",
+    "SESSION": f"SELECT k, window_end, {AGGREGATES} FROM (SELECT * FROM TABLE(SESSION(TABLE a PARTITION BY k, DESCRIPTOR(ts), INTERVAL "
+    f"'4' SECOND)) WHERE k < 9) GROUP BY k, {WINDOWS}",
+    "SESSION, by arrival": f"SELECT k, window_end, {BY_ARRIVAL} FROM (SELECT * FROM TABLE(SESSION(TABLE a PARTITION BY k, DESCRIPTOR(ts), "
+    f"INTERVAL '4' SECOND)) WHERE k < 9) GROUP BY k, {WINDOWS}",
+    "MultiJoin": f"SELECT x.v AS v, y.s AS s, z.v AS w FROM {A} AS x JOIN {B} AS y ON x.k = y.k JOIN {A} AS z ON y.k = z.k AND z.v > x.v",
 }  # fmt: skip
 
 # What has a row for a table without rows: a count that is 0.
 CONSTANT = {"NOT IN": 2, "GROUP BY a subquery": 2}  # how many rows the subquery has, and how many NULLs
 # Those whose answer for the rows of one k is that of these rows alone.
 BY_KEY = [
-    "projection", "GROUP BY", "GROUP BY, Python functions", "HAVING", "DISTINCT", "inner join", "left join", "join on <", "ASOF JOIN",
-    "ASOF LEFT JOIN, next", "IN", "NOT IN", "NOT EXISTS",
+    "projection", "GROUP BY", "GROUP BY, Python functions", "HAVING", "DISTINCT", "inner join", "MultiJoin", "left join", "join on <",
+    "ASOF JOIN",    "ASOF LEFT JOIN, next", "IN", "NOT IN", "NOT EXISTS",
     "correlated scalar", "LATERAL", "top-N", "RANK", "OVER", "OVER … FOLLOWING", "EXCEPT ALL", "INTERSECT ALL", "EXCEPT",
 ]  # fmt: skip
 
@@ -125,6 +130,7 @@ def run(place: Path, sql: str, rng: random.Random, parallelism: int, name: str =
     options = {
         "execution.runtime-mode": "streaming", "execution.epoch.max-rows": str(rng.randint(1, 12)), "pipeline.name": name,
         "state.backend.type": "hashmap", "parallelism.default": str(parallelism),
+        "table.optimizer.multi-join.enabled": "true",
     }  # fmt: skip
     session = Session(options=options, working_directory=str(place), clock=Ticking(), on_progress=look)
     tables = "".join(TABLE.format(name=n, place=place) for n in "ab") + FUNCTIONS

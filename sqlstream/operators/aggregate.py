@@ -1,6 +1,6 @@
 """GROUP BY as a stream: which of the aggregate operators runs it.
 
-a SESSION window right below       SessionWindowAggregate
+a SESSION window right below       SessionWindowAggregate; SessionChangesAggregate, where its rows change
 another window right below         SliceAggregate, where rows are only added
 window_end among the keys          WindowAggregate
 those, but told before they close  GroupWindowAggregate
@@ -17,6 +17,7 @@ from sqlstream.operators.calc import all_columns
 from sqlstream.operators.group_aggregate import GroupAggregate
 from sqlstream.operators.group_window_aggregate import GroupWindowAggregate
 from sqlstream.operators.lowering import Lowering, lower
+from sqlstream.operators.session_changes import SessionChangesAggregate
 from sqlstream.operators.session_window import SessionWindowAggregate
 from sqlstream.operators.slice_aggregate import SliceAggregate
 from sqlstream.operators.window_aggregate import WindowAggregate
@@ -117,8 +118,10 @@ def _session(node: nodes.Aggregate, window: nodes.Window, at: list[int], job: Lo
     def place(offset: int) -> int | None:
         return keys.index(width + offset) if width + offset in keys else None
 
-    return SessionWindowAggregate(
-        (job.lower(window.input),),
+    below = job.lower(window.input)
+    kind = SessionWindowAggregate if below.traits.append_only else SessionChangesAggregate
+    return kind(
+        (below,),
         tuple(others),
         window.time_column,
         window.spec.size,

@@ -83,16 +83,21 @@ class SessionRows:
         at, rows = self._chains.probe(sessions)
         order = np.argsort(at, kind="stable")
         at, rows = at[order], rows[order]
-        aggregation = self._aggregation()
-        group = [pa.array(at)]
-        table = StateTable(StateSpec("g", pa.schema([("s", pa.int64())]), pa.schema(aggregation.fields())))
-        aggregation.open(table, StateTable)
-        all_groups, _ = table.upsert([pa.array(np.arange(len(sessions)))])
-        aggregation.start(all_groups)
         columns = {a: self.table.column(f"c{a}").get(rows) for a in self._arguments}
         arrival = self.table.fixed(ORD).data[rows] if self._arrival else None
-        aggregation.add(all_groups[at], EVERY, Columns(columns), group, arrival)
-        results = aggregation.result(all_groups)
+        results = computed(self._aggregation(), at, len(sessions), columns, arrival)
         self._chains.remove(sessions[at], rows)
         self.table.delete(rows)
         return results
+
+
+def computed(
+    aggregation: Aggregation, of: Array, n: int, columns: dict[int, pa.Array], arrival: Array | None
+) -> list[pa.Array]:
+    """The columns of calls over n groups of rows, at once: `of` says the group of each row, `columns` what calls read of it."""
+    table = StateTable(StateSpec("g", pa.schema([("s", pa.int64())]), pa.schema(aggregation.fields())))
+    aggregation.open(table, StateTable)
+    groups, _ = table.upsert([pa.array(np.arange(n))])
+    aggregation.start(groups)
+    aggregation.add(groups[of], EVERY, Columns(columns), [pa.array(of)], arrival)
+    return aggregation.result(groups)

@@ -1,8 +1,8 @@
 """SessionWindowAggregate: GROUP BY a SESSION window. Rows of a key whose times are no more than `gap` apart (they
 overlap or touch as [t, t + gap)) are one session; it is emitted once, when time passes its end.
 
-In: append-only rows. State: a row an open session, with its start, end and accumulators; sessions that a new row joins
-are merged into the earliest. Where values are kept anyhow (DISTINCT, LISTAGG) aggregates keep the rows of open sessions in a table of
+In: append-only rows (`session_changes.py` takes others). State: a row an open session, with its start, end and
+accumulators; sessions that a new row joins are merged into the earliest. Where values are kept anyhow (DISTINCT, LISTAGG) aggregates keep the rows of open sessions in a table of
 their own instead (`session_rows.py`), and are computed when the session closes.
 
 Late, as in Flink: a row that touches no session of its key that is open, and whose own has closed, by the watermark
@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from sqlstream.aggregates.streaming.part import EVERY
 from sqlstream.batches import END, NO_WATERMARK, ORD, WM, Delta, Time, concat, hidden, meet, visible
-from sqlstream.errors import NotSupported
+from sqlstream.errors import InternalError
 from sqlstream.literals import interval_text
 from sqlstream.operators import session_kernels as kernels
 from sqlstream.operators.aggregation import Aggregation
@@ -67,10 +67,7 @@ class SessionWindowAggregate(WindowNode):
 
     def __post_init__(self) -> None:
         if not self.inputs[0].traits.append_only:
-            raise NotSupported(
-                "a SESSION window over rows that change cannot run as a stream",
-                hint="put the window below what makes rows change (GROUP BY, top-N, outer JOIN)",
-            )
+            raise InternalError("SessionWindowAggregate takes append-only rows")
         count = len(self.output) - len(self.calls)
         self.derive(self.output, Traits(key=tuple(range(count))))
         self.aggregation()
@@ -143,15 +140,43 @@ class SessionWindowAggregate(WindowNode):
         return SessionOperator(context, self)
 
 
-class SessionOperator(WindowOperator):
+class SessionTime(WindowOperator):
+    """What time is where sessions close."""
+
+    node: SessionWindowAggregate
+
+    def __init__(self, context: OperatorContext, node: SessionWindowAggregate) -> None:
+        super().__init__(context, node)
+        self.node = node
+        self._held = 0 if self._judges else 1
+
+    def _with_a_time(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Without the rows that are in no window."""
+        column = batch.column(self.node.time_column)
+        return batch.filter(pa.array(validity(column))) if column.null_count else batch
+
+    def _passed(self, upto: Array) -> Array:
+        """The greatest ends of sessions that have closed when time has come to `upto`."""
+        marks = (upto == END) | (upto == NO_WATERMARK)
+        return np.where(marks, upto, self._zone.passed(np.where(marks, 0, upto) + 1) - 1)
+
+    def _held_time(self, time: Time) -> Time:
+        def held(t: int) -> int:
+            return t if t in (END, NO_WATERMARK) else t - self._held
+
+        return Time(held(time.watermark), held(time.proctime), time.idle)
+
+    def _local(self, rows: pa.RecordBatch) -> Array:
+        return self._zone.local(fixed(rows.column(self.node.time_column)).astype(np.int64, copy=False))
+
+
+class SessionOperator(SessionTime):
     """The running half: the epoch's rows to sessions, those joined with open ones, closed ones out."""
 
     def __init__(self, context: OperatorContext, node: SessionWindowAggregate) -> None:
         super().__init__(context, node)
         self._width = len(node.inputs[0].schema)
-        self.node = node
         self._aggregation = node.aggregation()
-        self._held = 0 if self._judges else 1
         self._uniques = Uniques()
         schema = node.inputs[0].schema
         # Keys that have open sessions, and their sessions.
@@ -210,25 +235,6 @@ class SessionOperator(WindowOperator):
             if self._least <= local:
                 self._emit(local, out)
         return out
-
-    def _with_a_time(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Without the rows that are in no window."""
-        column = batch.column(self.node.time_column)
-        return batch.filter(pa.array(validity(column))) if column.null_count else batch
-
-    def _passed(self, upto: Array) -> Array:
-        """The greatest ends of sessions that have closed when time has come to `upto`."""
-        marks = (upto == END) | (upto == NO_WATERMARK)
-        return np.where(marks, upto, self._zone.passed(np.where(marks, 0, upto) + 1) - 1)
-
-    def _held_time(self, time: Time) -> Time:
-        def held(t: int) -> int:
-            return t if t in (END, NO_WATERMARK) else t - self._held
-
-        return Time(held(time.watermark), held(time.proctime), time.idle)
-
-    def _local(self, rows: pa.RecordBatch) -> Array:
-        return self._zone.local(fixed(rows.column(self.node.time_column)).astype(np.int64, copy=False))
 
     def _take(self, batch: pa.RecordBatch) -> None:
         """Rows that are not behind the watermark that they carry."""

@@ -64,6 +64,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("window join: inner, left, right, full", r"JOIN.*window_start = \w+\.window_start"),
         f("window join: semi, anti", r"(?:EXISTS|IN) ?\(.*window_start"),
         changing("windows over changing input", r"(?:TUMBLE|HOP|CUMULATE)\("),
+        changing("SESSION over changing input", r"SESSION\("),
     ),
     "Joins": (
         f("inner", r"(?<!LEFT )(?<!RIGHT )(?<!FULL )(?<!OUTER )(?<!CROSS )JOIN (?!LATERAL|UNNEST)"),

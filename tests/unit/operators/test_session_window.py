@@ -13,7 +13,6 @@ from harness.seed import SEED
 from test_window_aggregate import WINDOW, Splits, agg
 
 from sqlstream.batches import Time
-from sqlstream.errors import NotSupported
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.session_window import SessionWindowAggregate
 from sqlstream.plan.nodes import AggCall
@@ -96,11 +95,6 @@ def test_processing_time() -> None:
     run.epoch([(1, 100, 5000)], proctime=100)
     assert run.epoch([(2, 105, 6000)], proctime=105) == []
     assert run.epoch([], proctime=116) == [(100, 115, 3)]
-
-
-def test_a_changelog_is_refused() -> None:
-    with pytest.raises(NotSupported):
-        node(source(KT, changelog=True), (0,), 2, 10, agg("COUNT"))
 
 
 def test_the_plan_prints() -> None:
