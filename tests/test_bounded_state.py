@@ -59,6 +59,8 @@ QUERIES = {
     "TemporalJoin": "SELECT a.v AS x, c.v AS y FROM a LEFT JOIN c FOR SYSTEM_TIME AS OF a.ts ON a.k = c.k",
     "TemporalJoin, ASOF": "SELECT a.v AS x, b.v AS y FROM a ASOF LEFT JOIN b ON a.k = b.k AND a.ts >= b.ts",
     "NextJoin": "SELECT a.v AS x, b.v AS y FROM a ASOF LEFT JOIN b ON a.k = b.k AND a.ts < b.ts",
+    "SnapshotJoin": "SELECT a.v AS x, c.v AS y FROM a LEFT JOIN LATERAL SNAPSHOT(input => TABLE c, on_time => DESCRIPTOR(ts), "
+    "load_completed_time => TIMESTAMP_LTZ '2024-01-01 00:00:30') AS c ON a.k = c.k",
     "OverAggregate, RANGE": "SELECT SUM(v) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '10' SECOND PRECEDING AND "
     "CURRENT ROW) FROM a",
     "OverAggregate, ROWS": "SELECT SUM(v) OVER (PARTITION BY k ORDER BY ts ROWS BETWEEN 5 PRECEDING AND CURRENT ROW) FROM a",

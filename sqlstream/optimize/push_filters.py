@@ -64,7 +64,7 @@ def _push(node: nodes.Node, parts: list[Expr]) -> nodes.Node:
     if isinstance(node, nodes.LookupJoin):
         down, stay = _split(parts, set(range(len(node.input.schema))))
         return _filter(replace(node, input=_push(node.input, down), lookup=_push(node.lookup, [])), stay)
-    if isinstance(node, (nodes.TemporalJoin, nodes.AsofJoin)):
+    if isinstance(node, (nodes.TemporalJoin, nodes.AsofJoin, nodes.SnapshotJoin)):
         down, stay = _split(parts, set(range(len(node.input.schema))))
         return _filter(replace(node, input=_push(node.input, down), right=_push(node.right, [])), stay)
     node = node.with_inputs(tuple(_push(i, []) for i in node.inputs)) if node.inputs else node

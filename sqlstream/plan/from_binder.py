@@ -29,6 +29,7 @@ from sqlstream.plan.on_subqueries import join_on
 from sqlstream.plan.pivot_binder import pivoted, unpivoted
 from sqlstream.plan.process_function_binder import bind_process_function
 from sqlstream.plan.scope import Scope
+from sqlstream.plan.snapshot_join import EXAMPLE, SNAPSHOT, bind_snapshot_join
 from sqlstream.plan.sources import bounded
 from sqlstream.plan.state_binder import NAME as STATE
 from sqlstream.plan.state_binder import bind_state
@@ -264,6 +265,8 @@ class FromBinder(ABC):
             return plan, scope.renamed(plan.schema)
         if declared is not None and is_process_function(declared.path):
             plan = bind_process_function(declared, node, table, self.catalog)
+        elif name == SNAPSHOT and declared is None:
+            raise BindError("SNAPSHOT stands in a join, behind LATERAL", hint=EXAMPLE, position=position_of(node))
         elif name == STATE:
             plan = bind_state(node, self.tables.states)
         elif name in TABLE_FUNCTIONS:
@@ -286,6 +289,7 @@ class FromBinder(ABC):
             known = [
                 *TABLE_FUNCTIONS,
                 *FILE_FUNCTIONS,
+                SNAPSHOT,
                 STATE,
                 *(f for f in self.catalog.functions() if self._is_of_tables(f)),
             ]
@@ -321,6 +325,8 @@ class FromBinder(ABC):
         if isinstance(item, exp.Lateral):
             return bind_lateral(self, left, scope, item.this, kind, node)
         if isinstance(item, TableFunction) and item.args.get("lateral"):
+            if str(item.this).upper() == SNAPSHOT and self.catalog.function(item.this) is None:
+                return bind_snapshot_join(self, left, scope, item, kind, node)
             called = self._function_of_values(item)
             if called is not None:
                 return bind_table_call(self, left, scope, called, item, kind, node)

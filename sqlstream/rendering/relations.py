@@ -291,6 +291,17 @@ def _lookupjoin(node: nodes.LookupJoin, r: BatchRenderer, arrival: bool) -> str:
     return f"SELECT {', '.join(items)} FROM {left} l {node.kind} JOIN {right} r ON {on}"
 
 
+@relation.register(nodes.SnapshotJoin)
+def _snapshot_join(node: nodes.SnapshotJoin, r: BatchRenderer, arrival: bool) -> str:
+    width = len(node.input.schema)
+    left, right = r.render(node.input, arrival), r.render(node.right, False)
+    on = join_condition(node.left_keys, node.right_keys, node.null_safe, node.residual, width, r.used)
+    items = [f"l.c{i} AS c{i}" for i in range(width)]
+    items += [f"r.c{i} AS c{width + i}" for i in range(len(node.right.schema))]
+    items += ["l._ord"] if arrival else []
+    return f"SELECT {', '.join(items)} FROM {left} l {node.kind} JOIN {right} r ON {on}"
+
+
 @relation.register(nodes.TemporalJoin)
 def _temporal_join(node: nodes.TemporalJoin, r: BatchRenderer, arrival: bool) -> str:
     ordered, width = node.right.knows_arrival, len(node.input.schema)

@@ -14,6 +14,7 @@ from sqlstream.plan.nodes.node import LATER, TUNING, Mapping, Node, OneInput, Pr
 from sqlstream.plan.nodes.order import Frame, Over, OverCall, Sort, SortKey, TopN, order_text
 from sqlstream.plan.nodes.process import ProcessTableFunction
 from sqlstream.plan.nodes.rows import Expand, Filter, Project, Unnest, keep
+from sqlstream.plan.nodes.snapshot_join import SnapshotJoin
 from sqlstream.plan.nodes.union import Union
 from sqlstream.plan.nodes.versions import Versions
 from sqlstream.plan.nodes.window import Window, WindowSpec
@@ -44,6 +45,7 @@ __all__ = [
     "Prune",
     "Pruned",
     "Scan",
+    "SnapshotJoin",
     "Sort",
     "SortKey",
     "TemporalJoin",

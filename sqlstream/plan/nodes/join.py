@@ -78,12 +78,12 @@ class Join(OneInput):
         return replace(self, input=inputs[0], right=inputs[1])
 
     def pruned(self, needed: set[int], prune: Prune) -> Pruned:
-        left, right, keys, at = _sides(self, needed, prune)
+        left, right, keys, at = join_sides(self, needed, prune)
         return replace(self, input=left, right=right, **keys), at
 
     def details(self) -> str:
         hint = ttl_text(LEFT=self.ttl[0], RIGHT=self.ttl[1])
-        return f"{_details(self)}, {hint}" if hint else _details(self)
+        return f"{join_details(self)}, {hint}" if hint else join_details(self)
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,11 @@ class LookupJoin(OneInput):
         return self.input.knows_arrival
 
     def pruned(self, needed: set[int], prune: Prune) -> Pruned:
-        left, right, keys, at = _sides(self, needed, prune)
+        left, right, keys, at = join_sides(self, needed, prune)
         return replace(self, input=left, lookup=right, **keys), at
 
     def details(self) -> str:
-        return _details(self)
+        return join_details(self)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class TemporalJoin(OneInput):
     def pruned(self, needed: set[int], prune: Prune) -> Pruned:
         width = len(self.input.schema)
         own = {self.left_time, width + self.right_time, *(() if self.there is None else (width + self.there,))}
-        left, right, keys, at = _sides(self, needed | own, prune)
+        left, right, keys, at = join_sides(self, needed | own, prune)
         shifted = len(left.schema)
         made = replace(
             self,
@@ -196,7 +196,7 @@ class TemporalJoin(OneInput):
 
     def details(self) -> str:
         return (
-            f"{_details(self)}, time={self.input.schema[self.left_time].name}, "
+            f"{join_details(self)}, time={self.input.schema[self.left_time].name}, "
             f"versions={self.right.schema[self.right_time].name}"
         )
 
@@ -262,17 +262,18 @@ class AsofJoin(OneInput):
         width = len(self.input.schema)
         # Which of equal times is first depends on all columns.
         everything = set(range(width, width + len(self.right.schema)))
-        left, right, keys, at = _sides(self, needed | everything | {self.left_time}, prune)
+        left, right, keys, at = join_sides(self, needed | everything | {self.left_time}, prune)
         del keys["residual"]
         time = at[width + self.right_time] - len(left.schema)
         return replace(self, input=left, right=right, left_time=at[self.left_time], right_time=time, **keys), at
 
     def details(self) -> str:
         left, right = self.input.schema[self.left_time].name, self.right.schema[self.right_time].name
-        return f"{_details(self)}, nearest={left} {self.comparison} {right}"
+        return f"{join_details(self)}, nearest={left} {self.comparison} {right}"
 
 
-def _details(node: Join | LookupJoin | TemporalJoin | AsofJoin) -> str:
+def join_details(node: Any) -> str:
+    """Kind, keys and residual of a join of two inputs, as EXPLAIN prints them."""
     left, right = node.inputs
     on = ", ".join(
         f"{left.schema[a].name} {'IS NOT DISTINCT FROM' if safe else '='} {right.schema[b].name}"
@@ -283,9 +284,7 @@ def _details(node: Join | LookupJoin | TemporalJoin | AsofJoin) -> str:
     )
 
 
-def _sides(
-    node: Join | LookupJoin | TemporalJoin | AsofJoin, needed: set[int], prune: Prune
-) -> tuple[Node, Node, dict[str, Any], Mapping]:
+def join_sides(node: Any, needed: set[int], prune: Prune) -> tuple[Node, Node, dict[str, Any], Mapping]:
     """Both inputs pruned, the keys and the residual over what is left of them, and where the columns are."""
     left, right = node.inputs
     width = len(left.schema)
