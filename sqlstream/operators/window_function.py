@@ -13,6 +13,7 @@ from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Ro
 from sqlstream.operators.evaluate import Evaluator
 from sqlstream.operators.lowering import Lowering, lower
 from sqlstream.plan import nodes
+from sqlstream.plan.window_binder import no_time_attribute
 from sqlstream.rendering.relations import window_sql
 from sqlstream.types import as_schema
 
@@ -48,6 +49,11 @@ def _window(node: nodes.Window, job: Lowering) -> PhysicalNode:
             hint="GROUP BY window_start, window_end and the SESSION's PARTITION BY columns, which may be more",
         )
     return WindowFunction((job.lower(node.input),), node)
+
+
+@lower.register(nodes.BatchTime)
+def _batch_time(node: nodes.BatchTime, job: Lowering) -> PhysicalNode:
+    raise no_time_attribute(f"{node.function}: '{node.called}'", node.called, node.position)
 
 
 class WindowFunctionOperator(Operator):

@@ -14,10 +14,10 @@ from sqlstream.expressions import Call, Column, Expr, Literal
 from sqlstream.plan import nodes
 from sqlstream.plan.aggregate_calls import AggregateCall, bound_call, innermost, is_aggregate
 from sqlstream.plan.expression_binder import ExpressionBinder
-from sqlstream.plan.window_binder import auxiliary, group_window, group_window_spec, time_attribute
+from sqlstream.plan.window_binder import auxiliary, group_window, group_window_spec, in_windows, time_attribute
 from sqlstream.sql.ast import exp, position_of
 from sqlstream.sql.printing import sql_of
-from sqlstream.types import BIGINT, BOOLEAN, INT, ROWTIME, Type
+from sqlstream.types import BIGINT, BOOLEAN, INT, PROCTIME, Type
 from sqlstream.types import Column as SchemaColumn
 
 MOST_OF_CUBE = 8
@@ -113,7 +113,7 @@ class AggregateStage:
             at = len(self._keys)
             self._window = (item, group_window_spec(item, self._catalog), time, at)
             width = len(self._input.schema)
-            windowed = nodes.Window(self._input, self._window[1], time)
+            windowed = in_windows(self._input, self._window[1], time, (), item)
             for i in range(3):
                 c = windowed.schema[width + i]
                 self._keys.append(Column(c.type, width + i, c.name))
@@ -258,7 +258,7 @@ class AggregateStage:
             sql_of(a) for a in node.expressions
         ]:
             raise BindError(f"{sql_of(node)} does not match GROUP BY {sql_of(item)}", position=position_of(node))
-        by_event_time = self._input.schema[time].time == ROWTIME
+        by_event_time = self._input.schema[time].time != PROCTIME
         if node.this.upper().endswith("_ROWTIME") and not by_event_time:
             raise BindError(
                 f"{node.this}: a window of processing time has no event time",
@@ -295,7 +295,7 @@ class AggregateStage:
                 else k
                 for i, k in enumerate(keys)
             ]  # fmt: skip
-            source = nodes.Window(source, spec, time, partition)
+            source = in_windows(source, spec, time, partition, self._window[0])
         exprs: list[Expr] = []
         columns: list[SchemaColumn] = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sqlstream.catalog.catalog import Catalog
-from sqlstream.errors import BindError, NotSupported
+from sqlstream.errors import BindError, NotSupported, Position
 from sqlstream.expressions import Column, Literal
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
@@ -70,7 +70,7 @@ def bind_window_function(
     if partition and name != "SESSION":
         raise NotSupported(f"{name}: PARTITION BY is for SESSION", position=position_of(node))
     spec = window_spec(name, lengths, node)
-    return nodes.Window(plan, spec, column, tuple(partition))
+    return in_windows(plan, spec, column, tuple(partition), descriptor)
 
 
 def window_spec(name: str, lengths: dict[str, int], node: exp.Expression) -> nodes.WindowSpec:
@@ -88,7 +88,7 @@ def window_spec(name: str, lengths: dict[str, int], node: exp.Expression) -> nod
 
 
 def time_attribute(time: object, schema: Schema, what: str, node: exp.Expression) -> int:
-    """The column's position; BindError when it is no time attribute."""
+    """The column's position; BindError when it is no time attribute, and none that batch could take for one."""
     if not isinstance(time, Column):
         raise BindError(f"{what}: the time must be a column", position=position_of(node))
     if schema[time.index].time == FORMER_ROWTIME:
@@ -97,14 +97,29 @@ def time_attribute(time: object, schema: Schema, what: str, node: exp.Expression
             hint="window_time is one",
             position=position_of(node),
         )
-    if schema[time.index].time not in (ROWTIME, PROCTIME):
-        raise BindError(
-            f"{what}: '{schema[time.index].name}' is no time attribute",
-            hint=f"declare it in CREATE TABLE: WATERMARK FOR {schema[time.index].name} AS …, or p AS PROCTIME(); "
-            "a regular join or aggregate loses time attributes",
-            position=position_of(node),
-        )
+    if schema[time.index].time not in (ROWTIME, PROCTIME) and not schema[time.index].type.is_timestamp:
+        name = schema[time.index].name
+        raise no_time_attribute(f"{what}: '{name}'", name, position_of(node))
     return time.index
+
+
+def no_time_attribute(what: str, name: str, position: Position | None) -> BindError:
+    """Why a column is no time of windows: `what` names it, with the function."""
+    return BindError(
+        f"{what} is no time attribute",
+        hint=f"declare it in CREATE TABLE: WATERMARK FOR {name} AS …, or p AS PROCTIME(); "
+        "a regular join or aggregate loses time attributes. In batch any TIMESTAMP will do",
+        position=position,
+    )
+
+
+def in_windows(
+    plan: nodes.Node, spec: nodes.WindowSpec, time: int, partition: tuple[int, ...], node: exp.Expression
+) -> nodes.Window:
+    """The rows of `plan` in windows over a column of times; of one that is no time attribute in batch alone."""
+    if plan.schema[time].time not in (ROWTIME, PROCTIME):
+        plan = nodes.BatchTime(plan, time, spec.kind, plan.schema[time].name, position_of(node))
+    return nodes.Window(plan, spec, time, partition)
 
 
 def length(node: exp.Expression, catalog: Catalog, what: str) -> int:

@@ -149,6 +149,11 @@ def _filter(node: nodes.Filter, r: BatchRenderer, arrival: bool) -> str:
     return f"SELECT * FROM {r.render(node.input, arrival)} WHERE {to_duckdb(node.condition, r.used)}"
 
 
+@relation.register(nodes.BatchTime)
+def _batch_time(node: nodes.BatchTime, r: BatchRenderer, arrival: bool) -> str:
+    return f"SELECT * FROM {r.render(node.input, arrival)}"
+
+
 @relation.register(nodes.Window)
 def _window(node: nodes.Window, r: BatchRenderer, arrival: bool) -> str:
     source = r.render(node.input, arrival)

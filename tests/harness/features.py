@@ -63,6 +63,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("window deduplication", r"ROW_NUMBER\(\) OVER \(PARTITION BY [^)]*window_end[^)]*\).*(?:<= 1|= 1|< 2)(?!\d)"),
         f("window join: inner, left, right, full", r"JOIN.*window_start = \w+\.window_start"),
         f("window join: semi, anti", r"(?:EXISTS|IN) ?\(.*window_start"),
+        f("over times that are no time attributes, in batch", r"TABLE t, DESCRIPTOR\(fine\)"),
         changing("windows over changing input", r"(?:TUMBLE|HOP|CUMULATE)\("),
         changing("SESSION over changing input", r"SESSION\("),
     ),

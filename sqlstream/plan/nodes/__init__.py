@@ -17,7 +17,7 @@ from sqlstream.plan.nodes.rows import Expand, Filter, Project, Unnest, keep
 from sqlstream.plan.nodes.snapshot_join import SnapshotJoin
 from sqlstream.plan.nodes.union import Union
 from sqlstream.plan.nodes.versions import Versions
-from sqlstream.plan.nodes.window import Window, WindowSpec
+from sqlstream.plan.nodes.window import BatchTime, Window, WindowSpec
 
 __all__ = [
     "BAD_COLUMNS",
@@ -27,6 +27,7 @@ __all__ = [
     "Aggregate",
     "AsofJoin",
     "BadRecords",
+    "BatchTime",
     "ChangelogNormalize",
     "Emission",
     "Expand",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from sqlstream.errors import InternalError
+from sqlstream.errors import InternalError, Position
 from sqlstream.literals import interval_text
 from sqlstream.plan.nodes.node import OneInput, Prune, Pruned, all_at
 from sqlstream.types import (
@@ -38,6 +38,36 @@ class WindowSpec:
         if self.offset:
             parts.append(f"offset={interval_text(self.offset)}")
         return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class BatchTime(OneInput):
+    """Its input, with a column of times as the time attribute of a window above, though no watermark goes with it: in batch all
+    rows are there. `function`, `called`, `position`: what names it, how and where, for who asks for it as a stream."""
+
+    column: int
+    function: str
+    called: str
+    position: Position | None = field(default=None, compare=False, repr=False)
+
+    lowered_in = "window_function"
+    waits_for_watermark = False
+    wants_arrival = False
+
+    def __post_init__(self) -> None:
+        columns = self.input.schema.columns
+        self.derive(tuple(replace(c, time=ROWTIME) if i == self.column else c for i, c in enumerate(columns)))
+
+    @property
+    def knows_arrival(self) -> bool:
+        return self.input.knows_arrival
+
+    def pruned(self, needed: set[int], prune: Prune) -> Pruned:
+        below, at = prune(self.input, needed | {self.column})
+        return replace(self, input=below, column=at[self.column]), at
+
+    def details(self) -> str:
+        return self.input.schema[self.column].name
 
 
 _STARTS = {ROWTIME: WINDOW_START, LOCAL: LOCAL_WINDOW_START, PROCTIME: PROC_WINDOW_START}
