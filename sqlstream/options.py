@@ -540,6 +540,12 @@ class SessionOptions:
         "no pairs; each row that comes makes its pairs anew. A job that has begun without it cannot go on with it",
         reader="pipeline",
     )
+    recursion_limit: int = _declared(
+        "table.exec.recursion.max-iterations", "int", 10_000,
+        "how many steps a query of WITH RECURSIVE may take in one epoch of a stream; then the job fails, as one that "
+        "goes on for ever would never end. In batch it goes on until it is canceled",
+        minimum=1, reader="pipeline",
+    )
     late_rows: str | None = _declared(
         "table.exec.late-rows.sink", "string", None,
         "the table that gets the rows that operators drop as late, with each checkpoint, from jobs that write (INSERT); '': none. Its "

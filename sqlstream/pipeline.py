@@ -453,7 +453,7 @@ def job_graph(env: Environment, targets: list[Target], former: int = 0) -> JobGr
 
     o = env.settings
     conflicts = Conflicts(o.upsert_materialize, o.require_on_conflict)
-    lowering = Lowering(o.parallelism, o.state_ttl, conflicts, o.multi_join)
+    lowering = Lowering(o.parallelism, o.state_ttl, conflicts, o.multi_join, o.recursion_limit)
     return JobGraph(lowering.job(optimised(targets, former=former), late_table(env, targets)), env.time_zone)
 
 

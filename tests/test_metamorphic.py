@@ -49,6 +49,10 @@ QUERIES = {
     "three-way join": f"SELECT x.v AS v, z.v AS z FROM {A} AS x JOIN {B} AS y ON x.k = y.k LEFT JOIN {A} AS z ON y.k = z.k",
     "ASOF JOIN": f"SELECT x.v AS v, y.s AS s FROM {A} AS x ASOF JOIN {B} AS y ON x.k = y.k AND x.v >= y.v",
     "ASOF LEFT JOIN, next": f"SELECT x.s AS x, y.s AS s FROM {A} AS x ASOF LEFT JOIN {B} AS y ON x.k = y.k AND x.v < y.v",
+    "WITH RECURSIVE": f"WITH RECURSIVE r AS (SELECT v AS x, v AS y FROM {A} UNION SELECT r.x, y.v FROM r JOIN {B} AS y ON r.y = y.k) "
+    "SELECT x, y FROM r",
+    "WITH RECURSIVE, UNION ALL": f"WITH RECURSIVE r AS (SELECT v AS x, 0 AS n FROM {A} UNION ALL SELECT y.v, r.n + 1 FROM r JOIN {B} AS y "
+    "ON r.x = y.k WHERE r.n < 2) SELECT x, n FROM r",
     "IN": f"SELECT v FROM {A} WHERE k IN (SELECT k FROM {B})",
     "NOT IN": f"SELECT v FROM {A} WHERE k NOT IN (SELECT k FROM {B} WHERE k IS NOT NULL)",
     "NOT EXISTS": f"SELECT v FROM {A} AS x WHERE NOT EXISTS (SELECT * FROM {B} AS y WHERE x.k = y.k AND x.v < y.v)",

@@ -49,8 +49,14 @@ class Lowering:
     """
 
     def __init__(
-        self, parallelism: int = 1, ttl: int = 0, conflicts: Conflicts | None = None, multi_join: bool = False
+        self,
+        parallelism: int = 1,
+        ttl: int = 0,
+        conflicts: Conflicts | None = None,
+        multi_join: bool = False,
+        recursion_limit: int = 10_000,
     ) -> None:
+        self.recursion_limit = recursion_limit
         self.parallelism, self.multi_join = parallelism, multi_join
         self._ttl, self._conflicts = ttl, conflicts or Conflicts()
         self.uses: dict[int, dict[nodes.Scan, None]] = {}

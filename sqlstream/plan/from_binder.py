@@ -28,6 +28,7 @@ from sqlstream.plan.lateral_binder import bind_lateral, bind_table_call, conditi
 from sqlstream.plan.on_subqueries import join_on
 from sqlstream.plan.pivot_binder import pivoted, unpivoted
 from sqlstream.plan.process_function_binder import bind_process_function
+from sqlstream.plan.recursion import OwnRows, RecursiveQuery, bind_recursion, check_order, reads
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.snapshot_join import EXAMPLE, SNAPSHOT, bind_snapshot_join
 from sqlstream.plan.sources import bounded
@@ -65,8 +66,9 @@ TABLE_FUNCTIONS = {
 }
 
 
-# What a name of WITH stands for: its query and what binds it; or a plan, that only its alias names (`correlation.py`).
-Named = tuple[exp.Expression, "FromBinder"] | nodes.Node
+# What a name of WITH stands for: its query and what binds it; a query that reads itself, also within it; or a plan, that only its
+# alias names (`correlation.py`).
+Named = tuple[exp.Expression, "FromBinder"] | RecursiveQuery | OwnRows | nodes.Node
 
 
 class FromBinder(ABC):
@@ -96,9 +98,9 @@ class FromBinder(ABC):
     ) -> nodes.Node:
         """`plan`, whose names are `scope`, where `condition` is true."""
 
-    def beside(self, name: str, plan: nodes.Node) -> Self:
-        """What binds queries that see `plan` under `name` as well."""
-        return type(self)(self.catalog, self.tables, {**self.ctes, name: plan}, self.depth)
+    def beside(self, name: str, named: Named) -> Self:
+        """What binds queries that see `named` under `name` as well."""
+        return type(self)(self.catalog, self.tables, {**self.ctes, name: named}, self.depth)
 
     def from_clause(self, node: exp.Select, ttl: StateTtl | None = None) -> tuple[nodes.Node, Scope]:
         """FROM of a SELECT, or one row without columns. `ttl`: its hints."""
@@ -123,13 +125,17 @@ class FromBinder(ABC):
         ctes = dict(self.ctes)
         named: set[str] = set()
         binder = self
+        recursive = bool(clause.args.get("recursive"))
+        if recursive:
+            names = [cte.args["alias"].this.name for cte in clause.expressions]
+            check_order(names, [cte.this for cte in clause.expressions])
         for cte in clause.expressions:
             name = cte.args["alias"].this.name
             if name in named:
                 raise BindError(f"two queries in WITH are called '{name}'", position=position_of(cte.args["alias"]))
             named.add(name)
-            # A CTE sees those before it, and not itself.
-            ctes[name] = (cte, binder)
+            # A CTE sees those before it, and itself only where it is recursive.
+            ctes[name] = RecursiveQuery(cte, binder) if recursive and reads(cte.this, name) else (cte, binder)
             binder = type(self)(self.catalog, self.tables, dict(ctes), self.depth)
         return binder
 
@@ -181,6 +187,9 @@ class FromBinder(ABC):
             named = self.ctes[name[0]]
             if isinstance(named, nodes.Node):
                 return named, replace(Scope.of(name[0], named.schema), visible=())
+            if isinstance(named, OwnRows | RecursiveQuery):
+                plan = named.ref if isinstance(named, OwnRows) else bind_recursion(named.binder, named.cte, name[0])
+                return self.aliased(plan, node.args.get("alias"), name[0], node)
             cte, binder = named
             plan, _ = binder.aliased(unsorted(binder.query(cte.this)), cte.args.get("alias"), name[0], node)
             return self.aliased(plan, node.args.get("alias"), name[0], node)

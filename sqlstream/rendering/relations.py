@@ -7,7 +7,8 @@ that have closed, OVER rows whose time has passed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from functools import singledispatch
 
 import duckdb
@@ -38,6 +39,7 @@ class BatchRenderer:
     scan_sql(scan, arrival) gives a SELECT of c0…, with `_op` where it gives `changes`, with `_ord` when `arrival`.
     zone: the session's.
     used: the Python functions that the SQL calls, once it is rendered.
+    tables: where the rows of a RecursiveRef are.
     """
 
     def __init__(self, scan_sql: ScanSql, watermark: int | None = None, zone: str = "UTC") -> None:
@@ -45,8 +47,13 @@ class BatchRenderer:
         self.zone = zone
         self.watermark = watermark
         self.used: set[UserFunction] = set()
+        self.tables: dict[nodes.RecursiveRef, str] = {}
         self._ctes: list[str] = []
         self._names: dict[tuple[nodes.Node, bool], str] = {}
+        self._numbers = itertools.count()
+        self._steps: list[
+            tuple[nodes.RecursiveRef, list[str]]
+        ] = []  # those that are being rendered, with their expressions
 
     def sql(self, plan: nodes.Node) -> str:
         """One SELECT of the plan's columns c0, c1, …; `used` is complete when it returns."""
@@ -63,10 +70,34 @@ class BatchRenderer:
         key = (node, arrival)
         if key not in self._names:
             body = relation(node, self, arrival)
-            name = f"n{len(self._ctes)}"
-            self._ctes.append(f"{name} AS ({body})")
+            name = f"n{next(self._numbers)}"
+            self._ctes_of(node).append(f"{name} AS ({body})")
             self._names[key] = name
         return self._names[key]
+
+    def _ctes_of(self, node: nodes.Node) -> list[str]:
+        """Where its expression stands: within the innermost step whose rows it reads."""
+        return next((ctes for ref, ctes in reversed(self._steps) if ref in node.walk()), self._ctes)
+
+    def step(self, node: nodes.Node, ref: nodes.RecursiveRef, name: str) -> str:
+        """A SELECT of the node's columns over the rows of `ref`, which are called `name`. What does not read them stands outside."""
+        ctes: list[str] = []
+        for read in _beside(node, ref):
+            # Once, and not for each step: it may be a file.
+            whole = self.render(read, False)
+            if whole.endswith("m"):
+                continue
+            self._ctes_of(read).append(f"{whole}m AS MATERIALIZED (SELECT * FROM {whole})")
+            self._names[read, False] = f"{whole}m"
+        before = set(self._names)
+        self._steps.append((ref, ctes))
+        self.tables[ref] = name
+        last = self.render(node, False)
+        self._steps.pop()
+        for key in self._names.keys() - before:
+            if ref in key[0].walk():
+                del self._names[key]
+        return f"WITH {', '.join(ctes)} SELECT * FROM {last}"
 
     def closed(self, schema: Schema, keys: list[str]) -> list[str]:
         """Conditions that windows among the key columns have closed; [] without a watermark."""
@@ -78,6 +109,15 @@ class BatchRenderer:
         """Condition that the window that ends at `end` has closed."""
         assert self.watermark is not None and mark is not None
         return f"epoch_us({end}) <= {window_zone(WINDOW_ENDS[mark], self.zone).passed_at(self.watermark)}"
+
+
+def _beside(node: nodes.Node, ref: nodes.RecursiveRef) -> Iterator[nodes.Node]:
+    """The relations that a step over `ref` reads."""
+    if ref not in node.walk():
+        yield node
+    elif node != ref:
+        for i in node.inputs:
+            yield from _beside(i, ref)
 
 
 @singledispatch
@@ -175,6 +215,20 @@ def _expand(node: nodes.Expand, r: BatchRenderer, arrival: bool) -> str:
     sets = ", ".join(f"({n})" for n in node.ids)
     items += [f"CAST(_e AS BIGINT) AS c{len(node.schema) - 1}", *(["_ord"] if arrival else [])]
     return f"SELECT {', '.join(items)} FROM {source}, (VALUES {sets}) AS e(_e)"
+
+
+@relation.register(nodes.RecursiveRef)
+def _recursive_ref(node: nodes.RecursiveRef, r: BatchRenderer, arrival: bool) -> str:
+    return f"SELECT * FROM {r.tables[node]}"
+
+
+@relation.register(nodes.Recursion)
+def _recursion(node: nodes.Recursion, r: BatchRenderer, arrival: bool) -> str:
+    anchor, name = r.render(node.anchor, False), f"r{node.ref.level}"
+    step = r.step(node.step, node.ref, name)
+    columns = ", ".join(f"c{i}" for i in range(len(node.schema)))
+    word = "UNION" if node.distinct else "UNION ALL"
+    return f"WITH RECURSIVE {name}({columns}) AS (SELECT * FROM {anchor} {word} ({step})) SELECT * FROM {name}"
 
 
 @relation.register(nodes.Union)
@@ -599,6 +653,11 @@ def source_sql(connection: duckdb.DuckDBPyConnection | None, proctime: int) -> S
         return f"{text} FROM {relation}"
 
     return scan
+
+
+def no_scans(node: nodes.Scan, arrival: bool) -> str:
+    """For plans without tables."""
+    raise InternalError(f"a scan of {node.table} where none can be")
 
 
 def net_sql(relation: str, width: int) -> str:

@@ -11,7 +11,7 @@ Queries (anything that may stand where a query may)
     Values          expressions=[Tuple(expressions=[…])], one a row; order, limit, offset
     Subquery        this=query in parentheses; as a query it may have order, limit, offset, with_
                     any of these, where a statement or view ends with it: emit=Var('CHANGES' | 'ON WINDOW CLOSE')
-    With            expressions=[CTE(this=query, alias=TableAlias)]; never recursive
+    With            expressions=[CTE(this=query, alias=TableAlias)]; recursive=True for WITH RECURSIVE
     Distinct        () on Select. Where(this), Having(this), Qualify(this); Limit(expression), absent for
                     LIMIT ALL; FETCH FIRST is a Limit; Offset(expression)
     Group           expressions=[expression | GroupingSets | Rollup | Cube …] in the order as written; a set

@@ -88,13 +88,11 @@ class QueryGrammar(RelationGrammar):
 
     def _with(self) -> exp.Expression:
         token = self.expect("WITH")
-        if self.at("RECURSIVE") and self.ahead(1).key != "AS":
-            self.unsupported(
-                self.token,
-                "WITH RECURSIVE is not supported",
-                "Flink has no recursive queries; repeat the join",
-            )
-        return self.mark(exp.With(expressions=self.csv(self._cte)), token)
+        # a name, too: WITH recursive AS (…)
+        recursive = True if self.at("RECURSIVE") and self.ahead(1).key not in ("AS", "(") else None
+        if recursive:
+            self.advance()
+        return self.mark(exp.With(expressions=self.csv(self._cte), recursive=recursive), token)
 
     def _cte(self) -> exp.Expression:
         token = self.token

@@ -150,7 +150,9 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("VALUES", r"VALUES"),
         f("PIVOT", r"\bPIVOT \("),
         f("UNPIVOT", r"UNPIVOT (?:(?:INCLUDE|EXCLUDE) NULLS )?\("),
-        missing("WITH RECURSIVE"),
+        f("WITH RECURSIVE … UNION, UNION ALL", r"WITH RECURSIVE .*UNION ALL"),
+        changing("WITH RECURSIVE over changing input", r"WITH RECURSIVE"),
+        missing("WITH RECURSIVE: aggregates within, queries that read each other"),
     ),
     "Functions": (
         f("Flink's scalar functions, over NULL, limits and wrong values", "answers", "test_functions.py"),

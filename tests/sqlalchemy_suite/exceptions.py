@@ -15,7 +15,6 @@ EXCEPTIONS = {
     "CTETest.test_delete_scalar_subq_round_trip": _CHANGES,
     "CTETest.test_update_from_round_trip": _CHANGES,
     "CTETest.test_insert_from_select_round_trip": "its CTE is recursive",
-    "CTETest.test_select_recursive_round_trip": "Flink has no recursive queries",
     "ComputedReflectionTest.*": _DEFAULT,
     "ComputedColumnTest.*": _DEFAULT,
     "FetchLimitOffsetTest.test_limit_render_multiple_times": _SCALAR,

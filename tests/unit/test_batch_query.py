@@ -110,3 +110,14 @@ def test_what_has_ended_is_interrupted_without_effect() -> None:
     query = query_of("SELECT 1")
     assert sum(b.num_rows for b in query.rows()) == 1
     query.interrupt()
+
+
+@pytest.mark.parametrize("word", ["UNION", "UNION ALL"])
+def test_a_recursion_without_an_end(word: str) -> None:
+    query = query_of(f"WITH RECURSIVE r AS (SELECT 1 AS x {word} SELECT x + 1 FROM r) SELECT x FROM r")
+    timer = threading.Timer(0.3, query.interrupt)
+    timer.start()
+    with pytest.raises(Canceled):
+        for _ in query.rows():
+            pass
+    timer.join()

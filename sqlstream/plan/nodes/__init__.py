@@ -13,6 +13,7 @@ from sqlstream.plan.nodes.leaves import BAD_COLUMNS, BadRecords, Scan, Values
 from sqlstream.plan.nodes.node import LATER, TUNING, Mapping, Node, OneInput, Prune, Pruned, told_by, tree
 from sqlstream.plan.nodes.order import Frame, Over, OverCall, Sort, SortKey, TopN, order_text
 from sqlstream.plan.nodes.process import ProcessTableFunction
+from sqlstream.plan.nodes.recursion import Recursion, RecursiveRef
 from sqlstream.plan.nodes.rows import Expand, Filter, Project, Unnest, keep
 from sqlstream.plan.nodes.snapshot_join import SnapshotJoin
 from sqlstream.plan.nodes.union import Union
@@ -45,6 +46,8 @@ __all__ = [
     "Project",
     "Prune",
     "Pruned",
+    "Recursion",
+    "RecursiveRef",
     "Scan",
     "SnapshotJoin",
     "Sort",

@@ -148,7 +148,6 @@ UNSUPPORTED = [
     ("SELECT * FROM t ^MATCH_RECOGNIZE (PARTITION BY a)", "MATCH_RECOGNIZE is not supported"),
     ("SELECT * FROM t AS x ^MATCH_RECOGNIZE (PARTITION BY a)", "MATCH_RECOGNIZE is not supported"),
     ("SELECT * FROM t ^TABLESAMPLE BERNOULLI(10)", "TABLESAMPLE is not supported"),
-    ("WITH ^RECURSIVE a AS (SELECT 1) SELECT * FROM a", "WITH RECURSIVE is not supported"),
     ("SELECT * FROM ML_PREDICT(TABLE t, ^MODEL m, DESCRIPTOR(a))", "models are not supported"),
     ("SELECT ^MULTISET[1]", "MULTISET[…] is not supported"),
     ("SELECT ^ARRAY(SELECT 1)", "ARRAY(query) is not supported"),
