@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlstream.expressions import Expr, conjunction, conjuncts
+from sqlstream.expressions import Expr, Literal, conjunction, conjuncts
 from sqlstream.plan import nodes
 from sqlstream.plan.over_functions import RANKINGS
 from sqlstream.plan.rank_bounds import rank_bound
+from sqlstream.types import BOOLEAN
 
 
 def recognise_top_n(node: nodes.Node) -> nodes.Node:
@@ -32,6 +33,8 @@ def recognise_top_n(node: nodes.Node) -> nodes.Node:
             first = max(first, n + 1 if op == ">" else n)
     if last is None:
         return node
+    if last < first:  # no row has such a rank
+        first, last, rest = 1, 1, [*rest, Literal(BOOLEAN.null(False), False)]
     call = over.calls[0]
     top: nodes.Node = nodes.TopN(
         over.input, over.partition, over.order, first, last, call.function, call.column.name, ttl=over.ttl

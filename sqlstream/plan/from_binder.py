@@ -473,20 +473,26 @@ class FromBinder(ABC):
             raise NotSupported(f"UNNEST with {kind} JOIN is not supported", position=position_of(node))
         value = ExpressionBinder(scope, self.catalog).bind(item.expressions[0])
         t = value.type
-        if t.kind == "ARRAY":
+        if t.kind in ("ARRAY", "MULTISET"):
             element = t.element
             made = [(f.name, f.type) for f in element.fields] if element.kind == "ROW" else [("EXPR$0", element)]
         elif t.kind == "MAP":
             made = [("KEY", t.fields[0].type), ("VALUE", t.fields[1].type)]
         else:
             raise BindError(
-                f"UNNEST takes an ARRAY or MAP, not {t.text()}",
+                f"UNNEST takes an ARRAY, MAP or MULTISET, not {t.text()}",
                 hint="fields of a ROW are written row.field",
                 position=position_of(item),
             )
         alias = item.args.get("alias")
         names = [c.name for c in alias.args.get("columns") or []] if alias is not None else []
         ordinality = bool(item.args.get("offset"))
+        if ordinality and t.kind == "MULTISET":
+            raise NotSupported(
+                "UNNEST of a MULTISET takes no WITH ORDINALITY: its elements stand in no order",
+                hint="ARRAY_AGG gives an ARRAY, which has one",
+                position=position_of(item),
+            )
         if len(names) > len(made) + ordinality:
             raise BindError(
                 f"UNNEST gives {len(made) + ordinality} columns, and {len(names)} names are given",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.errors import BindError, NotSupported, did_you_mean
-from sqlstream.expressions import Column, Expr, Literal
+from sqlstream.expressions import Call, Cast, Column, Expr, Literal
 from sqlstream.plan import nodes
 from sqlstream.plan.aggregate_calls import bound_arguments, is_aggregate
 from sqlstream.plan.expression_binder import ExpressionBinder
@@ -15,8 +15,8 @@ from sqlstream.plan.joins import with_columns
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
 from sqlstream.sql.ast import exp, position_of
 from sqlstream.sql.printing import sql_of
+from sqlstream.types import PROCTIME, Type
 from sqlstream.types import Column as SchemaColumn
-from sqlstream.types import Type
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,12 @@ class OverStage:
         name = call.this.upper()
         function = None if is_aggregate(call) else OVER_FUNCTIONS.get(name)
         distinct = False
+        default: Expr | None = None
         if function is not None:
-            bound, constants = _arguments(name, [self._below.bind(a) for a in call.expressions], node)
+            given = [self._below.bind(a) for a in call.expressions]
+            if name == "LAG" and len(given) == 3 and _is_of_the_row(given[2]):
+                default = given.pop()
+            bound, constants = _arguments(name, given, node)
         elif is_aggregate(call):
             made = bound_arguments(call, self._below)
             name = made.function.name
@@ -101,18 +105,41 @@ class OverStage:
                 hint=f"{name}(…) OVER (PARTITION BY k ORDER BY ts)",
                 position=position_of(node),
             )
+        by_arrival = len(order) == 1 and order[0][1] and self._is_clock(order[0][0])
         frame = None
         if function is None or function.framed:
             frame = self._frame(spec.args.get("spec"), [o[0].type for o in order], node)
+            if by_arrival and frame == nodes.Frame("RANGE", None, 0):
+                frame = nodes.Frame("ROWS", None, 0)
+        elif by_arrival and name in ("RANK", "DENSE_RANK"):
+            name = "ROW_NUMBER"
         if function is not None:
             t = function.type or bound[0].type.null()
         else:
             t = made.type_of(occupied=condition is None and frame is not None and frame.has_current)
         over = _Call(name, tuple(bound), constants, partition, tuple(order), frame, distinct, condition, t)
+        value = self._column(over, sql_of(call))
+        if default is None:
+            return value
+        # The first rows, which have no row so far before them, take what their own columns say.
+        count = OVER_FUNCTIONS["ROW_NUMBER"].type
+        assert count is not None
+        number = self._column(replace(over, function="ROW_NUMBER", args=(), constants=(), type=count), "ROW_NUMBER")
+        early = self.binder.call("<=", [number, Literal(count, constants[0])])
+        return self.binder.call("CASE", [early, Cast(t.null(default.type.nullable), default), value])
+
+    def _column(self, over: _Call, text: str) -> Column:
+        """The call's column: a place of its own until plan() knows the columns, counted down from -1."""
         if over not in self._calls:
             self._calls.append(over)
-        # A place of its own until plan() knows the columns: counted down from -1.
-        return Column(t, -1 - self._calls.index(over), sql_of(call))
+        return Column(over.type, -1 - self._calls.index(over), text)
+
+    def _is_clock(self, e: Expr) -> bool:
+        """Whether it is processing time, by which, as in Flink, rows come one after the other: none ties with another, however
+        many come within a millisecond."""
+        if isinstance(e, Column):
+            return self._below.scope.schema[e.index].time == PROCTIME
+        return isinstance(e, Call) and e.function == "PROCTIME"
 
     def _spec(self, node: exp.Expression) -> exp.Expression:
         alias = node.args.get("alias")
@@ -225,7 +252,27 @@ def _arguments(name: str, given: list[Expr], node: exp.Expression) -> tuple[list
     return [], ()
 
 
+def _is_of_the_row(e: Expr) -> bool:
+    return not isinstance(_plain(e), Literal)
+
+
+def _plain(e: Expr) -> Expr:
+    """The constant that a cast of NULL, or of a whole number to a wider one, comes to."""
+    if not isinstance(e, Cast):
+        return e
+    inner = _plain(e.arg)
+    if not isinstance(inner, Literal):
+        return e
+    if inner.value is None:
+        return Literal(e.type, None)
+    wider = ("TINYINT", "SMALLINT", "INT", "BIGINT")
+    if inner.type.kind in wider and e.type.kind in wider[wider.index(inner.type.kind) :]:
+        return Literal(e.type, inner.value)
+    return e
+
+
 def _constant(e: Expr, what: str, node: exp.Expression) -> object:
+    e = _plain(e)
     if not isinstance(e, Literal):
         raise NotSupported(f"{what}: this argument must be a constant", position=position_of(node))
     return e.value

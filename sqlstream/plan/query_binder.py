@@ -26,7 +26,7 @@ from sqlstream.sql.ast import (
     position_of,
 )  # fmt: skip
 from sqlstream.sql.printing import sql_of
-from sqlstream.types import PROCTIME, Schema
+from sqlstream.types import BOOLEAN, PROCTIME, Schema
 from sqlstream.types import Column as SchemaColumn
 
 
@@ -163,6 +163,8 @@ class QueryBinder(ConditionBinder):
         limit, offset = _count(node.args.get("limit"), "LIMIT"), _count(node.args.get("offset"), "OFFSET")
         if not items and limit is None and not offset:
             return plan
+        if limit == 0:
+            return nodes.Filter(plan, Literal(BOOLEAN.null(False), False))
         if len(per):
             if limit is None:
                 if offset:

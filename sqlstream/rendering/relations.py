@@ -606,6 +606,8 @@ def unnest_sql(node: nodes.Unnest, source: str) -> str:
     width = len(node.input.schema)
     t = node.input.schema[node.column].type
     value = f"c{node.column}" if t.kind == "ARRAY" else f"map_entries(c{node.column})"
+    if t.kind == "MULTISET":  # each element as often as it is there
+        value = f"flatten(list_transform({value}, lambda e: list_resize([e.key], e.value, e.key)))"
     if node.kind == "LEFT":
         value = f"CASE WHEN len({value}) > 0 THEN {value} ELSE [NULL] END"
     inner = f"SELECT *, unnest({value}) AS _x"
@@ -614,7 +616,7 @@ def unnest_sql(node: nodes.Unnest, source: str) -> str:
     inner += f" FROM {source}"
     items = [f"c{i}" for i in range(width)]
     parts = len(node.columns)
-    if parts == 1 and not (t.kind == "ARRAY" and t.element.kind == "ROW"):
+    if parts == 1 and not (t.kind != "MAP" and t.element.kind == "ROW"):
         items.append(f"_x AS c{width}")
     else:
         items += [f"struct_extract_at(_x, {i + 1}) AS c{width + i}" for i in range(parts)]

@@ -69,7 +69,7 @@ class Filter(OneInput):
 
 @dataclass(frozen=True)
 class Unnest(OneInput):
-    """Input columns, then the elements of ARRAY (or MAP: key, value) column `column`, a row each. INNER or LEFT."""
+    """Input columns, then the elements of ARRAY or MULTISET (or MAP: key, value) column `column`, a row each. INNER or LEFT."""
 
     column: int
     columns: tuple[Column, ...]
