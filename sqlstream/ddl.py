@@ -12,7 +12,7 @@ from sqlstream.catalog.databases import CATALOG, DATABASE, Database, check_catal
 from sqlstream.catalog.objects import Files, Function, Table, View, like
 from sqlstream.contracts import Source
 from sqlstream.environment import Environment
-from sqlstream.errors import BindError, NotSupported, did_you_mean
+from sqlstream.errors import BindError, NotSupported, Position, did_you_mean
 from sqlstream.functions import user, user_aggregates
 from sqlstream.functions.inline import Inline
 from sqlstream.plan.table_binder import bind_table, connector_of
@@ -22,11 +22,13 @@ from sqlstream.sql import statements as st
 from sqlstream.sql.ast import exp
 from sqlstream.sql.parser import parse_script
 from sqlstream.sql.printing import sql_of
+from sqlstream.types import Schema
 
 
 def create_table(env: Environment, s: st.CreateTable, following: st.Statement | str | None = None) -> Result:
     """Also CREATE TABLE … LIKE, and … AS SELECT, which fills the table and takes it away when that fails (what it replaced is
     back then)."""
+    filling = None if s.query is None else filling_of(env, s, s.query)
     s = completed(env, s)
     name = env.catalog.identity(s.name, s.position)
     if env.catalog.find(name) is not None and s.if_not_exists:
@@ -34,16 +36,22 @@ def create_table(env: Environment, s: st.CreateTable, following: st.Statement | 
     before = env.catalog.find(name)
     env.catalog.add(named_table(env, s), s.if_not_exists, s.position, s.or_replace)
     env.save()
-    if s.query is None:
+    if filling is None:
         return Result("DDL", message=f"table {name} created")
     try:
-        return pipeline.insert(env, (st.Insert(s.name, s.query, position=s.position),), following)
+        return pipeline.insert(env, (filling,), following)
     except BaseException:
         env.catalog.drop("TABLE", s.name, s.temporary, True, s.position)
         if before is not None and before.temporary == s.temporary:
             env.catalog.add(before)
         env.save()
         raise
+
+
+def filling_of(env: Environment, s: st.CreateTable, query: exp.Expression) -> st.Insert:
+    """The INSERT of CREATE TABLE … AS SELECT, by the names of the query's columns where the statement has columns too."""
+    columns = tuple(c.name for c in env.bind(query).schema) if s.columns else ()
+    return st.Insert(s.name, query, columns, position=s.position)
 
 
 def completed(env: Environment, s: st.CreateTable) -> st.CreateTable:
@@ -57,14 +65,43 @@ def completed(env: Environment, s: st.CreateTable) -> st.CreateTable:
         s = like(base, s)
     if s.query is None:
         return s
-    if s.columns:
-        raise NotSupported(
-            "CREATE TABLE … AS SELECT takes its columns from the query",
-            hint="leave the columns out",
-            position=s.position,
-        )
-    schema = env.bind(s.query).schema
-    return replace(s, columns=tuple(st.ColumnDef(c.name, c.type) for c in schema))
+    return replace(s, columns=_beside_query(s.columns, env.bind(s.query).schema, s.position))
+
+
+def _beside_query(
+    given: tuple[st.ColumnDef, ...], query: Schema, position: Position | None
+) -> tuple[st.ColumnDef, ...]:
+    """The columns of CREATE TABLE (given) AS query. Names alone order those of the query; else new columns come first, and
+    those of the query keep their places, with the types given for them."""
+    made = {c.name: st.ColumnDef(c.name, c.type) for c in query}
+    if given and all(c.type is None and c.computed is None for c in given):
+        for c in given:
+            if c.name not in made:
+                raise BindError(
+                    f"CREATE TABLE … AS SELECT: the query has no column '{c.name}'",
+                    hint=did_you_mean(c.name, list(made), "columns"),
+                    position=c.position,
+                )
+        if missing := [n for n in made if n not in {c.name for c in given}]:
+            raise BindError(
+                f"CREATE TABLE … AS SELECT: the names leave out the query's column '{missing[0]}'",
+                hint="name all columns of the query, or select fewer",
+                position=position,
+            )
+        return tuple(made[c.name] for c in given)
+    new = []
+    for c in given:
+        if c.name not in made:
+            new.append(c)
+        elif c.computed is not None or c.metadata is not None:
+            raise BindError(
+                f"CREATE TABLE … AS SELECT: '{c.name}' is a column of the query: it is neither computed nor metadata",
+                hint="give one of them another name",
+                position=c.position,
+            )
+        else:
+            made[c.name] = c
+    return (*new, *made.values())
 
 
 def _files_of(s: st.CreateTable) -> Files | None:

@@ -78,18 +78,18 @@ def start(shell: Shell, s: st.Statement) -> None:
 
 def _start_filled(shell: Shell, s: st.CreateTable) -> None:
     """CREATE TABLE … AS SELECT: the table is here, its rows are a job's. Without the job there is no table."""
-    from sqlstream.ddl import completed
+    from sqlstream.ddl import completed, filling_of
 
     session = shell.session
-    made = completed(session.environment, s)
     assert s.query is not None
+    insert = filling_of(session.environment, s, s.query)
+    columns = f" ({', '.join(map(quoted, insert.columns))})" if insert.columns else ""
+    insert = replace(insert, text=f"INSERT INTO {'.'.join(map(quoted, s.name))}{columns} {sql_of(s.query)}")
+    made = completed(session.environment, s)
     there = session.catalog.find(session.catalog.identity(s.name)) is not None
     shell.call(lambda: session.statement(replace(made, query=None)))
     if there:
         return
-    insert = st.Insert(
-        s.name, s.query, position=s.position, text=f"INSERT INTO {'.'.join(map(quoted, s.name))} {sql_of(s.query)}"
-    )
     try:
         start(shell, insert)
     except BaseException:

@@ -29,6 +29,7 @@ class TableBody:
     primary_key: tuple[str, ...] = ()
     constraint: str | None = None
     places: dict[str, str | None] | None = None  # of columns, where ALTER TABLE may say them: see `Added`
+    bare: tuple[Token, int] | None = None  # of the first column that is a name alone: it, and where the next token is
 
 
 class TableGrammar(QueryGrammar):
@@ -57,6 +58,8 @@ class TableGrammar(QueryGrammar):
         query = None
         if like is None and self.accept("AS"):
             query = self.statement_query()
+        if body.bare is not None:
+            self._names_alone(body, *body.bare, query is not None)
         return CreateTable(
             name=name,
             columns=tuple(body.columns),
@@ -71,6 +74,22 @@ class TableGrammar(QueryGrammar):
             temporary=temporary,
             if_not_exists=if_not_exists,
         )
+
+    def _names_alone(self, body: TableBody, bare: Token, behind: int, of_query: bool) -> None:
+        """Columns as names alone stand before AS SELECT, and all of them do then."""
+        if not of_query:
+            self.at_index, self.token = behind, self.tokens[behind]
+            self.fail("expected a type")
+        if (
+            any(c.type is not None or c.computed is not None for c in body.columns)
+            or body.watermark
+            or body.primary_key
+        ):
+            self.fail_at(
+                bare,
+                "CREATE TABLE … AS SELECT: names alone, and columns with their types, do not stand together",
+                "give the type too; or names alone, of all columns of the query, in the order that the table is to have",
+            )
 
     def options(self) -> Options:
         """`WITH ('key' = 'value', …)`."""
@@ -186,7 +205,11 @@ class TableGrammar(QueryGrammar):
             body.columns.append(ColumnDef(name, computed=computed, computed_text=text, comment=comment, position=place))
             return
         if self.at(",", ")"):
-            self.fail("expected a type")
+            if body.places is not None:
+                self.fail("expected a type")
+            body.bare = body.bare or (token, self.at_index)
+            body.columns.append(ColumnDef(name, position=place))
+            return
         type_ = self.data_type()
         metadata, virtual = None, False
         if self.accept("METADATA"):

@@ -84,6 +84,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("temporal join, event time", r"FOR SYSTEM_TIME AS OF \w+\.at|FOR SYSTEM_TIME AS OF \w+\.ts"),
         f("lookup join, processing time", r"FOR SYSTEM_TIME AS OF (?:PROCTIME\(\)|\w+\.(?:pt|p|proctime|proc))"),
         f("CROSS JOIN UNNEST, WITH ORDINALITY", r"UNNEST\([^)]*\) WITH ORDINALITY"),
+        f("UNNEST of a MULTISET", r"UNNEST\((visits\.)?(pages|parts)\)"),
         f("LATERAL (SELECT …)", r"LATERAL \( ?SELECT"),
         f("LEFT JOIN LATERAL … ON TRUE", r"LEFT JOIN LATERAL"),
         f("LATERAL TABLE(function)", r"LATERAL TABLE\("),
@@ -192,6 +193,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
     ),
     "Statements": (
         f("CREATE TABLE … LIKE", r"LIKE", "unit/sql/test_statement_syntax.py"),
+        f("CREATE TABLE … AS SELECT, with columns", r"AS SELECT", "test_create_as.py"),
         f("ALTER TABLE, ALTER VIEW", r"ALTER TABLE", "test_alter.py"),
         f("CREATE OR REPLACE", r"CREATE OR REPLACE", "test_alter.py"),
         f("STATEMENT SET", r"STATEMENT SET", "test_restarts.py"),

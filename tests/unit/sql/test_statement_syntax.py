@@ -71,6 +71,8 @@ TABLES = [
      CreateTable(("t",), A, options=(("k", "v"),), like=LikeDef(("s",), (
          ("EXCLUDING", "ALL"), ("INCLUDING", "WATERMARKS"), ("OVERWRITING", "OPTIONS"))))),
     ("CREATE TABLE t WITH ('k' = 'v') AS SELECT 1", CreateTable(("t",), options=(("k", "v"),), query=SELECT_1)),
+    ("CREATE TABLE t (b, a) AS SELECT 1", CreateTable(("t",), (ColumnDef("b"), ColumnDef("a")), query=SELECT_1)),
+    ("CREATE TABLE t (a INT) AS SELECT 1", CreateTable(("t",), A, query=SELECT_1)),
     ("CREATE TABLE t AS WITH x AS (SELECT 1) SELECT * FROM x",
      CreateTable(("t",), query=parse_query("WITH x AS (SELECT 1) SELECT * FROM x"))),
 ]  # fmt: skip
