@@ -124,7 +124,7 @@ class AggregateStage:
                 hint="compute it in a subquery, and group by its column",
                 position=position_of(item),
             )
-        if isinstance(item, exp.Literal):
+        if isinstance(item, exp.Literal) and not item.is_string:
             raise NotSupported(
                 "GROUP BY takes expressions, not positions", hint="write the expression", position=position_of(item)
             )

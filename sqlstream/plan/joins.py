@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlstream.expressions import Call, Column, Expr, conjunction, conjuncts, shift
 from sqlstream.plan import nodes
+from sqlstream.types import PROCTIME
 from sqlstream.types import Column as SchemaColumn
 
 
@@ -87,7 +88,8 @@ def with_columns(node: nodes.Node, exprs: list[Expr]) -> tuple[nodes.Node, tuple
             continue
         at.append(len(out))
         out.append(e)
-        columns.append(SchemaColumn(f"$f{len(out) - 1}", e.type))
+        clock = isinstance(e, Call) and e.function == "PROCTIME"
+        columns.append(SchemaColumn(f"$f{len(out) - 1}", e.type, PROCTIME if clock else None))
     if len(out) == len(node.schema):
         return node, tuple(at)
     return nodes.Project(node, tuple(out), tuple(columns)), tuple(at)
