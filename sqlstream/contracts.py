@@ -197,6 +197,10 @@ class Source:
         """
         raise InternalError("Source.splits")
 
+    def partitions(self) -> list[str]:
+        """The names of the partitions there are, `d=2026-01-01/hour=10`, sorted; of a table without PARTITIONED BY there are none."""
+        return []
+
     def unreadable(
         self, known: tuple[Split, ...], positions: Mapping[str, Any], finished: Collection[str]
     ) -> str | None:

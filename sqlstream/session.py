@@ -219,6 +219,8 @@ class Session:
                 return show.describe(env, s.name, s.position)
             case st.DescribeDatabase():
                 return show.describe_database(env, s)
+            case st.DescribeFunction():
+                return show.describe_function(env, s)
             case st.DescribeJob():
                 return show.describe_job(env, s.job)
             case st.Explain():

@@ -9,16 +9,20 @@ from pathlib import Path
 from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.databases import CATALOG, check_catalog
-from sqlstream.catalog.objects import Table, View
+from sqlstream.catalog.objects import Function, Table, View
 from sqlstream.contracts import Source
 from sqlstream.environment import Environment
-from sqlstream.errors import BindError, NotSupported, Position
+from sqlstream.errors import BindError, NotSupported, Position, did_you_mean
+from sqlstream.functions import user
+from sqlstream.functions.inline import is_inline
 from sqlstream.functions.scalar import SCALARS
+from sqlstream.functions.user_aggregates import is_aggregate
 from sqlstream.options import shown
 from sqlstream.plan.columns import renamed
 from sqlstream.plan.from_binder import TABLE_FUNCTIONS
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
-from sqlstream.plan.table_binder import bind_table
+from sqlstream.plan.table_binder import bind_table, connector_of
+from sqlstream.process_functions.signature import is_process_function
 from sqlstream.results import Result, table_result
 from sqlstream.secrets import redacted
 from sqlstream.sql import statements as st
@@ -40,7 +44,7 @@ _LISTS: dict[str, tuple[str, Callable[[Catalog, str | None], list[str]]]] = {
 
 
 def show(env: Environment, s: st.Show) -> Result:
-    """SHOW TABLES, VIEWS, FUNCTIONS, COLUMNS, JOBS, CATALOGS, DATABASES, CURRENT …, CREATE TABLE, CREATE VIEW."""
+    """SHOW TABLES, VIEWS, FUNCTIONS, COLUMNS, PARTITIONS, JOBS, CATALOGS, DATABASES, CURRENT …, CREATE TABLE, CREATE VIEW."""
     catalog = env.catalog
     if s.kind in _LISTS:
         database = None
@@ -52,6 +56,8 @@ def show(env: Environment, s: st.Show) -> Result:
         if s.user:
             names = Catalog.functions
         return table_result("SHOW", [title], [[n] for n in names(catalog, database) if _wanted(s, n)])
+    if s.kind == "PARTITIONS":
+        return _partitions(env, s)
     if s.kind == "JOBS":
         return _jobs(env, s)
     if s.kind in ("CREATE TABLE", "CREATE VIEW"):
@@ -130,8 +136,84 @@ def _described(schema: Schema, table: Table | None, only: st.Show | None) -> Res
                 watermark = table.watermark.text
         text = c.type.text() + (f" *{c.time}*" if c.time in ("ROWTIME", "PROCTIME") else "")
         if only is None or _wanted(only, c.name):
-            rows.append([c.name, text, "TRUE" if c.type.nullable else "FALSE", key, extras, watermark])
-    return table_result("SHOW", ["name", "type", "null", "key", "extras", "watermark"], rows)
+            comment = None if table is None or declared is None else declared.comment
+            rows.append([c.name, text, "TRUE" if c.type.nullable else "FALSE", key, extras, watermark, comment])
+    names = ["name", "type", "null", "key", "extras", "watermark", "comment"]
+    commented = table is not None and any(c.comment for c in table.columns)
+    return table_result("SHOW", names if commented else names[:-1], rows if commented else [r[:-1] for r in rows])
+
+
+def _partitions(env: Environment, s: st.Show) -> Result:
+    """The partitions of a table of files that there are; with PARTITION (…) those of these values."""
+    table = env.catalog.relation(s.name, s.position)
+    if not isinstance(table, Table) or not table.partitioned_by:
+        raise BindError(
+            f"'{table.name}' has no partitions", hint="CREATE TABLE … PARTITIONED BY (a) has", position=s.position
+        )
+    for column, _ in s.partition:
+        if column not in table.partitioned_by:
+            raise BindError(
+                f"'{column}' is no partition column of {table.name}",
+                hint=f"partition columns: {', '.join(table.partitioned_by)}",
+                position=s.position,
+            )
+    from sqlstream.connectors.partitions import escaped
+
+    connector, context = connector_of(table, env.time_zone, env.stores, env.clock.monotonic)
+    found = connector.source(context).partitions()
+    default = context.options.get("partition.default-name", "__DEFAULT_PARTITION__")
+    wanted = {f"{escaped(c)}={escaped(v if v else default)}" for c, v in s.partition}
+    return table_result("SHOW", ["partition name"], [[p] for p in found if wanted <= set(p.split("/"))])
+
+
+def describe_function(env: Environment, s: st.DescribeFunction) -> Result:
+    """What is known of a function, a row for each, in the columns of Flink's."""
+    name = ".".join(s.name)
+    declared = env.catalog.function(name)
+    kind = None if declared is not None else system_functions().get(name.upper())
+    if declared is None and kind is None:
+        known = [*system_functions(), *env.catalog.functions()]
+        raise BindError(
+            f"there is no function '{name}'", hint=did_you_mean(name, known, "functions"), position=s.position
+        )
+    rows: list[list[str | None]] = [["is system function", _said(declared is None or declared.system)]]
+    rows.append(["is temporary", _said(declared is not None and declared.temporary)])
+    if declared is not None:
+        rows += [
+            ["class name", declared.path if not is_inline(declared.path) else None],
+            ["function language", "PYTHON"],
+        ]
+    if not s.extended:
+        return table_result("SHOW", ["info name", "info value"], rows)
+    if declared is not None:
+        rows += _of_python(declared)
+    else:
+        known_as = SCALARS.get(name.upper())
+        certain = known_as is None or not (known_as.volatile or known_as.volatile_alone)
+        rows += [["kind", (kind or "").upper()], ["requirements", "[]"], ["is deterministic", _said(certain)]]
+        if known_as is not None and known_as.example:
+            rows.append(["example", known_as.example])
+    return table_result("SHOW", ["info name", "info value"], rows)
+
+
+def _said(yes: bool) -> str:
+    return "true" if yes else "false"
+
+
+def _of_python(declared: Function) -> list[list[str | None]]:
+    """What EXTENDED says of a user's function, which is loaded for it."""
+    if is_process_function(declared.path):
+        return [["kind", "PROCESS_TABLE"], ["requirements", "[]"]]
+    if is_aggregate(declared.path):
+        return [["kind", "AGGREGATE"], ["requirements", "[]"]]
+    f = user.resolve(declared.path)
+    signature = f"{declared.local_name}({', '.join(t.text() for t in f.arguments)}) => {f.result.text()}"
+    return [
+        ["kind", "TABLE" if f.table else "SCALAR"],
+        ["requirements", "[]"],
+        ["is deterministic", _said(f.deterministic)],
+        ["signature", signature],
+    ]
 
 
 _JOB = ("job name", "status", "start time", "rows in", "rows out", "checkpoint", "directory")

@@ -22,7 +22,7 @@ from sqlstream.connectors.fingerprint import piece, sample
 from sqlstream.connectors.growing import UPTO, GrowingReader
 from sqlstream.connectors.partition_commit import OPTIONS as PARTITION_OPTIONS
 from sqlstream.connectors.partition_commit import partition_commit
-from sqlstream.connectors.partitions import partitions_of
+from sqlstream.connectors.partitions import escaped, partitions_of
 from sqlstream.connectors.paths import FileEntry, Root, absolute, find_files, opens_by_name
 from sqlstream.connectors.sampling import OPTIONS as SAMPLE_OPTIONS
 from sqlstream.connectors.sampling import Told, guessed_format, no_data, told
@@ -316,6 +316,12 @@ class FileSource(Source):
         success = self._options["sink.partition-commit.success-file.name"] if self._partitions else None
         found = find_files(self._path, self._table.stores)
         return [f for f in found if f.path.rpartition("/")[2] != success]
+
+    def partitions(self) -> list[str]:
+        if not self._partitions:
+            return []
+        found = (self._partitions.texts(f.path.rpartition("/")[0]) for f in self._files())
+        return sorted({"/".join(f"{escaped(c)}={escaped(t)}" for c, t in p.items()) for p in found if p is not None})
 
     def _sample(self, f: FileEntry) -> str:
         return "" if is_stream(f.path) else sample(f.path, f.size, self._table.stores)

@@ -12,7 +12,7 @@ from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.databases import CATALOG
 from sqlstream.catalog.objects import Function, Table, View
 from sqlstream.errors import SqlStreamError
-from sqlstream.functions import user
+from sqlstream.functions import user, user_aggregates
 from sqlstream.functions.inline import inline, is_inline
 from sqlstream.plan import nodes
 from sqlstream.process_functions.signature import is_process_function
@@ -118,6 +118,8 @@ def _said(f: Function) -> tuple[str | None, str | None]:
     try:
         if is_process_function(f.path):
             return None, None
+        if user_aggregates.is_aggregate(f.path):
+            return user_aggregates.resolve(f.path).result.null().text(), None
         found = user.resolve(f.path)
     except SqlStreamError:
         return None, None

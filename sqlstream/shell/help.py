@@ -114,8 +114,8 @@ STATEMENTS: tuple[Statement, ...] = (
         "USE default_database;",
     ),
     Statement(
-        "DESCRIBE", "DESCRIBE table; DESCRIBE DATABASE name; DESCRIBE JOB 'name'",
-        "the columns of a table; what is known of a database; how a job is", "DESCRIBE clicks;",
+        "DESCRIBE", "DESCRIBE table; DESCRIBE {DATABASE | FUNCTION} [EXTENDED] name; DESCRIBE JOB 'name'",
+        "the columns of a table; what is known of a database, a function; how a job is", "DESCRIBE clicks;",
     ),
     Statement("DESC", "DESC table", "the same as DESCRIBE", "DESC dear;"),
     Statement(

@@ -49,6 +49,12 @@ class ExpressionGrammar(CallGrammar):
         left = self._prefix()
         while True:
             key = self.token.key
+            if key == "AT" and self.at_sequence("AT", "TIME", "ZONE"):
+                self.unsupported(
+                    self.token,
+                    "AT TIME ZONE is not supported",
+                    "CONVERT_TZ(text, 'UTC', 'Asia/Tokyo') of a text; CAST(x AS TIMESTAMP_LTZ(3)) by the session's zone",
+                )
             if key in _BINARY and _BINARY[key][0] > floor:
                 left = self._binary(left, *_BINARY[key])
             elif _POSTFIX.get(key, 0) > floor and (key != "NOT" or self.ahead(1).key in _NEGATABLE):

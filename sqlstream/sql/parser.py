@@ -30,6 +30,7 @@ from sqlstream.sql.statements import (
     CreateView,
     Describe,
     DescribeDatabase,
+    DescribeFunction,
     DescribeJob,
     Drop,
     DropDatabase,
@@ -48,7 +49,7 @@ from sqlstream.sql.unsupported import CONSTRUCTS, FOREIGN_STATEMENTS, FORMS, OBJ
 from sqlstream.types import Type
 
 DIALECT_OPTION = "table.sql-dialect"
-_SHOWN = ("TABLES", "VIEWS", "FUNCTIONS", "COLUMNS", "JOBS", "CATALOGS", "DATABASES")
+_SHOWN = ("TABLES", "VIEWS", "FUNCTIONS", "COLUMNS", "PARTITIONS", "JOBS", "CATALOGS", "DATABASES")
 # What SHOW lists of something, and what that is.
 _SHOWN_OF = {
     "TABLES": "a database's name",
@@ -566,6 +567,14 @@ class StatementGrammar(AlterGrammar):
                 self.fail("expected FROM or IN")
             self.advance()
             name = self.table()
+        elif kind == "PARTITIONS":
+            name = self.table()
+            given = self._partition() if self.accept("PARTITION") else ()
+            for _, value in given:
+                if not isinstance(value, (exp.Literal, exp.Null)):
+                    self.fail("a partition's value is a constant", "SHOW PARTITIONS t PARTITION (d = '2026-01-01')")
+            values = tuple((c, None if isinstance(v, exp.Null) else str(v.this)) for c, v in given)
+            return Show(kind, name, partition=values)
         elif kind in _SHOWN_OF and self.at("FROM", "IN"):
             self.advance()
             name = self.name(_SHOWN_OF[kind])
@@ -584,6 +593,10 @@ class StatementGrammar(AlterGrammar):
             self.advance()
             extended = self.accept("EXTENDED") is not None
             return DescribeDatabase(self.name("a database's name"), extended)
+        if self.at("FUNCTION") and self.ahead(1).kind in (WORD, QUOTED):
+            self.advance()
+            extended = self.accept("EXTENDED") is not None
+            return DescribeFunction(self.name("a function's name"), extended)
         self.accept("EXTENDED")
         return Describe(self.table())
 

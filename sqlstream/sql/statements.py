@@ -298,9 +298,9 @@ class Use(Statement):
 
 @dataclass(frozen=True)
 class Show(Statement):
-    """`kind`: TABLES, VIEWS, FUNCTIONS, COLUMNS, JOBS, CATALOGS, DATABASES, CURRENT CATALOG, CURRENT DATABASE, CREATE TABLE,
+    """`kind`: TABLES, VIEWS, FUNCTIONS, COLUMNS, PARTITIONS, JOBS, CATALOGS, DATABASES, CURRENT CATALOG, CURRENT DATABASE, CREATE TABLE,
     CREATE VIEW; `name`: behind FROM or IN, or of what is created; `like` is a LIKE pattern. `user`: of functions, only
-    the users' own."""
+    the users' own. `partition`: of partitions, those with these values."""
 
     kind: str
     name: Name = ()
@@ -308,6 +308,7 @@ class Show(Statement):
     negated: bool = False
     case_insensitive: bool = False
     user: bool = False
+    partition: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -320,6 +321,14 @@ class Describe(Statement):
 @dataclass(frozen=True)
 class DescribeDatabase(Statement):
     """`DESCRIBE DATABASE [EXTENDED] name`: what is known of a database."""
+
+    name: Name
+    extended: bool = False
+
+
+@dataclass(frozen=True)
+class DescribeFunction(Statement):
+    """`DESCRIBE FUNCTION [EXTENDED] name`: what is known of a function, one of Flink's or of a user."""
 
     name: Name
     extended: bool = False

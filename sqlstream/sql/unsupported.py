@@ -50,10 +50,7 @@ UNSUPPORTED: dict[tuple[str, ...], str] = {
     ("SHOW", "CREATE", "MODEL"): _MODELS,
     ("DESCRIBE", "MODEL"): _MODELS,
     ("DESC", "MODEL"): _MODELS,
-    ("DESCRIBE", "FUNCTION"): "SHOW FUNCTIONS lists them",
-    ("DESC", "FUNCTION"): "SHOW FUNCTIONS lists them",
     ("CREATE", "CONNECTION"): "put the options into each table's WITH (…)",
-    ("SHOW", "PARTITIONS"): "SELECT DISTINCT the partition columns",
     ("SHOW", "PROCEDURES"): "there are no procedures",
     ("SHOW", "JARS"): _JARS,
     ("SHOW", "MODULES"): _MODULES,
@@ -133,9 +130,10 @@ FORMS = {
     "STOP": "STOP JOB 'name' [WITH SAVEPOINT [WITH DRAIN]]",
     "USE": "USE [catalog.]database, or USE CATALOG name",
     "SHOW": "SHOW TABLES | VIEWS | FUNCTIONS [FROM database] [LIKE 'a%'], SHOW JOBS | CATALOGS | DATABASES [LIKE 'a%'], "
-    "SHOW CURRENT CATALOG | DATABASE, SHOW COLUMNS FROM table, SHOW CREATE TABLE | VIEW name",
-    "DESCRIBE": "DESCRIBE table, DESCRIBE DATABASE name, or DESCRIBE JOB 'name'",
-    "DESC": "DESCRIBE table, DESCRIBE DATABASE name, or DESCRIBE JOB 'name'",
+    "SHOW CURRENT CATALOG | DATABASE, SHOW COLUMNS FROM table, SHOW PARTITIONS table [PARTITION (c = 'x')], "
+    "SHOW CREATE TABLE | VIEW name",
+    "DESCRIBE": "DESCRIBE table, DESCRIBE DATABASE | FUNCTION [EXTENDED] name, or DESCRIBE JOB 'name'",
+    "DESC": "DESCRIBE table, DESCRIBE DATABASE | FUNCTION [EXTENDED] name, or DESCRIBE JOB 'name'",
     "EXPLAIN": "EXPLAIN [ANALYZE | PLAN FOR] SELECT … or INSERT …",
 }
 # The same of parts of statements, by the word that is nearest to what is wrong.

@@ -203,6 +203,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("EXPLAIN OPTIMIZER_TRACE (what the optimiser's rules did)", r"OPTIMIZER_TRACE", "unit/test_explain.py"),
         f("EXPLAIN ANALYZE", r"ANALYZE", "unit/test_explain_analyze.py"),
         f("databases; names with their catalog and database", r"CREATE DATABASE"),
+        f("DESCRIBE, DESCRIBE FUNCTION, SHOW PARTITIONS", r"DESCRIBE FUNCTION", "unit/test_describe.py"),
         f("information_schema", r"information_schema\.\w+"),
     ),
     "Patterns": (missing("MATCH_RECOGNIZE"),),
