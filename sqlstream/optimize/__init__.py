@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlstream.optimize.collect_sessions import collect_sessions
 from sqlstream.optimize.drop_watermarks import drop_watermarks, uses_rowtime
+from sqlstream.optimize.fold_constants import fold_constants
 from sqlstream.optimize.fold_known_values import fold_known_values
 from sqlstream.optimize.merge_projects import merge_projects
 from sqlstream.optimize.prune_columns import prune_columns
@@ -23,6 +24,7 @@ from sqlstream.plan import nodes
 Rule = Callable[[nodes.Node], nodes.Node]
 
 # push_proctime first: filters pushed later may use the column that it makes.
+# fold_constants before the rules that look into conditions.
 # strengthen_joins before push_filters, which goes further into inner joins.
 # push_filters before recognise_top_n: it brings `rn <= n` down to the OVER.
 # use_unique_keys before remove_joins: of a group of one row a LEFT join may be all that is left to go.
@@ -32,6 +34,7 @@ Rule = Callable[[nodes.Node], nodes.Node]
 RULES: tuple[Rule, ...] = (
     push_proctime,
     merge_projects,
+    fold_constants,
     strengthen_joins,
     push_filters,
     fold_known_values,
@@ -45,7 +48,7 @@ RULES: tuple[Rule, ...] = (
     collect_sessions,
 )
 # Those that came after the first release of each: jobs that began without them keep the plans that they have.
-LATER: tuple[Rule, ...] = (strengthen_joins, use_unique_keys, remove_joins, thin_semi_joins)
+LATER: tuple[Rule, ...] = (fold_constants, strengthen_joins, use_unique_keys, remove_joins, thin_semi_joins)
 FORMER_RULES = tuple(r for r in RULES if r not in LATER)
 
 
