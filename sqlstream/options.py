@@ -534,6 +534,12 @@ class SessionOptions:
         "one operator. Batch has no use for it",
         reader="pipeline",
     )
+    join_reorder: bool = _declared(
+        "table.optimizer.join-reorder-enabled", "bool", False,
+        "whether a stream runs INNER JOINs in a row in the order in which those come first that give no row twice, by unique keys, "
+        "and none without a key. Sizes are not known. Batch leaves it to DuckDB. A job that has begun without it cannot go on with it",
+        reader="pipeline",
+    )
     multi_join: bool = _declared(
         "table.optimizer.multi-join.enabled", "bool", False,
         "whether a stream runs INNER JOINs in a row by one key as one MultiJoin, which keeps the rows of each input once and "
@@ -836,8 +842,7 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "table.optimizer.agg-phase-strategy": "an aggregation has one phase",
     "table.optimizer.distinct-agg.split.*": "an aggregation has one phase",
     "table.optimizer.incremental-agg-enabled": "an aggregation has one phase",
-    "table.optimizer.join-reorder-enabled": "joins run as they are written",
-    "table.optimizer.bushy-join-reorder-threshold": "joins run as they are written",
+    "table.optimizer.bushy-join-reorder-threshold": "joins are ordered by their keys, not by cost",
     "table.optimizer.join.broadcast-threshold": "nothing is broadcast",
     "table.optimizer.adaptive-broadcast-join.*": "nothing is broadcast",
     "table.optimizer.skewed-join-optimization.*": "joins run as they are written",

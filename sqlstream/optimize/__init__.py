@@ -16,6 +16,7 @@ from sqlstream.optimize.push_filters import push_filters
 from sqlstream.optimize.push_proctime import push_proctime
 from sqlstream.optimize.recognise_top_n import recognise_top_n
 from sqlstream.optimize.remove_joins import remove_joins
+from sqlstream.optimize.reorder_joins import reorder_joins
 from sqlstream.optimize.strengthen_joins import strengthen_joins
 from sqlstream.optimize.thin_semi_joins import thin_semi_joins
 from sqlstream.optimize.use_unique_keys import use_unique_keys
@@ -27,11 +28,12 @@ Rule = Callable[[nodes.Node], nodes.Node]
 # fold_constants before the rules that look into conditions.
 # strengthen_joins before push_filters, which goes further into inner joins.
 # push_filters before recognise_top_n: it brings `rn <= n` down to the OVER.
+# reorder_joins when conditions are at the joins that they are of, and before anything depends on their order.
 # use_unique_keys before remove_joins: of a group of one row a LEFT join may be all that is left to go.
 # thin_semi_joins after prune_columns: calls that nobody reads are no longer there.
 # collect_sessions last: it must see what stands right above a window in the end.
 # merge_projects again and again: the rules between leave Projects that can merge or do nothing.
-RULES: tuple[Rule, ...] = (
+ALL_RULES: tuple[Rule, ...] = (
     push_proctime,
     merge_projects,
     fold_constants,
@@ -40,6 +42,7 @@ RULES: tuple[Rule, ...] = (
     fold_known_values,
     merge_projects,
     recognise_top_n,
+    reorder_joins,
     use_unique_keys,
     remove_joins,
     prune_columns,
@@ -47,6 +50,8 @@ RULES: tuple[Rule, ...] = (
     merge_projects,
     collect_sessions,
 )
+OPTIONAL = (reorder_joins,)  # 'table.optimizer.join-reorder-enabled'
+RULES = tuple(r for r in ALL_RULES if r not in OPTIONAL)
 # Those that came after the first release of each: jobs that began without them keep the plans that they have.
 LATER: tuple[Rule, ...] = (fold_constants, strengthen_joins, use_unique_keys, remove_joins, thin_semi_joins)
 FORMER_RULES = tuple(r for r in RULES if r not in LATER)
@@ -83,4 +88,4 @@ def optimize(
     return plan
 
 
-__all__ = ["FORMER_RULES", "RULES", "Rule", "Step", "optimize", "uses_rowtime"]
+__all__ = ["ALL_RULES", "FORMER_RULES", "OPTIONAL", "RULES", "Rule", "Step", "optimize", "uses_rowtime"]

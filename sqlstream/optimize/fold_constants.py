@@ -89,7 +89,8 @@ def _value(e: Call, values: list[Any]) -> Expr:
 
 
 def _fits(value: int, kind: str) -> bool:
-    return -(2 ** (_BITS[kind] - 1)) <= value < 2 ** (_BITS[kind] - 1)
+    limit = 1 << (_BITS[kind] - 1)
+    return -limit <= value < limit
 
 
 def _cast(e: Cast) -> Expr:

@@ -77,6 +77,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("anti (NOT EXISTS, NOT IN)", r"NOT (?:IN|EXISTS) ?\( ?SELECT"),
         f("cross, and on other conditions than =", r"CROSS JOIN|ON \w+\.\w+ [<>]"),
         f("null-safe equality", r"IS NOT DISTINCT FROM"),
+        f("joins in the order of their keys", r"join-reorder", "sql/reordered_joins.slt"),
         f("three inputs and more", r"JOIN.*JOIN"),
         f("several by one key, as one operator", r"JOIN b ON a.k = b.k JOIN c ON a.k = c.k"),
         f("NATURAL, USING", r"NATURAL JOIN|USING ?\("),

@@ -204,6 +204,7 @@ def every_epoch(example: Example, oracle: Oracle, directory: Path) -> None:
         "execution.epoch.max-rows": str(rng.choice([1, 4, 12])),
         "execution.epoch.random-seed": str(rng.randrange(1, 2**31)),
         "table.optimizer.multi-join.enabled": rng.choice(["true", "false"]),
+        "table.optimizer.join-reorder-enabled": rng.choice(["true", "false"]),
     }
     session = ways.Case(example.setup(directory), "").session(directory, options)
     epochs = 0

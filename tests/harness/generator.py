@@ -598,6 +598,8 @@ class Queries:
              f"SELECT l.a AS a, l.b AS b, COUNT(*) AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r ON l.a = r.a AND l.c < r.b WHERE {where} GROUP BY l.a, l.b",
              f"SELECT l.a AS a, l.b AS b, q.c AS c FROM ({{l}}) AS l {kind} ({{r}}) AS r ON l.a = r.a JOIN ({{r}}) AS q ON r.b = q.b",
              f"SELECT l.a AS a, l.b AS b, l.c AS c FROM ({{l}}) AS l LEFT JOIN ({groups.replace('{}', '{r}')}) AS r ON l.a = r.a AND r.b > l.c",
+             f"SELECT l.a AS a, r.b AS b, q.c AS c FROM ({{l}}) AS l JOIN ({{r}}) AS r ON l.b = r.b JOIN ({groups.replace('{}', '{r}')}) AS q ON q.a = l.a",
+             f"SELECT q.a AS a, l.b AS b, r.c AS c FROM ({{l}}) AS l, ({groups.replace('{}', '{l}')}) AS q, ({{r}}) AS r WHERE l.a = r.a AND r.c = q.c AND l.b < q.b",
              "SELECT a, b, c FROM ({l}) AS l WHERE l.a IN (SELECT DISTINCT a FROM ({r}) AS r WHERE b > 1)",
              "SELECT a, b, c FROM ({l}) AS l WHERE NOT EXISTS (SELECT 1 FROM (SELECT DISTINCT a, c FROM ({r}) AS i) AS r WHERE r.a = l.a AND r.c = l.b)",
              "SELECT a, COUNT(DISTINCT b) AS b, COUNT(c) AS c FROM (SELECT a, b, MAX(c) AS c FROM ({l}) AS i GROUP BY a, b) AS l GROUP BY a",

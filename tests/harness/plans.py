@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlstream import pipeline
 from sqlstream.errors import SqlStreamError
 from sqlstream.operators.target import Target
-from sqlstream.optimize import RULES
+from sqlstream.optimize import ALL_RULES, OPTIONAL
 from sqlstream.optimize.drop_watermarks import drop_watermarks
 from sqlstream.plan import nodes
 from sqlstream.session import Session
@@ -28,7 +28,7 @@ from sqlstream.sql.parser import parse_script
 
 PLANS = Path(__file__).parent.parent / "plans"
 # In the order in which they run; the first is for plans that wait for no watermark.
-RULES_IN_ORDER: tuple[Callable[[nodes.Node], nodes.Node], ...] = (drop_watermarks, *RULES)
+RULES_IN_ORDER: tuple[Callable[[nodes.Node], nodes.Node], ...] = (drop_watermarks, *ALL_RULES)
 UNCHANGED = "(unchanged)"
 
 
@@ -119,7 +119,7 @@ def around(rule: str) -> Callable[[str], tuple[tuple[str, str], ...]]:
         _, (target,) = planned(sql)
         plan, unchanged = target.plan, ""
         for r in RULES_IN_ORDER:
-            if r is drop_watermarks and rule != "drop_watermarks":
+            if r in (drop_watermarks, *OPTIONAL) and rule != r.__name__:
                 continue
             before, plan = plan, r(plan)
             if r.__name__ != rule:

@@ -153,7 +153,7 @@ def test_names_inside_a_query_and_printing_do_not_matter(monkeypatch: pytest.Mon
         "SELECT k, COUNT(DISTINCT v) AS n FROM e WHERE v > 3 GROUP BY k",
         "SELECT CAST(v AS INT), COUNT(*) AS n FROM e WHERE v > 3 GROUP BY v",
         "SELECT k, v FROM e WHERE v > 3",
-        "SELECT k, COUNT(*) AS n FROM e WHERE v > CAST(3 AS SMALLINT) GROUP BY k",
+        "SELECT k, COUNT(*) AS n FROM e WHERE v > CAST('3' AS SMALLINT) GROUP BY k",
     ],
 )
 def test_what_is_computed_does(changed: str) -> None:
