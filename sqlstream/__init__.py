@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         default_connection,
         sql,
     )
+    from sqlstream.functions.classes import FunctionContext, ScalarFunction, TableFunction
     from sqlstream.functions.user import udf, udtf
     from sqlstream.functions.user_aggregates import udaf
     from sqlstream.keyed_state.descriptors import (
@@ -78,6 +79,8 @@ __all__ = [
     "NUMBER",
     "ROWID",
     "STRING",
+    "ScalarFunction",
+    "TableFunction",
     "Binary",
     "Connection",
     "Context",
@@ -88,6 +91,7 @@ __all__ = [
     "DateFromTicks",
     "Error",
     "FetchTimeout",
+    "FunctionContext",
     "IntegrityError",
     "InterfaceError",
     "InternalError",
@@ -125,6 +129,7 @@ __all__ = [
 _ELSEWHERE = {
     **dict.fromkeys(("udf", "udtf"), "functions.user"),
     "udaf": "functions.user_aggregates",
+    **dict.fromkeys(("FunctionContext", "ScalarFunction", "TableFunction"), "functions.classes"),
     **dict.fromkeys(("ArgumentTrait", "Context", "ProcessTableFunction", "Row"), "process_functions.function"),
     **dict.fromkeys(
         (

@@ -552,6 +552,12 @@ class SessionOptions:
         "goes on for ever would never end. In batch it goes on until it is canceled",
         minimum=1, reader="pipeline",
     )
+    non_deterministic_update: str = _declared(
+        "table.optimizer.non-deterministic-update.strategy", "enum", "IGNORE",
+        "TRY_RESOLVE: a stream is refused where a function that is not deterministic (UUID(), NOW(), one in Python that says so) is computed of "
+        "rows that change, and what it gave when a row came would have to be known when the row goes; IGNORE: it runs",
+        choices=("IGNORE", "TRY_RESOLVE"), reader="pipeline",
+    )
     late_rows: str | None = _declared(
         "table.exec.late-rows.sink", "string", None,
         "the table that gets the rows that operators drop as late, with each checkpoint, from jobs that write (INSERT); '': none. Its "

@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -449,6 +450,22 @@ def _former_graphs(env: Environment, targets: list[Target]) -> Iterator[JobGraph
             yield job_graph(env, targets, former)
 
 
+def _certain(make: Callable[..., JobGraph]) -> Callable[..., JobGraph]:
+    """`make`, whose graphs are refused where an option says so of what is not deterministic (`operators/uncertain.py`)."""
+
+    @wraps(make)
+    def graph(env: Environment, targets: list[Target], former: int = 0) -> JobGraph:
+        made = make(env, targets, former)
+        if env.settings.non_deterministic_update == "TRY_RESOLVE" and not former:
+            from sqlstream.operators.uncertain import refuse_uncertain
+
+            refuse_uncertain(made.roots)
+        return made
+
+    return graph
+
+
+@_certain
 def job_graph(env: Environment, targets: list[Target], former: int = 0) -> JobGraph:
     """The physical plan of one job; `former`: as versions before made it (`optimised`)."""
     from sqlstream.operators.lowering import Lowering

@@ -65,6 +65,8 @@ QUERIES = {
     "CURRENT ROW) FROM a",
     "OverAggregate, ROWS": "SELECT SUM(v) OVER (PARTITION BY k ORDER BY ts ROWS BETWEEN 5 PRECEDING AND CURRENT ROW) FROM a",
     "OverAggregate": "SELECT SUM(v) OVER (PARTITION BY k ORDER BY ts) FROM a",
+    "OverAggregate, IGNORE NULLS": "SELECT LAG(v, 3) IGNORE NULLS OVER w, NTH_VALUE(v, 2) IGNORE NULLS OVER w FROM a WINDOW w AS (PARTITION "
+    "BY k ORDER BY ts)",
     "TemporalSort": "SELECT v FROM a ORDER BY ts",
     "Deduplicate": "SELECT v FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) AS rn FROM a) WHERE rn = 1",
 }  # fmt: skip

@@ -76,9 +76,14 @@ class AggregateFunction:
         low, high = self.arity
         if not low <= len(types) <= high:
             expected = str(low) if low == high else f"{low} to {high}"
+            if self.user is not None:
+                raise BindError(
+                    f"{self.shown} takes {expected} argument{'' if expected == '1' else 's'}, not {len(types)}",
+                    hint=f"they are {', '.join(t.null().text() for t in self.user.arguments)}",
+                )
             raise BindError(
-                f"{self.shown} takes {expected} argument{'' if str(expected) == '1' else 's'}, not {len(types)}",
-                hint="COUNT(*), COUNT(x), COUNT(DISTINCT x)" if self.name == "COUNT" else f"write {self.shown}(x)",
+                f"{self.name} takes {expected} argument{'' if str(expected) == '1' else 's'}, not {len(types)}",
+                hint="COUNT(*), COUNT(x), COUNT(DISTINCT x)" if self.name == "COUNT" else f"write {self.name}(x)",
             )
         full = occupied and not any(t.nullable for t in types)
         return self.result(types).null(self.nulls == "few" or (self.nulls == "none" and not full))

@@ -28,9 +28,10 @@ def scalar(name: str) -> ScalarFunction:
 
 def volatile(e: Expr) -> bool:
     """Whether two evaluations of `e` may differ, or cost as much as a function of the user's."""
-    return any(isinstance(x, UserCall) or isinstance(x, Call) and _volatile(x) for x in e.walk())
+    return any(isinstance(x, UserCall) or isinstance(x, Call) and volatile_call(x) for x in e.walk())
 
 
-def _volatile(call: Call) -> bool:
+def volatile_call(call: Call) -> bool:
+    """Whether the function itself may give something else, its arguments apart."""
     function = scalar(call.function)
     return function.volatile or function.volatile_alone and not call.args

@@ -5,6 +5,8 @@ A function is typed by its annotations; the attributes `result_type` and `input_
 `deterministic` says that equal arguments give equal results; anything else is volatile. `func_type` 'arrow': it takes
 and gives whole Arrow arrays. `udf` sets these attributes, under the names of PyFlink's decorator.
 
+A class with a method `eval`, or an object of one, is a function, too (`classes.py`).
+
 A table function gives rows for the values of one: `result_types`, which `udtf` sets, are the types of their columns. Here it is a
 function whose value is an ARRAY of such rows, which Unnest then takes apart (`plan/lateral_binder.py`).
 """
@@ -30,6 +32,7 @@ from typing import Any, Never, NoReturn, TypeVar, overload
 import pyarrow as pa
 
 from sqlstream.errors import BindError, DataError, UserError, did_you_mean
+from sqlstream.functions.classes import TableFunction, is_deterministic, is_function_class, made, opened
 from sqlstream.functions.inline import FILE as BODY
 from sqlstream.functions.inline import compiled, inline, is_inline
 from sqlstream.types import (
@@ -58,11 +61,18 @@ GENERAL, ARROW = "general", "arrow"
 FUNC_TYPES = (GENERAL, ARROW)
 ANYWHERE = "EXPR$0"  # Flink's name of a column without one
 SHOWN = 300  # letters of a row in a message
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F")
 
 
 @overload
-def udf(f: F) -> F: ...
+def udf(
+    f: F,
+    *,
+    input_types: str | Sequence[str] | None = None,
+    result_type: str | None = None,
+    deterministic: bool | None = None,
+    func_type: str = GENERAL,
+) -> F: ...
 
 
 @overload
@@ -71,24 +81,24 @@ def udf(
     *,
     input_types: str | Sequence[str] | None = None,
     result_type: str | None = None,
-    deterministic: bool = True,
+    deterministic: bool | None = None,
     func_type: str = GENERAL,
 ) -> Callable[[F], F]: ...
 
 
 def udf(
-    f: Callable[..., Any] | None = None,
+    f: Any = None,
     *,
     input_types: str | Sequence[str] | None = None,
     result_type: str | None = None,
-    deterministic: bool = True,
+    deterministic: bool | None = None,
     func_type: str = GENERAL,
 ) -> Any:
-    """Decorator of a Python scalar function. Types are SQL text, and not needed where type hints say them.
+    """Decorator of a Python scalar function, or of a class with a method `eval` (see `ScalarFunction`). Types are SQL text, and not needed where type hints say them.
 
     func_type: 'general', called with the values of a row; 'arrow', with a `pyarrow.Array` of many rows for each
     argument, for an array of as many results: for functions that Arrow, NumPy or the like can do at once.
-    deterministic: equal arguments give equal results.
+    deterministic: equal arguments give equal results. None: they do, unless a class has `is_deterministic`.
 
         @udf(input_types=["STRING", "STRING"], result_type="STRING", func_type="arrow")
         def joined(a, b):
@@ -97,7 +107,8 @@ def udf(
     check_func_type(func_type)
 
     def mark(f: Any) -> Any:
-        f.func_type, f.deterministic = func_type, deterministic
+        f.func_type = func_type
+        _say_deterministic(f, deterministic)
         if input_types is not None:
             f.input_types = (input_types,) if isinstance(input_types, str) else tuple(input_types)
         if result_type is not None:
@@ -116,12 +127,28 @@ def check_func_type(func_type: str) -> None:
         )
 
 
+def _say_deterministic(f: Any, declared: bool | None) -> None:
+    if declared is not None or not is_function_class(f):
+        f.deterministic = declared is not False
+
+
 @overload
 def udtf(
+    f: F,
     *,
     result_types: str | Sequence[str],
     input_types: str | Sequence[str] | None = None,
-    deterministic: bool = True,
+    deterministic: bool | None = None,
+) -> F: ...
+
+
+@overload
+def udtf(
+    f: None = None,
+    *,
+    result_types: str | Sequence[str],
+    input_types: str | Sequence[str] | None = None,
+    deterministic: bool | None = None,
 ) -> Callable[[F], F]: ...
 
 
@@ -134,9 +161,10 @@ def udtf(
     *,
     result_types: str | Sequence[str] | None = None,
     input_types: str | Sequence[str] | None = None,
-    deterministic: bool = True,
+    deterministic: bool | None = None,
 ) -> Any:
-    """Decorator of a Python table function: it yields any number of rows for the values of one.
+    """Decorator of a Python table function, or of a class with such a method `eval` (see `TableFunction`): it yields any number of
+    rows for the values of one.
 
     result_types: the types of their columns, as SQL text; or one type, which names them where it is a ROW.
     A row is a tuple; of one column also its value. Instead of yielding, a list or an iterator may be returned.
@@ -146,23 +174,22 @@ def udtf(
             for word in text.split():
                 yield word, len(word)
     """
-    if f is not None or result_types is None:
+    if result_types is None:
         raise BindError("udtf needs result_types", hint="@sqlstream.udtf(result_types=['STRING', 'INT'])")
 
-    def mark(f: F) -> F:
-        if not callable(f):
+    def mark(f: Any) -> Any:
+        if not (callable(f) or is_function_class(f)):
             raise BindError(
                 f"udtf takes a function, not {type(f).__name__}",
-                hint="of an object with a method eval: udtf(result_types=[…])(lambda x: made.eval(x))",
+                hint="or a class with a method eval, or an object of it",
             )
-        made: Any = f
-        made.deterministic = deterministic
-        made.result_types = result_types if isinstance(result_types, str) else tuple(result_types)
+        _say_deterministic(f, deterministic)
+        f.result_types = result_types if isinstance(result_types, str) else tuple(result_types)
         if input_types is not None:
-            made.input_types = (input_types,) if isinstance(input_types, str) else tuple(input_types)
+            f.input_types = (input_types,) if isinstance(input_types, str) else tuple(input_types)
         return f
 
-    return mark
+    return mark if f is None else mark(f)
 
 
 @dataclass(frozen=True)
@@ -216,8 +243,10 @@ class UserFunction:
         if self.aggregate:
             from sqlstream.functions import user_aggregates
 
-            return functools.partial(user_aggregates.over_lists, user_aggregates.resolve(self.path))
-        fn = load(self.path)
+            f = user_aggregates.resolve(self.path)
+            return functools.partial(user_aggregates.over_lists, f, f.made())
+        found, what = load(self.path), f"Python function {self.shown}"
+        fn = opened(made(found, what), what).eval if is_function_class(found) else found
         if self.in_arrays:
             many = _on_arrays if self.arrow else _rows if self.table else _values
             if not self.arguments:
@@ -361,7 +390,7 @@ def _check_fields(have: pa.DataType, want: pa.DataType) -> None:
 
 
 def load(path: str) -> Callable[..., Any]:
-    """The object at 'module.attribute' (that of an aggregate function has methods), or the function that a path holds. BindError says what is missing."""
+    """The object at 'module.attribute' (a function, or what has the methods of one), or the function that a path holds. BindError says what is missing."""
     if is_inline(path):
         return compiled(path)
     module, _, attribute = path.rpartition(".")
@@ -384,29 +413,39 @@ def load(path: str) -> Callable[..., Any]:
             hint=did_you_mean(attribute, there, "functions"),
             subject=path,
         )
-    if not (callable(fn) or callable(getattr(fn, "accumulate", None))):
+    if not (callable(fn) or is_function_class(fn) or callable(getattr(fn, "accumulate", None))):
         raise BindError(f"function '{path}' is not callable")
     return typing.cast(Callable[..., Any], fn)
 
 
 def is_table_function(path: str) -> bool:
     """Whether the object at 'module.attribute' is a table function. BindError when there is none."""
-    return hasattr(load(path), "result_types")
+    found: Any = load(path)
+    return hasattr(found, "result_types") or issubclass(found if inspect.isclass(found) else type(found), TableFunction)
 
 
 def resolve(path: str) -> UserFunction:
     """Loads the function and reads its SQL types."""
-    fn = load(path)
-    if inspect.isclass(fn):
+    fn: Any = load(path)
+    certain = bool(getattr(fn, "deterministic", False))
+    takes = fn
+    if is_function_class(fn):
+        fn = made(fn, f"function '{path}'")
+        takes, certain = fn.eval, is_deterministic(fn)
+    elif inspect.isclass(fn):
         raise BindError(
-            f"function '{path}' is a class",
+            f"function '{path}' is a class without a method eval",
             hint="a function is made by sqlstream.udf, or udtf for rows of its values; a class that takes tables derives from "
             "sqlstream.ProcessTableFunction",
         )
     columns = getattr(fn, "result_types", None)
+    if columns is None and isinstance(fn, TableFunction):
+        raise BindError(
+            f"function '{path}' has no result_types", hint="result_types = ['STRING', 'INT'], or by sqlstream.udtf"
+        )
     try:
-        hints = typing.get_type_hints(fn)
-        parameters = list(inspect.signature(fn).parameters.values())
+        hints = typing.get_type_hints(takes)
+        parameters = list(inspect.signature(takes).parameters.values())
     except (TypeError, NameError, ValueError) as e:
         raise BindError(f"function '{path}': its type hints cannot be read: {e}") from None
     func_type = getattr(fn, "func_type", GENERAL)
@@ -427,13 +466,13 @@ def resolve(path: str) -> UserFunction:
         arguments = [sql_type(t, path, f"parameter '{p.name}'") for t, p in zip(declared, parameters, strict=True)]
     if columns is not None:
         result = array(_columns(columns, path)).null(False)
-        return UserFunction(path, tuple(arguments), result, bool(getattr(fn, "deterministic", False)), table=True)
+        return UserFunction(path, tuple(arguments), result, certain, table=True)
     declared = getattr(fn, "result_type", None)
     if declared is None:
         result = hinted_type(hints.get("return"), path, "the result", arrow)
     else:
         result = sql_type(declared, path, "the result")
-    return UserFunction(path, tuple(arguments), result, bool(getattr(fn, "deterministic", False)), arrow)
+    return UserFunction(path, tuple(arguments), result, certain, arrow)
 
 
 def _columns(declared: Any, path: str) -> Type:

@@ -15,6 +15,7 @@ value is made of them again (`aggregates/streaming/user.py`). Batch has DuckDB l
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.errors import BindError, DataError
-from sqlstream.functions import user
+from sqlstream.functions import classes, user
 from sqlstream.functions.inline import inline, is_inline
 from sqlstream.python_values import ValueMismatch, arrow_values, python_values
 from sqlstream.types import Type, array, rename_array, row
@@ -122,7 +123,7 @@ class UserAggregate:
     def folding(self) -> Folding:
         """A new object with accumulators."""
         found: Any = user.load(self.path)
-        return Folding(self, found() if inspect.isclass(found) else found)
+        return Folding(self, classes.made(found, f"aggregate function '{self.shown}'"))
 
     def values(self, made: Folding | Callable[..., Any], offsets: Sequence[int], columns: list[pa.Array]) -> pa.Array:
         """The value of each group: rows offsets[i] to offsets[i + 1] of the columns are those of group i, in their order."""
@@ -133,8 +134,7 @@ class UserAggregate:
         for i in range(len(offsets) - 1):
             rows = [c.slice(offsets[i], offsets[i + 1] - offsets[i]) for c in columns]
             try:
-                value = made(*rows)
-                found.append(value.as_py() if isinstance(value, pa.Scalar) else value)
+                found.append(_python(made(*rows), self.result))
             except Exception as e:
                 place = user.place_of(e)
                 raise DataError(
@@ -154,8 +154,17 @@ class Folding:
     """An object of a class with accumulators, and what is done with them."""
 
     def __init__(self, function: UserAggregate, made: Any) -> None:
-        self.function, self._made = function, made
+        self.function, self._object = function, made
+        self._open = False
         self._empty: pa.Array | None = None
+
+    @property
+    def _made(self) -> Any:
+        """The object, open: it is before its first call, and not when a plan is made."""
+        if not self._open:
+            self._open = True
+            classes.opened(self._object, f"Python aggregate function {self.function.shown}")
+        return self._object
 
     # --- accumulators as values of their type -------------------------------------------------------------
 
@@ -262,12 +271,20 @@ def _values(accumulator: Any, names: list[str]) -> Any:
     return list(accumulator) if isinstance(accumulator, Iterable) else accumulator
 
 
-def over_lists(f: UserAggregate, rows: pa.ChunkedArray) -> pa.Array:
+def _python(value: Any, t: Type) -> Any:
+    """What a function over arrays gave, as a Python value."""
+    if not isinstance(value, pa.Scalar):
+        return value
+    made = value.as_py(maps_as_pydicts="lossy")
+    return datetime.timedelta(microseconds=made) if t.kind == "INTERVAL_DAY" and isinstance(made, int) else made
+
+
+def over_lists(f: UserAggregate, made: Folding | Callable[..., Any], rows: pa.ChunkedArray) -> pa.Array:
     """The value of each list of rows; NULL is none. What DuckDB calls."""
     given = rows.combine_chunks()
     sizes = given.value_lengths().fill_null(0).to_numpy()
     columns = given.flatten().flatten()
-    return f.values(f.made(), np.concatenate([[0], np.cumsum(sizes)]).tolist(), columns)
+    return f.values(made, np.concatenate([[0], np.cumsum(sizes)]).tolist(), columns)
 
 
 def is_aggregate(path: str) -> bool:
@@ -290,7 +307,7 @@ _resolved: dict[tuple[str, int], tuple[UserAggregate, Any]] = {}
 
 def _read(path: str, found: Any) -> UserAggregate:
     what = f"aggregate function '{inline(path).name if is_inline(path) else path}'"
-    if not getattr(found, "deterministic", True):
+    if not getattr(found, "deterministic", True) or _says_otherwise(found):
         raise BindError(
             f"{what} is not deterministic",
             hint="what a stream takes back it computes again, so that it must come to the same",
@@ -300,13 +317,7 @@ def _read(path: str, found: Any) -> UserAggregate:
     missing = [m for m in _METHODS if not callable(getattr(found, m, None))]
     if missing:
         raise BindError(f"{what} has no method {', '.join(missing)}", hint=_EXAMPLE)
-    try:
-        made: Any = found() if inspect.isclass(found) else found
-    except Exception as e:
-        raise BindError(
-            f"{what}: its class cannot be called: {type(e).__name__}: {e}{user.place_of(e)}",
-            hint="it is called without arguments; or name an object of it",
-        ) from e
+    made: Any = classes.made(found, what)
     arguments, result = _types(path, what, made, made.accumulate, made.get_value, False)
     accumulator = _declared(made, "accumulator_type", "get_accumulator_type", path, "accumulators")
     if accumulator is None:
@@ -316,11 +327,16 @@ def _read(path: str, found: Any) -> UserAggregate:
     f = UserAggregate(path, arguments, result, accumulator, False, retracts, merges)
     try:
         folding = Folding(f, made)
-        if accumulator is not None:
+        if accumulator is not None and not callable(getattr(made, "open", None)):
             folding.empty(1)
     except DataError as e:
         raise BindError(e.message, hint=e.hint) from None
     return f
+
+
+def _says_otherwise(found: Any) -> bool:
+    asked = getattr(found, "is_deterministic", None)
+    return callable(asked) and not inspect.isclass(found) and not asked()
 
 
 def _types(path: str, what: str, made: Any, takes: Any, gives: Any, arrow: bool) -> tuple[tuple[Type, ...], Type]:

@@ -12,7 +12,7 @@ from sqlstream.operators.window_operator import MILLISECOND
 from sqlstream.plan.nodes import OverCall, SortKey
 from sqlstream.plan.over_functions import RANKINGS
 from sqlstream.rendering.relations import frame_sql, sort_sql
-from sqlstream.types import Schema, Type
+from sqlstream.types import Schema, Type, array
 
 
 class Statement:
@@ -48,12 +48,16 @@ class Statement:
         a, b = [*by, *([f"_s = {BEFORE}"] if self.keeps else [])], [*by, *([f"_s = {CARRY}"] if running else [])]
         self._a = (f"PARTITION BY {', '.join(a)} " if a else "") + f"ORDER BY least(_s, {BEFORE})"
         self._b = (f"PARTITION BY {', '.join(b)} " if b else "") + "ORDER BY"
-        ranks, nths = (any(c.function in of for c in running) for of in (RANKINGS, ("NTH_VALUE",)))
-        source = "input"
-        if ranks or nths:
+        ranks = any(c.function in RANKINGS for c in running)
+        nths = [c for c in running if c.function == "NTH_VALUE"]
+        numbers: list[str] = []  # each row's number in its partition, to be compared in a window
+        if ranks or any(not c.ignores_nulls for c in nths):
             self._count("_n", "row_number", f"{self._a}, _i")
-        if nths:  # each row's number in its partition, to be compared in a window
-            source = f"(SELECT *, {self.partials[0].sql} AS _at FROM input)"
+            numbers.append(f"{self.partials[0].sql} AS _at")
+        for x in sorted({c.args[0] for c in nths if c.ignores_nulls}):
+            self._count_values(x)
+            numbers.append(f"{self.partials[-1].sql} AS _at{x}")
+        source = f"(SELECT *, {', '.join(numbers)} FROM input)" if nths else "input"
         if ranks:
             self._count("_d", "dense_rank", f"{self._a}, {self._sort}")
         inner: list[str] = []
@@ -70,7 +74,7 @@ class Statement:
 
     def _runs(self, call: OverCall) -> bool:
         """Whether running values stand for the call."""
-        if call.function in RANKINGS:
+        if call.function in RANKINGS or (call.function == "LAG" and call.ignores_nulls):
             return True
         if call.frame is None or call.frame.preceding is not None:
             return False
@@ -126,6 +130,12 @@ class Statement:
         sql = f"coalesce(first_value({name}) OVER ({self._a}), 0) + {function}() OVER ({order}) - 1"
         self.partials.append(Partial(name, pa.int64(), f"CAST({sql} AS BIGINT)", f"{name}_now"))
 
+    def _count_values(self, x: int) -> None:
+        """How many values a column of a partition has had, without NULLs."""
+        upto = f"OVER ({self._a}, _i ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+        sql = f"coalesce(first_value(_v{x}) OVER ({self._a}), 0) + count({_due(x)}) {upto}"
+        self.partials.append(Partial(f"_v{x}", pa.int64(), f"CAST({sql} AS BIGINT)", f"_v{x}_now"))
+
     def _call(self, call: OverCall, inner: list[str], name: str, running: bool) -> str:
         """The call's result over the columns of the inner query."""
         if call.function == "ROW_NUMBER":
@@ -138,6 +148,8 @@ class Statement:
             return _cast(name, call.column.type)
         if call.function == "LAG":
             offset, default = call.constants
+            if call.ignores_nulls:
+                return self._carried_lag(call, inner, name)
             more = "" if default is None else f", {literal(default, call.column.type)}"
             inner.append(f"lag(c{call.args[0]}, {offset}{more}) OVER ({self._b} _i) AS {name}")
             return _cast(name, call.column.type)
@@ -150,8 +162,10 @@ class Statement:
         if call.function == "NTH_VALUE":
             (x,), (n,) = call.args, call.constants
             if running:
-                return self._carried_nth(x, n, call.column.type, carried)
-            inner.append(f"nth_value(c{x}, {n} ORDER BY _i) {of_rows} AS {name}")
+                here = f"_at{x} = {n} AND c{x} IS NOT NULL" if call.ignores_nulls else f"_at = {n}"
+                return self._carried_nth(x, here, call.column.type, carried)
+            nulls = " IGNORE NULLS" if call.ignores_nulls else ""
+            inner.append(f"nth_value(c{x}, {n} ORDER BY _i{nulls}) {of_rows} AS {name}")
             return _cast(name, call.column.type)
         known = aggregate(call.function)
         if running:
@@ -170,16 +184,39 @@ class Statement:
         inner.append(f"{sql} AS {name}")
         return name
 
-    def _carried_nth(self, x: int, n: int, t: Type, over: str) -> str:
-        """A column's value in the nth row of a partition, once that has come: it stays."""
+    def _carried_lag(self, call: OverCall, inner: list[str], name: str) -> str:
+        """The nth of the values before a row that are not NULL, counted backwards: carried are the last n of a partition, the
+        last one first."""
+        (x,), (n, default), t = call.args, call.constants, call.column.type
+        last = f"_p{len(self.partials)}"
+        before = f"count({_due(x)}) OVER ({self._a}, _i ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+        lags = [
+            f"CASE WHEN {before} >= {j} THEN lag({_due(x)}, {j} IGNORE NULLS) OVER ({self._a}, _i) "
+            f"ELSE first_value({last}) OVER ({self._a})[{j} - {before}] END"
+            for j in range(1, n + 1)
+        ]
+        now = [f"CASE WHEN c{x} IS NULL THEN {a} ELSE {b} END" for a, b in zip(lags, [f"c{x}", *lags], strict=False)]
+        kept = array(t)
+        self.partials.append(Partial(last, kept.arrow(), _cast(f"[{', '.join(now)}]", kept), f"{last}_now"))
+        given = lags[-1] if default is None else f"coalesce({lags[-1]}, {literal(default, t)})"
+        inner.append(f"{given} AS {name}")
+        return _cast(name, t)
+
+    def _carried_nth(self, x: int, here: str, t: Type, over: str) -> str:
+        """A column's value in the row of a partition that `here` is true of, once that has come: it stays."""
         name = f"_p{len(self.partials)}"
-        sql = f"any_value(CASE WHEN _s = {CARRY} THEN {name} WHEN _at = {n} THEN c{x} END) {over}"
+        sql = f"any_value(CASE WHEN _s = {CARRY} THEN {name} WHEN {here} THEN c{x} END) {over}"
         self.partials.append(Partial(name, t.arrow(), _cast(sql, t), f"{name}_now"))
         return f"{name}_now"
 
 
 def _filter(call: OverCall) -> str | None:
     return None if call.filter is None else f"c{call.filter}"
+
+
+def _due(x: int) -> str:
+    """A column of the rows that are due."""
+    return f"CASE WHEN _s = {DUE} THEN c{x} END"
 
 
 def _cast(sql: str, t: Type) -> str:

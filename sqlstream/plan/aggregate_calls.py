@@ -109,13 +109,27 @@ def bound_call(node: exp.Expression, binder: ExpressionBinder) -> AggregateCall:
                 position=position_of(written),
             )
         order = tuple(_ordering(o, binder) for o in written.expressions)
-    if exp.IgnoreNulls in around or exp.RespectNulls in around:
-        if call.function.nulls_are_rows and exp.IgnoreNulls in around:
-            given = binder.call("NOT", [binder.call("IS NULL", [call.args[0]])])
-            condition = given if condition is None else binder.call("AND", [condition, given])
-        elif not call.function.nulls_are_rows and exp.RespectNulls in around:
-            raise NotSupported(f"{sql_of(node)}: {name} goes by values that are not NULL", position=position_of(node))
+    condition = with_nulls(node, call, condition, binder)
     return AggregateCall(call.function, call.args, call.types, call.constants, call.distinct, condition, order)
+
+
+def with_nulls(
+    node: exp.Expression, call: AggregateCall, condition: Expr | None, binder: ExpressionBinder
+) -> Expr | None:
+    """The condition of FILTER, and what IGNORE NULLS of a call, which `node` is with all that stands behind it, says."""
+    written = [type(n) for n in (node, node.this, node.this.this if isinstance(node.this, exp.Expression) else None)]
+    ignores, respects = exp.IgnoreNulls in written, exp.RespectNulls in written
+    if call.function.nulls_are_rows and ignores:
+        given = binder.call("NOT", [binder.call("IS NULL", [call.args[0]])])
+        return given if condition is None else binder.call("AND", [condition, given])
+    if not call.function.nulls_are_rows and respects:
+        first = call.function.name == "FIRST_VALUE"
+        raise NotSupported(
+            f"{sql_of(node)}: {call.function.shown} goes by values that are not NULL",
+            hint="NTH_VALUE(x, 1) OVER (…) is x of the first row, NULL or not" if first else "ARRAY_AGG keeps NULLs",
+            position=position_of(node),
+        )
+    return condition
 
 
 def bound_arguments(call: exp.Expression, binder: ExpressionBinder) -> AggregateCall:

@@ -9,7 +9,7 @@ from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.errors import BindError, NotSupported, did_you_mean
 from sqlstream.expressions import Call, Cast, Column, Expr, Literal
 from sqlstream.plan import nodes
-from sqlstream.plan.aggregate_calls import bound_arguments, is_aggregate
+from sqlstream.plan.aggregate_calls import bound_arguments, is_aggregate, with_nulls
 from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.joins import with_columns
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
@@ -30,6 +30,7 @@ class _Call:
     distinct: bool
     filter: Expr | None
     type: Type
+    ignores_nulls: bool = False
 
     @property
     def reads(self) -> tuple[Expr, ...]:
@@ -54,11 +55,13 @@ class OverStage:
         self.binder = ExpressionBinder(below.scope, below.catalog, hook)
 
     def _over(self, node: exp.Expression) -> Expr:
-        call, where = node.this, None
+        call, where, nulls = node.this, None, None
         if isinstance(call, exp.Filter):
             call, where = call.this, call.expression.this
         if isinstance(call, (exp.IgnoreNulls, exp.RespectNulls)):
-            raise NotSupported("IGNORE NULLS is not supported", position=position_of(node))
+            call, nulls = call.this, call
+        if isinstance(call, exp.Filter):
+            call, where = call.this, call.expression.this
         if isinstance(call, exp.WithinGroup):
             raise NotSupported(
                 "ORDER BY within a call with OVER is not supported",
@@ -93,6 +96,17 @@ class OverStage:
                 position=position_of(where),
             )
         condition = self._below.condition(where) if where is not None else None
+        ignores = False
+        if function is None:
+            condition = with_nulls(node.this, made, condition, self._below)
+        elif nulls is not None and not function.nulls:
+            raise NotSupported(
+                f"{name} takes no IGNORE NULLS or RESPECT NULLS",
+                hint=f"those that do: {', '.join(f.name for f in OVER_FUNCTIONS.values() if f.nulls)}",
+                position=position_of(node),
+            )
+        else:  # the row itself, which LAG(x, 0) is of, is there in any case
+            ignores = isinstance(nulls, exp.IgnoreNulls) and constants[0] != 0
         partition = tuple(self._below.bind(p) for p in spec.args.get("partition_by") or [])
         order = []
         for o in spec.args["order"].expressions if spec.args.get("order") is not None else []:
@@ -111,16 +125,24 @@ class OverStage:
             frame = self._frame(spec.args.get("spec"), [o[0].type for o in order], node)
             if by_arrival and frame == nodes.Frame("RANGE", None, 0):
                 frame = nodes.Frame("ROWS", None, 0)
+        elif spec.args.get("spec") is not None:
+            raise BindError(
+                f"{name} takes no frame: ROWS and RANGE are for aggregates",
+                hint="leave it out; of a WINDOW that others need with it, write this one's in OVER (…)",
+                position=position_of(node),
+            )
         elif by_arrival and name in ("RANK", "DENSE_RANK"):
             name = "ROW_NUMBER"
         if function is not None:
             t = function.type or bound[0].type.null()
         else:
             t = made.type_of(occupied=condition is None and frame is not None and frame.has_current)
-        over = _Call(name, tuple(bound), constants, partition, tuple(order), frame, distinct, condition, t)
+        over = _Call(name, tuple(bound), constants, partition, tuple(order), frame, distinct, condition, t, ignores)
         value = self._column(over, sql_of(call))
         if default is None:
             return value
+        if ignores:  # a row so far before gives a value
+            return self.binder.call("COALESCE", [value, Cast(t.null(default.type.nullable), default)])
         # The first rows, which have no row so far before them, take what their own columns say.
         count = OVER_FUNCTIONS["ROW_NUMBER"].type
         assert count is not None
@@ -214,6 +236,7 @@ class OverStage:
                         c.constants,
                         c.distinct,
                         None if c.filter is None else position[c.filter],
+                        c.ignores_nulls,
                     )
                 )
             order = tuple(nodes.SortKey(position[e], asc, nf) for e, asc, nf in first.order)

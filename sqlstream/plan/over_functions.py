@@ -15,7 +15,8 @@ class OverFunction:
 
     type      of the call; None: its argument's, and NULL where there is no such row
     by_rows   it tells rows apart that tie in the order
-    framed    it looks at the rows of a frame, as aggregates do
+    framed    it looks at the rows of a frame, as aggregates do; others take none
+    nulls     it can leave rows out where its argument is NULL (IGNORE NULLS)
     ahead     it depends on rows that come later in the order
     ranks     it counts the rows, or their orders, up to its own
     """
@@ -24,6 +25,7 @@ class OverFunction:
     type: Type | None
     by_rows: bool = False
     framed: bool = False
+    nulls: bool = False
     ahead: bool = False
     ranks: bool = False
 
@@ -37,9 +39,9 @@ OVER_FUNCTIONS = {
         OverFunction("NTILE", INT.null(False), by_rows=True, ahead=True),
         OverFunction("PERCENT_RANK", _SHARE, ahead=True),
         OverFunction("CUME_DIST", _SHARE, ahead=True),
-        OverFunction("LAG", None, by_rows=True),
-        OverFunction("LEAD", None, by_rows=True, ahead=True),
-        OverFunction("NTH_VALUE", None, by_rows=True, framed=True),
+        OverFunction("LAG", None, by_rows=True, nulls=True),
+        OverFunction("LEAD", None, by_rows=True, ahead=True, nulls=True),
+        OverFunction("NTH_VALUE", None, by_rows=True, framed=True, nulls=True),
     )
 }
 RANKINGS = tuple(f.name for f in OVER_FUNCTIONS.values() if f.ranks)

@@ -500,6 +500,7 @@ def over_sql(node: nodes.Over, call: nodes.OverCall, tie: str, repeatable: bool 
             constants=call.constants,
             filter=None if call.filter is None else f"c{call.filter}",
         )
+    nulls = " IGNORE NULLS" if call.ignores_nulls else ""
     if call.function in ("LAG", "LEAD"):
         offset, default = call.constants
         args.append(str(offset))
@@ -509,7 +510,7 @@ def over_sql(node: nodes.Over, call: nodes.OverCall, tie: str, repeatable: bool 
         args = [str(call.constants[0])]
     elif call.function == "NTH_VALUE":
         args.append(f"{call.constants[0]} ORDER BY _place")
-    return f"CAST({call.function.lower()}({', '.join(args)}) {over} AS {call.column.type.duckdb()})"
+    return f"CAST({call.function.lower()}({', '.join(args)}{nulls}) {over} AS {call.column.type.duckdb()})"
 
 
 def called(calls: tuple[nodes.OverCall, ...]) -> set[UserFunction]:

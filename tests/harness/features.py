@@ -110,7 +110,6 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("APPROX_COUNT_DISTINCT", r"APPROX_COUNT_DISTINCT", "aggregate_answers.py"),
         f("COVAR, CORR, REGR", r"CORR\(|COVAR"),
         f("of aggregates, of changing input", r"FROM \( ?SELECT.*GROUP BY.*\).*GROUP BY"),
-        missing("user-defined aggregates"),
     ),
     "OVER": (
         f("ROWS … PRECEDING", r"ROWS BETWEEN \d+ PRECEDING|ROWS \d+ PRECEDING"),
@@ -125,6 +124,8 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("QUALIFY", r"QUALIFY"),
         changing("on changing input", r"\bOVER\b"),
         f("NTH_VALUE", r"NTH_VALUE\("),
+        f("IGNORE NULLS: LAG, LEAD, NTH_VALUE, FIRST_VALUE, LAST_VALUE", r"LEAD\([^)]*\) IGNORE NULLS OVER"),
+        changing("IGNORE NULLS on changing input", r"IGNORE NULLS OVER"),
         f("FILTER with OVER", r"FILTER \(WHERE [^()]*\) OVER"),
     ),
     "Top-N, deduplication, order": (
@@ -171,6 +172,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("Python scalar functions", r"udf", "unit/functions/test_user.py"),
         f("process table functions", r"TABLE \w+ PARTITION BY|=> TABLE"),
         f("Python table functions", r"LATERAL TABLE\("),
+        f("Python functions that are classes", r"hash_code\("),
         f("Python aggregate functions", r"weighted_avg\("),
         changing("Python aggregate functions on changing input", r"weighted_avg\("),
         f("inline Python bodies", r"LANGUAGE PYTHON AS \$\$"),

@@ -45,7 +45,8 @@ class OverCall:
     """A window function: an aggregate, or ROW_NUMBER, RANK, DENSE_RANK, LAG, LEAD, FIRST_VALUE, LAST_VALUE, …
 
     `args` are columns; `constants` are trailing literal arguments (LAG's offset, NTILE's n). `filter`: a BOOLEAN column, of
-    which rows of the frame an aggregate takes.
+    which rows of the frame an aggregate takes. `ignores_nulls`: LAG, LEAD and NTH_VALUE do as if rows were not there whose
+    argument is NULL.
     """
 
     function: str
@@ -55,6 +56,7 @@ class OverCall:
     constants: tuple[Any, ...] = ()
     distinct: bool = False
     filter: int | None = field(default=None, metadata=LATER)
+    ignores_nulls: bool = field(default=False, metadata=LATER)
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -69,6 +71,7 @@ class OverCall:
     def text(self, schema: Schema) -> str:
         """As EXPLAIN prints it."""
         name = self.function if self.function in OVER_FUNCTIONS else aggregate(self.function).shown
+        name += " IGNORE NULLS" if self.ignores_nulls else ""
         return name if self.filter is None else f"{name} FILTER {schema[self.filter].name}"
 
 

@@ -259,7 +259,7 @@ def test_a_table_function_says_what_it_gives() -> None:
         ("import math\nmath.nothing", "f", r"its module raised AttributeError: .*nothing.*broken_1\.py:2\)"),
         ("def f(:", "f", r"its module raised SyntaxError: .*broken_2\.py, line 1"),
         ("import nowhere_at_all", "f", "no module named 'nowhere_at_all'"),
-        ("class F:\n    def eval(self, n: int) -> int: return n", "F", "is a class"),
+        ("class F:\n    def evaluate(self, n: int) -> int: return n", "F", "is a class without a method eval"),
     ],
 )
 def test_what_is_no_function_is_told(

@@ -201,6 +201,25 @@ def test_an_accumulator_is_of_the_class_that_made_it() -> None:
     assert isinstance(f.made(), Folding)
 
 
+@udaf(input_types="MAP<STRING, INT>", result_type="MAP<STRING, INT>", func_type="arrow")
+def first_map(x: pa.Array) -> pa.Scalar:
+    """One of what it was given."""
+    return x[0]
+
+
+@udaf(input_types="INTERVAL DAY", result_type="INTERVAL DAY", func_type="arrow")
+def first_interval(x: pa.Array) -> pa.Scalar:
+    """The same of what is a number in Arrow."""
+    return x[0]
+
+
+def test_scalars_of_arrow_are_values() -> None:
+    for name, values in (("first_map", [[("a", 1)], [("b", 2)]]), ("first_interval", [1_000_000, 2])):
+        f = resolve(f"{__name__}.{name}")
+        column = pa.array(values, f.arguments[0].arrow())
+        assert f.values(f.made(), [0, 1, 2], [column]).to_pylist() == values
+
+
 APPENDED, CHANGING, SLICES = {"append_only": True}, {"append_only": False}, {"append_only": True, "merging": True}
 
 
