@@ -17,6 +17,7 @@ from sqlstream.clock import Clock
 from sqlstream.errors import BindError, Canceled
 from sqlstream.options import SessionOptions, note_of, over
 from sqlstream.plan import nodes
+from sqlstream.plan.current_watermark import placed
 from sqlstream.plan.query_binder import QueryBinder
 from sqlstream.plan.state_binder import StateCall
 from sqlstream.plan.table_binder import TableBinder
@@ -117,7 +118,7 @@ class Environment:
     def bind(self, query: Any, tables: TableBinder | None = None, within: str | None = None) -> nodes.Node:
         """The logical plan of a query's tree. `within`: the database of names that say none, if it is not the current one."""
         catalog = self.catalog if within is None else self.catalog.at(within)
-        return QueryBinder(catalog, tables or self.tables()).query(self.spelled(query))
+        return placed(QueryBinder(catalog, tables or self.tables()).query(self.spelled(query)))
 
     def spelled(self, query: Any) -> Any:
         """The tree of a query, with the names of one in a dialect that folds case as the catalog spells them."""

@@ -331,6 +331,19 @@ def _now(name: str, t: Type, sql: str, example: str = "") -> ScalarFunction:
     return function(name, (), t, sql, example or name, nulls=Nulls.NEVER, volatile=True)
 
 
+CURRENT_WATERMARK = "CURRENT_WATERMARK"  # a column of the scan, wherever it can be (`plan/current_watermark.py`)
+
+
+def _watermark_rule(args: Sequence[Expr]) -> Typing:
+    (t,) = (a.type for a in args)
+    if not t.is_timestamp:
+        raise BindError(
+            f"{CURRENT_WATERMARK} takes a column of event time, not {t.text()}",
+            hint="one that WATERMARK FOR … AS … is declared for",
+        )
+    return Typing((None,), timestamp_ltz(3) if t.kind == "TIMESTAMP_LTZ" else timestamp(3))
+
+
 # Java's (ZoneId.SHORT_IDS).
 _SHORT_ZONES = {
     "ACT": "Australia/Darwin", "AET": "Australia/Sydney", "AGT": "America/Argentina/Buenos_Aires", "ART": "Africa/Cairo",
@@ -391,6 +404,10 @@ FUNCTIONS = (
     _now("CURRENT_TIMESTAMP", timestamp_ltz(3), _NOW),
     _now("NOW", timestamp_ltz(3), _NOW, "NOW()"),
     _now("PROCTIME", timestamp_ltz(3), _NOW, "PROCTIME()"),
+    ScalarFunction(
+        CURRENT_WATERMARK, _watermark_rule, lambda args, types, result: f"CAST(NULL AS {result.duckdb()})", 1, 1, Nulls.MAYBE,
+        volatile=True, example="CURRENT_WATERMARK(ts)",
+    ),
     _now("LOCALTIMESTAMP", timestamp(3), "date_trunc('milliseconds', CAST(now() AS TIMESTAMP))"),
     _now("CURRENT_ROW_TIMESTAMP", timestamp_ltz(3), _NOW, "CURRENT_ROW_TIMESTAMP()"),
     _now("CURRENT_DATE", DATE, "CAST(now() AS DATE)"),

@@ -28,7 +28,8 @@ from sqlstream.operators.lowering import Lowering, lower
 from sqlstream.operators.split_queue import SplitQueue
 from sqlstream.operators.split_state import Positions, SplitState
 from sqlstream.plan import nodes
-from sqlstream.plan.table_binder import PROCTIME_PATH
+from sqlstream.plan.nodes.leaves import WATERMARK_PATH
+from sqlstream.plan.table_binder import MADE, PROCTIME_PATH
 from sqlstream.rendering.expressions import predicate, to_duckdb
 from sqlstream.types import BOOLEAN, ROWTIME, Column, Schema
 
@@ -82,7 +83,7 @@ class SourceScan(PhysicalNode):
 
     def request(self, zone: str) -> ScanRequest:
         """What the reader decodes: stored columns, `_keep` of the predicate and `_w` of the watermark, in `zone`."""
-        stored = [i for i, c in enumerate(self.columns) if c.path != PROCTIME_PATH]
+        stored = [i for i, c in enumerate(self.columns) if c.path not in MADE]
         place = {old: new for new, old in enumerate(stored)}
         derived, used = [], set[UserFunction]()
         if self.predicate is not None:
@@ -272,12 +273,17 @@ class ScanTask:
         n = batch.num_rows
         node = self.node
         self.queue.rouse(state, self._output)
+        before = None if node.watermark is None else self._advance(state, batch.column("_w"))
         arrays: list[pa.Array] = []
         stored = 0
         for c in node.columns:
             if c.path == PROCTIME_PATH:
                 stamps = self.clock.rows(state.split.number, got.first_row, n)
                 arrays.append(pa.array(stamps - stamps % 1000, pa.int64()).cast(c.type.arrow()))
+            elif c.path == WATERMARK_PATH:
+                assert before is not None
+                none = before == NO_WATERMARK
+                arrays.append(pa.array(np.where(none, 0, before - before % 1000), mask=none).cast(c.type.arrow()))
             else:
                 arrays.append(batch.column(stored))
                 stored += 1
@@ -285,11 +291,9 @@ class ScanTask:
         if not node.traits.append_only:
             arrays.append(batch.column(OP))
             fields.append(pa.field(OP, pa.int8()))
-        if node.watermark is not None:
-            before = self._advance(state, batch.column("_w"))
-            if node.traits.row_wm:
-                arrays.append(pa.array(before))
-                fields.append(pa.field(WM, pa.int64()))
+        if node.traits.row_wm:
+            arrays.append(pa.array(before))
+            fields.append(pa.field(WM, pa.int64()))
         if node.arrival:
             first = (state.split.number << POSITION_BITS) + got.first_row
             arrays.append(pa.array(np.arange(first, first + n, dtype=np.int64)))

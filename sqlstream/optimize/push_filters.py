@@ -9,6 +9,7 @@ from sqlstream.functions import user
 from sqlstream.functions.scalar import volatile
 from sqlstream.plan import nodes
 from sqlstream.plan.joins import join
+from sqlstream.plan.table_binder import MADE
 
 
 def push_filters(node: nodes.Node) -> nodes.Node:
@@ -29,8 +30,9 @@ def _push(node: nodes.Node, parts: list[Expr]) -> nodes.Node:
         below = _push(node.input, [substitute(p, node.exprs) for p in down])
         return _filter(replace(node, input=below), stay)
     if isinstance(node, nodes.Scan):
-        down = [p for p in parts if not volatile(p)]
-        stay = [p for p in parts if volatile(p)]
+        made = {i for i, c in enumerate(node.columns) if c.path in MADE}  # no reader knows them
+        down = [p for p in parts if not volatile(p) and not made & p.columns()]
+        stay = [p for p in parts if p not in down]
         if down:
             node = replace(node, predicate=conjunction([*conjuncts(node.predicate), *down]))
         return _filter(node, stay)

@@ -15,6 +15,7 @@ from sqlstream.errors import BindError, NotSupported, SqlStreamError, did_you_me
 from sqlstream.expressions import Call, Column, Expr, substitute
 from sqlstream.plan import nodes
 from sqlstream.plan.expression_binder import ExpressionBinder
+from sqlstream.plan.nodes.leaves import WATERMARK_PATH
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.state_binder import States
 from sqlstream.secrets import learn
@@ -24,6 +25,7 @@ from sqlstream.types import Column as SchemaColumn
 
 PROCTIME_PATH = ("$proctime",)
 PROCTIME_TYPE = timestamp_ltz(3).null(False)
+MADE = (PROCTIME_PATH, WATERMARK_PATH)  # columns of a scan that no reader decodes
 
 
 def context(

@@ -24,8 +24,9 @@ from sqlstream.formats.conversion import quoted
 from sqlstream.functions.constants import literal
 from sqlstream.functions.user import UserFunction
 from sqlstream.plan import nodes
+from sqlstream.plan.nodes.leaves import WATERMARK_PATH
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
-from sqlstream.plan.table_binder import PROCTIME_PATH
+from sqlstream.plan.table_binder import MADE, PROCTIME_PATH
 from sqlstream.rendering.expressions import to_duckdb
 from sqlstream.time_zones import window_zone
 from sqlstream.types import STRING, WINDOW_ENDS, Schema
@@ -628,7 +629,7 @@ def unnest_sql(node: nodes.Unnest, source: str) -> str:
 
 def scan_request(node: nodes.Scan) -> ScanRequest:
     """What a scan decodes: its stored columns (a request for none gives rows all the same)."""
-    return ScanRequest(tuple(c for c in node.columns if c.path != PROCTIME_PATH))
+    return ScanRequest(tuple(c for c in node.columns if c.path not in MADE))
 
 
 def source_sql(connection: duckdb.DuckDBPyConnection | None, proctime: int) -> ScanSql:
@@ -638,7 +639,7 @@ def source_sql(connection: duckdb.DuckDBPyConnection | None, proctime: int) -> S
     """
 
     def scan(node: nodes.Scan, arrival: bool) -> str:
-        stored = [(i, c) for i, c in enumerate(node.columns) if c.path != PROCTIME_PATH]
+        stored = [(i, c) for i, c in enumerate(node.columns) if c.path not in MADE]
         relation = quoted(node.table)
         if connection is not None:
             relation = relation_of(node.source, connection, scan_request(node))
@@ -646,6 +647,8 @@ def source_sql(connection: duckdb.DuckDBPyConnection | None, proctime: int) -> S
         for i, c in enumerate(node.columns):
             if c.path == PROCTIME_PATH:
                 items[i] = f"make_timestamptz({proctime} - {proctime} % 1000) AS c{i}"
+            elif c.path == WATERMARK_PATH:
+                items[i] = f"CAST(NULL AS {c.type.duckdb()}) AS c{i}"
         text = f"SELECT {', '.join(items[i] for i in range(len(node.columns)))}"
         if node.changes:
             text += ", _op"

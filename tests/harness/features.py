@@ -191,6 +191,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("ON CONFLICT DO ERROR, DO NOTHING, DO DEDUPLICATE", r"ON CONFLICT", "test_on_conflict.py"),
         f("early firing of windows", r"EMIT CHANGES|early-fire"),
         f("late firing, allowed lateness", r"late-fire|allow-lateness"),
+        f("CURRENT_WATERMARK", r"CURRENT_WATERMARK"),
         f("EMIT ON WINDOW CLOSE, EMIT CHANGES", r"EMIT ON WINDOW CLOSE"),
         missing("watermark alignment between sources", "within one source only"),
     ),

@@ -10,6 +10,10 @@ from sqlstream.expressions import Expr, named
 from sqlstream.plan.nodes.node import Node, Prune, Pruned, in_order, moved
 from sqlstream.types import BIGINT, BYTES_TYPE, ROWTIME, STRING, Column, timestamp_ltz
 
+WATERMARK_PATH = (
+    "$watermark",
+)  # what the watermark of a row's split was before the row; NULL: there was none, or batch
+
 
 @dataclass(frozen=True)
 class Scan(Node):
@@ -30,7 +34,6 @@ class Scan(Node):
     changes: bool = False
 
     lowered_in = "source_scan"
-    waits_for_watermark = False
     wants_arrival = False
 
     def __post_init__(self) -> None:
@@ -40,6 +43,10 @@ class Scan(Node):
                 for i, (n, c) in enumerate(zip(self.names, self.columns, strict=True))
             )
         )
+
+    @property
+    def waits_for_watermark(self) -> bool:
+        return any(c.path == WATERMARK_PATH for c in self.columns)  # it gives it
 
     @property
     def knows_arrival(self) -> bool:
