@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqlstream.alignment import OPTIONS as ALIGNMENT
 from sqlstream.connectors.blackhole import BlackholeConnector
 from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
@@ -41,5 +42,5 @@ def connector(table: TableContext, name: str | None) -> Connector:
             subject=name,
         )
     found = CONNECTORS[name]()
-    read(table.options, found.known_options(table.options), f"table {table.name}")
+    read(table.options, (*found.known_options(table.options), *ALIGNMENT), f"table {table.name}")
     return found

@@ -23,13 +23,13 @@ from sqlstream.operators.slice_aggregate import SliceAggregate
 from sqlstream.operators.window_aggregate import WindowAggregate
 from sqlstream.optimize.collect_sessions import grouped_session
 from sqlstream.plan import nodes
-from sqlstream.types import WINDOW_ENDS, WINDOW_STARTS
+from sqlstream.types import PROCTIME, WINDOW_ENDS, WINDOW_STARTS
 
 
 @lower.register(nodes.Aggregate)
 def _aggregate(node: nodes.Aggregate, job: Lowering) -> PhysicalNode:
-    tells = node.emit is not None and not node.emit.once
-    found = None if tells else _window_below(node.input)
+    told = _told(node)
+    found = None if told is not None else _window_below(node.input)
     if found is not None and (found[0].spec.kind != "SESSION" or grouped_session(node) is not None):
         made = (_session if found[0].spec.kind == "SESSION" else _sliced)(node, *found, job)
         if made is not None:
@@ -40,10 +40,9 @@ def _aggregate(node: nodes.Aggregate, job: Lowering) -> PhysicalNode:
     if end is None:
         return GroupAggregate((below,), node.keys, node.calls, node.schema, ttl=job.ttl(node.ttl))
     domain = WINDOW_ENDS[marks[end] or ""]
-    if tells:
-        assert node.emit is not None
-        told = GroupWindowAggregate((below,), node.keys, node.keys[end], domain, node.calls, node.emit, node.schema)
-        return job.hinted(told, node.ttl)
+    if told is not None:
+        tells = GroupWindowAggregate((below,), node.keys, node.keys[end], domain, node.calls, told, node.schema)
+        return job.hinted(tells, node.ttl)
     start = next((i for i, m in enumerate(marks) if m in WINDOW_STARTS), None)
     made = WindowAggregate(
         (below,),
@@ -55,6 +54,14 @@ def _aggregate(node: nodes.Aggregate, job: Lowering) -> PhysicalNode:
         node.schema,
     )
     return job.hinted(made, node.ttl)
+
+
+def _told(node: nodes.Aggregate) -> nodes.Emission | None:
+    """What the windows of an aggregate tell besides; None: nothing. By processing time no row is late."""
+    emit = node.emit
+    if emit is not None and PROCTIME in (WINDOW_ENDS.get(node.schema[i].time or "") for i in range(len(node.keys))):
+        emit = replace(emit, late=None, lateness=0)
+    return None if emit is None or emit.once else emit
 
 
 def _window_below(node: nodes.Node) -> tuple[nodes.Window, list[int]] | None:

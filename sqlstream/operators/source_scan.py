@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sqlstream.alignment import Alignment
 from sqlstream.batches import END, NO_WATERMARK, OP, ORD, WM, Delta, Time
 from sqlstream.clock import Clock
 from sqlstream.contracts import BadRecord, ScanColumn, ScanRequest, Source, SourceBatch, SplitReader
@@ -28,6 +29,7 @@ from sqlstream.operators.lowering import Lowering, lower
 from sqlstream.operators.split_queue import SplitQueue
 from sqlstream.operators.split_state import Positions, SplitState
 from sqlstream.plan import nodes
+from sqlstream.plan.nodes import TUNING
 from sqlstream.plan.nodes.leaves import WATERMARK_PATH
 from sqlstream.plan.table_binder import MADE, PROCTIME_PATH
 from sqlstream.rendering.expressions import predicate, to_duckdb
@@ -51,6 +53,7 @@ class SourceScan(PhysicalNode):
     time_column: int | None = None
     row_wm: bool = False
     arrival: bool = False
+    alignment: Alignment | None = field(default=None, metadata=TUNING)
 
     name = "Source"
 
@@ -142,7 +145,7 @@ def _united(uses: list[nodes.Scan], job: Lowering) -> SourceScan:
         time_column = columns.index(timed.columns[timed.time_column])
     return SourceScan(
         (), uses[0].table, uses[0].source, columns, tuple(names[c] for c in columns), keep, watermark, time_column,
-        row_wm=job.timed, arrival=job.ordered,
+        row_wm=job.timed, arrival=job.ordered, alignment=uses[0].alignment,
     )  # fmt: skip
 
 
@@ -338,6 +341,13 @@ class ScanTask:
         # What ended holds nothing back; a watermark never goes back.
         self._output = max(self._output, self.queue.idle_mark if lowest is None else lowest.watermark)
         return self._output, lowest is None
+
+    def holds(self) -> int:
+        """The watermark beyond which those that it is aligned with wait for it: END when it holds nobody back."""
+        if self.awaited:
+            return NO_WATERMARK
+        lowest = self.queue.lowest()
+        return END if lowest is None else lowest.watermark
 
     def delta(self, proctime: int, drain: bool = False) -> Delta:
         """What was read since the last call. `drain`: as if nothing would follow."""

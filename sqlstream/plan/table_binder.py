@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from sqlstream.alignment import KEYS as ALIGNED
+from sqlstream.alignment import alignment_of
 from sqlstream.catalog import information_schema
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Table
@@ -35,7 +37,7 @@ def context(
     return TableContext(
         table.name,
         table.physical(),
-        {k: v for k, v in table.options if k != "connector"},
+        {k: v for k, v in table.options if k != "connector" and k not in ALIGNED},
         table.primary_key,
         table.partitioned_by,
         table.working_directory or os.getcwd(),
@@ -223,7 +225,10 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
     plain = all(c.computed is None for c in table.columns)
     time_column = next((i for i, c in enumerate(columns) if c.time == ROWTIME), None) if plain else None
     keyed = bool(table.primary_key) and not source.append_only
-    scan = nodes.Scan(table.name, source, tuple(scan_columns), tuple(names), watermark, None, time_column, keyed)
+    aligned = alignment_of(table.name, table.option_map, watermark is not None)
+    scan = nodes.Scan(
+        table.name, source, tuple(scan_columns), tuple(names), watermark, None, time_column, keyed, aligned
+    )
     primary = tuple(names.index(k) for k in table.primary_key)
     rows = nodes.ChangelogNormalize(scan, primary) if keyed else scan
     return rows if plain else nodes.Project(rows, tuple(exprs), tuple(columns))

@@ -7,7 +7,7 @@ caller's thread; with more, each worker has one, and an epoch begins for all at 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from threading import Event
@@ -90,7 +90,7 @@ class Loop:
             self.checkpoints.give_up()
 
     def _epochs(self, pool: Threads | None) -> None:
-        slowest, checkpoints = END, self.checkpoints
+        slowest, aligned, checkpoints = END, tuple[Mapping[str, int], ...](), self.checkpoints
         while True:
             stopping = self.requests.stop.is_set()
             if self.requests.cancel.is_set():
@@ -108,9 +108,9 @@ class Loop:
             begun = self.clock.monotonic()
             rows = 0 if stopping or ending is not None else self.pace.rows()
             drain = ending is not None and ending.drain
-            command = EpochCommand(epoch, self.clock.now(), rows, READING, number, slowest, drain)
+            command = EpochCommand(epoch, self.clock.now(), rows, READING, number, slowest, drain, aligned)
             reports = step(self.workers, self.channels, command, pool)
-            slowest = min(r.watermark for r in reports)
+            slowest, aligned = min(r.watermark for r in reports), tuple(r.aligned for r in reports)
             self._report(epoch, reports)
             if self.options.mode == "AT_LEAST_ONCE":
                 self._show(epoch)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from sqlstream import alignment
 from sqlstream.connectors.registry import CONNECTORS
 from sqlstream.errors import CheckpointError
-from sqlstream.options import Option, find, shown
+from sqlstream.options import find, shown
 
 Tables = Mapping[str, Mapping[str, str]]  # by name: options as written, 'connector' among them
 
@@ -26,7 +27,7 @@ def remembered(tables: Tables, run: str) -> dict[str, dict[str, str]]:
 
 def _options(options: Mapping[str, str], run: str) -> dict[str, str]:
     connector = CONNECTORS.get(options.get("connector", ""))
-    known: tuple[Option, ...] = () if connector is None else connector().known_options(options)
+    known = alignment.OPTIONS if connector is None else (*connector().known_options(options), *alignment.OPTIONS)
     out = {}
     for key, text in shown(options).items():
         option = find(known, key)

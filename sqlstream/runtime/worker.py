@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time as walltime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ class EpochCommand:
     checkpoint: int | None = None
     slowest: int = END  # the least watermark of all tasks after the epoch before
     drain: bool = False  # the inputs count as ended: all windows close, all timers fire
+    aligned: tuple[Mapping[str, int], ...] = ()  # by task, the `aligned` of its last report
 
 
 @dataclass
@@ -111,6 +112,9 @@ class EpochReport:
     finished: bool = False
     skipped: int = 0
     lost: int = 0  # retractions of rows whose time to live was over, from the start of the worker
+    aligned: Mapping[str, int] = field(
+        default_factory=dict
+    )  # by group of sources: where the slowest one is in this task
     share: TaskShare | None = None
     barrier: float = 0.0  # seconds that `share` took
 
@@ -161,6 +165,7 @@ class Worker:
         self._living: list[StateTable] = []  # whose rows live for a time
         self._read_ahead = 0
         self._backlog = False
+        self._groups = any(isinstance(n, SourceScan) and n.alignment is not None for n in graph.nodes)
 
     # ---- start and end
 
@@ -315,6 +320,7 @@ class Worker:
         marks = [s.watermark() for s in timed or self.scans.values()]
         live = [m for m, idle in marks if not idle]
         report.watermark = min(live) if live else max((m for m, _ in marks), default=END)
+        report.aligned = self._aligned()
         # One epoch after the other leaves no time to who copies in the background.
         self.states.copy_some((self.clock.monotonic() - begun) * HELP)
         if command.checkpoint is not None:
@@ -361,8 +367,10 @@ class Worker:
         chunk = max(command.max_rows // max(sum(q.open - q.resting for q in queues), 1), 4096)
         while total < command.max_rows:
             firsts = [(s.watermark, s.split.number, i) for i, x in self.scans.items() if (s := x.queue.first())]
+            if not any(q.limited for q in queues):
+                firsts = self._within(firsts, command)
             if not firsts:
-                self._backlog = False
+                self._backlog = False  # those that are ahead of their group wait for it
                 break
             mark, _, i = min(firsts)
             if self.options.max_drift and not any(q.limited for q in queues):
@@ -380,6 +388,30 @@ class Worker:
         for scan in self.scans.values():
             scan.queue.end()
         return total
+
+    def _aligned(self) -> dict[str, int]:
+        """Where the slowest source of each group is."""
+        out: dict[str, int] = {}
+        for scan in self.scans.values():
+            if (a := scan.node.alignment) is not None and scan.node.watermark is not None:
+                out[a.group] = min(out.get(a.group, END), scan.holds())
+        return out
+
+    def _within(self, firsts: list[tuple[int, int, int]], command: EpochCommand) -> list[tuple[int, int, int]]:
+        """Of splits that may be read, by watermark, number and source: those that are not too far ahead of their group, in
+        this task as it is now and in the others as they were."""
+        if not self._groups:
+            return firsts
+        held = self._aligned()
+        for t, there in enumerate(command.aligned):
+            if t != self.subtask:
+                held = {g: min(mark, there.get(g, END)) for g, mark in held.items()}
+        kept = []
+        for mark, number, i in firsts:
+            a = self.scans[i].node.alignment
+            if a is None or mark <= held.get(a.group, END) + a.max_drift:
+                kept.append((mark, number, i))
+        return kept
 
     def prepare(self, number: int) -> dict[str, list[Any]]:
         """What the sinks have written since the last time, to be published, by node id. `number` is in its names."""

@@ -193,7 +193,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("late firing, allowed lateness", r"late-fire|allow-lateness"),
         f("CURRENT_WATERMARK", r"CURRENT_WATERMARK"),
         f("EMIT ON WINDOW CLOSE, EMIT CHANGES", r"EMIT ON WINDOW CLOSE"),
-        missing("watermark alignment between sources", "within one source only"),
+        f("watermark alignment between sources", r"alignment", "test_watermark_alignment.py"),
     ),
     "Statements": (
         f("CREATE TABLE … LIKE", r"LIKE", "unit/sql/test_statement_syntax.py"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sqlstream.alignment import Alignment
 from sqlstream.contracts import FAIL, ScanColumn, Source
 from sqlstream.expressions import Expr, named
-from sqlstream.plan.nodes.node import Node, Prune, Pruned, in_order, moved
+from sqlstream.plan.nodes.node import TUNING, Node, Prune, Pruned, in_order, moved
 from sqlstream.types import BIGINT, BYTES_TYPE, ROWTIME, STRING, Column, timestamp_ltz
 
 WATERMARK_PATH = (
@@ -32,6 +33,7 @@ class Scan(Node):
     predicate: Expr | None = None
     time_column: int | None = None
     changes: bool = False
+    alignment: Alignment | None = field(default=None, metadata=TUNING)  # with which other tables it keeps pace
 
     lowered_in = "source_scan"
     wants_arrival = False
@@ -46,7 +48,8 @@ class Scan(Node):
 
     @property
     def waits_for_watermark(self) -> bool:
-        return any(c.path == WATERMARK_PATH for c in self.columns)  # it gives it
+        # it gives it, or goes by it
+        return any(c.path == WATERMARK_PATH for c in self.columns) or self.alignment is not None
 
     @property
     def knows_arrival(self) -> bool:
