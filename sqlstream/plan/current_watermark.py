@@ -21,10 +21,15 @@ from sqlstream.types import Column as SchemaColumn
 _NAME = "$watermark"
 
 
-def placed(node: nodes.Node) -> nodes.Node:
+def placed(plan: nodes.Node) -> nodes.Node:
     """The plan with the calls as columns of its scans. BindError for what is no time attribute, NotSupported where rows came with no
     watermark of theirs."""
-    node = node.with_inputs(tuple(map(placed, node.inputs))) if node.inputs else node
+    called = any(_calls(e) for n in plan.walk() for e in _exprs(n))
+    return _placed(plan) if called else plan
+
+
+def _placed(node: nodes.Node) -> nodes.Node:
+    node = node.with_inputs(tuple(map(_placed, node.inputs))) if node.inputs else node
     calls = [c for e in _exprs(node) for c in _calls(e)]
     if not calls:
         return node
