@@ -16,29 +16,34 @@ from sqlstream.functions.scalar_function import Nulls, ScalarFunction, Typing, f
 from sqlstream.types import BOOLEAN, STRING, SYMBOL, Type
 
 # Numbers that DuckDB would write in another way are left to `json_rows`.
-_DELICATE = r"[0-9.]{17}|[0-9][eE]|\.[0-9]*0(?:[^0-9]|$)|(?:^|[\[:,\s])-0"
+_DELICATE = r"[0-9.]{17}|[0-9][eE]|\.[0-9]+0(?:[^0-9]|$)|0\.0000|(?:^|[\[:,\s])-0"
 # DuckDB lets this pass; JSON does not.
 _LENIENT = r"(?:^|[\[:,])\s*[-+]?(?i:nan|inf)|,\s*[\]}]"
-# a key with letters that are written by their numbers
-_ESCAPED_KEY = r'\\u[0-9a-fA-F]{4}(?:[^"\\]|\\.)*"\s*:'
 
 
 def _read_otherwise(x: str, path: JsonPath | None = None) -> str:
-    """SQL of whether DuckDB may read a text `x` otherwise than Flink: for `json_rows` then. NULL for NULL.
+    """SQL of whether DuckDB may read a text `x` otherwise than Flink: for `json_rows` then. NULL or false for NULL.
 
-    It is no JSON to its end; or a key of the path may be there twice, of which DuckDB takes the first and Flink the last.
+    It is no JSON to its end; or a key of the path is there twice, of which DuckDB takes the first and Flink the last. What
+    is quick to see (the key stands in the text twice) comes before what is exact.
     """
-    found = [f"NOT json_valid({x})", f"regexp_matches({x}, {quoted(_LENIENT)})"]
-    names = [s[1:] for s in (path.steps if path else ()) if isinstance(s, str) and s not in (ANY_FIELD, ANY_ITEM)]
-    for name in dict.fromkeys(names):
-        key = json_rows.encoded(name)
-        twice = f"{x} LIKE {quoted(f'%{key}%{key}%')}"
+    wrong = f"NOT json_valid({x}) OR regexp_matches({x}, {quoted(_LENIENT)})"
+    steps = path.steps if path else ()
+    maybe, surely = [], []
+    for i, step in enumerate(steps):
+        if isinstance(step, int) or step in (ANY_FIELD, ANY_ITEM):
+            continue
+        key = json_rows.encoded(step[1:])
         if re.search(r"[%_\\]", key):
-            twice = f"len(str_split({x}, {quoted(key)})) > 2"
-        found.append(twice)
-    if names:
-        found.append(f"contains({x}, '\\u') AND regexp_matches({x}, {quoted(_ESCAPED_KEY)})")
-    return f"({' OR '.join(found)})"
+            maybe.append(f"len(str_split({x}, {quoted(key)})) > 2")
+        else:
+            maybe.append(f"{x} LIKE {quoted(f'%{key}%{key}%')}")
+        within = quoted(JsonPath(True, steps[:i]).duckdb)
+        surely.append(f"len(list_filter(json_keys({x}, {within}), lambda k: k = {quoted(step[1:])})) > 1")
+    if not maybe:
+        return f"({wrong})"
+    escaped = f"contains({x}, '\\u')"
+    return f"CASE WHEN {wrong} THEN TRUE WHEN {' OR '.join(dict.fromkeys([*maybe, escaped]))} THEN {' OR '.join(surely)} ELSE FALSE END"
 
 
 def _exists_rule(args: Sequence[Expr]) -> Typing:
@@ -114,8 +119,12 @@ def _query(args: list[str], types: list[Type], result: Type) -> str:
             return slow
         found = f"json_extract({x}, {quoted(path.duckdb)})"
         names = f"regexp_extract_all(found, {quoted(_NAMES)})"
-        # a name that comes twice may be of one object, of which Flink has the last
-        odd = f"len({names}) > len(list_distinct({names}))"
+        # A name that comes twice may be of one object, of which Flink has the last. Rows of a table, objects without others in
+        # them, are looked at one by one.
+        rows = "json_keys(found, '$[*]')"
+        flat = f"json_type(found) = 'ARRAY' AND len(flatten({rows})) = len({names})"
+        twice = f"len(list_filter({rows}, lambda k: len(k) > len(list_distinct(k)))) > 0"
+        odd = f"CASE WHEN len({names}) = len(list_distinct({names})) THEN FALSE WHEN {flat} THEN {twice} ELSE TRUE END"
         quick = f"CASE WHEN json_type({found}) IN ('ARRAY', 'OBJECT') THEN CAST({found} AS VARCHAR) END"
         quick = f"list_transform([{quick}], lambda found: CASE WHEN {odd} THEN {slow} ELSE found END)[1]"
         delicate = f"regexp_matches({x}, {quoted(_DELICATE)})"

@@ -30,7 +30,7 @@ class Number(str):
 
 def _number(text: str) -> Number:
     """The number that is written so. Python's Decimal and Java's have the same form, but for zero with a sign."""
-    if "e" in text or "E" in text:
+    if not text.lstrip("-").isdecimal():
         text = str(Decimal(text))
     return Number(text[1:] if text[0] == "-" and not text.strip("-0.") else text)
 
