@@ -12,6 +12,7 @@ from sqlstream.optimize.fold_constants import fold_constants
 from sqlstream.optimize.fold_known_values import fold_known_values
 from sqlstream.optimize.merge_projects import merge_projects
 from sqlstream.optimize.prune_columns import prune_columns
+from sqlstream.optimize.prune_shared import prune_shared
 from sqlstream.optimize.push_filters import push_filters
 from sqlstream.optimize.push_proctime import push_proctime
 from sqlstream.optimize.recognise_top_n import recognise_top_n
@@ -30,7 +31,7 @@ Rule = Callable[[nodes.Node], nodes.Node]
 # push_filters before recognise_top_n: it brings `rn <= n` down to the OVER.
 # reorder_joins when conditions are at the joins that they are of, and before anything depends on their order.
 # use_unique_keys before remove_joins: of a group of one row a LEFT join may be all that is left to go.
-# thin_semi_joins after prune_columns: calls that nobody reads are no longer there.
+# thin_semi_joins after prune_shared: calls that nobody reads are no longer there.
 # collect_sessions last: it must see what stands right above a window in the end.
 # merge_projects again and again: the rules between leave Projects that can merge or do nothing.
 ALL_RULES: tuple[Rule, ...] = (
@@ -45,7 +46,7 @@ ALL_RULES: tuple[Rule, ...] = (
     reorder_joins,
     use_unique_keys,
     remove_joins,
-    prune_columns,
+    prune_shared,
     thin_semi_joins,
     merge_projects,
     collect_sessions,
@@ -54,7 +55,7 @@ OPTIONAL = (reorder_joins,)  # 'table.optimizer.join-reorder-enabled'
 RULES = tuple(r for r in ALL_RULES if r not in OPTIONAL)
 # Those that came after the first release of each: jobs that began without them keep the plans that they have.
 LATER: tuple[Rule, ...] = (fold_constants, strengthen_joins, use_unique_keys, remove_joins, thin_semi_joins)
-FORMER_RULES = tuple(r for r in RULES if r not in LATER)
+FORMER_RULES = tuple(prune_columns if r is prune_shared else r for r in RULES if r not in LATER)
 
 
 @dataclass(frozen=True)

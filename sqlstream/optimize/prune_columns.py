@@ -14,38 +14,47 @@ from sqlstream.types import Column as SchemaColumn
 
 def prune_columns(plan: nodes.Node) -> nodes.Node:
     """The rule: every node and scan gives what is read above it; the plan's own columns stay, in their order."""
+    return pruned(plan, _prune)
+
+
+def pruned(plan: nodes.Node, prune: nodes.Prune) -> nodes.Node:
+    """`plan` with what `prune` leaves of it, and its own columns in their order."""
     width = len(plan.schema)
-    made, at = _prune(plan, set(range(width)))
+    made, at = prune(plan, set(range(width)))
     if len(made.schema) == width and all(at[i] == i for i in range(width)):
         return made
     return replace(nodes.keep(made, [at[i] for i in range(width)]), columns=plan.schema.columns)
 
 
 def _prune(node: nodes.Node, needed: set[int]) -> nodes.Pruned:
-    """`node` with at least the columns `needed`, and where they are now: each node answers for itself."""
+    return prune_one(node, needed, _prune)
+
+
+def prune_one(node: nodes.Node, needed: set[int], prune: nodes.Prune) -> nodes.Pruned:
+    """`node` with at least the columns `needed`, and where they are now: each node answers for itself. `prune` does its inputs."""
     if not needed:
-        return _rows_alone(node)
+        return _rows_alone(node, prune)
     if isinstance(node, nodes.Project) and _of_scan(node.input):
         # Where it is known which fields of a ROW are read, the scan decodes those alone.
         order = sorted(needed)
         below, exprs = _reading(node.input, [node.exprs[i] for i in order])
         made = nodes.Project(below, tuple(exprs), tuple(node.columns[i] for i in order))
         return made, {old: new for new, old in enumerate(order)}
-    return node.pruned(needed, _prune)
+    return node.pruned(needed, prune)
 
 
-def _rows_alone(node: nodes.Node) -> nodes.Pruned:
+def _rows_alone(node: nodes.Node, prune: nodes.Prune) -> nodes.Pruned:
     """`node` where only its rows count, as for COUNT(*): with a column, since a relation has one, but none is decoded for it.
     So a value that is not of its type is met by those queries alone that read it, in batch as in streams."""
     if isinstance(node, nodes.Scan):
-        made, at = node.pruned(set(), _prune)
+        made, at = node.pruned(set(), prune)
         return (made, at) if len(made.schema) else (_clocked(node), {})
     if isinstance(node, nodes.Project) and not isinstance(node.exprs[0], Literal):
-        return _prune(constant(node.input), {0})
+        return prune(constant(node.input), {0})
     if isinstance(node, nodes.Union):
-        return _prune(nodes.Union(tuple(map(constant, node.all_inputs))), {0})
+        return prune(nodes.Union(tuple(map(constant, node.all_inputs))), {0})
     if isinstance(node, nodes.Filter | nodes.Join):
-        return node.pruned(set(), _prune)  # with what they read themselves
+        return node.pruned(set(), prune)  # with what they read themselves
     return node.pruned({0}, _prune)
 
 

@@ -203,6 +203,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("STATEMENT SET", r"STATEMENT SET", "test_restarts.py"),
         f("INSERT OVERWRITE, partitions", r"INSERT OVERWRITE", "test_overwrite.py"),
         f("EXPLAIN, CHANGELOG_MODE", r"CHANGELOG_MODE", "unit/test_explain.py"),
+        f("parts of a query that are read several times run once", r"WITH", "sql/shared_parts.slt"),
         f("constant folding", r"1 = 1 AND", "sql/constants.slt"),
         f("joins and groups that the optimiser makes simpler", r"JOIN|GROUP BY", "sql/rewritten_joins.slt"),
         f("EXPLAIN OPTIMIZER_TRACE (what the optimiser's rules did)", r"OPTIMIZER_TRACE", "unit/test_explain.py"),

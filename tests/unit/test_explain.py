@@ -96,7 +96,7 @@ def test_the_trace_tells_what_each_rule_did() -> None:
     asked = "EXPLAIN OPTIMIZER_TRACE SELECT a FROM (SELECT k AS a, v FROM e) WHERE v > 3"
     found = explained(asked)["Optimizer Trace"].splitlines()
     names = [line for line in found if line[0].isdigit()]
-    assert names == ["1. drop_watermarks", "2. push_filters", "3. merge_projects", "4. prune_columns"], found
+    assert names == ["1. drop_watermarks", "2. push_filters", "3. merge_projects", "4. prune_shared"], found
     assert found[found.index("2. push_filters") + 1 : found.index("3. merge_projects")] == [
         " Project(a)",
         "-  Filter(v > 3)",
