@@ -34,11 +34,13 @@ def _array_sql(c: Sql) -> str:
 def _object_sql(c: Sql) -> str:
     key, value = c.args
     given = f"{value} IS NOT NULL"
-    members, keys = c.agg("list", f"{key} || ':' || {value}", where=given), c.agg("list", key, where=given)
+    member = f"{{'k': json_extract_string({key}, '$'), 'm': {key} || ':' || {value}}}"
+    members = f"list_transform(list_sort({c.agg('list', member, where=given)}), lambda x: x.m)"
+    keys = c.agg("list", key, where=given)
     # list_unique does not count NULLs
     return c.cast(
         f"CASE WHEN list_unique({keys}) < len({keys}) THEN error('{TWICE}') "
-        f"ELSE '{{' || coalesce(array_to_string(list_sort({members}), ','), '') || '}}' END"
+        f"ELSE '{{' || coalesce(array_to_string({members}, ','), '') || '}}' END"
     )
 
 

@@ -250,12 +250,13 @@ def _json_typing(args: Sequence[Expr], values: Sequence[Expr]) -> Typing:
 
 
 def _object(args: list[str], types: list[Type], result: Type) -> str:
-    """Of a key that comes twice the last value, at its first place."""
+    """In the order of the keys, as Java has it; of a key that comes twice the last value."""
     pairs = {}
     for i in range(1, len(args), 3):
         key, value, raw = args[i : i + 3]
-        pairs[quoted(_name(constant(key) or "") + ":")] = value if raw == "RAW" else json_text(value, types[i + 1])
-    return _together(args[0], list(pairs.items()), "{", "}")
+        pairs[constant(key) or ""] = value if raw == "RAW" else json_text(value, types[i + 1])
+    ordered = sorted(pairs.items(), key=lambda pair: pair[0].encode("utf-16-be", "surrogatepass"))
+    return _together(args[0], [(quoted(_name(key) + ":"), text) for key, text in ordered], "{", "}")
 
 
 def _array(args: list[str], types: list[Type], result: Type) -> str:

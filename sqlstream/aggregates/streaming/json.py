@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,5 +40,15 @@ class ObjectText(Kept):
             again[rows.offsets[(rows.offsets > 0) & (rows.offsets < len(keys))] - 1] = False
             if again.any():
                 raise DataError(TWICE)
-        members = pc.binary_join_element_wise(keys, values, ":")
+        members = pc.binary_join_element_wise(keys, values, ":").take(pa.array(_by_key(keys, rows.offsets)))
         return pc.binary_join_element_wise("{", pc.binary_join(rows.as_lists(members), ","), "}", "")
+
+
+def _by_key(keys: pa.Array, offsets: Array) -> Array:
+    """The order of members within their groups: by what the keys say, not by how JSON writes it."""
+    if pc.any(pc.match_substring(keys, "\\")).as_py():
+        said = pa.array([json.loads(k) for k in keys.to_pylist()], pa.string())
+    else:
+        said = pc.binary_slice(pc.cast(keys, pa.binary()), 1, -1)
+    group = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    return np.lexsort((pc.rank(said, tiebreaker="dense").to_numpy(), group))
