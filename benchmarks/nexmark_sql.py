@@ -13,6 +13,7 @@ OPERATORS = (
     "grouping_sets",
     "lateral",
     "window_top_n",
+    "recursive",
 )  # Nexmark has none
 SIDE_INPUT = ROOT / "queries" / "nexmark" / "data" / "side_input.csv"
 
