@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
@@ -39,8 +41,10 @@ class WindowRows:
     def _ends(self, column: pa.Array) -> Array:
         return fixed(plain(column)).astype(np.int64)
 
-    def take_in(self, delta: Delta, closed: int) -> None:
-        """Applies the epoch's changes to windows that end after `closed`."""
+    def take_in(
+        self, delta: Delta, closed: int, chosen: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
+    ) -> None:
+        """Applies the epoch's changes to windows that end after `closed`; `chosen`: those of its rows that need be kept."""
         batch = concat(delta.batches)
         if batch is None:
             return
@@ -55,6 +59,8 @@ class WindowRows:
         if late.any():
             self.late(batch.filter(pa.array(late)), marks[late], self.which)
             batch = batch.filter(pa.array(~late))
+        if chosen is not None:
+            batch = chosen(batch)
         change = Change.of([batch], self.columns, self.append_only)
         if len(change.minus_counts):
             slots = self.store.find(change.minus)

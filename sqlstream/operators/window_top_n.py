@@ -1,21 +1,22 @@
 """WindowTopN: the rows of each window whose rank lies in first..last, once, when the window closes.
 
 For `PARTITION BY window_start, window_end, …`; deduplication by window is the one of rank 1. State: the rows of windows
-that are still open; of an input that is only appended to, those that cannot be among the first `last` any more go
-whenever twice as many rows are there as stayed the last time. Out: rows that never change.
+that are still open; of an input that is only appended to, only an epoch's first `last` come into it, and those that cannot be
+among the first any more go whenever twice as many rows are there as stayed the last time. Out: rows that never change.
 
 Rows that tie are ranked as by TopN. Late rows as in window joins.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.batches import NO_WATERMARK, ORD, Delta, meet
+from sqlstream.batches import NO_WATERMARK, ORD, Delta, hidden, meet
 from sqlstream.errors import InternalError
 from sqlstream.operators.base import Operator, OperatorContext, Traits
 from sqlstream.operators.ordering import break_ties, sort, sortable
@@ -94,7 +95,7 @@ class WindowTopNOperator(Operator):
     def step(self, inputs: list[Delta]) -> Delta:
         time = meet([d.time for d in inputs])
         out = Delta([], time)
-        self.rows.take_in(inputs[0], self.closed)
+        self.rows.take_in(inputs[0], self.closed, self._first if self.rows.append_only else None)
         watermark = time.of(self.node.domain)
         if watermark > self.closed:
             self.closed = watermark
@@ -107,7 +108,7 @@ class WindowTopNOperator(Operator):
         if not len(slots):
             return
         node = self.node
-        at, rank = self._ranked(slots)
+        at, rank = self._stored(slots)
         given = (rank >= node.first) & (rank <= node.last)
         if given.any():
             columns = self.rows.store.rows(slots[at[given]]).columns
@@ -118,32 +119,45 @@ class WindowTopNOperator(Operator):
 
     def _thin_out(self) -> None:
         slots = self.rows.store.table.slots()
-        at, rank = self._ranked(slots)
+        at, rank = self._stored(slots)
         kept = np.zeros(len(slots), np.bool_)
         kept[at[rank <= self.node.last]] = True
         self.rows.drop(slots[~kept])
         self._looked_at = max(FEW, 2 * int(np.count_nonzero(kept)))
 
-    def _ranked(self, slots: Array) -> tuple[Array, Array]:
-        """Places in `slots`, in the order of their partitions and ranks (as often as the row is there); the ranks."""
-        node, store = self.node, self.rows.store
-        group, fresh = distinct(store.columns(slots, list(node.partition)), len(slots))
+    def _first(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of an epoch that are among the first `last` of their partition there."""
+        arrival = hidden(batch, ORD) if self.node.by_arrival else None
+        at, rank = self._ranked(lambda which: [batch.column(i) for i in which], batch.num_rows, None, arrival)
+        return batch.take(pa.array(np.sort(at[rank <= self.node.last])))
+
+    def _stored(self, slots: Array) -> tuple[Array, Array]:
+        """As `_ranked`, of the rows at `slots`."""
+        store = self.rows.store
+        arrival = store.table.fixed(ORD).data[slots] if self.node.by_arrival else None
+        return self._ranked(lambda which: store.columns(slots, which), len(slots), store.copies(slots), arrival)
+
+    def _ranked(
+        self, columns: Callable[[list[int]], list[pa.Array]], n: int, copies: Array | None, arrival: Array | None
+    ) -> tuple[Array, Array]:
+        """Places among n rows, in the order of their partitions and ranks (as often as the row is there); the ranks."""
+        node = self.node
+        group, fresh = distinct(columns(list(node.partition)), n)
         keys: list[Array] = []
         for k in node.order:
-            keys += sortable(store.columns(slots, [k.column])[0], k)
+            keys += sortable(columns([k.column])[0], k)
         order, new = sort(group, keys, int(np.count_nonzero(fresh)))
         if node.function == "ROW_NUMBER":
-            order = break_ties(order, new, lambda: self._ties(slots))
-        order, new = as_often(order, new, store.copies(slots))
+            order = break_ties(order, new, lambda: self._ties(columns, arrival))
+        if copies is not None:
+            order, new = as_often(order, new, copies)
         start = np.ones(len(order), np.bool_)
         start[1:] = group[order][1:] != group[order][:-1]
         return order, ranks(node.function, np.ones(len(order), np.bool_), start, new)
 
-    def _ties(self, slots: Array) -> list[pa.Array]:
-        store = self.rows.store
-        if not self.node.by_arrival:
-            return store.columns(slots, list(range(len(store.layout.columns))))
-        arrival = store.table.fixed(ORD).data[slots]
+    def _ties(self, columns: Callable[[list[int]], list[pa.Array]], arrival: Array | None) -> list[pa.Array]:
+        if arrival is None:
+            return columns(list(range(len(self.rows.columns))))
         return [pa.array(-arrival if self.node.last_first else arrival)]
 
     def snapshot(self) -> dict[str, Any]:
