@@ -158,3 +158,12 @@ def test_names_inside_a_query_and_printing_do_not_matter(monkeypatch: pytest.Mon
 )
 def test_what_is_computed_does(changed: str) -> None:
     assert graph(changed).fingerprint != graph(GROUPED).fingerprint
+
+
+def test_a_table_of_a_query_is_explained_and_not_made() -> None:
+    session = Session()
+    (made,) = session.execute("EXPLAIN CREATE TABLE t WITH ('connector' = 'blackhole') AS SELECT 1 AS one")
+    (row,) = [r for batch, _ in made.batches() for r in batch.to_pylist()]
+    assert "Project(1 AS one)" in row["plan"]
+    (shown,) = session.execute("SHOW TABLES")
+    assert [r for batch, _ in shown.batches() for r in batch.to_pylist()] == []
