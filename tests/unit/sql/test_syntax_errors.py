@@ -114,7 +114,7 @@ ERRORS = [
     ("SHOW CURRENT ^TABLE", "expected CATALOG or DATABASE, found TABLE", None),
     ("SHOW JOBS ^FROM x", f"expected {END}, found FROM", None),
     ("USE ^'d'", "expected a database's name, found 'd'", "`d`"),
-    ("EXPLAIN ^CREATE TABLE t (a INT)", "expected a query, INSERT or STATEMENT SET, found CREATE", None),
+    ("EXPLAIN ^CREATE TABLE t (a INT)", "of CREATE only CREATE TABLE … AS SELECT … has a plan", "EXPLAIN SELECT …"),
     ("SELECT 1; SELECT 2;\nSELECT\n  3 ^4", f"expected {END}, found 4", None),
 ]  # fmt: skip
 
