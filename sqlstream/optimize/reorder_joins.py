@@ -30,7 +30,9 @@ def reorder_joins(node: nodes.Node) -> nodes.Node:
             chain.inputs = [reorder_joins(i) for i in chain.inputs]
             order = chain.order()
             if order != list(range(len(order))):
-                return chain.joined(order, columns, node)
+                made = chain.joined(order, columns, node)
+                if made is not None:
+                    return made
     return node.with_inputs(tuple(map(reorder_joins, node.inputs))) if node.inputs else node
 
 
@@ -39,11 +41,17 @@ def _joins(node: nodes.Node) -> bool:
     return (
         isinstance(node, nodes.Join)
         and node.kind == "INNER"
-        and node.bounds is None
-        and node.windowed is None
+        and _regular(node)
         and node.ttl == (None, None)
         and not (node.residual is not None and volatile(node.residual))
     )
+
+
+def _regular(node: nodes.Node) -> bool:
+    """Whether the join that `node` is, or is a Project of, takes its rows at any time."""
+    while isinstance(node, nodes.Project):
+        node = node.input
+    return not isinstance(node, nodes.Join) or (node.bounds is None and node.windowed is None)
 
 
 @dataclass
@@ -107,8 +115,9 @@ class _Chain:
     def _of(self, column: int) -> int:
         return max(i for i, start in enumerate(self.starts) if start <= column)
 
-    def joined(self, order: Sequence[int], columns: list[Expr], was: nodes.Node) -> nodes.Node:
-        """The joins in this order, with the columns of what it was."""
+    def joined(self, order: Sequence[int], columns: list[Expr], was: nodes.Node) -> nodes.Node | None:
+        """The joins in this order, with the columns of what it was; None where one of them would go by time: by windows, or within
+        an interval, of inputs that no other join had taken the time from. Such a join drops what is late."""
         made = self.inputs[order[0]]
         at = {self.starts[order[0]] + i: i for i in range(len(made.schema))}
         waiting = list(self.conditions)
@@ -118,6 +127,8 @@ class _Chain:
             now = [c for c in waiting if c.columns() <= at.keys()]
             waiting = [c for c in waiting if c not in now]
             made = join(made, right, "INNER", conjunction([shift(c, lambda i: at[i]) for c in now]))
+            if not _regular(made):
+                return None
         exprs = tuple(shift(e, lambda i: at[i]) for e in columns)
         return nodes.Project(made, exprs, was.schema.columns)
 

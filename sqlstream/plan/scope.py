@@ -155,7 +155,13 @@ class Scope:
         try:
             self.resolve(parts, None)
         except BindError:
-            return parts[0] in self.names() or any(r.alias == parts[0] for r in self.relations)
+            if any(r.alias == parts[0] for r in self.relations):
+                return True
+            # `x.a`: of a column x without fields it is not, but of a table that an outer query calls x it may be
+            columns = self.schema
+            return any(
+                columns[i].name == parts[0] and (len(parts) == 1 or columns[i].type.kind == "ROW") for i in self.visible
+            )
         return True
 
     def _column(self, r: Relation, i: int) -> Column:
