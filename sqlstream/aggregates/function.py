@@ -83,7 +83,7 @@ class AggregateFunction:
                 )
             raise BindError(
                 f"{self.name} takes {expected} argument{'' if str(expected) == '1' else 's'}, not {len(types)}",
-                hint="COUNT(*), COUNT(x), COUNT(DISTINCT x)" if self.name == "COUNT" else f"write {self.name}(x)",
+                hint=f"write {self.name}(x)",
             )
         full = occupied and not any(t.nullable for t in types)
         return self.result(types).null(self.nulls == "few" or (self.nulls == "none" and not full))

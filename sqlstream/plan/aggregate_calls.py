@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from sqlstream.aggregates.function import AggregateFunction
 from sqlstream.aggregates.registry import AGGREGATES, aggregate
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.errors import BindError, NotSupported
-from sqlstream.expressions import Expr
+from sqlstream.expressions import Expr, Literal
 from sqlstream.functions import user_aggregates
 from sqlstream.functions.typing import implicit
 from sqlstream.functions.user_aggregates import UserAggregate
@@ -151,6 +152,8 @@ def bound_arguments(call: exp.Expression, binder: ExpressionBinder) -> Aggregate
         bound = aggregated_json(name, args, binder.bind, binder.call)
     else:
         bound = tuple(binder.bind(a) for a in args)
+    if name == "COUNT" and len(bound) > 1:
+        bound = (_all_of(bound, distinct, binder),)
     types = tuple(b.type for b in bound)
     constants: tuple[object, ...] = ()
     if function.constant is not None and len(bound) > function.constant[0]:
@@ -158,6 +161,14 @@ def bound_arguments(call: exp.Expression, binder: ExpressionBinder) -> Aggregate
         constants = (value(bound[at]),)
         bound = (*bound[:at], *bound[at + 1 :])
     return AggregateCall(function, bound, types, constants, distinct and function.takes_distinct)
+
+
+def _all_of(values: tuple[Expr, ...], distinct: bool, binder: ExpressionBinder) -> Expr:
+    """What COUNT counts of several values: the rows in which none is NULL; with DISTINCT, those that differ."""
+    given = [binder.call("NOT", [binder.call("IS NULL", [v])]) for v in values]
+    counted = binder.call("ROW", list(values)) if distinct else given[0]
+    all_given = functools.reduce(lambda a, b: binder.call("AND", [a, b]), given)
+    return binder.call("CASE", [all_given, counted, Literal(counted.type.null(), None)])
 
 
 def _of_python(f: UserAggregate, args: list[Expr]) -> tuple[Expr, ...]:
