@@ -23,7 +23,7 @@ def literal(value: object, t: Type) -> str:
     if t.kind in ("BINARY", "VARBINARY"):
         assert isinstance(value, bytes)
         return f"unhex('{value.hex()}')"
-    if t.kind == "INT":
+    if t.kind == "INT" and value != -(1 << 31):  # DuckDB negates 2147483648, which is a BIGINT
         return str(value) if int(value) >= 0 else f"({value})"  # type: ignore[call-overload]
     if t.is_integer or t.is_interval:
         return f"CAST({value} AS {t.duckdb()})"
