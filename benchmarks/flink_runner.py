@@ -25,6 +25,7 @@ VERSION = "2.3.0"
 REFUSED = {
     "q6": "OVER on a changing input, 'The window can only be ordered by a single time column.'",
     "over_changes": "OVER on a changing input, as q6",
+    "lateral": "a correlated subquery with ORDER BY and LIMIT, its optimizer ends with an error",
     "recursive": "WITH RECURSIVE in streaming mode",
     "q13": "lookup in files, 'Processing-time temporal join is not supported yet.'",
 }
