@@ -12,7 +12,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -450,22 +449,6 @@ def _former_graphs(env: Environment, targets: list[Target]) -> Iterator[JobGraph
             yield job_graph(env, targets, former)
 
 
-def _certain(make: Callable[..., JobGraph]) -> Callable[..., JobGraph]:
-    """`make`, whose graphs are refused where an option says so of what is not deterministic (`operators/uncertain.py`)."""
-
-    @wraps(make)
-    def graph(env: Environment, targets: list[Target], former: int = 0) -> JobGraph:
-        made = make(env, targets, former)
-        if env.settings.non_deterministic_update == "TRY_RESOLVE" and not former:
-            from sqlstream.operators.uncertain import refuse_uncertain
-
-            refuse_uncertain(made.roots)
-        return made
-
-    return graph
-
-
-@_certain
 def job_graph(env: Environment, targets: list[Target], former: int = 0) -> JobGraph:
     """The physical plan of one job; `former`: as versions before made it (`optimised`)."""
     from sqlstream.operators.lowering import Lowering
@@ -476,7 +459,12 @@ def job_graph(env: Environment, targets: list[Target], former: int = 0) -> JobGr
     conflicts = Conflicts(o.upsert_materialize, o.require_on_conflict)
     lowering = Lowering(o.parallelism, o.state_ttl, conflicts, o.multi_join, o.recursion_limit)
     plans = optimised(targets, former=former, reorder=o.join_reorder)
-    return JobGraph(lowering.job(plans, late_table(env, targets)), env.time_zone)
+    graph = JobGraph(lowering.job(plans, late_table(env, targets)), env.time_zone)
+    if o.non_deterministic_update == "TRY_RESOLVE" and not former:
+        from sqlstream.operators.uncertain import refuse_uncertain
+
+        refuse_uncertain(graph.roots)
+    return graph
 
 
 def late_table(env: Environment, targets: list[Target]) -> LateTable | None:

@@ -23,7 +23,7 @@ from sqlstream.batches import Delta, meet
 from sqlstream.errors import InternalError
 from sqlstream.expressions import Expr, named
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
-from sqlstream.operators.distribution import Spread
+from sqlstream.operators.distribution import Spread, places_in
 from sqlstream.operators.equi_join import check_keys
 from sqlstream.operators.join_sides import JoinSide, Part
 from sqlstream.operators.pairs import Output, Residual, never_equal, pieces
@@ -115,7 +115,8 @@ class MultiJoin(PhysicalNode):
         all_of: Spread | None = None
         for i, start in enumerate(self.starts):
             below = self.placed(i)
-            moved = below.moved(lambda c, start=start: (start + c,)) if below is not None else None  # type: ignore[misc]
+            width = len(self.inputs[i].schema)
+            moved = None if below is None else below.moved(places_in([-1] * start + list(range(width))))
             if moved is None:
                 return None
             all_of = moved if all_of is None else all_of.joined(moved)
