@@ -40,6 +40,7 @@ from sqlstream.plan.nodes import SortKey
 from sqlstream.state.arrays import Array, fixed, plain
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
+from sqlstream.state.sets import ascending, numbered
 from sqlstream.state.spec import StateSpec
 from sqlstream.types import BOOLEAN, Schema
 from sqlstream.types import Column as SchemaColumn
@@ -212,7 +213,7 @@ class NextJoinOperator(Operator):
         node = self.node
         keys = self.index.find([rights.column(k) for k in node.right_keys], rights.num_rows)
         known = np.flatnonzero(keys >= 0)
-        here, group = np.unique(keys[known], return_inverse=True)
+        here, group = numbered(keys[known])
         of, slots = self.map.probe(here)
         if not len(slots):
             return
@@ -241,7 +242,7 @@ class NextJoinOperator(Operator):
     def _forget(self, keys: Array, slots: Array) -> None:
         self.map.remove(keys, slots)
         self.store.delete(slots)
-        keys = np.unique(keys)
+        keys = ascending(keys)
         self.index.delete(keys[self.map.counts(keys) == 0])
 
     def _finish(self) -> None:

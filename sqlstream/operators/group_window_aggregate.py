@@ -36,6 +36,7 @@ from sqlstream.operators.window_aggregate import Ends
 from sqlstream.operators.window_operator import WindowNode, WindowOperator
 from sqlstream.plan.nodes import AggCall, Emission
 from sqlstream.state.arrays import Array, fixed, validity
+from sqlstream.state.sets import among, ascending
 from sqlstream.state.table import StateSpec
 from sqlstream.types import Schema
 
@@ -163,7 +164,7 @@ class GroupWindowAggregateOperator(WindowOperator):
         over = [s for _, s in self._ended.take(self._zone.passed_at(self._late_bound(self._closed)))]
         now = out.time.proctime
         gone = np.concatenate(over) if over else EMPTY
-        fired = np.unique(np.concatenate([*due, *over, self._early.fire(now), self._late.fire(now)]))
+        fired = ascending(np.concatenate([*due, *over, self._early.fire(now), self._late.fire(now)]))
         if len(fired):
             made = self._tell(fired)
             if made is not None:
@@ -271,4 +272,4 @@ class Firing:
 
     def forget(self, slots: Array) -> None:
         """These are gone."""
-        self._changed = [left for s in self._changed if len(left := s[~np.isin(s, slots)])]
+        self._changed = [left for s in self._changed if len(left := s[~among(s, slots)])]

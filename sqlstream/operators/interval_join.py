@@ -38,6 +38,7 @@ from sqlstream.operators.row_store import EMPTY, BatchRows, Layout, RowSource, R
 from sqlstream.state.arrays import Array, fixed, grown, plain
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
+from sqlstream.state.sets import ascending
 from sqlstream.state.spec import StateSpec
 from sqlstream.state.time_index import TimeIndex
 from sqlstream.types import PROCTIME, ROWTIME, Schema
@@ -224,7 +225,7 @@ class IntervalSide:
         """Forgets rows; the keys they had."""
         self.map.remove(slots, slots)
         self.store.delete(slots)
-        return np.unique(self.key_of[slots])
+        return ascending(self.key_of[slots])
 
 
 class IntervalJoinOperator(Operator):
@@ -311,7 +312,7 @@ class IntervalJoinOperator(Operator):
         if not side.tracked or not len(slots):
             return
         flag = side.store.table.fixed(MATCHED)
-        slots = np.unique(slots)
+        slots = ascending(slots)
         slots = slots[~flag.data[slots]]
         side.store.table.writing(slots)
         flag.data[slots] = True

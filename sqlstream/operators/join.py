@@ -33,6 +33,7 @@ from sqlstream.operators.row_store import EMPTY, BatchRows, Layout, RowSource
 from sqlstream.plan.nodes import TUNING
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
+from sqlstream.state.sets import among, ascending, numbered
 from sqlstream.state.spec import StateSpec
 from sqlstream.types import Column, Schema
 
@@ -158,7 +159,7 @@ class JoinOperator(Operator):
         if right.lives and len(right_lost):
             self._take_back(right_lost, left, left_notes)
         if isinstance(right, KeySide) and left.lives and len(right.repeated):
-            _, matched = left.map.probe(np.unique(right.repeated))
+            _, matched = left.map.probe(ascending(right.repeated))
             left.store.table.touch(matched)
         if len(left_goes):
             if left_tracked:
@@ -286,7 +287,7 @@ class JoinOperator(Operator):
             added[came.slots] = came.counts
             stays -= added[slots]
         if len(gone):
-            stays[np.isin(slots, gone)] = 0
+            stays[among(slots, gone)] = 0
         if self.once:
             seen = slots[matches.data[slots] > 0]
             self.out.left(side.store, seen)
@@ -299,7 +300,7 @@ class JoinOperator(Operator):
 
     def _forget_keys(self, keys: Array) -> None:
         """Drops join keys that no row has any more from the index."""
-        slots = np.unique(keys)
+        slots = ascending(keys)
         empty = (self.left.map.counts(slots) == 0) & (self.right.map.counts(slots) == 0)
         self.index.delete(slots[empty])
 
@@ -310,7 +311,7 @@ class JoinOperator(Operator):
 
 def summed(slots: Array, counts: Array) -> tuple[Array, Array]:
     """Each slot once, with its counts together."""
-    slots, inverse = np.unique(slots, return_inverse=True)
+    slots, inverse = numbered(slots)
     return slots, np.bincount(inverse, weights=counts, minlength=len(slots)).astype(np.int64)
 
 

@@ -16,6 +16,7 @@ from sqlstream.operators.unlinked import FEW, Unlinked
 from sqlstream.state.arrays import Array, fixed, plain
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
+from sqlstream.state.sets import among
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class JoinSide:
     def free(self, gone: Array, came: Part) -> None:
         """Deletes the slots whose row went, unless another row took one over."""
         if len(gone):
-            self.store.delete(gone[~np.isin(gone, came.slots)])
+            self.store.delete(gone[~among(gone, came.slots)])
 
     def meet(self, part: Part, keys: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
         """All pairs (row of `part`, slot of a stored row) with equal keys; `keys`: the columns of part's rows."""

@@ -32,6 +32,7 @@ from sqlstream.plan import nodes
 from sqlstream.plan.nodes import TUNING
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
+from sqlstream.state.sets import ascending
 from sqlstream.state.spec import StateSpec
 from sqlstream.types import Column, Schema
 
@@ -248,7 +249,7 @@ class MultiJoinOperator(Operator):
 
     def _forget_keys(self, touched: list[Array]) -> None:
         """Drops join keys that no row has any more from the index."""
-        slots = np.unique(np.concatenate([EMPTY, *touched]))
+        slots = ascending(np.concatenate([EMPTY, *touched]))
         if len(slots):
             empty = np.ones(len(slots), np.bool_)
             for side in self.sides:

@@ -43,6 +43,7 @@ from sqlstream.rendering.relations import called
 from sqlstream.state.arrays import Array, fixed, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
+from sqlstream.state.sets import ascending, numbered
 from sqlstream.state.table import StateSpec
 from sqlstream.state.time_index import TimeIndex
 from sqlstream.state.uniques import Uniques
@@ -261,7 +262,7 @@ class OverOperator(WindowOperator):
         owner = self._partitions.find(self._table.keys(slots)[:-1], len(slots))
         self._chains.remove(owner, slots)
         self._table.delete(slots)
-        owner = np.unique(owner[owner >= 0])
+        owner = ascending(owner[owner >= 0])
         self._partitions.delete(owner[self._chains.counts(owner) == 0])
 
     # --- the statement -----------------------------------------------------------------------------------
@@ -275,7 +276,7 @@ class OverOperator(WindowOperator):
         rows = pa.concat_batches(due)
         if self._statement.keeps:
             owner = self._partitions.find([rows.column(p) for p in self.node.partition], rows.num_rows)
-            _, slots = self._chains.probe(np.unique(owner[owner >= 0]))
+            _, slots = self._chains.probe(ascending(owner[owner >= 0]))
             if len(slots):
                 rows = pa.concat_batches([rows, self._given(self._stored(slots), BEFORE, slots)])
         if self.node.bounded:
@@ -453,7 +454,7 @@ class OverOperator(WindowOperator):
             return
         # A row goes with its partition's last.
         owner = self._partitions.find(self._table.keys(slots)[:-1], len(slots))
-        owners, at = np.unique(owner, return_inverse=True)
+        owners, at = numbered(owner)
         where, rows = self._chains.probe(owners)
         last = np.full(len(owners), NO_WATERMARK)
         np.maximum.at(last, where, self._times(rows))

@@ -30,6 +30,7 @@ from sqlstream.rendering.relations import called, over_sql, placed
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
+from sqlstream.state.sets import among, ascending
 from sqlstream.state.spec import StateSpec
 from sqlstream.types import BIGINT, Column, Schema, as_schema
 
@@ -111,7 +112,7 @@ class OverChangelogOperator(Operator):
         minus, minus_counts, plus, plus_counts = c.minus, c.minus_counts, c.plus, c.plus_counts
         arrival = hidden(batch, ORD) if self.node.by_arrival else None
         going, coming = self._partitions(minus), self._partitions(plus)
-        written = np.unique(np.concatenate([same, going, coming]))
+        written = ascending(np.concatenate([same, going, coming]))
         gone = EMPTY
         if len(going):
             slots = self.store.find(minus)
@@ -122,7 +123,7 @@ class OverChangelogOperator(Operator):
             minus, minus_counts, going, slots = minus.filter(pa.array(there)), counts[there], going[there], slots[there]
             gone = slots[self.store.remove(slots, minus_counts)]
             self.map.remove(gone, gone)
-        _, stay = self.map.probe(np.unique(np.concatenate([going, coming])))
+        _, stay = self.map.probe(ascending(np.concatenate([going, coming])))
         result = self.evaluator.run(self._asked(stay, minus, minus_counts, plus, plus_counts, arrival))
         slots = self.store.add(plus, plus_counts, None if arrival is None else [pa.array(arrival)])
         self.map.add(coming, slots)
@@ -130,7 +131,7 @@ class OverChangelogOperator(Operator):
             group, rows = self.map.probe(written)
             self.lives.write(written, rows[np.flatnonzero(np.diff(group, prepend=-1))])
         if len(gone):
-            self.store.delete(gone[~np.isin(gone, slots)])
+            self.store.delete(gone[~among(gone, slots)])
         self._forget_empty(written)
 
         sign = 2 * result.column("now").to_numpy() - 1
@@ -151,7 +152,7 @@ class OverChangelogOperator(Operator):
             self.map.remove(slots, slots)
             partitions = self.index.find(self.store.partition(slots), len(slots))
             self.store.delete(slots)
-            self._forget_empty(np.unique(partitions))
+            self._forget_empty(ascending(partitions))
 
     def _forget_empty(self, partitions: Array) -> None:
         self.index.delete(partitions[self.map.counts(partitions) == 0])

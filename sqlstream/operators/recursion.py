@@ -39,6 +39,7 @@ from sqlstream.plan.nodes import TUNING, told_by
 from sqlstream.rendering.relations import BatchRenderer, no_scans
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
+from sqlstream.state.sets import among
 from sqlstream.state.spec import StateSpec
 from sqlstream.types import Column, Schema, as_schema
 
@@ -296,7 +297,7 @@ class RecursionOperator(Operator):
             slots = slots[there]
             gone = slots[store.remove(slots, c.minus_counts[there])]
         added = store.add(c.plus, c.plus_counts) if c.plus.num_rows else EMPTY
-        store.delete(gone[~np.isin(gone, added)])
+        store.delete(gone[~among(gone, added)])
 
     # ---- rows go
 
@@ -330,7 +331,7 @@ class RecursionOperator(Operator):
         there = slots >= 0
         had = np.where(there, store.copies(np.maximum(slots, 0)), 0)
         old = store.table.slots()
-        old = old[~np.isin(old, slots[there])]
+        old = old[~among(old, slots[there])]
         out = [self._told(store.rows(old), -store.copies(old)), self._told(rows, counts - had)]
         less, more = counts < had, counts > had
         store.remove(slots[less], (had - counts)[less])

@@ -26,6 +26,7 @@ from sqlstream.operators.window_operator import window_columns
 from sqlstream.state.arrays import Array, fixed
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
+from sqlstream.state.sets import ascending
 from sqlstream.state.table import StateSpec
 from sqlstream.state.time_index import TimeIndex
 
@@ -86,7 +87,7 @@ class SessionChangesOperator(SessionTime):
         if len(slots):
             owner, _ = self._keys.upsert(self._rows.partition(slots), len(slots))
             self._chains.add(owner, slots)
-            found = self._sessions(np.unique(owner))
+            found = self._sessions(ascending(owner))
             self._due.add(found.end, found.owner)
 
     def step(self, inputs: list[Delta]) -> Delta:
@@ -141,7 +142,7 @@ class SessionChangesOperator(SessionTime):
         owner = np.full(len(slots), -1, np.int64)
         owner[there] = self._keys.find(self._rows.partition(slots[there]), int(there.sum()))
         ends = np.empty(len(slots), np.int64)
-        found = self._sessions(np.unique(owner[there]))
+        found = self._sessions(ascending(owner[there]))
         place = np.argsort(found.slots)
         at = place[np.searchsorted(found.slots[place], slots[there])]
         ends[there] = found.end[found.of[at]]
@@ -156,7 +157,7 @@ class SessionChangesOperator(SessionTime):
         empty = self._rows.remove(slots, count)
         self._chains.remove(owner[empty], slots[empty])
         self._rows.delete(slots[empty])
-        return np.unique(owner), late
+        return ascending(owner), late
 
     def _sessions(self, owners: Array) -> Sessions:
         """All sessions of these keys."""

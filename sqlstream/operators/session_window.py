@@ -42,6 +42,7 @@ from sqlstream.plan.nodes import AggCall
 from sqlstream.state.arrays import Array, fixed, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
+from sqlstream.state.sets import ascending
 from sqlstream.state.table import StateSpec
 from sqlstream.state.time_index import TimeIndex
 from sqlstream.state.uniques import Uniques
@@ -371,5 +372,5 @@ class SessionOperator(SessionTime):
         owners = self._keys.find(keys, len(slots))
         self._chains.remove(owners, slots)
         table.delete(slots)
-        owners = np.unique(owners)
+        owners = ascending(owners)
         self._keys.delete(owners[self._chains.counts(owners) == 0])

@@ -31,6 +31,7 @@ from sqlstream.plan.nodes import TUNING
 from sqlstream.state.arrays import Array, grown
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
+from sqlstream.state.sets import among, ascending, numbered
 from sqlstream.state.spec import StateSpec
 
 NOTHING, ERROR, DEDUPLICATE = "NOTHING", "ERROR", "DEDUPLICATE"
@@ -216,7 +217,7 @@ class FirstRows(Rows):
         minus, going = minus.filter(pa.array(there)), going[there]
         coming, fresh = table.upsert(self._key(plus)) if plus.num_rows else (EMPTY, np.empty(0, np.bool_))
 
-        slots, place = np.unique(np.concatenate([going, coming]), return_inverse=True)
+        slots, place = numbered(np.concatenate([going, coming]))
         minus_at, plus_at = place[: len(going)], place[len(going) :]
         had = np.ones(len(slots), np.bool_)
         had[plus_at[fresh]] = False
@@ -304,7 +305,7 @@ class LastRows(Rows):
         self.rows.add(keys, slots)
         self.lives.restored(keys, slots)
         self.next = int(self._sequence(slots).max()) + 1
-        self._find_last(np.unique(keys))
+        self._find_last(ascending(keys))
 
     def _changes(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
         self._expire()
@@ -316,7 +317,7 @@ class LastRows(Rows):
         same = self._numbers(self._key(change.same), change.same.num_rows) if self.node.ttl else EMPTY
         going = self._numbers(self._key(minus), minus.num_rows)
         coming = self._numbers(self._key(plus), plus.num_rows)
-        keys = np.unique(np.concatenate([going, coming]))
+        keys = ascending(np.concatenate([going, coming]))
         was = self.top[keys]
         old = self.store.columns(was[was >= 0], list(range(self.width)))
 
@@ -327,15 +328,15 @@ class LastRows(Rows):
             slots = self.store.add(plus, counts, [numbers])
             if self.store.layout.counted:  # a row that was there comes last now
                 self.store.table.column(SEQUENCE).set(slots, numbers)
-            gone = gone[~np.isin(gone, slots)]  # an update of a row with a key takes its slot again
+            gone = gone[~among(gone, slots)]  # an update of a row with a key takes its slot again
             self.rows.add(coming, slots)
             self.top[coming] = slots  # of a repeated key the last one holds
-        lost = keys[np.isin(self.top[keys], gone)]
+        lost = keys[among(self.top[keys], gone)]
         self._find_last(lost)
         out = self._what_is_told(keys, was, old)
         self.store.delete(gone)
         if self.node.ttl:
-            self._write(np.unique(np.concatenate([same, keys])))
+            self._write(ascending(np.concatenate([same, keys])))
         self._forget(keys)
         return out
 
@@ -403,7 +404,7 @@ class LastRows(Rows):
             slots = self.lives.over(slots, self.index.find(self.store.partition(slots), len(slots)))
         if not len(slots):
             return
-        keys = np.unique(self.index.find(self.store.partition(slots), len(slots)))
+        keys = ascending(self.index.find(self.store.partition(slots), len(slots)))
         self.rows.remove(slots, slots)
         self.store.delete(slots)
         self._find_last(keys)

@@ -41,6 +41,7 @@ from sqlstream.plan.nodes import TUNING
 from sqlstream.rendering.expressions import to_duckdb
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
+from sqlstream.state.sets import among, ascending
 from sqlstream.state.spec import StateSpec
 from sqlstream.types import Schema
 
@@ -181,9 +182,9 @@ class SnapshotJoinOperator(Operator):
             gone, keys = self.right.remove(goes), minus.keys
         came = self.right.add(plus, None) if len(plus) else plus
         if len(gone):
-            self.right.store.delete(gone[~np.isin(gone, came.slots)])
+            self.right.store.delete(gone[~among(gone, came.slots)])
         if self.node.ttl:
-            self._live_on(np.unique(np.concatenate([keys, came.keys])))
+            self._live_on(ascending(np.concatenate([keys, came.keys])))
         self._forget(keys)
 
     def _part(self, rows: pa.RecordBatch, counts: Array) -> Part:
@@ -200,7 +201,7 @@ class SnapshotJoinOperator(Operator):
     def _forget(self, keys: Array) -> None:
         """Drops keys that no right row has any more from the index."""
         if len(keys):
-            keys = np.unique(keys)
+            keys = ascending(keys)
             self.index.delete(keys[self.right.map.counts(keys) == 0])
 
     def _waited(self) -> pa.RecordBatch | None:
@@ -231,7 +232,7 @@ class SnapshotJoinOperator(Operator):
             rights.append(np.repeat(slots, copies))
         at, slots = np.concatenate(lefts), np.concatenate(rights)
         if node.ttl:
-            self._live_on(np.unique(keys[keys >= 0]))
+            self._live_on(ascending(keys[keys >= 0]))
         columns = store.columns(slots, list(range(len(node.inputs[1].schema))))
         if node.kind == "LEFT":
             alone = np.flatnonzero(np.bincount(at, minlength=batch.num_rows) == 0)

@@ -32,6 +32,7 @@ from sqlstream.plan.over_functions import RANKINGS
 from sqlstream.state.arrays import Array, grown
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap
+from sqlstream.state.sets import among, ascending
 from sqlstream.state.spec import StateSpec
 from sqlstream.types import WINDOW_ENDS, WINDOW_STARTS, Schema
 
@@ -190,7 +191,7 @@ class TopNOperator(Operator):
         if len(gone):
             self._forget(gone)
         if self.node.ttl and not self.append_only:
-            self._write(np.unique(np.concatenate(written)))
+            self._write(ascending(np.concatenate(written)))
         self._added.clear()
         return out
 
@@ -256,7 +257,7 @@ class TopNOperator(Operator):
             return
         group, slots = self.hot.probe(cold)
         n = np.bincount(group, weights=self.store.copies(slots), minlength=len(cold))
-        added = np.isin(coming, cold)
+        added = among(coming, cold)
         n += np.bincount(np.searchsorted(cold, coming[added]), weights=counts[added], minlength=len(cold))
         cold = cold[n < self.node.last]
         group, slots = self.cold.probe(cold)
@@ -314,7 +315,7 @@ class TopNOperator(Operator):
         if self.node.rank:
             width = int(max(r.before.max(), r.after.max())) + 1
             left, entered = left * width + r.before[goes], entered * width + r.after[comes]
-        return bool(np.isin(left, entered).any())
+        return bool(among(left, entered).any())
 
     # ---- what stays
 
@@ -347,7 +348,7 @@ class TopNOperator(Operator):
     def _renew_peers(self, c: Candidates, r: Ranked) -> None:
         """Rows live on with each that comes beside them in the order: Flink keeps them as one list."""
         come = (r.order >= r.stored) & (r.after <= self.node.last)
-        peers = np.isin(r.peer, r.peer[come]) & (r.order < r.stored)
+        peers = among(r.peer, r.peer[come]) & (r.order < r.stored)
         self.store.table.touch(c.slots[r.order[peers]])
 
     def _limit(self, c: Candidates, r: Ranked, changed: Array) -> None:
@@ -403,10 +404,10 @@ class TopNOperator(Operator):
     def _forget(self, gone: Array) -> None:
         """Deletes rows that went and were not taken over, and partitions without rows."""
         if self._added:
-            gone = gone[~np.isin(gone, np.concatenate(self._added))]
+            gone = gone[~among(gone, np.concatenate(self._added))]
         partitions = self.index.find(self.store.partition(gone), len(gone))
         self.store.delete(gone)
-        self._forget_empty(np.unique(partitions))
+        self._forget_empty(ascending(partitions))
 
     def _write(self, partitions: Array) -> None:
         """Rows of these partitions came or went."""

@@ -11,6 +11,7 @@ from sqlstream.batches import ORD, WM, Delta, concat, hidden
 from sqlstream.operators.base import OperatorContext, PhysicalNode
 from sqlstream.operators.row_store import Change, Layout, RowStore
 from sqlstream.state.arrays import Array, fixed, plain
+from sqlstream.state.sets import among
 from sqlstream.state.time_index import TimeIndex
 from sqlstream.time_zones import window_zone
 
@@ -81,7 +82,7 @@ class WindowRows:
         passed = self.zone.passed_at(watermark)
         slots = self.expiry.take(passed)
         if self._freed:
-            slots = slots[np.isin(slots, self.store.table.slots())]
+            slots = slots[among(slots, self.store.table.slots())]
             slots = slots[self._ends(self.store.columns(slots, [self.end])[0]) <= passed]
         return slots
 

@@ -39,6 +39,7 @@ from sqlstream.state.arrays import (
 )
 from sqlstream.state.memory import stored, zeros
 from sqlstream.state.meta import GARBAGE, NEED, USED
+from sqlstream.state.sets import ascending
 
 SMALL_ARENA = 1 << 16
 LARGEST_ARENA = 1 << (31 + arena_kernels.UNIT)
@@ -191,7 +192,7 @@ class BytesColumn:
 
     def clear(self, slots: Array) -> None:
         """Their bytes are garbage until the arena is compacted."""
-        slots = np.unique(as_slots(slots))
+        slots = ascending(as_slots(slots))
         unit = (1 << arena_kernels.UNIT) - 1
         sizes = np.maximum(self.spans[slots, 1], 0).astype(np.int64)
         self.meta[GARBAGE] += int(((sizes + unit) & ~unit).sum())

@@ -29,6 +29,7 @@ from sqlstream.state.hot import HotRows
 from sqlstream.state.log import LogIndex
 from sqlstream.state.marks import LONG_AGO, Marks
 from sqlstream.state.rows import Rows, SlotRows
+from sqlstream.state.sets import ascending
 from sqlstream.state.spec import WRITTEN, StateSpec
 from sqlstream.state.ttl import NEVER, NONE, Expiry
 from sqlstream.state.waiting import Waiting
@@ -243,7 +244,7 @@ class StateTable:
         """Free slots; a row that was checkpointed gets a tombstone. Repetitions, -1 and free slots are skipped."""
         if self.spec.stays:
             raise InternalError(f"rows of state {self.spec.name} stay")
-        slots = np.unique(as_slots(slots))
+        slots = ascending(as_slots(slots))
         slots = slots[slots >= 0]
         slots = slots[self._rows.index.index.live[slots]]
         if not len(slots):
@@ -336,7 +337,7 @@ class StateTable:
         self._rows.put(slots, originals, values)
         self._marks.load(slots, change)
         if self._expiry is not None:
-            some = np.unique(slots)
+            some = ascending(slots)
             self._expiry.add(some, self.fixed(WRITTEN).data[some])
         return slots
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sqlstream.state.arrays import Array
+from sqlstream.state.sets import ascending
 
 EMPTY: Array = np.empty(0, np.int64)
 
@@ -46,4 +47,4 @@ class TimeIndex:
             if n < len(times):
                 rest.append((times[n:], slots[n:]))
         self._runs = rest
-        return np.unique(np.concatenate(found)) if found else EMPTY
+        return ascending(np.concatenate(found)) if found else EMPTY

@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from sqlstream.state.arrays import Array, as_slots, grown
+from sqlstream.state.sets import ascending
 
 GENERATIONS = 64
 NEVER = -(2**63)  # the time before anybody said what it is
@@ -74,7 +75,7 @@ class Expiry:
         if not n:
             return NONE
         self._due = times[n:], slots[n:]
-        slots = as_slots(np.unique(slots[:n]))
+        slots = as_slots(ascending(slots[:n]))
         slots = slots[live[slots]]
         over = expired(written[slots], self.now, self.ttl)
         if not over.all():
@@ -87,7 +88,7 @@ class Expiry:
         for g in [g for g in self._generations if g <= last]:
             pieces += self._generations.pop(g)
         self._least = min(self._generations, default=NOWHERE)
-        slots = np.unique(np.concatenate(pieces))
+        slots = ascending(np.concatenate(pieces))
         self._waits[slots[self._waits[slots] <= last]] = NOWHERE
         slots = slots[live[slots]]
         times = written[slots]

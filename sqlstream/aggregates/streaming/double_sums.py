@@ -24,6 +24,7 @@ from sqlstream.aggregates.streaming.part import EVERY, Part, Rows
 from sqlstream.state.arrays import Array, fixed
 from sqlstream.state.columns import FixedColumn
 from sqlstream.state.multimap import MultiMap
+from sqlstream.state.sets import ascending
 from sqlstream.state.table import StateSpec, StateTable
 
 BIN = 32  # binary digits of the exponent
@@ -157,7 +158,7 @@ class ExactSum(Part):
         sums = self._bins.fixed("sum")
         sums.valid[new] = True
         kernels.pair_add(sums.data, at, shifted(terms, exponents % BIN), signs)
-        touched = np.unique(at)
+        touched = ascending(at)
         gone = touched[~sums.data[touched].any(axis=1)]
         self._bins.touch(touched)
         self._chains.remove(gone, gone)

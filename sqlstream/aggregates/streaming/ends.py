@@ -10,6 +10,7 @@ from sqlstream.aggregates.streaming.extremes import extreme_of
 from sqlstream.aggregates.streaming.half import Call, Groups, Half
 from sqlstream.aggregates.streaming.part import Part, Rows
 from sqlstream.state.arrays import Array
+from sqlstream.state.sets import numbered
 
 
 class First(Part):
@@ -31,7 +32,7 @@ class First(Part):
     def _add(self, slots: Array, order: Array, values: pa.Array) -> None:
         if not len(slots):
             return
-        held, local = np.unique(slots, return_inverse=True)
+        held, local = numbered(slots)
         best = np.full(len(held), -1, np.int64)
         kernels.best_rows(local, order, self.last, best)
         at, value = self.columns

@@ -11,6 +11,7 @@ from sqlstream.aggregates.streaming import kernels
 from sqlstream.aggregates.streaming.half import Call, Groups, Half
 from sqlstream.aggregates.streaming.part import Forgetful, Rows
 from sqlstream.state.arrays import Array, dtype_of, fixed, from_fixed, is_words
+from sqlstream.state.sets import ascending
 
 NAN_WORD = np.float64("nan").view(np.int64)
 
@@ -71,7 +72,7 @@ class WideExtreme(Extreme):
         """One value a slot from the rows and what the slots hold, in one Arrow group-by."""
         if not len(slots):
             return
-        held = np.unique(slots)
+        held = ascending(slots)
         table = pa.table(
             {
                 "s": pa.concat_arrays([pa.array(held), pa.array(slots)]),

@@ -18,6 +18,7 @@ from sqlstream.aggregates.streaming.kept import GroupRows, Kept
 from sqlstream.aggregates.streaming.part import Part, Rows
 from sqlstream.functions.user_aggregates import UserAggregate, resolve
 from sqlstream.state.arrays import Array
+from sqlstream.state.sets import numbered
 
 
 def half(call: Call, groups: Groups) -> Half:
@@ -70,7 +71,7 @@ class Accumulators(Part):
             self.columns[0].set(slots, self._folding.empty(len(slots)))
 
     def add(self, rows: Rows) -> None:
-        touched, at = np.unique(rows.slots, return_inverse=True)
+        touched, at = numbered(rows.slots)
         accumulators = self._taken(touched)
         by = np.arange(len(at)) if rows.order is None else np.argsort(rows.order, kind="stable")
         row = pa.array(by)
@@ -80,7 +81,7 @@ class Accumulators(Part):
 
     def merge(self, into: Array, part: Accumulators, slots: Array) -> None:
         others = part._taken(slots)
-        touched, at = np.unique(into, return_inverse=True)
+        touched, at = numbered(into)
         accumulators = self._taken(touched)
         given: list[list[object]] = [[] for _ in touched]
         for i, other in zip(at.tolist(), others, strict=True):
