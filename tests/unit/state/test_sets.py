@@ -10,9 +10,23 @@ from hypothesis import strategies as st
 from sqlstream.state.sets import FEW, SPARSE, among, ascending, numbered
 
 LEAST, GREATEST = -(2**63), 2**63 - 1
-near = st.lists(st.integers(-50, 400), max_size=4 * FEW)
-far = st.lists(st.sampled_from([LEAST, LEAST + 1, -1, 0, 1, GREATEST - 1, GREATEST]), max_size=2 * FEW)
-numbers = st.one_of(near, far, st.tuples(near, far).map(lambda both: both[0] + both[1]))
+EDGES = [LEAST, LEAST + 1, -1, 0, 1, GREATEST - 1, GREATEST]
+
+
+def _made(seed: int, n: int, span: int, low: int, edges: bool) -> list[int]:
+    random = np.random.default_rng(seed)
+    values = (random.integers(0, span, n) + low).tolist()
+    return values + random.choice(np.array(EDGES), 3).tolist() if edges else values
+
+
+numbers = st.builds(
+    _made,
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 4 * FEW),
+    st.sampled_from([1, 50, 1000, 10**6]),
+    st.integers(-100, 100),
+    st.booleans(),
+)
 
 
 @given(numbers)
