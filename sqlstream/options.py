@@ -546,6 +546,16 @@ class SessionOptions:
         "no pairs; each row that comes makes its pairs anew. A job that has begun without it cannot go on with it",
         reader="pipeline",
     )
+    agg_phases: str = _declared(
+        "table.optimizer.agg-phase-strategy", "enum", "AUTO",
+        "how a stream runs GROUP BY without windows in several tasks. TWO_PHASE: a LocalAggregate in each makes one row of an epoch's "
+        "rows of a group, and these rows go to the task of the group; ONE_PHASE: all rows go there; AUTO: as TWO_PHASE, but rows of "
+        "an epoch that are few, or of many groups, go as they are. There is one phase where no rows go to other tasks, and where "
+        "what an aggregate keeps of an epoch is as long as its rows: DISTINCT in a call, LISTAGG, ARRAY_AGG and all that list a "
+        "group's rows, aggregates in Python; over changing rows also MIN, MAX, FIRST_VALUE, LAST_VALUE, what adds up DOUBLE and "
+        "FLOAT, and where state lives for a time. A job may go on with another value",
+        choices=("AUTO", "TWO_PHASE", "ONE_PHASE"), reader="pipeline",
+    )
     recursion_limit: int = _declared(
         "table.exec.recursion.max-iterations", "int", 10_000,
         "how many steps a query of WITH RECURSIVE may take in one epoch of a stream; then the job fails, as one that "
@@ -845,9 +855,8 @@ SESSION_OPTIONS: tuple[Option, ...] = tuple(f.metadata["option"] for f in fields
 WITHOUT_EFFECT: Mapping[str, str] = {
     "pipeline.max-parallelism": f"state always has {MAX_PARALLELISM} key groups",
     "table.exec.mini-batch.*": "every epoch is a batch already, and its size follows the load",
-    "table.optimizer.agg-phase-strategy": "an aggregation has one phase",
     "table.optimizer.distinct-agg.split.*": "an aggregation has one phase",
-    "table.optimizer.incremental-agg-enabled": "an aggregation has one phase",
+    "table.optimizer.incremental-agg-enabled": "the two levels of a split aggregate are operators of their own",
     "table.optimizer.bushy-join-reorder-threshold": "joins are ordered by their keys, not by cost",
     "table.optimizer.join.broadcast-threshold": "nothing is broadcast",
     "table.optimizer.adaptive-broadcast-join.*": "nothing is broadcast",

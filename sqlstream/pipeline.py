@@ -457,7 +457,7 @@ def job_graph(env: Environment, targets: list[Target], former: int = 0) -> JobGr
 
     o = env.settings
     conflicts = Conflicts(o.upsert_materialize, o.require_on_conflict)
-    lowering = Lowering(o.parallelism, o.state_ttl, conflicts, o.multi_join, o.recursion_limit)
+    lowering = Lowering(o.parallelism, o.state_ttl, conflicts, o.multi_join, o.recursion_limit, o.agg_phases)
     plans = optimised(targets, former=former, reorder=o.join_reorder)
     graph = JobGraph(lowering.job(plans, late_table(env, targets)), env.time_zone)
     if o.non_deterministic_update == "TRY_RESOLVE" and not former:

@@ -202,6 +202,15 @@ class Aggregation:
                     {f: None if m is None else m[keep] for f, m in masks.items()},
                 )
 
+    @property
+    def merges(self) -> bool:
+        """Whether partial results are rows, which can be sent and merged: of changing input too, then."""
+        return not self.indexes and all(p.merges for p in self.parts.values())
+
+    def partials(self, slots: Array) -> list[pa.Array]:
+        """What the parts hold: the columns of `fields`."""
+        return [c.get(slots) for p in self.parts.values() for c in p.columns]
+
     def open_scratch(self, n: int) -> tuple[Array, list[pa.Array]]:
         """Opens it over n new groups in memory, for merging: their slots, and their keys, which are numbers."""
         numbers = pa.array(np.arange(n))

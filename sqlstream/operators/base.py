@@ -170,6 +170,11 @@ class PhysicalNode(ABC):
         place = int(name[1:]) if name[:1] == "c" and name[1:].isdecimal() else len(schema)
         return schema[place] if place < len(schema) else None
 
+    def sent(self, i: int, phases: str) -> PhysicalNode:
+        """What of input `i` goes to other tasks, where an exchange is needed: the input, or what a first phase here makes of it.
+        phases: AUTO, ONE_PHASE or TWO_PHASE."""
+        return self.inputs[i]
+
     def without_before(self) -> PhysicalNode:
         """This node for a reader that needs no -U. Whoever cannot save any work by it stays as it is."""
         return self
@@ -177,6 +182,14 @@ class PhysicalNode(ABC):
     def operator(self, context: OperatorContext) -> Operator:
         """A new running half, for one task. What runs sources, sinks, Exchange, LateRows and BadRecords needs more: they have none."""
         raise InternalError(f"{type(self).__name__} has no running half")
+
+
+@dataclass(frozen=True)
+class Way(PhysicalNode):
+    """A node that is on the way from one operator to another where there are several tasks: no part of what a plan means, and
+    not in a checkpoint."""
+
+    changes = ""
 
 
 @dataclass(frozen=True)

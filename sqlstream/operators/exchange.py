@@ -13,19 +13,18 @@ import pyarrow as pa
 
 from sqlstream.batches import Delta
 from sqlstream.checkpoint.restore import subtask_of
-from sqlstream.operators.base import PhysicalNode
+from sqlstream.operators.base import Way
 from sqlstream.operators.distribution import Spread
 from sqlstream.state.keys import key_groups
 from sqlstream.state.spec import KEY_GROUPS
 
 
 @dataclass(frozen=True)
-class Exchange(PhysicalNode):
+class Exchange(Way):
     """`keys`: columns by whose key group rows go; () sends all rows to the task of key group 0."""
 
     keys: tuple[int, ...]
     name = "Exchange"
-    changes = ""
 
     def __post_init__(self) -> None:
         self.derive(self.inputs[0].schema, replace(self.inputs[0].traits, paired=False))
@@ -51,7 +50,7 @@ def partition(node: Exchange, delta: Delta, parallelism: int) -> list[list[pa.Re
     for b in delta.batches:
         if not b.num_rows:
             continue
-        target = owner[key_groups([b.column(k) for k in node.keys], b.num_rows)]
+        target = owner[key_groups([b.column(f"c{k}") for k in node.keys], b.num_rows)]
         for t in range(parallelism):
             rows = np.flatnonzero(target == t)
             if len(rows):

@@ -1,6 +1,6 @@
 """GroupAggregate: GROUP BY without windows, over an append-only stream or a changelog; also SELECT DISTINCT.
 
-In: changes. State: one row a group with its accumulators; values a group for DISTINCT and for extremes of a changelog
+In: changes; in several tasks perhaps partial results of an epoch's changes (local_aggregate.py). State: one row a group with its accumulators; values a group for DISTINCT and for extremes of a changelog
 (value_index.py). Out, once an epoch and group: +I for a new group, -U (where it is wanted) and +U where a result
 changed, -D when a group's last row is gone. Without keys there is one row from the first epoch on, and never a -D.
 DISTINCT over an append-only stream (no calls) is append-only: each row that has not been seen.
@@ -18,12 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sqlstream.aggregates.streaming.part import EVERY
+from sqlstream.aggregates.streaming.part import EVERY, Scratch
 from sqlstream.batches import OP, ORD, Delta, Kind, concat, hidden, meet, signs, visible
 from sqlstream.operators.aggregation import Aggregation
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
 from sqlstream.operators.changelog import repeated, with_operations
 from sqlstream.operators.distribution import Spread, places_in
+from sqlstream.operators.local_aggregate import LocalAggregate, aggregate_details, partial_schema
 from sqlstream.operators.row_store import begun, distinct
 from sqlstream.plan.nodes import TUNING, AggCall
 from sqlstream.state.arrays import Array, combined, fixed, from_fixed, is_pair, is_words, validity
@@ -85,17 +86,19 @@ class GroupAggregate(PhysicalNode):
         schema, keys = self.inputs[0].schema, self.keys
         return group_states(self.aggregation(), schema, keys, len(keys), by_key=bool(keys))
 
+    def sent(self, i: int, phases: str) -> PhysicalNode:
+        below = self.inputs[i]
+        # What is taken back of groups whose time is over is known row by row.
+        lost = self.ttl > 0 and not below.traits.append_only
+        if phases == "ONE_PHASE" or lost or not self.aggregation().merges:
+            return below
+        return LocalAggregate((below,), self.keys, self.calls, phases == "AUTO")
+
     def without_before(self) -> PhysicalNode:
         return replace(self, before=False)
 
     def operator(self, context: OperatorContext) -> Operator:
         return DistinctOperator(context, self) if self.traits.append_only else GroupOperator(context, self)
-
-
-def aggregate_details(schema: Schema, keys: tuple[int, ...], calls: tuple[AggCall, ...]) -> str:
-    """Keys and calls, as EXPLAIN prints them."""
-    text = f"keys=[{', '.join(schema[k].name for k in keys)}]"
-    return text + (f", calls=[{', '.join(c.text(schema) for c in calls)}]" if calls else "")
 
 
 def group_states(
@@ -125,6 +128,8 @@ class GroupOperator(Operator):
         self.node = node
         self._schema = node.arrow_schema()
         self._aggregation = node.aggregation()
+        self._partial = node.aggregation()
+        self._partials = partial_schema(self._partial, node.keys)
         self._uniques = Uniques()
         # Nobody wants to know what a group's result was, and it is another one with each row.
         self._forgets = not node.before and self._aggregation.counts_rows
@@ -134,9 +139,12 @@ class GroupOperator(Operator):
 
     def step(self, inputs: list[Delta]) -> Delta:
         out = Delta(time=meet([d.time for d in inputs]))
-        batch = concat(inputs[0].batches)
+        batches = inputs[0].batches
+        batch = concat([b for b in batches if b.schema != self._partials])
+        partials = concat([b for b in batches if b.schema == self._partials])
         first = EVERY
-        if batch is not None or self.node.keys:  # the one group without keys is there until a row begins it anew
+        some = batch is not None or partials is not None
+        if some or self.node.keys:  # the one group without keys is there until a row begins it anew
             self._aggregation.expire(self._table)
         if batch is not None and self.node.ttl:
             batch = self._without_lost(batch)
@@ -145,8 +153,8 @@ class GroupOperator(Operator):
             first = slots[fresh]
             self._aggregation.start(first)
         rows = None
-        if batch is not None:
-            rows = self._apply(batch, first)
+        if some:
+            rows = self._apply(batch, partials, first)
         elif len(first):
             rows = changelog([(Kind.INSERT, self._aggregation.result(first))], self._schema)
         if rows is not None:
@@ -170,11 +178,14 @@ class GroupOperator(Operator):
         assert op is not None
         return concat([with_operations(visible(known, width), op), with_operations(rows, np.zeros(len(sign), np.int8))])
 
-    def _apply(self, batch: pa.RecordBatch, first: Array) -> pa.RecordBatch | None:
-        """Takes the rows in; the net change. `first`: the row of an aggregate without keys, if it is new."""
+    def _apply(
+        self, batch: pa.RecordBatch | None, partials: pa.RecordBatch | None, first: Array
+    ) -> pa.RecordBatch | None:
+        """Takes rows in, and partial results; the net change. `first`: the row of an aggregate without keys, if it is new."""
         table, aggregation = self._table, self._aggregation
-        keys = [batch.column(k) for k in self.node.keys]
-        slots, fresh = table.upsert(keys, batch.num_rows)
+        given = [b for b in (batch, partials) if b is not None]
+        keys = [combined(pa.chunked_array([b.column(f"c{k}") for b in given])) for k in self.node.keys]
+        slots, fresh = table.upsert(keys, sum(b.num_rows for b in given))
         new = np.concatenate([first, slots[fresh]])
         aggregation.start(slots[fresh])
         touched, local = self._uniques.of(slots, table.capacity)
@@ -182,8 +193,14 @@ class GroupOperator(Operator):
         is_new[local[fresh]] = True
         known = EVERY if self._forgets else touched[~is_new]
         old = aggregation.result(known)
-        given = signs(batch)
-        aggregation.add(slots, EVERY if given is None else given, batch, keys, hidden(batch, ORD))
+        rows = 0
+        if batch is not None:
+            rows, sign = batch.num_rows, signs(batch)
+            own = keys if partials is None else [k.slice(0, rows) for k in keys]
+            aggregation.add(slots[:rows], EVERY if sign is None else sign, batch, own, hidden(batch, ORD))
+        if partials is not None:
+            self._partial.open(Scratch.of(partials))
+            aggregation.merge(slots[rows:], self._partial, np.arange(partials.num_rows), [])
         table.touch(touched)
         if self._forgets:
             updated, made = touched[~is_new], touched[is_new]
@@ -192,7 +209,7 @@ class GroupOperator(Operator):
             columns = [*table.keys(touched), *aggregation.result(touched), pa.array(kinds)]
             return pa.RecordBatch.from_arrays(columns, schema=self._schema)
         parts: list[tuple[Kind, list[pa.Array]]] = []
-        if given is not None and keys:
+        if keys and not aggregation.append_only:
             there = aggregation.rows_of(known) > 0
             if not there.all():
                 dead = known[~there]

@@ -46,6 +46,7 @@ class Lowering:
 
     `ttl`: how long rows of state live without being written, in µs; 0: for ever. `conflicts`: where rows can
     meet in one PRIMARY KEY of the table that they go to. `multi_join`: whether INNER JOINs by one key are one operator.
+    `phases`: of aggregates, in several tasks (`PhysicalNode.sent`).
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class Lowering:
         conflicts: Conflicts | None = None,
         multi_join: bool = False,
         recursion_limit: int = 10_000,
+        phases: str = "AUTO",
     ) -> None:
-        self.recursion_limit = recursion_limit
+        self.recursion_limit, self.phases = recursion_limit, phases
         self.parallelism, self.multi_join = parallelism, multi_join
         self._ttl, self._conflicts = ttl, conflicts or Conflicts()
         self.uses: dict[int, dict[nodes.Scan, None]] = {}
@@ -136,7 +138,7 @@ class Lowering:
         for i, child in enumerate(node.inputs):
             keys, have = node.gathering(i), child.spread()
             there = keys is None or (have is not None and have.meets(keys))
-            inputs.append(child if there else Exchange((child,), keys or ()))
+            inputs.append(child if there else Exchange((node.sent(i, self.phases),), keys or ()))
         return node if tuple(inputs) == node.inputs else replace(node, inputs=tuple(inputs))
 
 

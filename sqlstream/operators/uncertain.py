@@ -13,10 +13,9 @@ from sqlstream.errors import NotSupported
 from sqlstream.expressions import Call, Expr, UserCall
 from sqlstream.functions import user
 from sqlstream.functions.scalar import volatile_call
-from sqlstream.operators.base import PhysicalNode
+from sqlstream.operators.base import PhysicalNode, Way
 from sqlstream.operators.calc import Calc
 from sqlstream.operators.changelog import Changelog
-from sqlstream.operators.exchange import Exchange
 from sqlstream.operators.sink import Sink
 
 
@@ -49,7 +48,7 @@ def _look(node: PhysicalNode, free: set[int]) -> None:
             for e in given if isinstance(given, tuple) else (given,):
                 if isinstance(e, Expr):
                     _refuse(e, None)
-    passes = isinstance(node, (Sink, Changelog, Exchange))
+    passes = isinstance(node, (Sink, Changelog, Way))
     for below in node.inputs:
         _look(below, free if passes else set())
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from sqlstream.checkpoint.manifest import NodeMark
-from sqlstream.operators.base import PhysicalNode
+from sqlstream.operators.base import PhysicalNode, Way
 from sqlstream.operators.exchange import Exchange
 from sqlstream.operators.sink import Sink
 from sqlstream.operators.source_scan import SourceScan
@@ -80,7 +80,7 @@ class JobGraph:
     @cached_property
     def places(self) -> dict[str, str]:
         """The ids by those that manifests had before: by place in the plan."""
-        steady = [(i, n) for i, n in zip(self.ids, self.nodes, strict=True) if not isinstance(n, Exchange)]
+        steady = [(i, n) for i, n in zip(self.ids, self.nodes, strict=True) if not isinstance(n, Way)]
         return {f"{place}-{node.name}": id_ for place, (id_, node) in enumerate(steady, 1)}
 
     @cached_property
@@ -90,8 +90,8 @@ class JobGraph:
         out: dict[str, NodeMark] = {}
         for i, node in enumerate(self.nodes):
             below = [t for j in self.inputs[i] for t in inputs[j]]
-            inputs[i] = below if isinstance(node, Exchange) else [self.ids[i]]
-            if not isinstance(node, Exchange):
+            inputs[i] = below if isinstance(node, Way) else [self.ids[i]]
+            if not isinstance(node, Way):
                 table = node.table if isinstance(node, (Sink, SourceScan)) else ""
                 stateful = node.remembers()
                 out[self.ids[i]] = NodeMark(self.hashes[i], table, stateful, node.name, node.details(), below)
@@ -104,8 +104,8 @@ class JobGraph:
 
     @cached_property
     def text(self) -> str:
-        """The plan as a checkpoint keeps it, to show what changed: without exchanges."""
-        return "\n".join(text for _, text in self.lines(exchanges=False))
+        """The plan as a checkpoint keeps it, to show what changed: the same at every parallelism."""
+        return "\n".join(text for _, text in self.lines(ways=False))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -114,14 +114,14 @@ class JobGraph:
         structure: list[Any] = []
         for node in self.nodes:
             inputs = [at[id(i)] for i in node.inputs]
-            if isinstance(node, Exchange):
+            if isinstance(node, Way):
                 at[id(node)] = inputs[0]  # what it reads stands for it
                 continue
             at[id(node)] = len(structure)
             structure.append([type(node).__name__, inputs, encoded(node.identity())])
         return fingerprint([structure, [at[id(r)] for r in self.roots]])
 
-    def lines(self, exchanges: bool = True) -> Iterator[tuple[PhysicalNode | None, str]]:
+    def lines(self, ways: bool = True) -> Iterator[tuple[PhysicalNode | None, str]]:
         """EXPLAIN's text of the plan by its lines, with the nodes that they are about.
 
         A node that several read is printed where the first one reads it, and named by the others (None).
@@ -131,7 +131,7 @@ class JobGraph:
         printed: set[int] = set()
 
         def print_(node: PhysicalNode, indent: int) -> Iterator[tuple[PhysicalNode | None, str]]:
-            if isinstance(node, Exchange) and not exchanges:
+            if isinstance(node, Way) and not ways:
                 yield from print_(node.inputs[0], indent)
                 return
             space, number = "  " * indent, shared.index(id(node)) + 1 if id(node) in shared else None

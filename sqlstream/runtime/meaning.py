@@ -16,9 +16,8 @@ from typing import Any
 
 from sqlstream.expressions import Call, Column, Expr, conjuncts, shift, substitute
 from sqlstream.operators.bad_records import BadRecords
-from sqlstream.operators.base import PhysicalNode
+from sqlstream.operators.base import PhysicalNode, Way
 from sqlstream.operators.calc import Calc
-from sqlstream.operators.exchange import Exchange
 from sqlstream.operators.lookup_join import LookupJoin
 from sqlstream.operators.sink import Sink
 from sqlstream.operators.source_scan import SourceScan
@@ -87,7 +86,7 @@ class _Meanings:
     def _hash(self, node: PhysicalNode, strict: bool) -> str:
         if isinstance(node, SourceScan):
             return fingerprint(["Source", node.table, *sorted(self._marks(node))])
-        if isinstance(node, Exchange):
+        if isinstance(node, Way):
             return self.own(node.inputs[0], strict)
         if isinstance(node, BadRecords):  # of the table, whatever is read of it
             return fingerprint(["BadRecords", node.table, *(["another table"] if node.table in self._other else [])])
@@ -115,7 +114,7 @@ class _Meanings:
         return self._rows[key]
 
     def _given(self, node: PhysicalNode, strict: bool) -> _Rows:
-        if isinstance(node, Exchange):
+        if isinstance(node, Way):
             return self.rows(node.inputs[0], strict)
         if isinstance(node, SourceScan):
             return self._read(node, strict)
@@ -170,7 +169,7 @@ class _Meanings:
 def meanings(
     nodes: Sequence[PhysicalNode], zone: str = "UTC", other: Collection[str] = (), empty: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """The hash of each node (an exchange has that of its input).
+    """The hash of each node (what is on the way to an operator has that of its input).
 
     To compare with a plan of before: `other` are the tables that are not what they were, `empty` those that it did not
     read. What a UNION ALL takes from the latter is left out, except below what waits for their watermark.

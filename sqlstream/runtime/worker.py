@@ -29,7 +29,7 @@ from sqlstream.expressions import shortened
 from sqlstream.metrics.operators import OperatorMetrics
 from sqlstream.metrics.state import StateMetrics
 from sqlstream.operators.bad_records import BadRecords
-from sqlstream.operators.base import Operator, OperatorContext
+from sqlstream.operators.base import Operator, OperatorContext, Way
 from sqlstream.operators.calc import Calc
 from sqlstream.operators.exchange import Exchange, partition
 from sqlstream.operators.late_rows import Dropped, LateRows
@@ -429,7 +429,7 @@ class Worker:
             share.sinks = self.prepare(checkpoint)
         for i, operator in self.operators.items():
             node, node_id = self.graph.nodes[i], self.graph.ids[i]
-            if self.storage is None or ended:
+            if self.storage is None or ended or isinstance(node, Way):
                 continue
             started = walltime.perf_counter()
             share.snapshots[node_id] = operator.snapshot()

@@ -109,6 +109,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("PERCENTILE, MEDIAN", r"PERCENTILE|MEDIAN"),
         f("APPROX_COUNT_DISTINCT", r"APPROX_COUNT_DISTINCT", "aggregate_answers.py"),
         f("COVAR, CORR, REGR", r"CORR\(|COVAR"),
+        f("in two phases", r"agg-phase-strategy", "sql/two_phases.slt"),
         f("of aggregates, of changing input", r"FROM \( ?SELECT.*GROUP BY.*\).*GROUP BY"),
     ),
     "OVER": (

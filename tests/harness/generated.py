@@ -205,6 +205,7 @@ def every_epoch(example: Example, oracle: Oracle, directory: Path) -> None:
         "execution.epoch.random-seed": str(rng.randrange(1, 2**31)),
         "table.optimizer.multi-join.enabled": rng.choice(["true", "false"]),
         "table.optimizer.join-reorder-enabled": rng.choice(["true", "false"]),
+        "table.optimizer.agg-phase-strategy": rng.choice(["ONE_PHASE", "TWO_PHASE"]),
     }
     session = ways.Case(example.setup(directory), "").session(directory, options)
     epochs = 0

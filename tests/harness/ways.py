@@ -274,12 +274,14 @@ def read_sink(path: Path, schema: Schema) -> Fold:
 
 
 def _options(case: Case, rng: random.Random, parallelism: int) -> dict[str, str]:
-    """Epochs of random sizes, small enough that there are a few."""
+    """Epochs of random sizes, small enough that there are a few; aggregates in one phase or in two, between which a job may
+    change."""
     return {
         "execution.runtime-mode": "streaming",
         "parallelism.default": str(parallelism),
         "execution.epoch.random-seed": str(rng.randrange(1, 2**31)),
         "execution.epoch.max-rows": "1" if case.single else str(max(2, case.rows // 4)),
+        "table.optimizer.agg-phase-strategy": rng.choice(["ONE_PHASE", "TWO_PHASE", "TWO_PHASE"]),
     }
 
 

@@ -87,8 +87,11 @@ class DoubleSum(Part):
 
     def merge(self, into: Array, part: DoubleSum, slots: Array) -> None:
         high, low = self.columns[0].data, self.columns[1].data
-        for c in part.columns[:2]:
-            kernels.double_add(high, low, into, c.data[slots], EVERY)
+        more, rest = (c.data[slots] for c in part.columns[:2])
+        kernels.double_add(high, low, into, more, EVERY)
+        kernels.double_add(
+            high, low, into, np.where(np.isfinite(rest), rest, 0.0), EVERY
+        )  # of an infinite sum there is none
         for c, other in zip(self.columns[2:], part.columns[2:], strict=True):
             kernels.sum_add(c.data, into, other.data[slots], EVERY)
 
@@ -124,6 +127,7 @@ class ExactSum(Part):
 
     types: tuple[pa.DataType, ...] = (pa.int64(), pa.int64(), pa.int64())
     power = 1
+    merges = False
 
     def spec(self, keys: pa.Schema, distribution: int) -> StateSpec:
         key = pa.schema([*keys, pa.field("bin", pa.int64())])

@@ -23,6 +23,7 @@ from sqlstream.state.arrays import Array, fixed, is_pair
 from sqlstream.state.columns import Column, FixedColumn, column
 from sqlstream.state.table import StateSpec, StateTable
 
+APART = 256  # slots at least: what few groups have in two tasks must not lie in one line of a processor's cache
 EVERY: Array = np.empty(0, np.int64)  # signs of rows that are all inserts
 
 
@@ -37,7 +38,15 @@ class Scratch:
     """Columns in memory for `n` groups, for merging: no keys, no checkpoint."""
 
     def __init__(self, fields: list[pa.Field], n: int) -> None:
-        self._columns = {f.name: column(f.type, n) for f in fields}
+        self._columns = {f.name: column(f.type, max(n, APART)) for f in fields}
+
+    @staticmethod
+    def of(batch: pa.RecordBatch) -> Scratch:
+        """Those of a batch, by name: group i is row i."""
+        made = Scratch([*batch.schema], batch.num_rows)
+        for name, c in made._columns.items():
+            c.set(slice(0, batch.num_rows), batch.column(name))
+        return made
 
     def column(self, name: str) -> Column:
         """The column of that name."""
@@ -94,6 +103,7 @@ class Part:
 
     types: tuple[pa.DataType, ...] = ()
     takes_back = True
+    merges = True  # its columns are all that it keeps, and may be merged anywhere
 
     def __init__(self, name: str, argument: pa.DataType | None) -> None:
         """argument: its type."""

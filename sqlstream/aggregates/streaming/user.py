@@ -61,6 +61,7 @@ class Accumulators(Part):
     """An accumulator a group. A subclass is of one function."""
 
     function: UserAggregate
+    merges = False  # rows are taken in one by one either way, in the order in which they came
 
     def __init__(self, name: str, argument: pa.DataType | None) -> None:
         super().__init__(name, argument)

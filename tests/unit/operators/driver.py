@@ -123,10 +123,12 @@ class Task:
 
 
 class Run:
-    """`node`'s operator in `parallelism` tasks."""
+    """`node`'s operator in `parallelism` tasks. `phases`: rows lie in any task, and what the node has sent of them (`sent`)
+    comes to its tasks; None: they come by themselves."""
 
-    def __init__(self, node: PhysicalNode, parallelism: int = 1, clock: Any = None) -> None:
+    def __init__(self, node: PhysicalNode, parallelism: int = 1, clock: Any = None, phases: str | None = None) -> None:
         self.node: PhysicalNode = pickle.loads(pickle.dumps(node))
+        self.phases = phases
         self.clock = clock or PositionClock()
         self.late: list[Row] = []
         self.lost = 0
@@ -148,6 +150,9 @@ class Run:
         self, parallelism: int, durable: list[dict[str, StateTable]], snapshots: list[tuple[range, Any]]
     ) -> None:
         self.tasks = []
+        senders = [] if self.phases is None else [self.node.sent(i, self.phases) for i in range(len(self.node.inputs))]
+        ways = [(i, s) for i, s in enumerate(senders) if s is not self.node.inputs[i]]
+        self.locals = {i: [s.operator(self._context(t, parallelism)) for t in range(parallelism)] for i, s in ways}
         for i in range(parallelism):
             groups = range(i * KEY_GROUPS // parallelism, (i + 1) * KEY_GROUPS // parallelism)
             tables = {s.name: StateTable(s) for s in self.node.states()}
@@ -208,15 +213,19 @@ class Run:
             batches = [b if isinstance(b, pa.RecordBatch) else None for b in given]
             if not given or batches[0] is None:
                 batches = [batch(source_node, given)] if given else []  # type: ignore[arg-type]
+            for b in batches:
+                assert b is not None and b.schema.equals(source_node.arrow_schema()), b
+            if x in self.locals:
+                batches = self._sent(x, batches)  # type: ignore[arg-type]
             keys = node.distribution()[x]
             for t, feed in zip(self.tasks, feeds, strict=True):
                 mine = []
                 for b in batches:
-                    assert b is not None and b.schema.equals(source_node.arrow_schema()), b
+                    assert b is not None
                     if keys is None:
                         where = np.arange(b.num_rows) % len(self.tasks) == self.tasks.index(t)
                     else:
-                        group = key_groups([b.column(k) for k in keys], b.num_rows)
+                        group = key_groups([b.column(f"c{k}") for k in keys], b.num_rows)
                         where = (group >= t.groups.start) & (group < t.groups.stop)
                     mine.append(b.filter(pa.array(where)))
                 feed.append(Delta([b for b in mine if b.num_rows], self.times[x]))
@@ -238,6 +247,19 @@ class Run:
                 del self.folded[row]
         self.time = meet(times)
         return ordered(out)
+
+    def _sent(self, x: int, batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+        out = []
+        for i, sender in enumerate(self.locals[x]):
+            mine = [b.filter(pa.array(np.arange(b.num_rows) % len(self.tasks) == i)) for b in batches]
+            out += sender.step([Delta(mine, self.times[x])]).batches
+        return out
+
+    def _context(self, i: int, parallelism: int) -> OperatorContext:
+        def none(spec: StateSpec) -> StateTable:
+            raise AssertionError(f"state {spec.name} on the way")
+
+        return OperatorContext("n", i, parallelism, self.clock, none, self._late)
 
     def _fold(self, b: pa.RecordBatch) -> list[Row]:
         width = len(self.node.schema)
