@@ -487,6 +487,33 @@ def re2(pattern: Pattern, captures: tuple[int, ...] = ()) -> str:
     return text + tail
 
 
+def needed(pattern: Pattern) -> str:
+    """The longest text that it is plain to see in every text that the pattern is found in; '' when there is none."""
+    runs = [""]
+    _needed(pattern.root, runs)
+    return max(runs, key=len)
+
+
+def _needed(node: Node, runs: list[str]) -> None:
+    """Goes on with the last of `runs` by what every match of the node has next, and begins a new one behind what varies."""
+    if isinstance(node, One):
+        chars = node.chars
+        if len(chars.ranges) == 1 and chars.ranges[0][0] == chars.ranges[0][1] and not chars.scripts:
+            runs[-1] += chr(chars.ranges[0][0])
+        else:
+            runs.append("")
+    elif isinstance(node, Sequence):
+        for part in node.parts:
+            _needed(part, runs)
+    elif isinstance(node, (Group, Atomic)):
+        _needed(node.inner, runs)
+    elif not isinstance(node, (Anchor, Look)):  # they take no character
+        runs.append("")
+        if isinstance(node, Repeat) and node.least:
+            _needed(node.inner, runs)
+            runs.append("")
+
+
 def _re2(node: Node, captures: tuple[int, ...]) -> str:
     if isinstance(node, One):
         return _chars(node.chars, "\\x{{{:x}}}")

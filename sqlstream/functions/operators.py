@@ -27,7 +27,7 @@ def _comparison(op: str, nulls: Nulls = Nulls.PASS) -> ScalarFunction:
     def sql(args: list[str], types: list[Type], result: Type) -> str:
         return compared(op, args[0], args[1], types)
 
-    return ScalarFunction(op, _compared(op), sql, 2, 2, nulls, operator=True)
+    return ScalarFunction(op, _compared(op), sql, 2, 2, nulls, operator=True, light=True)
 
 
 def _in_rule(args: Sequence[Expr]) -> Typing:
@@ -194,8 +194,8 @@ _SINGLE = (
     "ELSE {1} END"
 )
 
-IS_NULL = function("IS NULL", (None,), _B, "({0} IS NULL)", nulls=Nulls.NEVER, operator=True)
-IS_NOT_NULL = function("IS NOT NULL", (None,), _B, "({0} IS NOT NULL)", nulls=Nulls.NEVER, operator=True)
+IS_NULL = function("IS NULL", (None,), _B, "({0} IS NULL)", nulls=Nulls.NEVER, operator=True, light=True)
+IS_NOT_NULL = function("IS NOT NULL", (None,), _B, "({0} IS NOT NULL)", nulls=Nulls.NEVER, operator=True, light=True)
 
 
 def _typeof(args: list[str], types: list[Type], result: Type) -> str:
@@ -208,11 +208,11 @@ CURRENT_DATABASE = "CURRENT_DATABASE"
 FUNCTIONS = (
     *(_comparison(op) for op in ("=", "<>", "<", "<=", ">", ">=")),
     *(_comparison(op, Nulls.NEVER) for op in ("IS DISTINCT FROM", "IS NOT DISTINCT FROM")),
-    ScalarFunction("IN", _in_rule, _in, 2, None, operator=True),
+    ScalarFunction("IN", _in_rule, _in, 2, None, operator=True, light=True),
     # logic
-    function("NOT", (_B,), _B, "(NOT {0})", operator=True),
-    function("AND", (_B,), _B, lambda a, t, r: f"({' AND '.join(a)})", least=2, most=None, operator=True),
-    function("OR", (_B,), _B, lambda a, t, r: f"({' OR '.join(a)})", least=2, most=None, operator=True),
+    function("NOT", (_B,), _B, "(NOT {0})", operator=True, light=True),
+    function("AND", (_B,), _B, lambda a, t, r: f"({' AND '.join(a)})", least=2, most=None, operator=True, light=True),
+    function("OR", (_B,), _B, lambda a, t, r: f"({' OR '.join(a)})", least=2, most=None, operator=True, light=True),
     IS_NULL,
     IS_NOT_NULL,
     function("IS TRUE", (_B,), _B, "({0} IS TRUE)", nulls=Nulls.NEVER, operator=True),

@@ -12,7 +12,17 @@ from collections.abc import Callable
 from sqlstream.errors import BindError, NotSupported
 from sqlstream.functions import user
 from sqlstream.functions.java_matching import replacement_parts
-from sqlstream.functions.java_patterns import NotRe2, Pattern, PatternError, compiled, group_of, parse, re2, width
+from sqlstream.functions.java_patterns import (
+    NotRe2,
+    Pattern,
+    PatternError,
+    compiled,
+    group_of,
+    needed,
+    parse,
+    re2,
+    width,
+)
 from sqlstream.functions.sql_patterns import like_pattern, similar_pattern
 from sqlstream.types import BOOLEAN, INT, STRING, Type, array
 
@@ -32,6 +42,9 @@ PYTHON = {
         ("first_at", _TEXTS[:2], INT),
     )
 }
+# A text without what every match has is not given to RE2, which takes five to ten times as long as the search for it.
+_WORTH = 2  # characters of it
+_COLUMN = re.compile(r"\w+(?:\.\w+)*")  # is read twice at no cost
 _MOST_GROUPS = 9  # that RE2's replacements can name
 
 _OF_PATTERNS = "patterns are Java's; a \\ before ( ) [ ] . * + ? takes the character as it is"
@@ -87,7 +100,14 @@ def matches(args: list[str], types: list[Type] | None = None, result: Type | Non
     if text == "":
         return f"({args[0]} <> {args[0]})"
     pattern = _parsed(text, "REGEXP")
-    return _or_python(text, "REGEXP", lambda: f"regexp_matches({args[0]}, {quoted(re2(pattern))})", "matches", args)
+
+    def by_re2() -> str:
+        found, literal = f"regexp_matches({args[0]}, {quoted(re2(pattern))})", needed(pattern)
+        if len(literal) < _WORTH or "\0" in literal or not _COLUMN.fullmatch(args[0]):
+            return found
+        return f"CASE WHEN NOT contains({args[0]}, {quoted(literal)}) THEN FALSE ELSE {found} END"
+
+    return _or_python(text, "REGEXP", by_re2, "matches", args)
 
 
 def extract(args: list[str], types: list[Type], result: Type) -> str:

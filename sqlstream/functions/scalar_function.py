@@ -64,6 +64,7 @@ class ScalarFunction:
     operator: it has a syntax of its own and is not called by its name.
     volatile: two evaluations may differ; never folded, pushed into a source or evaluated twice for one row.
     volatile_alone: it is so where it has no argument.
+    light: it takes little time and fails for no value; conditions of such alone are looked at first.
     is_null: the text of `f(…) IS NULL`, where that is cheaper than the value.
     example: a call for the documentation, whose value is not NULL unless NULL is what the function is for.
     stands_for: the name in plans of what has two names.
@@ -83,6 +84,7 @@ class ScalarFunction:
     stands_for: str = ""
     python: tuple[UserFunction, ...] = ()
     volatile_alone: bool = False
+    light: bool = False
 
     def called_in(self, text: str) -> list[UserFunction]:
         """Those of `python` that a text of it calls."""
@@ -165,11 +167,14 @@ def function(
     volatile: bool = False,
     is_null: Template | None = None,
     python: tuple[UserFunction, ...] = (),
+    light: bool = False,
 ) -> ScalarFunction:
     """A function that takes as many arguments as it has types (`least`, `most`: fewer or more)."""
     fewest, utmost = len(wanted) if least == -1 else least, len(wanted) if most == -1 else most
     rule = takes(name, wanted, gives)
-    return ScalarFunction(name, rule, sql, fewest, utmost, nulls, operator, volatile, is_null, example, python=python)
+    return ScalarFunction(
+        name, rule, sql, fewest, utmost, nulls, operator, volatile, is_null, example, python=python, light=light
+    )
 
 
 def alias(name: str, of: ScalarFunction, example: str) -> ScalarFunction:

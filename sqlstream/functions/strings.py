@@ -175,8 +175,8 @@ _S, _I = STRING, INT
 _FROM_BASE64 = "decode(from_base64(rpad({0}, CAST((length({0}) + 3) // 4 * 4 AS INTEGER), '=')))"
 
 _LENGTH = function("CHAR_LENGTH", (_S,), _I, "CAST(length({0}) AS INTEGER)", "CHAR_LENGTH('añb')")
-_LOWER = function("LOWER", (_S,), _S, unicode.lower, "LOWER('AbC')", python=(unicode.LOWER_TEXTS,))
-_UPPER = function("UPPER", (_S,), _S, unicode.upper, "UPPER('AbC')", python=(unicode.UPPER_TEXTS,))
+_LOWER = function("LOWER", (_S,), _S, unicode.lower, "LOWER('AbC')", python=(unicode.LOWER_TEXTS,), light=True)
+_UPPER = function("UPPER", (_S,), _S, unicode.upper, "UPPER('AbC')", python=(unicode.UPPER_TEXTS,), light=True)
 _SUBSTRING = function("SUBSTRING", (_S, _I, _I), _S, _substring, "SUBSTRING('hello', 2, 3)", least=2)
 
 FUNCTIONS = (

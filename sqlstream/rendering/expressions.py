@@ -56,13 +56,21 @@ def predicate(e: Expr, used: Used, columns: Columns = by_position) -> str:
     """SQL text of a condition as a column, true where a WHERE would keep the row (else false or NULL).
 
     Like a WHERE it looks at a part of an AND or OR only where the parts before do not decide: a part may raise
-    elsewhere.
+    elsewhere. Parts that take little time and cannot raise come first, the others in their order.
     """
     if isinstance(e, Call) and e.function in ("AND", "OR"):
-        return _decided([predicate(a, used, columns) for a in e.args], e.function == "AND")
+        parts = sorted(e.args, key=_is_light, reverse=True)
+        return _decided([predicate(a, used, columns) for a in parts], e.function == "AND")
     if isinstance(e, Literal) and e.value is None:
         return "FALSE"
     return to_duckdb(e, used, columns)
+
+
+def _is_light(e: Expr) -> bool:
+    """Whether it takes little time, and fails for no value."""
+    return all(
+        isinstance(x, Column | Literal | FieldOf) or isinstance(x, Call) and scalar(x.function).light for x in e.walk()
+    )
 
 
 def _decided(parts: list[str], every: bool) -> str:

@@ -77,3 +77,11 @@ def test_a_user_function_is_handed_over_and_runs() -> None:
         assert con.execute(f"SELECT {text} FROM (VALUES ('A!'), ('a')) t(c0)").fetchall() == [(False,), (False,)]
     finally:
         con.close()
+
+
+@pytest.mark.parametrize("operator", ["AND", "OR"])
+def test_what_is_light_is_looked_at_first(operator: str) -> None:
+    (e,) = expressions(f"REGEXP(s, 'a+') {operator} 10 / n > 1 {operator} LOWER(s) = 'x' {operator} n IN (1, 2)")
+    text = predicate(e, set())
+    places = [text.index(part) for part in ("lower(c0)", "IN (", "'a+')", "flink_div(")]
+    assert places == sorted(places), text
