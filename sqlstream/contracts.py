@@ -20,7 +20,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.batches import Time
+from sqlstream.batches import NO_WATERMARK, Time
 from sqlstream.errors import InternalError, NotSupported
 from sqlstream.functions.user import UserFunction
 from sqlstream.options import Option
@@ -58,13 +58,33 @@ class ScanColumn:
 
 
 @dataclass(frozen=True)
+class Skip:
+    """Which rows need not be read, told by what is known of many together: a row group of a file, or a file.
+
+    SQL over a row for each such stretch, which has for column i of the request `l{i}` and `h{i}`, the least and the greatest
+    value or what is below and above them (NULL: all rows have NULL, or it is not known), `n{i}`, whether a row may have NULL,
+    and `u{i}`, whether the bounds are not known. `wanted`: FALSE where the filter leaves no row. `mark`: the greatest
+    watermark of the rows (µs; NULL: none), and `unmarked`, whether that is not known; a table without a watermark has NULL and
+    FALSE. `columns`: those that are looked at. `equal`: columns that have one of some values, SQL too, in each row that is
+    left.
+    """
+
+    wanted: str
+    mark: str
+    unmarked: str
+    columns: tuple[int, ...]
+    equal: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True)
 class ScanRequest:
     """What to decode. Delivered as columns c0, c1, … of the engine's Arrow types (`Type.arrow()`).
 
     `derived`: (alias, DuckDB expression over c0, c1, …) to append to every batch: a reader that decodes with
     DuckDB puts them into its one statement, any other has a `Derivation`. Rows are never dropped by a reader:
-    positions count all rows, and the watermark looks at all of them. A request for nothing (all that is read of the
-    table is computed) gives a column `one`, as many rows as there are.
+    positions count all rows, and the watermark looks at all of them. `skip`: rows that it may pass over, and says so
+    (`SourceBatch.passed`). A request for nothing (all that is read of the table is computed) gives a column `one`, as many
+    rows as there are.
     `zone`: the session's, in which derived columns are evaluated. `functions`: the Python functions that they call.
     """
 
@@ -72,6 +92,7 @@ class ScanRequest:
     derived: tuple[tuple[str, str], ...] = ()
     zone: str = "UTC"
     functions: frozenset[UserFunction] = frozenset()
+    skip: Skip | None = None
 
     def arrow_schema(self) -> pa.Schema:
         """The requested columns c0, c1, …, without `derived` and hidden ones."""
@@ -97,6 +118,25 @@ class BadRecord:
     record: bytes
 
 
+@dataclass(frozen=True)
+class Passed:
+    """Rows that were not read, as the filter leaves none of them: how many, and the greatest watermark of them (µs). A whole
+    file of a table without a watermark is passed over uncounted: nothing follows it. `row_groups`, `files`: how many."""
+
+    rows: int = 0
+    mark: int = NO_WATERMARK
+    row_groups: int = 0
+    files: int = 0
+
+    def __add__(self, other: Passed) -> Passed:
+        return Passed(
+            self.rows + other.rows,
+            max(self.mark, other.mark),
+            self.row_groups + other.row_groups,
+            self.files + other.files,
+        )
+
+
 @dataclass
 class SourceBatch:
     """Rows of one split in its order.
@@ -107,6 +147,7 @@ class SourceBatch:
     drained    these are all the rows there were: asking again makes sense in the next epoch only. A reader that does
                not set it for rows that come one by one is asked until it has none, and the epoch grows meanwhile
     bad        malformed records that stand up to there and come with no other batch, where a table takes them
+    passed     the rows behind `first_row` that were passed over; the batch has none then, and what columns it has means nothing
     """
 
     batch: pa.RecordBatch
@@ -114,6 +155,7 @@ class SourceBatch:
     position: Any
     drained: bool = False
     bad: Sequence[BadRecord] = ()
+    passed: Passed | None = None
 
     def __post_init__(self) -> None:
         if not self.batch.num_columns:

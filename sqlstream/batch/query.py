@@ -108,9 +108,9 @@ class BatchQuery:
             return canceled
 
     def _renderer(self, connection: duckdb.DuckDBPyConnection) -> BatchRenderer:
-        return BatchRenderer(source_sql(connection, self._now), zone=self._zone)
+        return BatchRenderer(source_sql(connection, self._now, self._zone), zone=self._zone)
 
     def _malformed(self) -> SqlStreamError | None:
         """The record that made the query fail, if one did: file, line and text."""
-        errors = (first_error(s.source, scan_request(s), self._check) for s in scans(self._plan))
+        errors = (first_error(s.source, scan_request(s, self._zone), self._check) for s in scans(self._plan))
         return next((e for e in errors if e is not None), None)

@@ -16,8 +16,7 @@ from sqlstream.errors import DataError, InternalError
 from sqlstream.formats.base import Bad, Decoder, Malformed
 from sqlstream.formats.conversion import reason_of
 from sqlstream.formats.cursor import Slot, scan_cursor
-from sqlstream.formats.json import METADATA
-from sqlstream.formats.readers import LONGEST_OBJECT
+from sqlstream.formats.readers import LONGEST_OBJECT, METADATA
 
 FREE = 4  # tools of a request that wait to be used
 SHOWN = 200  # characters of a malformed record in an error

@@ -37,11 +37,12 @@ from sqlstream.connectors.paths import (
     opens_by_name,
 )
 from sqlstream.connectors.streams import is_stream
-from sqlstream.contracts import BadRecord, ScanRequest, SourceBatch, SplitReader
+from sqlstream.contracts import BadRecord, Passed, ScanRequest, SourceBatch, SplitReader
 from sqlstream.errors import CheckpointError, DataError, RunError
 from sqlstream.formats.base import Decoder
 from sqlstream.formats.cursor import Slot, own_cursor, scan_cursor
 from sqlstream.formats.readers import LONGEST_OBJECT
+from sqlstream.formats.stretches import Stretch, is_wanted
 from sqlstream.stores import ENVIRONMENT, Stores
 
 BATCH = 131_072  # rows: what is derived from them costs a millisecond a batch beside its rows
@@ -49,6 +50,7 @@ FEWEST, TOO_LONG = 2048, "maximum total string size"  # DuckDB's, when the strin
 LONGEST = 256 * 2**20  # bytes of a record, before it is called a broken file
 BOM = b"\xef\xbb\xbf"
 HEAD = 65_536
+NO_ROWS = pa.RecordBatch.from_arrays([pa.array([], pa.int8())], names=["none"])
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class Piece:
     """Rows and where they begin: `place` is None for the statement, else (byte, line) of the block and after it.
 
     `bad`: malformed records of the block, each with how many of these rows stand before it: it is taken with the last of
-    those, so that it is behind the position, or before it, as the rows around it are. `taken`: those before them.
+    those, so that it is behind the position, or before it, as the rows around it are. `taken`: those before them. `passed`: it
+    is of rows that are not read, and has none.
     """
 
     batch: pa.RecordBatch
@@ -97,6 +100,7 @@ class Piece:
     skip: int = 0
     bad: list[tuple[BadRecord, int]] = field(default_factory=list)
     taken: int = 0
+    passed: Passed | None = None
 
     def bad_up_to(self, rows: int) -> list[BadRecord]:
         """The malformed records that come with the first `rows` rows of it."""
@@ -104,7 +108,7 @@ class Piece:
 
     def position(self, rows: int) -> dict[str, int]:
         """The position after the first `rows` rows of it."""
-        row = self.row + rows
+        row = self.row + rows + (self.passed.rows if self.passed else 0)
         if self.before is None or self.after is None:
             return {"row": row}
         if rows == self.batch.num_rows:
@@ -161,7 +165,8 @@ class FileReader(SplitReader):
         rows = min(max_rows, piece.batch.num_rows)
         if rows < piece.batch.num_rows:
             self._piece = piece.rest(rows)
-        return SourceBatch(piece.batch.slice(0, rows), piece.row, piece.position(rows), bad=piece.bad_up_to(rows))
+        bad = piece.bad_up_to(rows)
+        return SourceBatch(piece.batch.slice(0, rows), piece.row, piece.position(rows), bad=bad, passed=piece.passed)
 
     @property
     def finished(self) -> bool:
@@ -194,12 +199,15 @@ class FileReader(SplitReader):
 
     def _read(self, position: Mapping[str, int]) -> Iterator[Piece]:
         scan = self._scan
+        if not is_wanted(scan.request, scan.constants):
+            yield Piece(NO_ROWS, position["row"], passed=Passed(files=1))
+            return
         if "byte" not in position and by_statement(scan.path, scan.decoder):
             row = position["row"]
             try:
                 for piece in self._statements(row):
                     yield piece
-                    row += piece.batch.num_rows
+                    row += piece.batch.num_rows + (piece.passed.rows if piece.passed else 0)
                 return
             except (duckdb.Error, pa.ArrowException, OSError) as e:
                 # DuckDB's, when the stream starts; Arrow's or an OSError with DuckDB's text, later in it
@@ -213,11 +221,30 @@ class FileReader(SplitReader):
         yield from self._blocks(position)
 
     def _statements(self, row: int) -> Iterator[Piece]:
+        """By a statement for each stretch that is to be read."""
+        for s in self._stretches():
+            if s.end is None or s.end > row:
+                row = max(row, s.first)
+                if s.skipped:
+                    assert s.end is not None
+                    yield Piece(NO_ROWS, row, passed=Passed(s.end - row, s.mark, s.row_groups))
+                else:
+                    yield from self._of_stretch(row, s.end)
+                row = s.end or row
+
+    def _stretches(self) -> list[Stretch]:
+        scan = self._scan
+        if scan.request.skip is None or scan.decoder.blocks:
+            return [Stretch()]
+        with for_statement(scan.path, scan.stores) as path, open_binary(scan.path, scan.stores) as file:
+            return scan.decoder.stretches(path, file, scan.constants)
+
+    def _of_stretch(self, row: int, end: int | None) -> Iterator[Piece]:
         """By statement; a second one, in smaller batches, from the row on whose strings are too long for one batch."""
         rows = BATCH
         while True:
             try:
-                for batch in self._statement(row, rows):
+                for batch in self._statement(row, end, rows):
                     yield Piece(batch, row)
                     row += batch.num_rows
                 return
@@ -226,12 +253,12 @@ class FileReader(SplitReader):
                     raise
                 rows = FEWEST
 
-    def _statement(self, row: int, rows: int) -> Iterator[pa.RecordBatch]:
+    def _statement(self, row: int, end: int | None, rows: int) -> Iterator[pa.RecordBatch]:
         scan, cursor = self._scan, scan_cursor(self._scan.request)
         with for_statement(scan.path, scan.stores) as path:
             texts = scan.decoder.texts()
             if texts is None:
-                sql = scan.decoder.resumed(path, scan.constants, row)
+                sql = scan.decoder.resumed(path, scan.constants, row, end)
             else:
                 sql = scan.decoder.resumed_texts(path, scan.constants, row)
                 derivation, checking = Derivation(scan.request), own_cursor()

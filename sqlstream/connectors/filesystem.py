@@ -46,6 +46,7 @@ from sqlstream.formats.base import Format
 from sqlstream.formats.conversion import literal
 from sqlstream.formats.readers import FILE
 from sqlstream.formats.registry import format_named, format_of
+from sqlstream.formats.stretches import is_wanted, skips_files
 from sqlstream.options import Option, read
 from sqlstream.types import BIGINT, STRING, Type, timestamp_ltz
 
@@ -382,8 +383,10 @@ class FileSource(Source):
             self._canceled.set()
 
     def relation(self, connection: duckdb.DuckDBPyConnection, request: ScanRequest) -> str | None:
-        files = self._files()
         request = self._partitions.request(request)
+        files = self._files()
+        if skips_files(request):
+            files = [f for f in files if is_wanted(request, self._constants(f))]
         self._spool([f.path for f in files if is_stream(f.path)])
         decoder = self._format.decoder(self._table, request, self._options)
         fast = all(opens_by_name(f.path) and by_statement(f.path, decoder) for f in files)

@@ -20,6 +20,7 @@ import pyarrow as pa
 from sqlstream.contracts import ScanRequest, TableContext
 from sqlstream.errors import InternalError, NotSupported
 from sqlstream.formats.readers import LONGEST_OBJECT, Paths
+from sqlstream.formats.stretches import Stretch
 from sqlstream.formats.text_columns import TextColumns
 from sqlstream.options import Option
 from sqlstream.types import Type
@@ -79,8 +80,12 @@ class Decoder:
         """SQL of the rows layer over FROM item `records`. `constants`: SQL of `$metadata` columns, by key."""
         raise InternalError("Decoder.rows")
 
-    def resumed(self, path: str, constants: Mapping[str, str], row: int) -> str:
-        """SQL of the rows of one file from row `row` on, in order."""
+    def stretches(self, path: str, file: Any, constants: Mapping[str, str]) -> list[Stretch]:
+        """The rows of a file, of this path to DuckDB and open besides, in order: which of them are to be read."""
+        return [Stretch()]
+
+    def resumed(self, path: str, constants: Mapping[str, str], row: int, end: int | None = None) -> str:
+        """SQL of the rows of one file from row `row` on, in order; to row `end` where `stretches` has said one."""
         sql = self.rows(f"({self.records((path,))})", constants)
         return f"{sql} OFFSET {row}" if row else sql
 

@@ -31,9 +31,9 @@ from sqlstream.formats.csv_encode import CsvEncoder
 from sqlstream.formats.csv_kernels import count_lines
 from sqlstream.formats.csv_records import CsvRecords, CsvSyntax
 from sqlstream.formats.inference import loses_digits, type_of_text
-from sqlstream.formats.json import METADATA, with_derived
+from sqlstream.formats.json import with_derived
 from sqlstream.formats.json_inference import skips
-from sqlstream.formats.readers import FILE, LONGEST_OBJECT, Paths, csv_call
+from sqlstream.formats.readers import FILE, LONGEST_OBJECT, METADATA, Paths, csv_call
 from sqlstream.options import Option
 from sqlstream.types import BIGINT, DOUBLE, STRING, Schema, Type
 

@@ -23,11 +23,11 @@ from sqlstream.errors import DataError, NotSupported
 from sqlstream.formats.base import Decoder, Encoder, Examined, Format, Sample
 from sqlstream.formats.conversion import ISO_STANDARD, SQL_STANDARD
 from sqlstream.formats.inference import column_type
-from sqlstream.formats.json import METADATA, timestamp_hint, with_derived
+from sqlstream.formats.json import timestamp_hint, with_derived
 from sqlstream.formats.json_encode import lines, object_text
 from sqlstream.formats.json_inference import fields_of, settled_field, skips
 from sqlstream.formats.json_records import JsonRecords, Leaf, Rule
-from sqlstream.formats.readers import LONGEST_OBJECT, Paths
+from sqlstream.formats.readers import LONGEST_OBJECT, METADATA, Paths
 from sqlstream.options import Option
 from sqlstream.types import STRING, Schema, Type, inside
 

@@ -20,12 +20,11 @@ from sqlstream.formats.conversion import ISO_STANDARD, SQL_STANDARD
 from sqlstream.formats.json_encode import JsonEncoder
 from sqlstream.formats.json_inference import infer_columns, skips, times_in
 from sqlstream.formats.json_records import JsonRecords, Leaf
-from sqlstream.formats.readers import LONGEST_OBJECT, Paths
+from sqlstream.formats.readers import LONGEST_OBJECT, METADATA, Paths
 from sqlstream.formats.text_columns import TextColumns, is_fast
 from sqlstream.options import Option
 from sqlstream.types import Schema, Type
 
-METADATA = "$metadata"
 _STANDARD = "json.timestamp-format.standard"
 _ISO_TIME = re.compile(rb'"\d{4}-\d\d-\d\dT\d\d:')
 

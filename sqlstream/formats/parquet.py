@@ -16,14 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sqlstream.batches import NO_WATERMARK
 from sqlstream.contracts import ScanRequest, TableContext
 from sqlstream.errors import DataError
+from sqlstream.formats import row_groups
 from sqlstream.formats.base import Decoder, Encoder, Format, Part, Sample
 from sqlstream.formats.conversion import checked_not_null, quoted, reason_of
 from sqlstream.formats.cursor import own_cursor
 from sqlstream.formats.inference import column_type, fitted
-from sqlstream.formats.json import METADATA, with_derived
-from sqlstream.formats.readers import FILE, LONGEST_OBJECT, ROW_NUMBER, Paths, parquet_call
+from sqlstream.formats.json import with_derived
+from sqlstream.formats.readers import FILE, LONGEST_OBJECT, METADATA, ROW_NUMBER, Paths, bloom_call, parquet_call
+from sqlstream.formats.stretches import Bounds, Judged, Stretch, constant_bounds, judged
 from sqlstream.types import Schema, Type, inside, outside
 
 _INTEGERS = ("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint", "hugeint")
@@ -39,6 +42,7 @@ _ACCEPTED = {
     "INTERVAL_DAY": ("bigint",), "INTERVAL_MONTH": ("integer",),
 }  # fmt: skip
 MAGIC = b"PAR1"
+LEAST_SKIPPED = 32_768  # rows between two stretches that are read
 MOST_DIGITS = 38  # of a DECIMAL
 
 
@@ -67,18 +71,29 @@ class ParquetDecoder(Decoder):
         return bool(file.read(len(MAGIC)) == MAGIC)
 
     def records(
-        self, paths: Paths, file: bool = False, block: bool = False, longest: int = LONGEST_OBJECT, row: int = 0
+        self,
+        paths: Paths,
+        file: bool = False,
+        block: bool = False,
+        longest: int = LONGEST_OBJECT,
+        row: int = 0,
+        end: int | None = None,
     ) -> str:
         """Neighbouring files of one schema are read by one call: each file's types are its own."""
         groups = [tuple(g) for _, g in groupby(paths, _schema_key)] if len(paths) > 1 else [paths]
-        return " UNION ALL ".join(self._records(group, file, row) for group in groups)
+        return " UNION ALL ".join(self._records(group, file, row, end) for group in groups)
 
-    def _records(self, paths: Paths, file: bool, row: int) -> str:
+    def _records(self, paths: Paths, file: bool, row: int, end: int | None) -> str:
         there = columns_of(own_cursor(), paths)
-        numbered = row > 0 and ROW_NUMBER not in there
+        bounded = row > 0 or end is not None
+        numbered = bounded and ROW_NUMBER not in there
         also = f", r.{FILE}" if file else ""
         values = [f"{v} AS c{i}" for i, v in self._values(there)]
-        where = f" WHERE r.{ROW_NUMBER} >= {row}" if numbered else f" OFFSET {row}" if row else ""
+        where = ""
+        if numbered:  # row groups beside these rows are not read
+            where = f" WHERE r.{ROW_NUMBER} >= {row}" + (f" AND r.{ROW_NUMBER} < {end}" if end is not None else "")
+        elif bounded:
+            where = (f" LIMIT {end - row}" if end is not None else "") + f" OFFSET {row}"
         return f"SELECT {', '.join(values) or '1 AS one'}{also} FROM {parquet_call(paths, numbered, file)} AS r{where}"
 
     def _values(self, there: dict[str, Found]) -> list[tuple[int, str]]:
@@ -102,22 +117,94 @@ class ParquetDecoder(Decoder):
         ]
         return with_derived(f"SELECT {', '.join(columns) or '1 AS one'} FROM {records}", self.request)
 
-    def resumed(self, path: str, constants: Mapping[str, str], row: int) -> str:
-        # row groups before the row are not read
-        return self.rows(f"({self.records((path,), row=row)})", constants)
+    def resumed(self, path: str, constants: Mapping[str, str], row: int, end: int | None = None) -> str:
+        return self.rows(f"({self.records((path,), row=row, end=end)})", constants)
+
+    def stretches(self, path: str, file: Any, constants: Mapping[str, str]) -> list[Stretch]:
+        request, skip = self.request, self.request.skip
+        if skip is None:
+            return [Stretch()]
+        metadata = _metadata(file)
+        known = constant_bounds(request, skip, constants)
+        there, numbers, arrays = columns_of(own_cursor(), (path,)), row_groups.leaves(metadata), dict[str, pa.Array]()
+        for i in skip.columns:
+            c = request.columns[i]
+            if i in known or c.path[0] == METADATA:
+                continue
+            _, found = _found(c.path, there)
+            if found is None:
+                known[i] = Bounds.constant(f"CAST(NULL AS {c.type.duckdb()})")
+            elif (leaf := numbers.get(".".join(c.path))) is not None and not found.digits:
+                made = row_groups.bounds(metadata, leaf, str(found.type.id))
+                if made is not None:
+                    arrays |= {f"{name}{i}": a for name, a in zip(made.schema.names, made.columns, strict=True)}
+                    low, high = (
+                        from_column(c.type.null(), f"CAST({x}{i} AS {found.type})", found, ".".join(c.path))
+                        for x in ("least", "greatest")
+                    )
+                    known[i] = Bounds(low, high, f"may_be_null{i}", f"unknown{i}")
+        ends = row_groups.ends(metadata)
+        given = pa.RecordBatch.from_arrays([ends, *arrays.values()], names=["ends", *arrays])
+        absent = self._absent(path, there, len(ends))
+        of = zip(judged(request, skip, known, given), absent, strict=True)
+        return _together(ends.to_pylist(), [replace(j, wanted=j.wanted and not no) for j, no in of])
+
+    def _absent(self, path: str, there: dict[str, Found], groups: int) -> np.ndarray:
+        """Which row groups, by Bloom filters, have none of the values that a column must have."""
+        out = np.zeros(groups, bool)
+        for i, values in self.request.skip.equal if self.request.skip else ():
+            name, *inside = self.request.columns[i].path
+            found = there.get(name)
+            if found is None or inside or str(found.type.id) not in (*_INTEGERS, "varchar"):
+                continue
+            missing = np.ones(groups, bool)
+            for value in values:
+                asked = f"SELECT bloom_filter_excludes FROM {bloom_call(path, found.name, value)} ORDER BY row_group_id"
+                try:
+                    missing &= own_cursor().sql(asked).to_arrow_table().column(0).to_numpy()
+                except duckdb.Error:  # the column's type has no such value
+                    missing[:] = False
+            out |= missing
+        return out
 
     def _value(self, path: tuple[str, ...], t: Type, there: dict[str, Found]) -> str:
-        found = there.get(path[0])
-        x = "r." + quoted(found.name) if found else ""
-        for name in path[1:]:
-            if found is None:
-                break
-            found = _children(found.type).get(name)
-            x += "." + quoted(found.name) if found else ""
+        x, found = _found(path, there)
         value = f"CAST(NULL AS {t.duckdb()})"
         if found is not None:
             value = from_column(t, x, found, ".".join(path))
         return checked_not_null(t, value) if len(path) == 1 else value
+
+
+def _found(path: tuple[str, ...], there: dict[str, Found]) -> tuple[str, Found | None]:
+    """A column or a field of one in a file, and SQL of it."""
+    found = there.get(path[0])
+    x = "r." + quoted(found.name) if found else ""
+    for name in path[1:]:
+        if found is None:
+            break
+        found = _children(found.type).get(name)
+        x += "." + quoted(found.name) if found else ""
+    return x, found
+
+
+def _together(ends: list[int], judged: list[Judged]) -> list[Stretch]:
+    """Row groups as stretches of such as are read, by one statement each, and such as are not. A few rows between two that are
+    read are read with them: a statement costs more."""
+    runs: list[Stretch] = []
+    for end, j in zip(ends, judged, strict=True):
+        last = runs[-1] if runs else Stretch(end=0, row_groups=0)
+        if not runs or last.skipped != j.skipped:
+            runs.append(last := Stretch(last.end or 0, last.end, j.skipped, NO_WATERMARK, 0))
+        mark = last.mark if j.mark is None or not j.skipped else max(last.mark, j.mark)
+        runs[-1] = replace(last, end=end, mark=mark, row_groups=last.row_groups + 1)
+    out: list[Stretch] = []
+    for i, run in enumerate(runs):
+        if run.skipped and 0 < i < len(runs) - 1 and (run.end or 0) - run.first < LEAST_SKIPPED:
+            run = replace(run, skipped=False)
+        if out and not run.skipped and not out[-1].skipped:
+            run = replace(out.pop(), end=run.end)
+        out.append(run)
+    return out
 
 
 def from_column(t: Type, x: str, found: Found, shown: str, depth: int = 0) -> str:
@@ -167,7 +254,9 @@ def from_column(t: Type, x: str, found: Found, shown: str, depth: int = 0) -> st
         return f"decode({x})"
     if kind == "varchar" and not t.is_string:
         return f"encode({x})"
-    return f"CAST({x} AS {t.duckdb()})"
+    value = f"CAST({x} AS {t.duckdb()})"
+    # statistics leave NaN out, and DuckDB concludes from them that there is none: a CASE is as far as they go
+    return f"CASE WHEN {x} IS NOT NULL THEN {value} END" if kind in ("float", "double") else value
 
 
 def _stamp(t: Type, x: str, kind: str) -> str:
@@ -210,13 +299,15 @@ def _schema_key(path: str) -> str:
     return str(_metadata(path).schema).partition("\n")[2]  # the first line has the object's address
 
 
-def _metadata(path: str) -> Any:
+def _metadata(file: Any) -> Any:
+    """Of a path, or an open file."""
     try:
-        return pq.read_metadata(path)
+        return pq.read_metadata(file)
     except (pa.ArrowException, OSError) as e:
         if isinstance(e, FileNotFoundError):
             raise
-        raise DataError(f"{path}: it is not a parquet file: {str(e).splitlines()[0]}") from e
+        named = f"{file}: " if isinstance(file, str) else ""
+        raise DataError(f"{named}it is not a parquet file: {str(e).splitlines()[0]}") from e
 
 
 def _children(there: Any) -> dict[str, Found]:

@@ -13,6 +13,7 @@ from sqlstream.formats.conversion import literal
 
 Paths = tuple[str, ...]
 LONGEST_OBJECT = 16 * 2**20  # bytes of a JSON record; longer ones are decoded in blocks
+METADATA = "$metadata"  # the first name of a path that is the file's, and no record's
 FILE = '"sqlstream file"'  # the column with the path read, as an identifier; no column of a table is called so
 ROW_NUMBER = "file_row_number"  # the column that `row_numbers` gives
 LONGEST_LINE = 64 * 2**20  # bytes of a CSV record
@@ -73,6 +74,11 @@ def parquet_call(paths: Paths, row_numbers: bool = False, file: bool = False) ->
         f"read_parquet({path_list(paths)}, {_ONLY_THE_FILE}, binary_as_string=false, "
         f"file_row_number={str(row_numbers).lower()}{_file_name(file)})"
     )
+
+
+def bloom_call(path: str, column: str, value: str) -> str:
+    """For each row group of a file, whether a Bloom filter says that the column has not this value (SQL)."""
+    return f"parquet_bloom_probe({path_list((path,))[1:-1]}, {literal(column)}, {value})"
 
 
 def _file_name(file: bool) -> str:

@@ -13,7 +13,7 @@ class OperatorMetrics:
 
     `seconds`: of work, without waiting for other tasks. `rows_in`: a source's are those it read. `rows_out`: a sink's are
     in `sent`. `late`: rows dropped since they came too late. `skipped`: malformed records of a source that were left out.
-    Watermarks are µs.
+    `row_groups_skipped`, `files_skipped`: what a source did not read, as its filter leaves nothing of it. Watermarks are µs.
     """
 
     rows_in: int = 0
@@ -22,6 +22,8 @@ class OperatorMetrics:
     sent: int = 0
     late: int = 0
     skipped: int = 0
+    row_groups_skipped: int = 0
+    files_skipped: int = 0
     input_watermark: int = NO_WATERMARK
     output_watermark: int = NO_WATERMARK
 
@@ -30,3 +32,5 @@ class OperatorMetrics:
         self.rows_in += other.rows_in
         self.rows_out += other.rows_out
         self.seconds += other.seconds
+        self.row_groups_skipped += other.row_groups_skipped
+        self.files_skipped += other.files_skipped

@@ -146,6 +146,8 @@ _OPERATOR_METRICS: tuple[Metric[OperatorFigures], ...] = (
     _operator("lastDurationOfMaterialization", _of_state(lambda s: s.fold_seconds * 1000), "ms that the last time took"),
     _operator("lastFullSizeOfMaterialization", _of_state(lambda s: s.store_bytes), "bytes of RocksDB's files since then"),
     _operator("lastFullSizeOfNonMaterialization", _of_state(lambda s: s.changelog_bytes), "bytes of changes that are not folded yet"),
+    _our_operator("rowGroupsSkipped", lambda o: o.done.row_groups_skipped if o.source else None, "row groups of Parquet files that a source did not read, as its filter leaves no row of them"),
+    _our_operator("filesSkipped", lambda o: o.done.files_skipped if o.source else None, "files that it did not read, since by their partition, name or time the filter leaves no row of them"),
     _our_operator("stateRows", _of_state(lambda s: {(name,): n for name, n in s.rows.items()}), "rows in memory, by state", ("state",)),
     _our_operator("stateRowsLeft", _of_state(lambda s: s.left), "rows that left memory for RocksDB, since the attempt began"),
     _our_operator("stateRowsReturned", _of_state(lambda s: s.returned), "rows that came back, likewise"),

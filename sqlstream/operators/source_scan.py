@@ -1,6 +1,7 @@
 """SourceScan: reads a table's splits. Batches of the scan's columns, with `_wm` and `_ord` where the plan wants them.
 
-Every row counts for positions and for the watermark, also those that `predicate` drops. A row's `_wm` is the
+Every row counts for positions and for the watermark, also those that `predicate` drops, and those that it keeps from being
+read (`contracts.Skip`). A row's `_wm` is the
 greatest watermark of the rows of its split before it, so lateness does not depend on batches. A split's watermark
 is in the checkpoint, and so are the source's and which splits are idle; a split met late, or idle until now, starts at
 the source's watermark, since what was closed stays closed, also after a restart.
@@ -9,7 +10,7 @@ the source's watermark, since what was closed stays closed, also after a restart
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow as pa
 from sqlstream.alignment import Alignment
 from sqlstream.batches import END, NO_WATERMARK, OP, ORD, WM, Delta, Time
 from sqlstream.clock import Clock
-from sqlstream.contracts import BadRecord, ScanColumn, ScanRequest, Source, SourceBatch, SplitReader
+from sqlstream.contracts import BadRecord, Passed, ScanColumn, ScanRequest, Source, SourceBatch, SplitReader
 from sqlstream.expressions import Call, Expr, named, shift
 from sqlstream.expressions import Column as ColumnOf
 from sqlstream.functions.user import UserFunction
@@ -32,6 +33,7 @@ from sqlstream.plan import nodes
 from sqlstream.plan.nodes import TUNING
 from sqlstream.plan.nodes.leaves import WATERMARK_PATH
 from sqlstream.plan.table_binder import MADE, PROCTIME_PATH
+from sqlstream.rendering.bounds import skip_of
 from sqlstream.rendering.expressions import predicate, to_duckdb
 from sqlstream.types import BOOLEAN, ROWTIME, Column, Schema
 
@@ -93,7 +95,10 @@ class SourceScan(PhysicalNode):
             derived.append(("_keep", predicate(shift(self.predicate, lambda i: place[i]), used)))
         if self.watermark is not None:
             derived.append(("_w", f"epoch_us({to_duckdb(shift(self.watermark, lambda i: place[i]), used)})"))
-        return ScanRequest(tuple(self.columns[i] for i in stored), tuple(derived), zone, frozenset(used))
+        marked = None if self.watermark is None else shift(self.watermark, lambda i: place[i])
+        kept = None if self.predicate is None else shift(self.predicate, lambda i: place[i])
+        columns = tuple(self.columns[i] for i in stored)
+        return ScanRequest(columns, tuple(derived), zone, frozenset(used), skip_of(kept, marked))
 
 
 @lower.register(nodes.Scan)
@@ -169,6 +174,7 @@ class ScanTask:
     _output: int = NO_WATERMARK
     _readers: OrderedDict[str, SplitState] = field(default_factory=OrderedDict)  # open ones, those that rest first
     _skipped: int = 0  # by readers that are closed
+    _passed: Passed = Passed()
     _bad: list[tuple[SplitState, int, BadRecord]] = field(default_factory=list)  # each with its number in the split
 
     def __post_init__(self) -> None:
@@ -216,7 +222,9 @@ class ScanTask:
 
     def start(self, state: SplitState) -> SplitReader:
         """The split's reader, made."""
-        state.reader = self.node.source.reader(state.split, state.position, self._request, state.rows)
+        # up to a goal, which counts rows, all are read
+        request = self._request if state.limit is None else replace(self._request, skip=None)
+        state.reader = self.node.source.reader(state.split, state.position, request, state.rows)
         self._readers[state.id] = state
         return state.reader
 
@@ -231,7 +239,10 @@ class ScanTask:
             if got is None:
                 self._nothing(state, reader)
                 return taken
-            self._take(state, got)
+            if got.passed is None:
+                self._take(state, got)
+            else:
+                self._pass(state, got, got.passed)
             taken += int(got.batch.num_rows)
             if not wanted and not got.bad:  # of a goal up to which the split is read: they come with what follows
                 self.queue.has_more(state)
@@ -314,6 +325,14 @@ class ScanTask:
         if out.num_rows:
             self._batches.append(out)
 
+    def _pass(self, state: SplitState, got: SourceBatch, passed: Passed) -> None:
+        """Rows that no filter lets through, and that nobody has read: they count as if somebody had."""
+        self.queue.rouse(state, self._output)
+        state.watermark = max(state.watermark, passed.mark)
+        state.position, state.rows = got.position, got.first_row + passed.rows
+        self.queue.moved(state)
+        self._passed += passed
+
     def _advance(self, state: SplitState, marks: pa.Array) -> np.ndarray:
         """Moves the split's watermark over the rows' marks; gives the one before each row."""
         if marks.null_count:
@@ -365,6 +384,11 @@ class ScanTask:
     def positions(self) -> dict[str, Any]:
         """For a checkpoint (`unpacked` reads it)."""
         return self._positions.to_json()
+
+    def take_passed(self) -> Passed:
+        """What was not read, as the filter leaves nothing of it, since the last call."""
+        taken, self._passed = self._passed, Passed()
+        return taken
 
     @property
     def skipped(self) -> int:

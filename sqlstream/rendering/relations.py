@@ -19,7 +19,7 @@ from sqlstream.connectors.bad_records import FoundBad
 from sqlstream.connectors.relation import relation_of
 from sqlstream.contracts import ScanColumn, ScanRequest
 from sqlstream.errors import InternalError, NotSupported
-from sqlstream.expressions import Expr
+from sqlstream.expressions import Expr, shift
 from sqlstream.formats.conversion import quoted
 from sqlstream.functions.constants import literal
 from sqlstream.functions.user import UserFunction
@@ -27,6 +27,7 @@ from sqlstream.plan import nodes
 from sqlstream.plan.nodes.leaves import WATERMARK_PATH
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
 from sqlstream.plan.table_binder import MADE, PROCTIME_PATH
+from sqlstream.rendering.bounds import skip_of
 from sqlstream.rendering.expressions import to_duckdb
 from sqlstream.time_zones import window_zone
 from sqlstream.types import STRING, WINDOW_ENDS, Schema
@@ -627,13 +628,15 @@ def unnest_sql(node: nodes.Unnest, source: str) -> str:
     return f"SELECT {', '.join(items)} FROM ({inner})"
 
 
-def scan_request(node: nodes.Scan) -> ScanRequest:
-    """What a scan decodes: its stored columns (a request for none gives rows all the same)."""
-    return ScanRequest(tuple(c for c in node.columns if c.path not in MADE))
+def scan_request(node: nodes.Scan, zone: str) -> ScanRequest:
+    """What a scan decodes, in the session's zone: its stored columns (a request for none gives rows all the same)."""
+    stored = [i for i, c in enumerate(node.columns) if c.path not in MADE]
+    kept = None if node.predicate is None else shift(node.predicate, stored.index)
+    return ScanRequest(tuple(node.columns[i] for i in stored), zone=zone, skip=skip_of(kept, None))
 
 
-def source_sql(connection: duckdb.DuckDBPyConnection | None, proctime: int) -> ScanSql:
-    """Scans as the connectors give them to DuckDB; PROCTIME() is `proctime` (µs), read once.
+def source_sql(connection: duckdb.DuckDBPyConnection | None, proctime: int, zone: str = "UTC") -> ScanSql:
+    """Scans as the connectors give them to DuckDB; PROCTIME() is `proctime` (µs), read once; `zone`: the session's.
 
     Without a connection scans only name their tables, and nothing is looked for: that is what EXPLAIN shows.
     """
@@ -642,7 +645,7 @@ def source_sql(connection: duckdb.DuckDBPyConnection | None, proctime: int) -> S
         stored = [(i, c) for i, c in enumerate(node.columns) if c.path not in MADE]
         relation = quoted(node.table)
         if connection is not None:
-            relation = relation_of(node.source, connection, scan_request(node))
+            relation = relation_of(node.source, connection, scan_request(node, zone))
         items = {i: f"c{n} AS c{i}" for n, (i, _) in enumerate(stored)}
         for i, c in enumerate(node.columns):
             if c.path == PROCTIME_PATH:

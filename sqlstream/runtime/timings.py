@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlstream.metrics.operators import OperatorMetrics
 from sqlstream.metrics.state import StateMetrics, summed
+from sqlstream.operators.source_scan import SourceScan
 from sqlstream.runtime.graph import JobGraph
 
 
@@ -51,10 +52,15 @@ def timings(
         lines.append((*cells, text))
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
     table = "\n".join("  ".join([*(c.rjust(w) for c, w in zip(x, widths, strict=False)), x[-1]]) for x in lines)
+    skipped = "".join(
+        f"\nskipped of table {node.table}: {m.row_groups_skipped:,} row groups, {m.files_skipped:,} files"
+        for node in dict.fromkeys(graph.nodes)
+        if isinstance(node, SourceScan) and ((m := total[id(node)]).row_groups_skipped or m.files_skipped)
+    )
     names = {graph.ids[i]: node.name for i, node in enumerate(graph.nodes)}
     kept = "".join(f"\nstate of {names[n]}: {m.text()}" for n, m in summed(list(states)).items())
     return (
         f"{table}\n\n"
         f"{epochs:,} epochs in {times.running:.3f} s, {times.waiting:.3f} s of it waiting for sources\n"
-        f"{times.checkpoints:,} checkpoints: {times.barriers:.3f} s between epochs, {times.writing:.3f} s beside them{kept}"
+        f"{times.checkpoints:,} checkpoints: {times.barriers:.3f} s between epochs, {times.writing:.3f} s beside them{skipped}{kept}"
     )

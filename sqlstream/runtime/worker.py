@@ -331,7 +331,11 @@ class Worker:
         return report
 
     def _count(self) -> int:
-        """What sources have skipped and sinks written goes into the metrics; gives the first."""
+        """What sources have skipped and sinks written goes into the metrics; gives the malformed records that were."""
+        for i, s in self.scans.items():
+            passed = s.take_passed()
+            self.metrics[i].row_groups_skipped += passed.row_groups
+            self.metrics[i].files_skipped += passed.files
         skipped = {i: s.skipped for i, s in self.scans.items()}
         written = {i: o.rows_written for i, o in self.operators.items() if isinstance(o, SinkOperator)}
         for i, n in skipped.items():

@@ -207,6 +207,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("parts of a query that are read several times run once", r"WITH", "sql/shared_parts.slt"),
         f("constant folding", r"1 = 1 AND", "sql/constants.slt"),
         f("joins and groups that the optimiser makes simpler", r"JOIN|GROUP BY", "sql/rewritten_joins.slt"),
+        f("filters that keep row groups and files of partitions from being read", r"WHERE", "sql/row_groups.slt"),
         f("EXPLAIN OPTIMIZER_TRACE (what the optimiser's rules did)", r"OPTIMIZER_TRACE", "unit/test_explain.py"),
         f("EXPLAIN CREATE TABLE … AS", r"EXPLAIN CREATE TABLE", "unit/test_explain.py"),
         f("EXPLAIN ANALYZE", r"ANALYZE", "unit/test_explain_analyze.py"),

@@ -11,6 +11,7 @@
     input orders changelog              debezium-json: rows begin with + or -, or with * for an update whose row before
                                         holds the PRIMARY KEY alone
     input t csv                         lines as they are
+    input t parquet                     Parquet files, in row groups of two rows
 
     statement ok                        runs before everything that follows: views, functions, SET
     CREATE VIEW …
@@ -42,6 +43,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow.parquet as pq
+
 from sqlstream.sql import statements as st
 from sqlstream.sql.parser import parse_script
 
@@ -56,6 +60,7 @@ class Input:
     body: str
     files: tuple[tuple[tuple[str, bool], ...], ...]
     format: str = "json"
+    stored: tuple[tuple[str, str], ...] = ()  # of its physical columns name and DuckDB's type
 
     @property
     def rows(self) -> int:
@@ -68,8 +73,21 @@ class Input:
             place.mkdir(parents=True)
             for i, lines in enumerate(self.files):
                 text = "".join(line + "\n" for line, is_late in lines if late or not is_late)
-                (place / f"{i:03}.{'csv' if self.format == 'csv' else 'json'}").write_text(text)
+                made = place / f"{i:03}.{'csv' if self.format == 'csv' else 'json'}"
+                made.write_text(text)
+                if self.format == "parquet":
+                    self._to_parquet(made)
         return place
+
+    def _to_parquet(self, lines: Path) -> None:
+        with duckdb.connect(config={"threads": 1}) as con:
+            con.execute("SET TimeZone = 'UTC'")
+            columns = ", ".join(f"'{name}': '{kind}'" for name, kind in self.stored)
+            rows = con.sql(
+                f"FROM read_json('{lines}', format = 'newline_delimited', columns = {{{columns}}})"
+            ).to_arrow_table()
+        pq.write_table(rows, lines.with_suffix(".parquet"), row_group_size=2)
+        lines.unlink()
 
     def ddl(self, path: Path) -> str:
         options = f"'connector' = 'filesystem', 'path' = '{path}', 'format' = '{self.format}'"
@@ -188,7 +206,9 @@ def _input(words: list[str], body: list[str]) -> Input:
     ddl = "\n".join(body[:at])
     (made,) = parse_script(f"CREATE TABLE t ({ddl}) WITH ('connector' = 'x')")
     assert isinstance(made, st.CreateTable)
-    names = [c.name for c in made.columns if c.computed is None and c.metadata is None]
+    physical = [c for c in made.columns if c.computed is None and c.metadata is None]
+    names = [c.name for c in physical]
+    stored = tuple((c.name, c.type.duckdb()) for c in physical if c.type is not None)
     files: list[list[tuple[str, bool]]] = [[]]
     for line in body[at + 1 :]:
         if line.strip() == "file":
@@ -196,7 +216,7 @@ def _input(words: list[str], body: list[str]) -> Input:
         else:
             late = line.startswith("~")
             files[-1].append((_line(line.removeprefix("~"), names, form, made.primary_key), late))
-    return Input(name, ddl, tuple(tuple(f) for f in files), "debezium-json" if form == "changelog" else form)
+    return Input(name, ddl, tuple(tuple(f) for f in files), "debezium-json" if form == "changelog" else form, stored)
 
 
 def _line(text: str, names: list[str], form: str, key: tuple[str, ...]) -> str:

@@ -102,7 +102,7 @@ def _batch_by_position(session: Session, case: Case) -> tuple[Answer, list[Row]]
     con = duck.connect(1, zone)
     try:
         now = f"({START} + (row_number() OVER () - 1) * {case.step_ms * 1000})"
-        sql = BatchRenderer(source_sql(con, now), zone=zone).sql(optimize(plan))  # type: ignore[arg-type]
+        sql = BatchRenderer(source_sql(con, now, zone), zone=zone).sql(optimize(plan))  # type: ignore[arg-type]
         fold = Fold(plan.schema)
         rows: list[Row] = []
         for b in con.sql(sql).to_arrow_reader(65536):

@@ -180,9 +180,9 @@ def test_long_strings_come_in_smaller_batches(tmp_path: Path, monkeypatch: pytes
     path, sizes, statement = tmp_path / "f.parquet", list[int](), FileReader._statement
     pq.write_table(pa.table({"a": list(range(1000))}), path, row_group_size=100)
 
-    def limited(self: FileReader, row: int, rows: int) -> Iterator[pa.RecordBatch]:
+    def limited(self: FileReader, row: int, end: int | None, rows: int) -> Iterator[pa.RecordBatch]:
         sizes.append(rows)
-        for batch in statement(self, row, 100):
+        for batch in statement(self, row, end, 100):
             yield batch
             if rows > 2048 and batch.column(0)[-1].as_py() == 499:
                 raise duckdb.InvalidInputException(
