@@ -36,6 +36,9 @@ MACROS = (
     *times.MACROS,
 )
 
+# What a statement raises. The second, where DuckDB has cut its message within a character: what it says is in `object`.
+FAILURES = (duckdb.Error, UnicodeDecodeError)
+
 _lock = threading.Lock()
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from sqlstream.connectors.derive import conform
 from sqlstream.contracts import BadRecord, ScanRequest
-from sqlstream.duck import Given
+from sqlstream.duck import FAILURES, Given
 from sqlstream.errors import DataError, InternalError
 from sqlstream.formats.base import Bad, Decoder, Malformed
 from sqlstream.formats.conversion import reason_of
@@ -141,7 +141,7 @@ class BlockDecoder:
             table = self._statement(data)
         except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as e:
             raise InternalError(f"{self._path}: the statement that decodes it is wrong: {e}") from e
-        except (duckdb.Error, Malformed) as e:
+        except (*FAILURES, Malformed) as e:
             table = self._salvage(data, first_line, e)
         if not table.num_rows and not self._bad:
             return None
@@ -150,7 +150,7 @@ class BlockDecoder:
     def _statement(self, data: bytes) -> pa.Table:
         return self._tools.run(data)
 
-    def _salvage(self, data: bytes, first_line: int, error: duckdb.Error | Malformed) -> pa.Table:
+    def _salvage(self, data: bytes, first_line: int, error: Exception) -> pa.Table:
         examined = self._decoder.examine(self._tools.cursor, data)
         if examined is not None and examined.bad:
             for bad in examined.bad:
@@ -161,7 +161,7 @@ class BlockDecoder:
                 if rows.num_rows != examined.records.num_rows:  # a record is not a row: they come behind all of them
                     self._bad = [(b, rows.num_rows) for b, _ in self._bad]
                 return rows
-            except duckdb.Error as e:
+            except FAILURES as e:
                 raise DataError(f"{self._path}: {_brief(e)}") from e
             finally:
                 self._tools.cursor.unregister("good_records")
@@ -178,7 +178,7 @@ class BlockDecoder:
             else:
                 with self._tools.slot.holding(self._decoder.exact(data)):
                     self._tools.cursor.sql(self._tools.records).to_arrow_table()
-        except (duckdb.Error, Malformed):
+        except (*FAILURES, Malformed):
             return False
         return True
 
@@ -186,9 +186,11 @@ class BlockDecoder:
         """Decode the halves, down to the single lines that do not decode. `before`: rows of the block before `data`."""
         try:
             return self._statement(data)
-        except duckdb.Error as e:
+        except FAILURES as e:
             middle = data.rfind(b"\n", 0, max(len(data) // 2, data.find(b"\n") + 1)) + 1
             if not 0 < middle < len(data):
+                if self._are_good(data):
+                    raise DataError(f"{self._path}: {_brief(e)}") from e  # a derived column is not
                 self._refuse(Bad(1, _brief(e), data.rstrip(b"\r\n")), first_line, before)
                 return self._statement(b"")
         left, right = data[:middle], data[middle:]
@@ -232,7 +234,7 @@ def concat_rows(table: pa.Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in table.schema], schema=table.schema)
 
 
-def _brief(error: duckdb.Error | Malformed) -> str:
+def _brief(error: Exception) -> str:
     """DuckDB's message without the class, the SQL and the path of the block in memory."""
     text = reason_of(error)
     if " in file " in text or "JSON transform error" in text:

@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from sqlstream import stores as remote
@@ -38,6 +37,7 @@ from sqlstream.connectors.paths import (
 )
 from sqlstream.connectors.streams import is_stream
 from sqlstream.contracts import BadRecord, Passed, ScanRequest, SourceBatch, SplitReader
+from sqlstream.duck import FAILURES
 from sqlstream.errors import CheckpointError, DataError, RunError
 from sqlstream.formats.base import Decoder
 from sqlstream.formats.cursor import Slot, own_cursor, scan_cursor
@@ -209,7 +209,7 @@ class FileReader(SplitReader):
                     yield piece
                     row += piece.batch.num_rows + (piece.passed.rows if piece.passed else 0)
                 return
-            except (duckdb.Error, pa.ArrowException, OSError) as e:
+            except (*FAILURES, pa.ArrowException, OSError) as e:
                 # DuckDB's, when the stream starts; Arrow's or an OSError with DuckDB's text, later in it
                 if isinstance(e, OSError) and not is_local(scan.path):
                     raise
@@ -248,7 +248,7 @@ class FileReader(SplitReader):
                     yield Piece(batch, row)
                     row += batch.num_rows
                 return
-            except (duckdb.Error, pa.ArrowException, OSError) as e:
+            except (*FAILURES, pa.ArrowException, OSError) as e:
                 if TOO_LONG not in str(e) or rows == FEWEST:
                     raise
                 rows = FEWEST

@@ -20,6 +20,7 @@ SQL_STANDARD, ISO_STANDARD = "SQL", "ISO-8601"
 FIXED_STANDARD = "FIXED"  # for eyes: not a format's option
 # A number as JSON or Java writes it; DuckDB would take 1_000, 0x1F and inf as well. Flink trims fields.
 _FIELD = r"[ \t]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t]*"
+_EXPONENT = r"([+-]?)(\d*)\.?(\d*)[eE]([+-]?\d+)"
 _ZONE = r"(Z|[+-]\d\d(:?\d\d)?)"
 
 
@@ -85,7 +86,8 @@ def checked_not_null(t: Type, value: str) -> str:
 
 def reason_of(error: Exception) -> str:
     """What is wrong: our own text where a check raised it, else DuckDB's first line without the class."""
-    text = (str(error).splitlines() or [""])[0]
+    message = error.object.decode("utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
+    text = (message.splitlines() or [""])[0]
     ours = re.search(r"Could not convert string '(.*)' to INT32", text)
     return ours[1] if ours else text.partition("Error: ")[2] or text
 
@@ -118,11 +120,19 @@ def _scalar(t: Type, x: str, standard: str) -> str:
         return _shaped(t, x, r"\d{4}-\d\d-\d\d", f"CAST({x} AS DATE)")
     if t.kind == "TIME":
         digits = 9 + t.precision if t.precision else 8
-        return _shaped(t, x, r"\d\d:\d\d:\d\d(\.\d{1,9})?", f"CAST(left({x}, {digits}) AS TIME)")
+        # 24:00:00 is midnight, as it is to Java; DuckDB has a time behind the last of a day for it, and Arrow has none
+        value = f"CASE WHEN starts_with({x}, '24') THEN TIME '00:00:00' ELSE CAST(left({x}, {digits}) AS TIME) END"
+        return _shaped(t, x, r"([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,9})?|24:00:00(\.0{1,9})?", value)
     if t.is_timestamp:
         return _timestamp(t, x, standard)
     if t.kind == "DECIMAL":
-        return _shaped(t, x, _FIELD, f"CAST({x} AS {to})")
+        # DuckDB wants the digits before the point to fit even where an exponent moves it: 75e-6 is no DECIMAL(9, 9) to it
+        parts = [f"regexp_extract({x}, {literal(_EXPONENT)}, {i})" for i in range(1, 5)]
+        moved = f"CAST({parts[3]} AS INTEGER) + strlen({parts[1]})"
+        scientific = f"CAST(concat({parts[0]}, '0.', {parts[1]}, {parts[2]}, 'e', {moved}) AS {to})"
+        return _shaped(
+            t, x, _FIELD, f"CASE WHEN contains(lower({x}), 'e') THEN {scientific} ELSE CAST({x} AS {to}) END"
+        )
     if t.is_interval:
         return f"CAST({x} AS {to})"
     raise NotSupported(f"values of type {t} cannot be read from text", hint="declare the column as STRING and CAST it")

@@ -131,13 +131,22 @@ class JsonRecords:
         why = ["WHEN j IS NULL THEN 'it is not valid JSON'",
                "WHEN json_type(j) NOT IN ('OBJECT', 'NULL') THEN 'it is not a JSON object'"]  # fmt: skip
         checked: set[tuple[str, ...]] = set()
+        twice: set[tuple[str, ...]] = set()
         for leaf in self.leaves:
             shown = ".".join(leaf.path)
-            for n in range(1, len(leaf.path)):
-                if (above := leaf.path[:n]) not in checked:
+            for n in range(len(leaf.path)):
+                if (above := leaf.path[:n]) and above not in checked:
                     checked.add(above)
                     reason = literal(f"field {'.'.join(above)} is not an object")
                     why.append(f"WHEN json_type(j, {pointer(above)}) NOT IN ('OBJECT', 'NULL') THEN {reason}")
+                if (
+                    field := leaf.path[: n + 1]
+                ) not in twice and not self.by_document:  # a document's value is the first
+                    twice.add(field)
+                    keys = f"json_keys(j, {pointer(above)})" if above else "json_keys(j)"
+                    count = f"len(list_filter({keys}, lambda k: k = {literal(field[-1])}))"
+                    reason = literal(f"duplicate key {'.'.join(field)}")
+                    why.append(f"WHEN {count} > 1 THEN {reason}")
             if leaf.presence is not None:
                 values.append(f"coalesce(json_type(j, {pointer(leaf.path)}), 'NULL') <> 'NULL' AS {leaf.name}")
                 continue
@@ -158,9 +167,10 @@ class JsonRecords:
                 reason = f"concat({literal(f'field {shown}: ')}, {text}, {literal(f' is not a {leaf.type.text()}')})"
                 why.append(f"WHEN {present} AND TRY({value}) IS NULL THEN {reason}")
             values.append(f"{f'TRY({value})' if tolerant else value} AS {leaf.name}")
+        values = values or ["1 AS r0"]
         if tolerant:
             values.append(f"CASE {' '.join(why)} END AS _why")
-        return ", ".join(values) or "1 AS r0"
+        return ", ".join(values)
 
     def _document_value(self, t: Type, path: tuple[str, ...]) -> str:
         if t.kind == "ROW":

@@ -82,6 +82,33 @@ def test_invalid_utf8(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_duplicate_key_is_malformed_whatever_else_is(nested: bool, tmp_path: Path) -> None:
+    """DuckDB shows the object up to some byte, in the middle of a character; it is malformed among other malformed ones, too."""
+    path = tmp_path / "f.json"
+    columns = schema(("a", STRING), ("b", INT), *[("l", array(INT))] * nested)
+    for n in range(4):
+        text = json.dumps("x" * n + "é" * 80, ensure_ascii=False)
+        path.write_text(f'{{"a":"good"}}\n{{"a":{text},"b":1,"b":2}}\n')
+        with pytest.raises(DataError, match="line 2: malformed record: .*duplicate key"):
+            read(file_table(path, columns, format="json"))
+        path.write_text(f'{{"a":"good"}}\n{{"a":{text},"b":1,"b":2}}\n{{"b":"x"}}\n{{"b":3}}\n')
+        rows, skipped = read(file_table(path, columns, format="json", json_ignore__parse__errors="true"))
+        assert [r[:2] for r in rows] == [("good", None), (None, 3)] and skipped == 2
+
+
+def test_an_error_of_a_filter_is_no_malformed_record(tmp_path: Path) -> None:
+    """Also where a malformed one stands beside it, and records are looked at one by one."""
+    path = tmp_path / "f.json"
+    path.write_text('{"a":0,"l":[1]}\n{"a":1,"l":5}\n')
+    tab = file_table(path, schema(("a", INT), ("l", array(INT))), format="json", json_ignore__parse__errors="true")
+    request = ScanRequest(
+        (ScanColumn(("a",), INT), ScanColumn(("l",), array(INT))), (("_keep", "flink_mod(7, c0) = 1"),)
+    )
+    with pytest.raises(DataError, match="division by zero"):
+        read(tab, request)
+
+
 def test_long_record_is_cut_in_the_error(tmp_path: Path) -> None:
     path = tmp_path / "f.json"
     path.write_text('{"a": "' + "z" * 5000 + '"}\n')
@@ -142,6 +169,13 @@ def test_whole_column_beside_its_field_and_derived(tmp_path: Path) -> None:
     )
     rows = [({"f0": 1, "f1": "q"}, 1, 2, "q"), (None, None, None, None)]
     assert read(tab, request)[0] == relation(tab, request) == rows
+
+
+def test_no_columns_of_which_some_are_malformed(tmp_path: Path) -> None:
+    path = tmp_path / "f.json"
+    path.write_text('{"a":1}\n{\n{"a":2}\n')
+    tab = file_table(path, schema(("a", INT)), format="json", json_ignore__parse__errors="true")
+    assert read(tab, ScanRequest(())) == ([(1,), (1,)], 1)
 
 
 def test_no_columns_counts_rows(tmp_path: Path) -> None:
