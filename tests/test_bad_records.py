@@ -13,7 +13,7 @@ import pytest
 from harness.seed import random_of, said
 
 from sqlstream.clock import SystemClock
-from sqlstream.connectors import file_reader, growing
+from sqlstream.connectors import blocks, growing
 from sqlstream.connectors.filesystem import FileSource, FilesystemConnector
 from sqlstream.contracts import BadRecord, ScanColumn, ScanRequest, TableContext
 from sqlstream.errors import DataError, SqlStreamError
@@ -171,7 +171,7 @@ def test_a_reader_begins_again_anywhere(
     """Each poll by another reader, from the position of the one before: all rows and malformed records, once."""
     r = random_of("bad", str(block), str(grows))
     good, wrong = write(tmp_path / "in/0.json", 150, r)
-    for module in (file_reader, growing):
+    for module in (blocks, growing):
         monkeypatch.setattr(module, "BLOCK", block)
     source = source_of(tmp_path / "in", **({"source.monitor-interval": "1 ms"} if grows else {}))
     (split,) = source.splits()

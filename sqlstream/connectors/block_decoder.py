@@ -9,7 +9,9 @@ from collections.abc import Mapping
 import duckdb
 import pyarrow as pa
 
-from sqlstream.connectors.derive import conform
+from sqlstream.connectors.blocks import Block
+from sqlstream.connectors.derive import Derivation, conform
+from sqlstream.connectors.scanning import Scanning, concat_rows
 from sqlstream.contracts import BadRecord, ScanRequest
 from sqlstream.duck import FAILURES, Given
 from sqlstream.errors import DataError, InternalError
@@ -43,6 +45,14 @@ class BlockTools:
         self.rows = decoder.rows(f"({self.records})", constants)
         self._decoder, self._constants = decoder, constants
         self._prepared = False
+        self._texts = decoder.texts()
+        self._derivation = Derivation(request) if self._texts is not None else None
+        self.scanning = Scanning(decoder, request, constants, self.cursor, self.records_of)
+
+    def records_of(self, data: bytes) -> pa.Table:
+        """The records layer of whole lines."""
+        with self.slot.holding(self._decoder.exact(data)):
+            return self.cursor.sql(self.records).to_arrow_table()
 
     def run(self, data: bytes) -> pa.Table:
         """Decode a block; the statement that reads files is planned once (this costs 6 ms, as much as decoding 6,000
@@ -55,10 +65,15 @@ class BlockTools:
             with self.slot.holding(self._decoder.exact(data)):
                 return self.cursor.sql(self._decoder.rows(f"({records})", self._constants)).to_arrow_table()
         if not self._prepared:
-            self.cursor.execute(f"PREPARE decode_block AS {self.rows}")
+            texts = self._texts is not None
+            sql = self._decoder.resumed_texts(self.slot.path, self._constants, 0) if texts else self.rows
+            self.cursor.execute(f"PREPARE decode_block AS {sql}")
             self._prepared = True
         with self.slot.holding(self._decoder.exact(data)):
-            return self.cursor.sql("EXECUTE decode_block").to_arrow_table()
+            table = self.cursor.sql("EXECUTE decode_block").to_arrow_table()
+        if self._texts is None or self._derivation is None:
+            return table
+        return pa.Table.from_batches([self._derivation.of(self._texts.values(concat_rows(table), self.cursor))])
 
 
 class ToolPool:
@@ -105,7 +120,7 @@ class BlockDecoder:
         keeps: bool = False,
         undeclared: bool = False,
     ) -> None:
-        self._decoder = decoder
+        self.decoder = decoder
         self._request = request
         self._constants = constants
         self._path = path
@@ -114,6 +129,8 @@ class BlockDecoder:
         self._pool = pool
         self._lent: BlockTools | None = None
         self.skipped = 0
+        self.scanned = 0  # lines of which no statement has made the values
+        self.lines = 0  # that ended in the block that was decoded last
         self._bad: list[tuple[BadRecord, int]] = []
 
     def take_bad(self) -> list[tuple[BadRecord, int]]:
@@ -125,7 +142,7 @@ class BlockDecoder:
     @property
     def _tools(self) -> BlockTools:
         if self._lent is None:
-            self._lent = self._pool.take(self._decoder, self._request, self._constants)
+            self._lent = self._pool.take(self.decoder, self._request, self._constants)
         return self._lent
 
     def rest(self) -> None:
@@ -134,9 +151,24 @@ class BlockDecoder:
             self._pool.give(self._lent, self._request, self._constants)
             self._lent = None
 
-    def decode(self, data: bytes, first_line: int) -> pa.RecordBatch | None:
-        """The rows of `data`, whose first line is line `first_line` (from 1) of the file; None when there are none, and no
+    def decode(self, block: Block | bytes, first_line: int) -> pa.RecordBatch | None:
+        """The rows of a block, whose first line is line `first_line` (from 1) of the file; None when there are none, and no
         malformed records that are kept."""
+        block = block if isinstance(block, Block) else Block.of(block)
+        scanning = self._tools.scanning
+        before = scanning.taken
+        decoded = scanning.decode(block)
+        if decoded is None:
+            return self._decoded(block.bytes(), first_line)
+        self.scanned += scanning.taken - before
+        self.lines = scanning.lines
+        for bad in decoded.bad:
+            self._refuse(bad, first_line, bad.after)
+        return conform(decoded.rows, self._request) if decoded.rows.num_rows or self._bad else None
+
+    def _decoded(self, data: bytes, first_line: int) -> pa.RecordBatch | None:
+        """By the statement."""
+        self.lines = self.decoder.lines(data)
         try:
             table = self._statement(data)
         except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as e:
@@ -151,13 +183,13 @@ class BlockDecoder:
         return self._tools.run(data)
 
     def _salvage(self, data: bytes, first_line: int, error: Exception) -> pa.Table:
-        examined = self._decoder.examine(self._tools.cursor, data)
+        examined = self.decoder.examine(self._tools.cursor, data)
         if examined is not None and examined.bad:
             for bad in examined.bad:
                 self._refuse(bad, first_line, bad.after)
             self._tools.cursor.register("good_records", examined.records)
             try:
-                rows = self._tools.cursor.sql(self._decoder.rows("good_records", self._constants)).to_arrow_table()
+                rows = self._tools.cursor.sql(self.decoder.rows("good_records", self._constants)).to_arrow_table()
                 if rows.num_rows != examined.records.num_rows:  # a record is not a row: they come behind all of them
                     self._bad = [(b, rows.num_rows) for b, _ in self._bad]
                 return rows
@@ -172,12 +204,11 @@ class BlockDecoder:
     def _are_good(self, data: bytes) -> bool:
         """Whether all records decode."""
         try:
-            fields = self._decoder.fields(data)
+            fields = self.decoder.fields(data)
             if fields is not None:
                 self._tools.given.run(self._tools.records, fields)
             else:
-                with self._tools.slot.holding(self._decoder.exact(data)):
-                    self._tools.cursor.sql(self._tools.records).to_arrow_table()
+                self._tools.records_of(data)
         except (*FAILURES, Malformed):
             return False
         return True
@@ -213,7 +244,7 @@ class BlockDecoder:
         line = first_line + bad.line - 1
         if not self._skips:
             hint = (
-                self._decoder.hint(bad.reason)
+                self.decoder.hint(bad.reason)
                 or self._beyond_sample(bad.reason)
                 or (
                     f"'{self._format}.ignore-parse-errors' = 'true' skips such records, and 'source.bad-records' = 'a table' "
@@ -224,14 +255,6 @@ class BlockDecoder:
         self.skipped += 1
         if self._keeps:
             self._bad.append((BadRecord(self._path, line, bad.reason, bad.record), rows))
-
-
-def concat_rows(table: pa.Table) -> pa.RecordBatch:
-    """The table as one batch, which may have no rows."""
-    batches = table.combine_chunks().to_batches()
-    if batches:
-        return batches[0]
-    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in table.schema], schema=table.schema)
 
 
 def _brief(error: Exception) -> str:

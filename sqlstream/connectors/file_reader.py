@@ -1,13 +1,11 @@
 """Reads one complete file.
 
-`_statement` is the fast way, for local files (and parquet wherever it is): one DuckDB statement over the file, streamed
-in file order; the position is {"row": n}, and resuming skips n rows. `_blocks` is the careful way, for everything else
-(remote files, other compressions, byte order marks) and from the row on where the statement failed: blocks of whole
-records decoded from memory, a malformed one found and named, or skipped and counted; the position adds the block's
-place, {"row", "byte", "line", "skip"}: seek to `byte` (of the decompressed bytes), decode on, drop `skip` rows.
-
-Measured on Nexmark JSON, q0's columns, one thread: 1.2 M events/s by statement (DuckDB's unchecked types 1.6 M),
-0.9 M by blocks of 8 MB.
+`_statement` is one way, for local files (and parquet wherever it is): one DuckDB statement over the file, streamed
+in file order; the position is {"row": n}, and resuming skips n rows. `_blocks` is the other, for everything else
+(remote files, other compressions, byte order marks), from the row on where a statement failed, and for lines of JSON,
+which a scanner takes in faster than a statement: blocks of whole records decoded from memory, a malformed one found and
+named, or skipped and counted; the position adds the block's place, {"row", "byte", "line", "skip"}: seek to `byte` (of
+the decompressed bytes), decode on, drop `skip` rows.
 """
 
 from __future__ import annotations
@@ -23,10 +21,10 @@ import pyarrow as pa
 
 from sqlstream import stores as remote
 from sqlstream.connectors.block_decoder import BlockDecoder, ToolPool
+from sqlstream.connectors.blocks import BOM, whole_records
 from sqlstream.connectors.decode_ahead import DecodeAhead
 from sqlstream.connectors.derive import Derivation, conform
 from sqlstream.connectors.paths import (
-    BLOCK,
     compression_of,
     damaged_hint,
     is_local,
@@ -35,6 +33,7 @@ from sqlstream.connectors.paths import (
     opened,
     opens_by_name,
 )
+from sqlstream.connectors.scanning import is_scanned
 from sqlstream.connectors.streams import is_stream
 from sqlstream.contracts import BadRecord, Passed, ScanRequest, SourceBatch, SplitReader
 from sqlstream.duck import FAILURES
@@ -47,8 +46,6 @@ from sqlstream.stores import ENVIRONMENT, Stores
 
 BATCH = 131_072  # rows: what is derived from them costs a millisecond a batch beside its rows
 FEWEST, TOO_LONG = 2048, "maximum total string size"  # DuckDB's, when the strings of a batch have more than 2 GiB
-LONGEST = 256 * 2**20  # bytes of a record, before it is called a broken file
-BOM = b"\xef\xbb\xbf"
 HEAD = 65_536
 NO_ROWS = pa.RecordBatch.from_arrays([pa.array([], pa.int8())], names=["none"])
 
@@ -202,7 +199,7 @@ class FileReader(SplitReader):
         if not is_wanted(scan.request, scan.constants):
             yield Piece(NO_ROWS, position["row"], passed=Passed(files=1))
             return
-        if "byte" not in position and by_statement(scan.path, scan.decoder):
+        if "byte" not in position and not is_scanned(scan.decoder) and by_statement(scan.path, scan.decoder):
             row = position["row"]
             try:
                 for piece in self._statements(row):
@@ -276,17 +273,18 @@ class FileReader(SplitReader):
         # with a place the rows before it are done; without one all rows count from the start of the file
         skip = position.get("skip", 0) if "byte" in position else position["row"]
         row, bad = position["row"] - skip, position.get("bad", 0)
+        many = is_local(scan.path) and self._canceled is None and is_scanned(scan.decoder)
         with opened(scan.path, at, scan.stores, self._canceled) as file:
-            for head, data in whole_records(file, scan.decoder, at == 0):
+            for head, data in whole_records(file, scan.decoder, at == 0, many):
                 at, line = at + len(head), line + scan.decoder.lines(head)
-                after = (at + len(data), line + scan.decoder.lines(data))
                 batch = self._decoding.decode(data, line)
+                after = (at + len(data), line + self._decoding.lines)
                 rows = batch.num_rows if batch is not None else 0
                 kept = self._decoding.take_bad()
                 if batch is not None and (rows > skip or len(kept) > bad):
                     piece = Piece(batch, row, (at, line), after, bad=kept)
                     yield piece.resumed(min(rows, skip), bad) if skip or bad else piece
-                row, skip, bad = row + rows, max(0, skip - rows), 0
+                row, skip, bad = row + rows, max(0, skip - rows), max(0, bad - len(kept))
                 at, line = after
         self._decoding.rest()
 
@@ -347,32 +345,3 @@ def for_statement(path: str, stores: Stores) -> Iterator[str]:
 def named(error: DataError, path: str) -> DataError:
     """`error` with the file's path in its message."""
     return error if path in error.message else DataError(f"{path}: {error.message}", hint=error.hint)
-
-
-def whole_records(file: Any, decoder: Decoder, start: bool) -> Iterator[tuple[bytes, bytes]]:
-    """(head, block) to the end of `file`: blocks of whole records; the last record needs no newline.
-
-    `start`: the file stands at its first byte, so a byte order mark and the format's own head come before the
-    first block, as `head`; else it is empty.
-    """
-    rest = b""
-    head = b""
-    while True:
-        got = file.read(BLOCK)
-        data = rest + got if rest else got
-        if start and (len(data) >= len(BOM) or not got):
-            mark = len(BOM) if data.startswith(BOM) else 0
-            size = decoder.head(data[mark:], complete=not got)
-            if size is None:
-                rest = data
-                continue
-            head, data, start = data[: mark + size], data[mark + size :], False
-        cut = decoder.cut(data) if got else len(data)
-        if cut:
-            yield head, data[:cut]
-            head = b""
-        elif len(data) > LONGEST:
-            raise DataError(f"a record is longer than {LONGEST // 2**20} MB: the file is not of this format")
-        if not got:
-            return
-        rest = data[cut:]

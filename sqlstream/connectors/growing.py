@@ -15,7 +15,8 @@ from typing import Any
 
 from sqlstream import stores as remote
 from sqlstream.connectors.block_decoder import BlockDecoder
-from sqlstream.connectors.file_reader import BOM, LONGEST, FileReader, FileScan, Piece, named
+from sqlstream.connectors.blocks import BOM, LONGEST, Block
+from sqlstream.connectors.file_reader import FileReader, FileScan, Piece, named
 from sqlstream.connectors.fingerprint import WINDOW, Mark, digest, is_whole, piece
 from sqlstream.connectors.paths import BLOCK, damaged_hint, is_local, open_binary
 from sqlstream.connectors.watch import Watch, WatchedFile
@@ -183,8 +184,8 @@ class GrowingReader(SplitReader):
         start, line = self._byte + head, self._line
         self._mark_before = self._marked(path, start, size, before + data[:head])
         body = data[head : head + cut]
-        batch = self._decoding().decode(body, line)
-        self._byte, self._line = start + cut, line + lines(body)
+        batch = self._decoding().decode(Block.of(body), line)
+        self._byte, self._line = start + cut, line + self._decoding().lines
         self._mark = self._marked(path, self._byte, size, before + data[: head + cut])
         rows = batch.num_rows if batch is not None else 0
         kept = self._decoding().take_bad()
@@ -192,7 +193,7 @@ class GrowingReader(SplitReader):
             piece = Piece(batch, self._row, (start, line), (self._byte, self._line), bad=kept)
             resumed = self._skip or self._bad
             self._piece = piece.resumed(min(rows, self._skip), self._bad) if resumed else piece
-        self._row, self._skip, self._bad = self._row + rows, max(0, self._skip - rows), 0
+        self._row, self._skip, self._bad = self._row + rows, max(0, self._skip - rows), max(0, self._bad - len(kept))
 
     def _decoding(self) -> BlockDecoder:
         if self._blocks is None:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sqlstream import stores as remote
-from sqlstream.connectors.file_reader import BOM
+from sqlstream.connectors.blocks import BOM
 from sqlstream.connectors.partitions import unescaped
 from sqlstream.connectors.paths import (
     FileEntry,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
@@ -24,6 +24,9 @@ from sqlstream.formats.stretches import Stretch
 from sqlstream.formats.text_columns import TextColumns
 from sqlstream.options import Option
 from sqlstream.types import Type
+
+if TYPE_CHECKING:
+    from sqlstream.formats.json_records import JsonRecords
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,16 @@ class Decoder:
         """After DuckDB's `error` on a file that is not decoded in blocks: what is wrong, with the column."""
         return error
 
-    def cut(self, block: bytes) -> int:
+    def scanned(self) -> JsonRecords | None:
+        """The leaves of its records, where these are lines of JSON, which a scanner takes in without `records`."""
+        return None
+
+    @property
+    def records_are_rows(self) -> bool:
+        """Whether a record is a row, and columns c0, c1, … of the records layer are those of the rows layer."""
+        return False
+
+    def cut(self, block: bytes | memoryview) -> int:
         """How many leading bytes of `block` are whole records; 0: not one is."""
         raise InternalError("Decoder.cut")
 

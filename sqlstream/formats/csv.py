@@ -136,7 +136,7 @@ class CsvDecoder(Decoder):
             )
         return size
 
-    def cut(self, block: bytes) -> int:
+    def cut(self, block: bytes | memoryview) -> int:
         return self._syntax.whole(block)
 
     def lines(self, block: bytes) -> int:

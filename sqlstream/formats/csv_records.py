@@ -42,7 +42,7 @@ class CsvSyntax:
     comments: bool
     width: int
 
-    def whole(self, block: bytes) -> int:
+    def whole(self, block: bytes | memoryview) -> int:
         """How many leading bytes of `block` are whole records, when more may follow it."""
         return int(self._split(_bytes(block), False, _NOTHING, _NOTHING, _NOTHING.view(np.uint8), _no_records())[1][0])
 
@@ -162,7 +162,7 @@ class CsvRecords:
         return found
 
 
-def _bytes(data: bytes) -> Any:
+def _bytes(data: bytes | memoryview) -> Any:
     return np.frombuffer(data, np.uint8)
 
 

@@ -26,7 +26,7 @@ from sqlstream.formats.inference import column_type
 from sqlstream.formats.json import timestamp_hint, with_derived
 from sqlstream.formats.json_encode import lines, object_text
 from sqlstream.formats.json_inference import fields_of, settled_field, skips
-from sqlstream.formats.json_records import JsonRecords, Leaf, Rule
+from sqlstream.formats.json_records import JsonRecords, Leaf, Rule, whole_lines
 from sqlstream.formats.readers import LONGEST_OBJECT, METADATA, Paths
 from sqlstream.options import Option
 from sqlstream.types import STRING, Schema, Type, inside
@@ -86,8 +86,11 @@ class DebeziumDecoder(Decoder):
         moved = " OR ".join(f"b{i} IS DISTINCT FROM a{i}" for i in key) or "FALSE"
         return f"CASE WHEN has_before AND ({moved}) THEN [3, 2] ELSE [2] END"
 
-    def cut(self, block: bytes) -> int:
-        return block.rfind(b"\n") + 1
+    def cut(self, block: bytes | memoryview) -> int:
+        return whole_lines(block)
+
+    def scanned(self) -> JsonRecords:
+        return self.leaves
 
     def hint(self, reason: str) -> str | None:
         if re.search(r": [A-Za-z0-9+/]+=* is not a DECIMAL", reason):

@@ -19,7 +19,7 @@ from sqlstream.formats.base import Decoder, Encoder, Examined, Format, Sample
 from sqlstream.formats.conversion import ISO_STANDARD, SQL_STANDARD
 from sqlstream.formats.json_encode import JsonEncoder
 from sqlstream.formats.json_inference import infer_columns, skips, times_in
-from sqlstream.formats.json_records import JsonRecords, Leaf
+from sqlstream.formats.json_records import JsonRecords, Leaf, whole_lines
 from sqlstream.formats.readers import LONGEST_OBJECT, METADATA, Paths
 from sqlstream.formats.text_columns import TextColumns, is_fast
 from sqlstream.options import Option
@@ -61,8 +61,15 @@ class JsonDecoder(Decoder):
         plain = JsonDecoder(replace(self.leaves, as_text=as_text), replace(self.request, derived=()))
         return plain.resumed(path, constants, row)
 
-    def cut(self, block: bytes) -> int:
-        return block.rfind(b"\n") + 1
+    def cut(self, block: bytes | memoryview) -> int:
+        return whole_lines(block)
+
+    def scanned(self) -> JsonRecords:
+        return self.leaves
+
+    @property
+    def records_are_rows(self) -> bool:
+        return True
 
     def hint(self, reason: str) -> str | None:
         return timestamp_hint(JsonFormat.name, self.leaves.standard, reason)

@@ -83,9 +83,9 @@ class JsonRecords:
 
     def sql(self, paths: Paths, file: bool = False, longest: int = LONGEST_OBJECT) -> str:
         """One row a record, one column a leaf, in order. `file`: and its file; `longest`: as in `Decoder.records`."""
-        return self._ruled(self._sql(paths, file, longest))
+        return self.ruled(self._sql(paths, file, longest))
 
-    def _ruled(self, records: str) -> str:
+    def ruled(self, records: str) -> str:
         """The records, raising where a rule is broken: in the first column, since a filter may not raise."""
         if not self.rules:
             return records
@@ -249,6 +249,18 @@ def _collides(paths: Iterable[tuple[str, ...]]) -> bool:
 def _row_collides(t: Type) -> bool:
     names = [f.name.casefold() for f in t.fields] if t.kind == "ROW" else []
     return len(set(names)) < len(names) or "" in names or any(_row_collides(f.type) for f in t.fields)
+
+
+def whole_lines(block: bytes | memoryview) -> int:
+    """How many leading bytes are whole lines."""
+    end, step = len(block), 4096
+    while end > 0:
+        begin = max(0, end - step)
+        found = bytes(block[begin:end]).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end, step = begin, 2 * step
+    return 0
 
 
 def block_lines(block: bytes, numbers: np.ndarray) -> list[bytes]:

@@ -9,5 +9,6 @@ multimap.py, time_index.py                rows by key, for joins; rows by time
 files.py                                  rows as Arrow files, for checkpoints
 rocks.py, byte_order.py                   the one door to RocksDB: byte strings by key; their order
 kernel.py, compiler.py, kernel_cache.py   loops: declared without Numba, compiled, kept as machine code
+intrinsics.py                             instructions of theirs that Numba has not
 index_kernels.py, arena_kernels.py, …     the loops
 """

@@ -1,4 +1,4 @@
-"""Numba's side of kernels: loops to machine code, and the intrinsics that they use. Imported only to compile.
+"""Numba's side of kernels: loops to machine code. Imported only to compile.
 
 Nothing that Python needs to call the code is made (`kernel.py` calls it natively), and no memory is managed, which
 together halve the time that a compilation takes.
@@ -10,17 +10,15 @@ from functools import cache
 from typing import Any
 
 import numba
-from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
-from numba.core import cgutils, compiler, typed_passes, types, untyped_passes
+from numba.core import compiler, typed_passes, types, untyped_passes
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager
 from numba.core.registry import cpu_target
 from numba.core.types.misc import unliteral
 from numba.core.typing.templates import AbstractTemplate
-from numba.extending import intrinsic
-from numba.np import arrayobj
 
 from sqlstream.errors import InternalError
+from sqlstream.state import intrinsics
 from sqlstream.state.kernel_types import F64, I32, I64, SYMBOL, U8, U64, VOID, ArrayType, B, Declared, Loop
 
 _TYPES = {
@@ -58,9 +56,10 @@ class Pipeline(compiler.CompilerBase):  # type: ignore[misc, unused-ignore]
         return [passes]
 
 
-# Helpers by key and argument types, and by the symbol that their callers name.
+# Helpers by key and argument types, and by the symbol that their callers name; what is said of a symbol's inlining.
 _helpers: dict[Any, Any] = {}
 _libraries: dict[str, Any] = {}
+_inlining: dict[str, str] = {}
 
 
 def machine_code(kernel: Declared) -> bytes:
@@ -77,6 +76,8 @@ def machine_code(kernel: Declared) -> bytes:
         for f in module.functions:
             if not f.is_declaration and f.name != SYMBOL:
                 f.linkage = "internal"
+                if f.name in _inlining:
+                    f.add_function_attribute(_inlining[f.name])
         library._optimize_final_module()
         module.verify()
         if needed := [f for f in _declared(module) if not f.startswith("llvm.")]:
@@ -127,7 +128,7 @@ def _type(a: ArrayType | str) -> Any:
 
 
 @cache
-def helper_type(loop: Loop) -> Any:
+def helper_type(loop: Loop, inlining: str | None) -> Any:
     """What a helper is to Numba: a function that is compiled for the types of each call, and linked by `_link`.
 
     A helper of `numba.njit` would be optimised and made executable by itself, which took most of the time.
@@ -142,6 +143,8 @@ def helper_type(loop: Loop) -> Any:
                 made = _made(loop, of, None)
                 cpu_target.target_context.insert_user_function(self.key, made.fndesc)
                 _libraries[made.fndesc.llvm_func_name] = made.library
+                if inlining is not None:
+                    _inlining[made.fndesc.llvm_func_name] = inlining
                 _helpers[self.key, of] = made.signature
             return _helpers[self.key, of]
 
@@ -149,83 +152,5 @@ def helper_type(loop: Loop) -> Any:
 
 
 def intrinsic_type(name: str) -> Any:
-    """What the intrinsic of this module is to Numba."""
-    return cpu_target.typing_context.resolve_value_type(globals()[name])
-
-
-# --- loads and stores of unaligned words in byte arrays ----------------------------------------------------
-
-
-def _pointer(context: Any, builder: Any, signature: Any, args: Any, bits: int) -> Any:
-    array = context.make_array(signature.args[0])(context, builder, args[0])
-    return builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(bits).as_pointer())
-
-
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def load64(typingctx: Any, data: Any, at: Any) -> Any:
-    """The 8 bytes from `at` on, little-endian, as uint64."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(_pointer(context, builder, signature, args, 64), align=1)
-
-    return types.uint64(data, types.int64), code
-
-
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def load32(typingctx: Any, data: Any, at: Any) -> Any:
-    """The 4 bytes from `at` on, little-endian, as uint64."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        small = builder.load(_pointer(context, builder, signature, args, 32), align=1)
-        return builder.zext(small, ir.IntType(64))
-
-    return types.uint64(data, types.int64), code
-
-
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def store64(typingctx: Any, data: Any, at: Any, value: Any) -> Any:
-    """Writes the 8 bytes of `value`, little-endian, from `at` on."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], _pointer(context, builder, signature, args, 64), align=1)
-        return context.get_dummy_value()
-
-    return types.void(data, types.int64, types.uint64), code
-
-
-# --- the cache and the stack -------------------------------------------------------------------------------
-
-
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def prefetch(typingctx: Any, data: Any, at: Any) -> Any:
-    """Ask for the cache line of element `at` (of the flat array), and go on."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        pointer = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(8).as_pointer())
-        i32 = ir.IntType(32)
-        signature_ = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], signature_)
-        builder.call(function, [pointer, i32(0), i32(3), i32(1)])
-        return context.get_dummy_value()
-
-    return types.void(data, types.int64), code
-
-
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def local_words(typingctx: Any, size: Any) -> Any:
-    """An array of `size` (a constant) uint64 on the stack, for as long as the kernel runs. Not initialised."""
-    if not isinstance(size, types.IntegerLiteral):
-        return None
-    array = types.Array(types.uint64, 1, "C")
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        i64 = ir.IntType(64)
-        n = size.literal_value
-        memory = cgutils.alloca_once(builder, ir.ArrayType(i64, n))
-        made = context.make_array(array)(context, builder)
-        data = builder.bitcast(memory, i64.as_pointer())
-        arrayobj.populate_array(made, data, [i64(n)], [i64(8)], i64(8), None)
-        return made._getvalue()
-
-    return array(size), code
+    """What the intrinsic of this name is to Numba."""
+    return cpu_target.typing_context.resolve_value_type(getattr(intrinsics, name))

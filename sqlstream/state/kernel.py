@@ -14,12 +14,14 @@ these name, the compiler's source, LLVM, and the processor. So code that is foun
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import sys
 import threading
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, addressof, c_int32, c_int64, c_uint8, c_void_p
 from functools import cache, cached_property
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -28,28 +30,29 @@ from sqlstream.state.kernel_cache import CACHE
 from sqlstream.state.kernel_types import F64, I32, I64, SIZES, SYMBOL, U8, U64, VOID, ArrayType, B, Loop, r, w
 
 __all__ = [
-    "F64", "I32", "I64", "U64", "U8", "VOID", "ArrayType", "B", "Helper", "Instruction", "Kernel", "helper", "kernel", "r", "w",
+    "F64", "I32", "I64", "U64", "U8", "VOID", "ArrayType", "B", "Helper", "Instruction", "Kernel", "apart", "helper",
+    "inlined", "kernel", "r", "w",
 ]  # fmt: skip
 
 _lock = threading.RLock()
 
 
 class Helper:
-    """A function that is compiled into the kernels that call it."""
+    """A function that is compiled into the kernels that call it. `inlining`: LLVM's attribute, where it is not to choose."""
 
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
+    def __init__(self, loop: Loop, inlining: str | None = None) -> None:
+        self.loop, self.inlining = loop, inlining
 
     @cached_property
     def _numba_type_(self) -> Any:
         """Numba's own protocol: what this name is, in code that it compiles."""
         from sqlstream.state.compiler import helper_type
 
-        return helper_type(self.loop)
+        return helper_type(self.loop, self.inlining)
 
 
 class Instruction:
-    """A name for an intrinsic of `compiler.py`."""
+    """A name for one of `intrinsics.py`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -113,6 +116,16 @@ def helper(loop: Loop) -> Any:
     return Helper(loop)
 
 
+def inlined(loop: Loop) -> Any:
+    """A helper that becomes part of each of its callers."""
+    return Helper(loop, "alwaysinline")
+
+
+def apart(loop: Loop) -> Any:
+    """A helper that is called: what is rare stays out of the way of what is not."""
+    return Helper(loop, "noinline")
+
+
 # ---- the cache key
 
 
@@ -122,9 +135,9 @@ def _platform() -> bytes:
     import llvmlite.binding as llvm  # type: ignore[import-untyped, unused-ignore]
     from llvmlite import __version__
 
-    with open(__file__.replace("kernel.py", "compiler.py"), "rb") as f:
-        compiler = f.read()
-    host = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+    compiler = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("compiler.py", "intrinsics.py"))
+    given = (os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES"))  # Numba compiles for that one then
+    host = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), *filter(None, given))
     facts = (sys.implementation.cache_tag, platform.machine(), __version__, llvm.llvm_version_info, host)
     return hashlib.sha256(repr(facts).encode() + compiler).digest()
 
@@ -139,6 +152,7 @@ def _add(digest: Any, loop: Loop, seen: set[Loop]) -> None:
     for name in code.co_names:
         value = loop.__globals__.get(name)
         if isinstance(value, Helper):
+            digest.update((value.inlining or "").encode())
             _add(digest, value.loop, seen)
         elif value is not None and not isinstance(value, Instruction):
             digest.update(f"{name}={value!r};".encode() if hasattr(value, "__float__") else name.encode())

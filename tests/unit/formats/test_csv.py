@@ -93,7 +93,7 @@ def test_nested_columns_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_blocks_and_resumption(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sqlstream.connectors.file_reader.BLOCK", 300)
+    monkeypatch.setattr("sqlstream.connectors.blocks.BLOCK", 300)
     rnd = random.Random(seed)
     text, rows = "", []
     for i in range(200):

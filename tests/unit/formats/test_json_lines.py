@@ -206,7 +206,7 @@ def mixed(seed: int, lines: int = 300) -> tuple[str, list[tuple[object, ...]]]:
 def test_resume_from_every_position_with_malformed_records(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sqlstream.connectors.file_reader.BLOCK", 700)
+    monkeypatch.setattr("sqlstream.connectors.blocks.BLOCK", 700)
     text, rows = mixed(seed)
     path = tmp_path / "f.json"
     path.write_text(text)
@@ -224,14 +224,19 @@ def test_resume_from_every_position_with_malformed_records(
         assert read_from(tab, {"row": position["row"]}) == rows[position["row"] :]
 
 
-def test_resume_of_the_fast_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scanner", ["on", "off"])
+def test_resume_of_the_fast_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scanner: str) -> None:
+    """Also from a position of the other one: a statement counts rows alone."""
+    monkeypatch.setenv("SQLSTREAM_JSON_SCANNER", scanner)
     path = tmp_path / "f.json"
     path.write_text("".join(f'{{"a":{i}}}\n\n' for i in range(50)))
     tab = file_table(path, schema(("a", INT)), format="json")
     batches = read_positions(tab, 4)
-    for position, _, _ in batches:
-        assert read_from(tab, position) == [(i,) for i in range(position["row"], 50)]
-    assert batches[0][0] == {"row": 4}
+    assert batches[0][0] == ({"row": 4} if scanner == "off" else {"row": 4, "byte": 0, "line": 1, "skip": 4})
+    for after in ("on", "off"):
+        monkeypatch.setenv("SQLSTREAM_JSON_SCANNER", after)
+        for position, _, _ in batches:
+            assert read_from(tab, position) == [(i,) for i in range(position["row"], 50)]
 
 
 def test_batch_sizes_do_not_matter(tmp_path: Path) -> None:

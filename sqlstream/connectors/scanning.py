@@ -1,0 +1,175 @@
+"""Blocks of lines of JSON by the scanner (`formats/json_scan`), with DuckDB for the lines that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.connectors.blocks import Block
+from sqlstream.connectors.derive import Derivation
+from sqlstream.contracts import ScanRequest
+from sqlstream.duck import FAILURES, Given
+from sqlstream.formats.base import Bad, Decoder, Malformed
+from sqlstream.formats.json_scan import loading
+from sqlstream.formats.json_scan.plan import ScanPlan, plan_of
+from sqlstream.formats.json_scan.scanner import LineScanner, Scanned
+from sqlstream.formats.readers import METADATA
+from sqlstream.types import rename_array
+
+NEWLINE = 10
+Records = Callable[[bytes], pa.Table]  # the records layer of whole lines; raises as DuckDB does
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The rows of a block, and its malformed records: lines from 1 of the block, and how many of the rows stand before each."""
+
+    rows: pa.RecordBatch
+    bad: list[Bad]
+
+
+def is_scanned(decoder: Decoder) -> bool:
+    """Whether blocks are the fast way to read a file, be it local or not."""
+    return loading.is_allowed() and plan_for(decoder) is not None
+
+
+def plan_for(decoder: Decoder) -> ScanPlan | None:
+    """What a scanner looks for; None where it cannot."""
+    records = decoder.scanned()
+    plan = plan_of(records) if records is not None else None
+    return plan if plan is not None and not any(c.has_raw for c in plan.columns) else None
+
+
+class Scanning:
+    """The rows of blocks for a request, while the kernel is there and most lines are as it knows them. For one thread at a
+    time. `taken`: lines that it has taken in so far; `lines`: those of the block that was decoded last."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        request: ScanRequest,
+        constants: Mapping[str, str],
+        cursor: duckdb.DuckDBPyConnection,
+        records: Records,
+    ) -> None:
+        self._plan = plan_for(decoder) if loading.is_allowed() else None
+        self._of = (decoder, request, constants, cursor)
+        self._records = records
+        self.taken = self.lines = 0
+
+    @cached_property
+    def _scanner(self) -> LineScanner:
+        assert self._plan is not None
+        return LineScanner(self._plan)
+
+    @cached_property
+    def _rows(self) -> Rows:
+        return Rows(*self._of)
+
+    def decode(self, block: Block) -> Decoded | None:
+        """The block's rows; None where it is left to others as a whole."""
+        if self._plan is None or not len(block) or not loading.is_there(len(block)):
+            return None
+        end, data = block.end, block.buffer
+        ends = data[end - 1] == NEWLINE
+        if not ends:
+            data[end] = NEWLINE
+            end += 1
+        scanned = self._scanner.scan(data, block.start, end)
+        if scanned is None:
+            return None
+        self.lines = scanned.lines - (not ends)
+        try:
+            records, bad = self._whole(scanned, block)
+            rows = self._rows.of(records)
+        except (*FAILURES, Malformed):
+            return None  # what is wrong with which record is for others to say
+        self.taken += scanned.batch.num_rows - len(scanned.unusual)
+        if rows.num_rows != records.num_rows:  # a record is not a row: they come behind all of them
+            bad = [replace(b, after=rows.num_rows) for b in bad]
+        return Decoded(rows, bad)
+
+    def _whole(self, scanned: Scanned, block: Block) -> tuple[pa.RecordBatch, list[Bad]]:
+        """All good records, with those of the unusual lines, and the malformed ones among these."""
+        places = scanned.unusual
+        if not len(places):
+            return scanned.batch, []
+        view, end = memoryview(block.buffer), block.end
+        found, bad = self._examined(b"".join(view[a : min(b, end)] for _, a, b, _ in places.tolist()))
+        refused = np.array([b.line - 1 for b in bad], np.int64)
+        good = np.delete(places[:, 0], refused)
+        if found.num_rows != len(good):
+            raise Malformed  # a line without a record, or with several
+        rows = scanned.batch.num_rows
+        order = np.arange(rows)
+        order[good] = rows + np.arange(len(good))
+        order = pa.array(np.delete(order, places[refused, 0]))
+        arrays = []
+        for i, array in enumerate(scanned.batch.columns):
+            more = (
+                rename_array(pa.concat_arrays(found.column(i).chunks), array.type) if len(good) else array.slice(0, 0)
+            )
+            arrays.append(pa.concat_arrays([array, more]).take(order))
+        before = places[refused, 0] - np.arange(len(bad))
+        bad = [
+            replace(b, line=line + 1, after=after)
+            for b, line, after in zip(bad, places[refused, 3].tolist(), before.tolist(), strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, names=scanned.batch.schema.names), bad
+
+    def _examined(self, lines: bytes) -> tuple[pa.Table, list[Bad]]:
+        """The records of unusual lines, and which of these are malformed. Raises as DuckDB does where that cannot be said."""
+        try:
+            return self._records(lines), []
+        except (*FAILURES, Malformed):
+            decoder, _, _, cursor = self._of
+            examined = decoder.examine(cursor, lines)
+            if examined is None or not examined.bad:
+                raise
+            return examined.records, examined.bad
+
+
+class Rows:
+    """The rows layer over records that are there already: by a statement of its own, or, where records are rows, of their
+    columns and a `Derivation`."""
+
+    def __init__(
+        self, decoder: Decoder, request: ScanRequest, constants: Mapping[str, str], cursor: duckdb.DuckDBPyConnection
+    ) -> None:
+        self._request = request
+        direct = decoder.records_are_rows and len(request.columns) > 0
+        leaves = decoder.scanned()
+        assert leaves is not None
+        self._sql = decoder.rows(f"({leaves.ruled('SELECT * FROM scanned')})", constants)
+        self._given = Given(cursor, "scanned")
+        self._derivation = Derivation(request) if direct else None
+        self._constants = {
+            i: cursor.sql(f"SELECT {constants[c.path[1]]} AS x").to_arrow_table().column(0).cast(c.type.arrow())[0]
+            for i, c in enumerate(request.columns)
+            if direct and c.path[0] == METADATA
+        }
+
+    def of(self, records: pa.RecordBatch) -> pa.RecordBatch:
+        """Raises DuckDB's errors."""
+        if self._derivation is None:
+            return concat_rows(self._given.run(self._sql, records))
+        columns: list[Any] = []
+        for i in range(len(self._request.columns)):
+            constant = self._constants.get(i)
+            columns.append(records.column(f"c{i}") if constant is None else pa.repeat(constant, records.num_rows))
+        batch = pa.RecordBatch.from_arrays(columns, schema=self._request.arrow_schema())
+        return self._derivation.of(batch)
+
+
+def concat_rows(table: pa.Table) -> pa.RecordBatch:
+    """The table as one batch, which may have no rows."""
+    batches = table.combine_chunks().to_batches()
+    if batches:
+        return batches[0]
+    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in table.schema], schema=table.schema)

@@ -1,0 +1,169 @@
+"""Which leaves of a record are wanted: as the nodes that the kernel begins with, and the columns that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sqlstream.formats.conversion import ISO_STANDARD
+from sqlstream.formats.json_records import JsonRecords, Leaf
+from sqlstream.formats.json_scan import layout
+from sqlstream.types import BOOLEAN, Type
+
+Path = tuple[str, ...]
+_BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
+_ACTIONS = {
+    **dict.fromkeys(_BITS, layout.INTEGER),
+    **dict.fromkeys(("CHAR", "VARCHAR"), layout.TEXT),
+    **dict.fromkeys(("TIMESTAMP", "TIMESTAMP_LTZ"), layout.TIMESTAMP),
+    "DOUBLE": layout.DOUBLE,
+    "FLOAT": layout.FLOAT,
+    "DECIMAL": layout.DECIMAL,
+    "BOOLEAN": layout.BOOLEAN,
+    "DATE": layout.DATE,
+    "TIME": layout.TIME,
+    "ROW": layout.OBJECT,
+}
+
+
+@dataclass
+class Node:
+    """A key on a path to what is wanted. `slot`, `string`: -1 where it has none. `weight`: what a value of it adds to what is
+    required of a line, `null_weight` what NULL does."""
+
+    path: Path
+    action: int
+    slot: int = -1
+    string: int = -1
+    weight: int = 0
+    null_weight: int = 0
+    arguments: tuple[int, int, int] = (0, 0, 0)
+    of: Type | None = None
+
+
+@dataclass(frozen=True)
+class ScannedColumn:
+    """An array of `type` made of a slot, and of text `string`; of `fields` where it is a ROW. `whole`: it is whether something
+    is there. `raw`: its text is JSON, of which somebody else makes the values. A slot of -1 has something everywhere."""
+
+    name: str
+    type: Type
+    slot: int
+    string: int = -1
+    fields: tuple[ScannedColumn, ...] = ()
+    presence: bool = False
+    raw: bool = False
+
+    @property
+    def has_raw(self) -> bool:
+        """Whether it is raw, or a field of it is."""
+        return self.raw or any(f.has_raw for f in self.fields)
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """`nodes` come behind those that they are in. `required`: of a line, in weights."""
+
+    nodes: tuple[Node, ...]
+    columns: tuple[ScannedColumn, ...]
+    slots: int
+    strings: int
+    required: int
+
+
+def plan_of(records: JsonRecords) -> ScanPlan | None:
+    """How to scan for the leaves of records; None where one path is wanted as two things, or a name is such as no line has it
+    plainly."""
+    draft = _Draft(records)
+    try:
+        columns = tuple(draft.column(leaf) for leaf in records.leaves)
+    except _Twice:
+        return None
+    draft.weigh(records)
+    return ScanPlan(tuple(draft.nodes.values()), columns, draft.slots, draft.strings, draft.required)
+
+
+class _Twice(Exception):
+    """A path is wanted as two things."""
+
+
+@dataclass
+class _Draft:
+    records: JsonRecords
+    nodes: dict[Path, Node] = field(default_factory=dict)
+    slots: int = 0
+    strings: int = 0
+    required: int = 0
+
+    def column(self, leaf: Leaf) -> ScannedColumn:
+        if leaf.presence is None:
+            return self._column(leaf.name, leaf.path, leaf.type)
+        slot = self._with_slot(self._object(leaf.path)).slot if leaf.path else -1
+        return ScannedColumn(leaf.name, BOOLEAN, slot, presence=True)
+
+    def _column(self, name: str, path: Path, t: Type) -> ScannedColumn:
+        action = _ACTIONS.get(t.kind, layout.RAW)
+        if action == layout.OBJECT:
+            node = self._with_slot(self._object(path))
+            fields = tuple(self._column(f"f{i}", (*path, f.name), f.type) for i, f in enumerate(t.fields))
+            return ScannedColumn(name, t, node.slot, fields=fields)
+        node = self._node(path, action)
+        if node.of is not None and node.of != t.null():
+            raise _Twice
+        if node.of is None:
+            node.of = t.null()
+            node.arguments = self._arguments(t)
+            self._with_slot(node)
+            self.slots += action == layout.DECIMAL and node.arguments[2]
+            if action in (layout.TEXT, layout.RAW):
+                node.string = self.strings
+                self.strings += 1
+        return ScannedColumn(name, t, node.slot, node.string, raw=action == layout.RAW)
+
+    def _arguments(self, t: Type) -> tuple[int, int, int]:
+        if t.kind in _BITS:
+            return 2 ** (_BITS[t.kind] - 1) - 1, 0, 0
+        if t.kind == "DECIMAL":
+            assert t.precision is not None and t.scale is not None
+            return t.scale, t.precision, int(t.precision > layout.MOST_DIGITS)
+        if t.is_timestamp:
+            separator = "T" if self.records.standard == ISO_STANDARD else " "
+            digits = 6 if t.precision is None else t.precision
+            return 10 ** max(6 - digits, 0), ord(separator), int(t.kind == "TIMESTAMP_LTZ")
+        if t.kind == "TIME":
+            return 10 ** max(6 - (t.precision or 0), 0), 0, 0
+        return 0, 0, 0
+
+    def _with_slot(self, node: Node) -> Node:
+        if node.slot < 0:
+            node.slot = self.slots
+            self.slots += 1
+        return node
+
+    def _object(self, path: Path) -> Node:
+        return self._node(path, layout.OBJECT)
+
+    def _node(self, path: Path, action: int) -> Node:
+        if path[:-1]:
+            self._object(path[:-1])
+        node = self.nodes.setdefault(path, Node(path, action))
+        if node.action != action:
+            raise _Twice
+        return node
+
+    def weigh(self, records: JsonRecords) -> None:
+        """A column of its own that is NOT NULL has to have a value; where no field may be missing, others have to be there."""
+        for path in {leaf.path: None for leaf in records.leaves if leaf.path and leaf.presence is None}:
+            required = any(x.path == path and len(path) == 1 and not x.type.nullable for x in records.leaves)
+            node = self.nodes[path]
+            if not required and not records.fail_on_missing:
+                continue
+            self.required += 1
+            node.weight += 1
+            if not required:
+                node.null_weight += 1
+            for above in self._above(path):
+                above.null_weight += 1
+
+    def _above(self, path: Path) -> Iterator[Node]:
+        return (self.nodes[path[:n]] for n in range(1, len(path)))
