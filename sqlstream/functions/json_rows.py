@@ -3,7 +3,8 @@
 How they answer is Calcite's. A path that leads nowhere, or to JSON's null, is an error in strict mode, which is the usual
 one, and empty in lax mode; so is what is no JSON. JSON_VALUE takes scalars, JSON_QUERY arrays and objects: another one is
 an error, in lax mode empty. Texts are read as Jackson reads them: the first value is all, whatever stands behind it, of a
-key that comes twice the last value is meant, and numbers are written as Java's BigDecimal writes them.
+key that comes twice the last value is meant, and numbers are written as Java's BigDecimal writes them. The keys of an
+object are written in order.
 """
 
 from __future__ import annotations
@@ -71,12 +72,18 @@ def _quoted(text: str) -> str:
     return _CONTROL.sub(lambda m: r"\u" + m[0][2:].upper(), made) if "\\u00" in made else made
 
 
+def in_order(key: str) -> bytes:
+    """By this texts are in the order that Java's have, which is that of their UTF-16."""
+    return key.encode("utf-16-be", "surrogatepass")
+
+
 def encoded(value: Any) -> str:
-    """The text of a value, without blanks."""
+    """The text of a value, without blanks, keys in order."""
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{_quoted(k)}:{encoded(v)}" for k, v in value.items()) + "}"
+        names = sorted(value, key=in_order)
+        return "{" + ",".join(f"{_quoted(k)}:{encoded(value[k])}" for k in names) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(encoded, value)) + "]"
     return _quoted(value) if isinstance(value, str) else json.dumps(value)
@@ -281,6 +288,24 @@ def plain(texts: pa.Array) -> pa.Array:
     return pa.array([None if t is None else read(t) for t in texts.to_pylist()], pa.string())
 
 
+_ORDERED = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+def ordered(texts: pa.Array) -> pa.Array:
+    """Texts of arrays and objects with the keys in order; of a key that comes twice the last value. Numbers are such as
+    Python writes as they stand there. Several times as fast as `encoded`."""
+
+    def one(text: str) -> str | None:
+        try:
+            if "\\u" in text or not text.isascii() and max(text) > "\uffff":
+                return encoded(decoded(text))
+            return _ORDERED(json.loads(text))
+        except (RecursionError, ValueError):  # it is nested too deeply, for Jackson too
+            return None
+
+    return pa.array([None if t is None else one(t) for t in texts.to_pylist()], pa.string())
+
+
 def unquoted(texts: pa.Array) -> pa.Array:
     """JSON_UNQUOTE: the text that a string of JSON stands for; anything else as it is."""
 
@@ -306,5 +331,6 @@ VALUE = _function("value", 7)
 EXISTS = _function("exists", 2, BOOLEAN)
 EXISTS_WITHIN = _function("exists_within", 2, BOOLEAN)
 KINDS = _function("kinds", 1)
+ORDERED = _function("ordered", 1)
 PLAIN = _function("plain", 1)
 UNQUOTED = _function("unquoted", 1)
