@@ -143,8 +143,7 @@ class GroupOperator(Operator):
         batch = concat([b for b in batches if b.schema != self._partials])
         partials = concat([b for b in batches if b.schema == self._partials])
         first = EVERY
-        some = batch is not None or partials is not None
-        if some or self.node.keys:  # the one group without keys is there until a row begins it anew
+        if batch is not None or partials is not None or self.node.keys:  # the one group without keys is there until a row begins it anew
             self._aggregation.expire(self._table)
         if batch is not None and self.node.ttl:
             batch = self._without_lost(batch)
@@ -153,7 +152,7 @@ class GroupOperator(Operator):
             first = slots[fresh]
             self._aggregation.start(first)
         rows = None
-        if some:
+        if batch is not None or partials is not None:
             rows = self._apply(batch, partials, first)
         elif len(first):
             rows = changelog([(Kind.INSERT, self._aggregation.result(first))], self._schema)

@@ -45,7 +45,7 @@ def test_what_runs_comes_first_with_its_exchanges() -> None:
     found = explained(f"EXPLAIN INSERT INTO o {GROUPED}", **{"parallelism.default": "2"})
     assert list(found) == ["Physical Plan (streaming, 2 tasks)", "Optimized Logical Plan", "Logical Plan"]
     names = [line.strip().partition("(")[0] for line in found["Physical Plan (streaming, 2 tasks)"].splitlines()]
-    assert names == ["Sink", "Changelog", "GroupAggregate", "Exchange", "Calc", "Source"]
+    assert names == ["Sink", "Changelog", "GroupAggregate", "Exchange", "LocalAggregate", "Calc", "Source"]
     assert "Exchange(hash[k], changelogMode=[I])" in found["Physical Plan (streaming, 2 tasks)"]
     assert "filter=v > 3" in found["Physical Plan (streaming, 2 tasks)"]
 
@@ -85,11 +85,11 @@ def test_more_on_request() -> None:
     found = explained(f"EXPLAIN JSON_EXECUTION_PLAN {GROUPED}", **options)
     nodes = json.loads(found["Physical Execution Plan"])["nodes"]
     assert [(n["type"], n["pact"], n["parallelism"]) for n in nodes] == [
-        ("Source", "Data Source", 2), ("Calc", "Operator", 2), ("GroupAggregate", "Operator", 2), ("Changelog", "Operator", 2),
-        ("Collect", "Data Sink", 2),
+        ("Source", "Data Source", 2), ("Calc", "Operator", 2), ("LocalAggregate", "Operator", 2), ("GroupAggregate", "Operator", 2),
+        ("Changelog", "Operator", 2), ("Collect", "Data Sink", 2),
     ]  # fmt: skip
     ways = [p["ship_strategy"] for n in nodes for p in n.get("predecessors", [])]
-    assert ways == ["FORWARD", "HASH", "FORWARD", "GLOBAL"]
+    assert ways == ["FORWARD", "FORWARD", "HASH", "FORWARD", "GLOBAL"]
 
 
 def test_the_trace_tells_what_each_rule_did() -> None:
