@@ -49,7 +49,9 @@ def explain(env: Environment, s: st.Explain) -> Result:
     is_query = isinstance(inner, st.Select)
     batch = pipeline.runs_as_batch(env, targets[0].plan) if is_query else pipeline.runs_in_batch(env, targets)
     traces: list[list[Step]] = []
-    optimised = [t.plan for t in pipeline.optimised(targets, batch, traces=traces, reorder=env.settings.join_reorder)]
+    o = env.settings
+    chosen = pipeline.optimised(targets, batch, traces=traces, reorder=o.join_reorder, buckets=o.buckets)
+    optimised = [t.plan for t in chosen]
     parts = []
     title = "Optimized Logical Plan"
     if batch:

@@ -556,6 +556,17 @@ class SessionOptions:
         "FLOAT, and where state lives for a time. A job may go on with another value",
         choices=("AUTO", "TWO_PHASE", "ONE_PHASE"), reader="pipeline",
     )
+    distinct_split: bool = _declared(
+        "table.optimizer.distinct-agg.split.enabled", "bool", False,
+        "whether a stream splits GROUP BY with DISTINCT in calls into two levels: by the keys and a bucket of the values, and by the "
+        "keys. So the values of a large group lie in many tasks. Where all calls are COUNT, SUM, AVG, MIN or MAX, no sum is of FLOAT or "
+        "DOUBLE and no DISTINCT of them, nested values or TIMESTAMP_LTZ, and without windows and hint STATE_TTL. A job that has begun "
+        "without it cannot go on with it", reader="options",
+    )
+    distinct_buckets: int = _declared(
+        "table.optimizer.distinct-agg.split.bucket-num", "int", 1024,
+        "how many buckets that are. A job that has begun with another number cannot go on with it", minimum=1, reader="options",
+    )
     recursion_limit: int = _declared(
         "table.exec.recursion.max-iterations", "int", 10_000,
         "how many steps a query of WITH RECURSIVE may take in one epoch of a stream; then the job fails, as one that "
@@ -833,6 +844,11 @@ class SessionOptions:
 
     # fmt: on
 
+    @property
+    def buckets(self) -> int:
+        """Into how many DISTINCT values of a group are split; 0: they are not."""
+        return self.distinct_buckets if self.distinct_split else 0
+
     @staticmethod
     def of(given: Mapping[str, str]) -> SessionOptions:
         """Converted values of what is `given` as text; the defaults of the rest. Keys must have been checked."""
@@ -855,7 +871,6 @@ SESSION_OPTIONS: tuple[Option, ...] = tuple(f.metadata["option"] for f in fields
 WITHOUT_EFFECT: Mapping[str, str] = {
     "pipeline.max-parallelism": f"state always has {MAX_PARALLELISM} key groups",
     "table.exec.mini-batch.*": "every epoch is a batch already, and its size follows the load",
-    "table.optimizer.distinct-agg.split.*": "an aggregation has one phase",
     "table.optimizer.incremental-agg-enabled": "the two levels of a split aggregate are operators of their own",
     "table.optimizer.bushy-join-reorder-threshold": "joins are ordered by their keys, not by cost",
     "table.optimizer.join.broadcast-threshold": "nothing is broadcast",

@@ -22,7 +22,7 @@ from sqlstream.environment import Environment
 from sqlstream.errors import BindError, NotSupported, OptionError
 from sqlstream.expressions import Expr
 from sqlstream.operators.target import Target
-from sqlstream.optimize import ALL_RULES, FORMER_RULES, RULES, Rule, Step, optimize, uses_rowtime
+from sqlstream.optimize import FORMER_RULES, RULES, Rule, Step, optimize, rules_with, uses_rowtime
 from sqlstream.options import SessionOptions, duration_text
 from sqlstream.plan import nodes
 from sqlstream.plan.emission import settled
@@ -233,13 +233,16 @@ def optimised(
     former: int = 0,
     traces: list[list[Step]] | None = None,
     reorder: bool = False,
+    buckets: int = 0,
 ) -> list[Target]:
     """The same results, cheaper. In a stream watermarks stay where an operator of the statement waits for them: what one
-    statement reads does not depend on the others. `traces` gets what the rules did to each plan. `reorder`: whether a stream's joins may be.
+    statement reads does not depend on the others. `traces` gets what the rules did to each plan. `reorder`, `buckets`: of a stream
+    (`rules_with`).
 
     `former`: as versions before did it, whose jobs keep their plans. 1: without the rules that came later; 2: watermarks are
     those of the statements together, too."""
-    rules = FORMER_RULES if former else ALL_RULES if reorder and not batch else RULES
+    chosen = (reorder or buckets) and not batch
+    rules = FORMER_RULES if former else rules_with(reorder, buckets) if chosen else RULES
     made = [_optimised(t.plan, not batch, rules) for t in targets]
     # asked of optimised plans: top-n, which waits for no watermark, comes out of OVER, which does
     if not batch and not (former == FORMERLY and any(uses_rowtime(p) for p, _ in made)):
@@ -458,7 +461,7 @@ def job_graph(env: Environment, targets: list[Target], former: int = 0) -> JobGr
     o = env.settings
     conflicts = Conflicts(o.upsert_materialize, o.require_on_conflict)
     lowering = Lowering(o.parallelism, o.state_ttl, conflicts, o.multi_join, o.recursion_limit, o.agg_phases)
-    plans = optimised(targets, former=former, reorder=o.join_reorder)
+    plans = optimised(targets, former=former, reorder=o.join_reorder, buckets=o.buckets)
     graph = JobGraph(lowering.job(plans, late_table(env, targets)), env.time_zone)
     if o.non_deterministic_update == "TRY_RESOLVE" and not former:
         from sqlstream.operators.uncertain import refuse_uncertain

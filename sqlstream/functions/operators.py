@@ -10,7 +10,7 @@ from sqlstream.functions.comparisons import among, compared
 from sqlstream.functions.decimals import product, quotient, remainder
 from sqlstream.functions.scalar_function import Nulls, Rule, ScalarFunction, Text, Typing, function, merged
 from sqlstream.functions.typing import arithmetic, as_decimal, common, comparable, implicit
-from sqlstream.types import BIGINT, BOOLEAN, STRING, Type, timestamp
+from sqlstream.types import BIGINT, BOOLEAN, INT, STRING, Type, timestamp
 
 # ---- comparisons
 
@@ -188,6 +188,14 @@ def _minus(args: list[str], types: list[Type], result: Type) -> str:
     return f"(CAST(0 AS {result.duckdb()}) - {args[0]})" if result.is_integer else f"(-{args[0]})"
 
 
+def _hash_code(args: list[str], types: list[Type], result: Type) -> str:
+    """Of whole numbers, and of what has one text."""
+    (x,), (t,) = args, types
+    if t.is_integer:
+        return f"CAST(abs(CAST({x} AS BIGINT) % 2147483629) * 2654435761 // 65536 % 2147483647 AS INTEGER)"
+    return f"CAST(md5_number(CAST({x} AS VARCHAR)) % 2147483647 AS INTEGER)"
+
+
 _B = BOOLEAN
 _SINGLE = (
     "CASE WHEN {0} > 1 THEN error('a subquery as a value gives more than one row: aggregate it, or ORDER BY … LIMIT 1') "
@@ -228,6 +236,8 @@ FUNCTIONS = (
     ScalarFunction("LEAST", merged("LEAST"), _extreme("least"), 1, None, example="LEAST(1, 3, 2)"),
     # the one row of a subquery as a value: how many there are, and the value
     function("SINGLE_VALUE", (BIGINT, None), lambda types: types[1], _SINGLE, nulls=Nulls.MAYBE, operator=True),
+    # of DISTINCT values in buckets: it is in the state, so it stays what it is
+    function("HASH_CODE", (None,), INT, _hash_code, operator=True),
     # arithmetic
     *(_operation(op) for op in ("+", "-", "*", "/", "%")),
     _operation("%", "MOD", "MOD(-7, 3)"),

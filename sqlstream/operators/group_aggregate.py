@@ -143,7 +143,9 @@ class GroupOperator(Operator):
         batch = concat([b for b in batches if b.schema != self._partials])
         partials = concat([b for b in batches if b.schema == self._partials])
         first = EVERY
-        if batch is not None or partials is not None or self.node.keys:  # the one group without keys is there until a row begins it anew
+        if (
+            batch is not None or partials is not None or self.node.keys
+        ):  # the one group without keys is there until a row begins it anew
             self._aggregation.expire(self._table)
         if batch is not None and self.node.ttl:
             batch = self._without_lost(batch)

@@ -18,6 +18,7 @@ from sqlstream.optimize.push_proctime import push_proctime
 from sqlstream.optimize.recognise_top_n import recognise_top_n
 from sqlstream.optimize.remove_joins import remove_joins
 from sqlstream.optimize.reorder_joins import reorder_joins
+from sqlstream.optimize.split_distinct import into, split_distinct
 from sqlstream.optimize.strengthen_joins import strengthen_joins
 from sqlstream.optimize.thin_semi_joins import thin_semi_joins
 from sqlstream.optimize.use_unique_keys import use_unique_keys
@@ -31,6 +32,7 @@ Rule = Callable[[nodes.Node], nodes.Node]
 # push_filters before recognise_top_n: it brings `rn <= n` down to the OVER.
 # reorder_joins when conditions are at the joins that they are of, and before anything depends on their order.
 # use_unique_keys before remove_joins: of a group of one row a LEFT join may be all that is left to go.
+# split_distinct after use_unique_keys, which takes DISTINCT away, and before prune_shared: it leaves columns behind.
 # thin_semi_joins after prune_shared: calls that nobody reads are no longer there.
 # collect_sessions last: it must see what stands right above a window in the end.
 # merge_projects again and again: the rules between leave Projects that can merge or do nothing.
@@ -46,16 +48,27 @@ ALL_RULES: tuple[Rule, ...] = (
     reorder_joins,
     use_unique_keys,
     remove_joins,
+    split_distinct,
     prune_shared,
     thin_semi_joins,
     merge_projects,
     collect_sessions,
 )
-OPTIONAL = (reorder_joins,)  # 'table.optimizer.join-reorder-enabled'
+# 'table.optimizer.join-reorder-enabled', 'table.optimizer.distinct-agg.split.enabled'
+OPTIONAL = (reorder_joins, split_distinct)
 RULES = tuple(r for r in ALL_RULES if r not in OPTIONAL)
 # Those that came after the first release of each: jobs that began without them keep the plans that they have.
 LATER: tuple[Rule, ...] = (fold_constants, strengthen_joins, use_unique_keys, remove_joins, thin_semi_joins)
 FORMER_RULES = tuple(prune_columns if r is prune_shared else r for r in RULES if r not in LATER)
+
+
+def rules_with(reorder: bool, buckets: int) -> tuple[Rule, ...]:
+    """Those of a stream whose joins may be reordered, or whose DISTINCT calls are split into so many buckets (0: they are not)."""
+    optional: dict[Rule, tuple[Rule, ...]] = {
+        reorder_joins: (reorder_joins,) if reorder else (),
+        split_distinct: (into(buckets),) if buckets else (),
+    }
+    return tuple(chosen for r in ALL_RULES for chosen in optional.get(r, (r,)))
 
 
 @dataclass(frozen=True)
@@ -89,4 +102,4 @@ def optimize(
     return plan
 
 
-__all__ = ["ALL_RULES", "FORMER_RULES", "OPTIONAL", "RULES", "Rule", "Step", "optimize", "uses_rowtime"]
+__all__ = ["ALL_RULES", "FORMER_RULES", "OPTIONAL", "RULES", "Rule", "Step", "optimize", "rules_with", "uses_rowtime"]

@@ -110,6 +110,7 @@ FEATURES: dict[str, tuple[Feature, ...]] = {
         f("APPROX_COUNT_DISTINCT", r"APPROX_COUNT_DISTINCT", "aggregate_answers.py"),
         f("COVAR, CORR, REGR", r"CORR\(|COVAR"),
         f("in two phases", r"agg-phase-strategy", "sql/two_phases.slt"),
+        f("DISTINCT split by buckets", r"distinct-agg.split", "sql/distinct_split.slt"),
         f("of aggregates, of changing input", r"FROM \( ?SELECT.*GROUP BY.*\).*GROUP BY"),
     ),
     "OVER": (

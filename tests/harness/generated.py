@@ -206,6 +206,8 @@ def every_epoch(example: Example, oracle: Oracle, directory: Path) -> None:
         "table.optimizer.multi-join.enabled": rng.choice(["true", "false"]),
         "table.optimizer.join-reorder-enabled": rng.choice(["true", "false"]),
         "table.optimizer.agg-phase-strategy": rng.choice(["ONE_PHASE", "TWO_PHASE"]),
+        "table.optimizer.distinct-agg.split.enabled": rng.choice(["true", "false"]),
+        "table.optimizer.distinct-agg.split.bucket-num": rng.choice(["1", "3"]),
     }
     session = ways.Case(example.setup(directory), "").session(directory, options)
     epochs = 0

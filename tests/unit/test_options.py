@@ -123,8 +123,6 @@ def test_parallelism_is_within_the_key_groups(value: str) -> None:
     [
         "table.exec.mini-batch.enabled",
         "table.exec.mini-batch.allow-latency",
-        "table.optimizer.distinct-agg.split.enabled",
-        "table.optimizer.distinct-agg.split.bucket-num",
         "table.optimizer.multiple-input-enabled",
         "table.exec.resource.default-parallelism",
         "pipeline.max-parallelism",
