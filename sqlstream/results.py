@@ -146,14 +146,3 @@ class StreamingRows:
             self._thread.join()
         if self._error is not None and not isinstance(self._error, SqlStreamError):
             self._error = None
-
-
-def unique_names(schema: Schema) -> list[str]:
-    """Column names for output: a second `id` becomes id0, as in Flink."""
-    out: list[str] = []
-    for name in schema.names:
-        candidate, n = name, 0
-        while candidate in out:
-            candidate, n = f"{name}{n}", n + 1
-        out.append(candidate)
-    return out

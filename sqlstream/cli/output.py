@@ -20,7 +20,8 @@ from sqlstream.cli.cells import Cells
 from sqlstream.cli.layout import escaped, escaped_text, width
 from sqlstream.cli.of_jobs import counted
 from sqlstream.cli.terminal import Terminal
-from sqlstream.results import Result, unique_names
+from sqlstream.plan.columns import unique_names
+from sqlstream.results import Result
 from sqlstream.types import STRING, Column, Schema, Type, inside
 
 # Columns of a stream are at least so wide, as the next rows' values are not known.

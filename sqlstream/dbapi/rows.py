@@ -22,8 +22,9 @@ from sqlstream.dbapi.names import (
     not_supported,
 )
 from sqlstream.dbapi.pump import Pump
+from sqlstream.plan.columns import unique_names
 from sqlstream.python_values import python_values
-from sqlstream.results import Result, unique_names
+from sqlstream.results import Result
 from sqlstream.types import STRING, Column, Schema
 
 if TYPE_CHECKING:

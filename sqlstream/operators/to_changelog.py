@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sqlstream.batches import OP, Delta, Kind
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, Traits
@@ -21,10 +22,13 @@ from sqlstream.types import Schema
 
 @dataclass(frozen=True)
 class ToChangelog(PhysicalNode):
-    """`codes`: the texts of the kinds that are told; `output`: the column of the texts, then the input's."""
+    """`codes`: the texts of the kinds that are told; `output`: the first `partition` columns, by which rows are put together,
+    that of the texts, then the others; `blank`: columns that are NULL in rows that are deleted."""
 
     codes: tuple[tuple[Kind, str], ...]
     output: Schema
+    partition: int = 0
+    blank: tuple[int, ...] = ()
 
     name = "ToChangelog"
     changes = ""
@@ -33,14 +37,18 @@ class ToChangelog(PhysicalNode):
         self.derive(self.output, Traits())
 
     def distribution(self) -> tuple[tuple[int, ...] | None, ...]:
-        return (None,)
+        return (tuple(range(self.partition)) or None,)
 
     def spread(self) -> Spread | None:
         placed = self.placed(0)
-        return None if placed is None else placed.moved(lambda c: (c + 1,))
+        return None if placed is None else placed.moved(lambda c: (c + (c >= self.partition),))
 
     def details(self) -> str:
-        return f"op={self.output[0].name}, op_mapping=[{', '.join(f'{k.name}={code}' for k, code in self.codes)}]"
+        names = self.inputs[0].schema.names
+        text = f"op={self.output[self.partition].name}, op_mapping=[{', '.join(f'{k.name}={code}' for k, code in self.codes)}]"
+        if self.partition:
+            text = f"partition=[{', '.join(names[: self.partition])}], {text}"
+        return text + (f", null when deleted=[{', '.join(names[i] for i in self.blank)}]" if self.blank else "")
 
     def operator(self, context: OperatorContext) -> Operator:
         return ToChangelogOperator(self, context)
@@ -51,7 +59,7 @@ def _to_changelog(node: nodes.ToChangelog, job: Lowering) -> PhysicalNode:
     below = job.lower(node.input)
     if not below.traits.append_only:
         below = job.once((node, "changes"), lambda: Changelog((below,), below.traits.key))
-    return ToChangelog((below,), node.codes, node.schema)
+    return ToChangelog((below,), node.codes, node.schema, node.partition, node.blank)
 
 
 class ToChangelogOperator(Operator):
@@ -59,9 +67,9 @@ class ToChangelogOperator(Operator):
 
     def __init__(self, node: ToChangelog, context: OperatorContext) -> None:
         super().__init__(context)
-        self.width, self.schema = len(node.output) - 1, node.arrow_schema()
+        self.node, self.width, self.schema = node, len(node.output) - 1, node.arrow_schema()
         codes = dict(node.codes)
-        self.texts = pa.array([codes.get(k) for k in Kind], self.schema.field(0).type)
+        self.texts = pa.array([codes.get(k) for k in Kind], self.schema.field(node.partition).type)
         self.told = np.array([k in codes for k in Kind])
 
     def step(self, inputs: list[Delta]) -> Delta:
@@ -71,8 +79,11 @@ class ToChangelogOperator(Operator):
     def _rows(self, b: pa.RecordBatch) -> pa.RecordBatch:
         at = b.schema.get_field_index(OP)
         kinds = np.full(b.num_rows, Kind.INSERT, np.int8) if at < 0 else b.column(at).to_numpy()
-        out = pa.RecordBatch.from_arrays(
-            [self.texts.take(pa.array(kinds)), *b.columns[: self.width]], schema=self.schema
-        )
+        columns, at = b.columns[: self.width], self.node.partition
+        if self.node.blank and (deleted := kinds == Kind.DELETE).any():
+            for i in self.node.blank:
+                columns[i] = pc.if_else(pa.array(deleted), pa.scalar(None, columns[i].type), columns[i])
+        texts = self.texts.take(pa.array(kinds))
+        out = pa.RecordBatch.from_arrays([*columns[:at], texts, *columns[at:]], schema=self.schema)
         told = self.told[kinds]
         return out if told.all() else out.filter(pa.array(told))

@@ -1,6 +1,7 @@
 """TO_CHANGELOG and FROM_CHANGELOG: the changes of a table as rows, and rows as the changes of a table.
 
-TO_CHANGELOG(input => TABLE t, op => DESCRIPTOR(kind), op_mapping => MAP['INSERT, UPDATE_AFTER', 'set', 'DELETE', 'drop'])
+TO_CHANGELOG(input => TABLE t PARTITION BY k, op => DESCRIPTOR(kind), op_mapping => MAP['INSERT, UPDATE_AFTER', 'set', 'DELETE', 'drop'],
+             produces_full_deletes => FALSE)
 FROM_CHANGELOG(input => TABLE t, op => DESCRIPTOR(kind), op_mapping => MAP['c, r', 'INSERT', 'd', 'DELETE'])
 """
 
@@ -10,14 +11,21 @@ from collections.abc import Callable
 
 from sqlstream.batches import Kind
 from sqlstream.catalog.catalog import Catalog
-from sqlstream.errors import BindError, did_you_mean
+from sqlstream.errors import BindError, NotSupported, did_you_mean
+from sqlstream.expressions import Column
 from sqlstream.plan import nodes
+from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.scope import Scope
+from sqlstream.plan.unique_keys import unique_keys
 from sqlstream.sql.ast import Descriptor, TableArgument, TableFunction, exp, position_of
 
 CHANGELOG_FUNCTIONS = ("TO_CHANGELOG", "FROM_CHANGELOG")
 OP = "op"  # the column of the kinds, where none is named
-_ARGUMENTS = ("input", "op", "op_mapping")
+FULL_DELETES = "produces_full_deletes"
+_ARGUMENTS = {
+    "TO_CHANGELOG": ("input", "op", "op_mapping", FULL_DELETES),
+    "FROM_CHANGELOG": ("input", "op", "op_mapping"),
+}
 _EXAMPLE = {
     "TO_CHANGELOG": "TO_CHANGELOG(input => TABLE t, op => DESCRIPTOR(op), op_mapping => MAP['INSERT', 'c', 'DELETE', 'd'])",
     "FROM_CHANGELOG": "FROM_CHANGELOG(input => TABLE t, op => DESCRIPTOR(op), op_mapping => MAP['c, r', 'INSERT', 'd', 'DELETE'])",
@@ -39,14 +47,14 @@ def bind_changelog_function(
             hint="input => TABLE t, or TABLE (SELECT …)",
             position=position_of(argument),
         )
-    for clause in ("partition_by", "order"):
+    for clause in ("order",) if name == "TO_CHANGELOG" else ("partition_by", "order"):
         if argument.args.get(clause):
             raise BindError(
                 f"{name} takes row by row: its table has no {'PARTITION BY' if clause == 'partition_by' else 'ORDER BY'}",
                 hint=_EXAMPLE[name],
                 position=position_of(argument),
             )
-    plan, _ = table(argument)
+    plan, scope = table(argument)
     op = _op(name, given.get("op"))
     pairs = _pairs(name, given.get("op_mapping"))
     if name == "TO_CHANGELOG" and op in plan.schema.names:
@@ -56,7 +64,11 @@ def bind_changelog_function(
             position=position_of(argument),
         )
     if name == "TO_CHANGELOG":
-        return nodes.ToChangelog(plan, op, _codes(name, pairs, given.get("op_mapping")))
+        first = _partition(argument, scope, catalog)
+        if first:
+            plan = nodes.keep(plan, [*first, *(i for i in range(len(plan.schema)) if i not in first)])
+        blank = () if _full_deletes(given.get(FULL_DELETES)) else _beside_keys(plan, len(first), argument)
+        return nodes.ToChangelog(plan, op, _codes(name, pairs, given.get("op_mapping")), len(first), blank)
     at = next((i for i, c in enumerate(plan.schema) if c.name == op), None)
     if at is None:
         raise BindError(
@@ -75,19 +87,54 @@ def bind_changelog_function(
     return nodes.FromChangelog(plan, at, _kinds(name, pairs, given.get("op_mapping")), op)
 
 
+def _partition(argument: TableArgument, scope: Scope, catalog: Catalog) -> list[int]:
+    """The columns of PARTITION BY."""
+    found: list[int] = []
+    for p in argument.args.get("partition_by") or []:
+        key = ExpressionBinder(scope, catalog).bind(p)
+        if not isinstance(key, Column):
+            raise NotSupported("TO_CHANGELOG: PARTITION BY takes columns", position=position_of(p))
+        if key.index in found:
+            raise BindError(f"TO_CHANGELOG: PARTITION BY names '{key}' twice", position=position_of(p))
+        found.append(key.index)
+    return found
+
+
+def _full_deletes(node: exp.Expression | None) -> bool:
+    if node is None:
+        return True
+    if not isinstance(node, exp.Boolean):
+        raise BindError(f"TO_CHANGELOG: {FULL_DELETES} is TRUE or FALSE", position=position_of(node))
+    return bool(node.this)
+
+
+def _beside_keys(plan: nodes.Node, partition: int, argument: TableArgument) -> tuple[int, ...]:
+    """The columns that do not tell which row is deleted: those of PARTITION BY do, and those of the least key."""
+    keys = sorted(unique_keys(plan), key=lambda k: (len(k), sorted(k)))
+    if not partition and not keys:
+        raise BindError(
+            f"TO_CHANGELOG: {FULL_DELETES} => FALSE, and no columns tell which row is deleted: the table has no key",
+            hint="TABLE t PARTITION BY k names some; without the argument deleted rows come whole",
+            position=position_of(argument),
+        )
+    told = set(range(partition)).union(keys[0] if keys else ())
+    return tuple(i for i in range(len(plan.schema)) if i not in told)
+
+
 def _given(name: str, node: TableFunction) -> dict[str, exp.Expression]:
     given: dict[str, exp.Expression] = {}
+    arguments = _ARGUMENTS[name]
     for i, a in enumerate(node.expressions):
         named = isinstance(a, exp.Kwarg)
-        if not named and i >= len(_ARGUMENTS):
+        if not named and i >= len(arguments):
             raise BindError(
-                f"{name} takes at most {len(_ARGUMENTS)} arguments", hint=_EXAMPLE[name], position=position_of(a)
+                f"{name} takes at most {len(arguments)} arguments", hint=_EXAMPLE[name], position=position_of(a)
             )
-        key, value = (a.this.name.lower(), a.expression) if named else (_ARGUMENTS[i], a)
-        if key not in _ARGUMENTS:
+        key, value = (a.this.name.lower(), a.expression) if named else (arguments[i], a)
+        if key not in arguments:
             raise BindError(
                 f"{name} has no argument '{key}'",
-                hint=did_you_mean(key, _ARGUMENTS, "arguments"),
+                hint=did_you_mean(key, arguments, "arguments"),
                 position=position_of(a),
             )
         if key in given:

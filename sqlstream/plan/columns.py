@@ -15,6 +15,7 @@ from sqlstream.sql.ast import (
     position_of,
 )  # fmt: skip
 from sqlstream.types import Column as SchemaColumn
+from sqlstream.types import Schema
 
 
 def item_name(item: exp.Expression, index: int) -> str:
@@ -26,6 +27,17 @@ def item_name(item: exp.Expression, index: int) -> str:
     if isinstance(item, exp.Dot):
         return str(item.expression.name)
     return f"EXPR${index}"
+
+
+def unique_names(schema: Schema) -> list[str]:
+    """Names of columns that are read by them, of a view or in output: a second `id` becomes id0, as in Flink."""
+    out: list[str] = []
+    for name in schema.names:
+        candidate, n = name, 0
+        while candidate in out:
+            candidate, n = f"{name}{n}", n + 1
+        out.append(candidate)
+    return out
 
 
 def renamed(plan: nodes.Node, names: list[str], node: exp.Expression) -> nodes.Node:

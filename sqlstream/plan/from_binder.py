@@ -18,7 +18,7 @@ from sqlstream.functions.user import is_table_function
 from sqlstream.plan import nodes
 from sqlstream.plan.asof_join import bind_asof_join
 from sqlstream.plan.changelog_binder import CHANGELOG_FUNCTIONS, bind_changelog_function
-from sqlstream.plan.columns import renamed, unsorted
+from sqlstream.plan.columns import renamed, unique_names, unsorted
 from sqlstream.plan.correlation import has_subquery, parts_of
 from sqlstream.plan.expression_binder import ExpressionBinder, coerce
 from sqlstream.plan.files_binder import FILE_FUNCTIONS, alias_of, files_of
@@ -214,8 +214,7 @@ class FromBinder(ABC):
             e.position = position_of(node)
             e.message = f"in view {found.name}: {e.message}"
             raise
-        if found.columns:
-            plan = renamed(plan, list(found.columns), node)
+        plan = _named_as_view(plan, found, node)
         return self.aliased(plan, node.args.get("alias"), name[-1], node, database)
 
     def _name(self, node: exp.Table) -> tuple[str, ...]:
@@ -237,7 +236,7 @@ class FromBinder(ABC):
             return bind_table(relation, self.catalog, Source(), self.tables.time_zone).schema
         binder = type(self)(self.catalog.at(relation.within), self.tables.described(), None, self.depth + 1)
         plan = binder.query(relation.query)
-        return (renamed(plan, list(relation.columns), relation.query) if relation.columns else plan).schema
+        return _named_as_view(plan, relation, relation.query).schema
 
     def _options(self, node: exp.Expression) -> Options:
         found: dict[str, str] = {}
@@ -513,6 +512,12 @@ class FromBinder(ABC):
         name = alias.this.name if alias is not None and alias.this is not None else None
         both = scope.beside(Scope.of(name, right_schema), position_of(alias or item)).renamed(out.schema)
         return conditioned(self, out, both, kind, node, "UNNEST"), both
+
+
+def _named_as_view(plan: nodes.Node, view: View, node: exp.Expression) -> nodes.Node:
+    """The rows of a view's query, under the names that the view gives, or with each name once."""
+    names = list(view.columns) or unique_names(plan.schema)
+    return plan if names == list(plan.schema.names) else renamed(plan, names, node)
 
 
 def _as_lookup(made: nodes.Node) -> nodes.Node:

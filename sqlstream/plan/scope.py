@@ -10,6 +10,8 @@ from sqlstream.expressions import Column, Expr, FieldOf
 from sqlstream.functions.elsewhere import elsewhere
 from sqlstream.types import Schema
 
+_NAMED_ALIKE = "give one of the two another name where they come from: a subquery or view with SELECT … AS other"
+
 
 @dataclass(frozen=True)
 class Relation:
@@ -112,7 +114,11 @@ class Scope:
                         return fields(self._column(r, at[0]), parts[2:], position)
                     if not any(parts[0] in x.schema.names or x.is_called(parts) for x in self.relations):
                         if at:
-                            raise BindError(f"column '{parts[1]}' of '{parts[0]}' is ambiguous", position=position)
+                            raise BindError(
+                                f"column '{parts[1]}' of '{parts[0]}' is ambiguous",
+                                hint=_NAMED_ALIKE,
+                                position=position,
+                            )
                         raise BindError(
                             f"there is no column '{parts[1]}' in '{parts[0]}'",
                             hint=did_you_mean(parts[1], r.schema.names, "columns"),
@@ -128,7 +134,7 @@ class Scope:
             )
             raise BindError(
                 f"column '{parts[0]}' is ambiguous",
-                hint="write " + " or ".join(f"{o}.{parts[0]}" for o in owners) if len(owners) > 1 else None,
+                hint="write " + " or ".join(f"{o}.{parts[0]}" for o in owners) if len(owners) > 1 else _NAMED_ALIKE,
                 position=position,
             )
         for r in self.relations:

@@ -133,7 +133,7 @@ def chart(shell: Shell, query: str, rest: str) -> None:
     """`\\chart [COLUMN …]`: the query once more, as a plot."""
     from sqlstream.cli.boxes import heads
     from sqlstream.cli.cells import Cells
-    from sqlstream.results import unique_names
+    from sqlstream.plan.columns import unique_names
     from sqlstream.shell.current import Appended, Changed
 
     only = [name.strip("`,") for name in rest.replace(",", " ").split()]

@@ -25,7 +25,8 @@ from sqlstream.cli.layout import LEAST, Box, Head, cut, width
 from sqlstream.cli.of_jobs import counted
 from sqlstream.cli.output import Written
 from sqlstream.cli.progress import Watch, windows
-from sqlstream.results import Result, unique_names
+from sqlstream.plan.columns import unique_names
+from sqlstream.results import Result
 from sqlstream.shell.chart import Series
 from sqlstream.shell.current import Appended, Changed, Changes, Current, Row
 from sqlstream.shell.results import Pulled

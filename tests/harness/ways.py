@@ -28,8 +28,9 @@ from sqlstream.batches import Kind
 from sqlstream.clock import Clock, PositionClock, SystemClock
 from sqlstream.errors import SqlStreamError
 from sqlstream.optimize import optimize
+from sqlstream.plan.columns import unique_names
 from sqlstream.rendering.relations import BatchRenderer, source_sql
-from sqlstream.results import Result, unique_names
+from sqlstream.results import Result
 from sqlstream.runtime.job import Job
 from sqlstream.runtime.progress import Progress
 from sqlstream.session import Session

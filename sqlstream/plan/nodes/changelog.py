@@ -58,11 +58,14 @@ def _whole(node: Node, prune: Prune) -> Node:
 
 @dataclass(frozen=True)
 class ToChangelog(OneInput):
-    """Each change of the input as a row that stays: `op`, the text that `codes` has for its kind, then the input's columns.
-    Changes of a kind without a text are left out."""
+    """Each change of the input as a row that stays: its first `partition` columns, `op`, the text that `codes` has for its kind,
+    then its other columns. Changes of a kind without a text are left out. Rows that are deleted have NULL for the columns
+    `blank` of the input."""
 
     op: str
     codes: tuple[tuple[Kind, str], ...]
+    partition: int = 0
+    blank: tuple[int, ...] = ()
 
     lowered_in = "to_changelog"
     runs_as_batch = False
@@ -71,14 +74,21 @@ class ToChangelog(OneInput):
     knows_arrival = False  # what takes a row away stood in no place
 
     def __post_init__(self) -> None:
-        columns = (replace(c, time=None) for c in self.input.schema)
-        self.derive((Column(self.op, STRING), *columns))
+        columns = [
+            replace(c, time=None, type=c.type.null() if i in self.blank else c.type)
+            for i, c in enumerate(self.input.schema)
+        ]
+        self.derive((*columns[: self.partition], Column(self.op, STRING), *columns[self.partition :]))
 
     def pruned(self, needed: set[int], prune: Prune) -> Pruned:
         return replace(self, input=_whole(self.input, prune)), {i: i for i in range(len(self.schema))}
 
     def details(self) -> str:
-        return f"op={self.op}, op_mapping=[{', '.join(f'{k.name}={code}' for k, code in self.codes)}]"
+        text = f"op={self.op}, op_mapping=[{', '.join(f'{k.name}={code}' for k, code in self.codes)}]"
+        names = self.input.schema.names
+        if self.partition:
+            text = f"partition=[{', '.join(names[: self.partition])}], {text}"
+        return text + (f", null when deleted=[{', '.join(names[i] for i in self.blank)}]" if self.blank else "")
 
 
 @dataclass(frozen=True)
