@@ -561,7 +561,7 @@ class SessionOptions:
         "whether a stream splits GROUP BY with DISTINCT in calls into two levels: by the keys and a bucket of the values, and by the "
         "keys. So the values of a large group lie in many tasks. Where all calls are COUNT, SUM, AVG, MIN or MAX, no sum is of FLOAT or "
         "DOUBLE and no DISTINCT of them, nested values or TIMESTAMP_LTZ, and without windows and hint STATE_TTL. A job that has begun "
-        "without it cannot go on with it", reader="options",
+        "with it cannot go on without it; one that has begun without it stays so, if it goes on at all", reader="options",
     )
     distinct_buckets: int = _declared(
         "table.optimizer.distinct-agg.split.bucket-num", "int", 1024,

@@ -13,6 +13,7 @@ from harness.seed import random_of, said
 from harness.ways import read_sink
 
 from sqlstream import pipeline
+from sqlstream.errors import CheckpointError
 from sqlstream.runtime.graph import JobGraph
 from sqlstream.runtime.progress import Progress
 from sqlstream.session import Session
@@ -109,6 +110,33 @@ def test_a_job_goes_on_in_other_phases(sql: str, rows: list[tuple[int, int, str]
     fold: Fold = read_sink(Path("out"), OUT)
     want = of_counts(rows) if sql is OF_COUNTS else by_key(rows, sql is OF_ALL)
     assert Counter(fold.rows) == want, said(f"{phases} in {tasks} tasks")
+
+
+SPLIT = {"table.optimizer.distinct-agg.split.enabled": "true", "table.optimizer.distinct-agg.split.bucket-num": "5"}
+DIFFERENT = "INSERT INTO o SELECT k, COUNT(DISTINCT v), SUM(CAST(v AS BIGINT)), MAX(s) FROM t GROUP BY k"
+SMALL = {"execution.epoch.max-rows": "20000"}
+
+
+def different(rows: list[tuple[int, int, str]]) -> Counter[Row]:
+    values: dict[int | None, set[int]] = {}
+    for k, v, _ in rows:
+        values.setdefault(k, set()).add(v)
+    return Counter((k, len(values[k]), total, s) for k, _, total, s in by_key(rows))
+
+
+def test_a_job_goes_on_with_its_buckets_at_another_parallelism(rows: list[tuple[int, int, str]]) -> None:
+    assert run(DIFFERENT, {**SPLIT, **SMALL, "parallelism.default": "2"}, 2).rows_in < ROWS
+    for other in ({}, {**SPLIT, "table.optimizer.distinct-agg.split.bucket-num": "6"}):
+        with pytest.raises(CheckpointError, match="the plan of job job is not that of its checkpoint"):
+            run(DIFFERENT, {**SMALL, **other})
+    assert run(DIFFERENT, {**SPLIT, **SMALL, "parallelism.default": "3"}).state == "FINISHED"
+    assert Counter(read_sink(Path("out"), OUT).rows) == different(rows)
+
+
+def test_a_job_that_began_without_buckets_stays_so(rows: list[tuple[int, int, str]]) -> None:
+    assert run(DIFFERENT, {**SMALL, "parallelism.default": "2"}, 2).rows_in < ROWS
+    assert run(DIFFERENT, {**SPLIT, **SMALL, "parallelism.default": "2"}).state == "FINISHED"
+    assert Counter(read_sink(Path("out"), OUT).rows) == different(rows)
 
 
 def graph(sql: str, **options: str) -> JobGraph:

@@ -54,7 +54,7 @@ def timings(
     table = "\n".join("  ".join([*(c.rjust(w) for c, w in zip(x, widths, strict=False)), x[-1]]) for x in lines)
     skipped = "".join(
         f"\nskipped of table {node.table}: {m.row_groups_skipped:,} row groups, {m.files_skipped:,} files"
-        for node in dict.fromkeys(graph.nodes)
+        for node in graph.nodes
         if isinstance(node, SourceScan) and ((m := total[id(node)]).row_groups_skipped or m.files_skipped)
     )
     names = {graph.ids[i]: node.name for i, node in enumerate(graph.nodes)}
