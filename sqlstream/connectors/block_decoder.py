@@ -216,17 +216,21 @@ class BlockDecoder:
     def _halve(self, data: bytes, first_line: int, before: int = 0) -> pa.Table:
         """Decode the halves, down to the single lines that do not decode. `before`: rows of the block before `data`."""
         try:
-            return self._statement(data)
+            return self._exact_rows(data)
         except FAILURES as e:
             middle = data.rfind(b"\n", 0, max(len(data) // 2, data.find(b"\n") + 1)) + 1
             if not 0 < middle < len(data):
                 if self._are_good(data):
                     raise DataError(f"{self._path}: {_brief(e)}") from e  # a derived column is not
                 self._refuse(Bad(1, _brief(e), data.rstrip(b"\r\n")), first_line, before)
-                return self._statement(b"")
+                return self._exact_rows(b"")
         left, right = data[:middle], data[middle:]
         rows = self._halve(left, first_line, before)
         return pa.concat_tables([rows, self._halve(right, first_line + left.count(b"\n"), before + rows.num_rows)])
+
+    def _exact_rows(self, data: bytes) -> pa.Table:
+        """Of exactly the engine's types: DuckDB calls UTC by another name from block to block."""
+        return pa.Table.from_batches([conform(concat_rows(self._statement(data)), self._request)])
 
     def _beyond_sample(self, reason: str) -> str | None:
         """What to do about a value that is not of the type that the files' beginnings have told."""

@@ -97,6 +97,24 @@ def test_a_duplicate_key_is_malformed_whatever_else_is(nested: bool, tmp_path: P
         assert [r[:2] for r in rows] == [("good", None), (None, 3)] and skipped == 2
 
 
+def test_times_beside_malformed_lines_looked_at_one_by_one(tmp_path: Path) -> None:
+    """DuckDB has several names for UTC, by how the values of a block were made."""
+    path = tmp_path / "f.json"
+    lines = [
+        "2020-01-01 00:00:00.123+14",
+        "bad",
+        "2020-01-01 00:00:00.123Z",
+        "2020-01-01 00:00:00.123+14",
+        "bad",
+        "2020-01-01 00:00:00.1239Z",
+    ]
+    path.write_text("".join(f'{{"t":"{t}","l":[]}}\n' for t in lines))
+    tab = file_table(
+        path, schema(("t", timestamp_ltz(0)), ("l", array(INT))), format="json", json_ignore__parse__errors="true"
+    )
+    assert len(read(tab)[0]) == 4
+
+
 def test_an_error_of_a_filter_is_no_malformed_record(tmp_path: Path) -> None:
     """Also where a malformed one stands beside it, and records are looked at one by one."""
     path = tmp_path / "f.json"
