@@ -130,6 +130,7 @@ class BlockDecoder:
         self._lent: BlockTools | None = None
         self.skipped = 0
         self.scanned = 0  # lines of which no statement has made the values
+        self.left = 0  # blocks that the scanner did not take, as most lines were unusual
         self.lines = 0  # that ended in the block that was decoded last
         self._bad: list[tuple[BadRecord, int]] = []
 
@@ -156,11 +157,12 @@ class BlockDecoder:
         malformed records that are kept."""
         block = block if isinstance(block, Block) else Block.of(block)
         scanning = self._tools.scanning
-        before = scanning.taken
+        taken, left = scanning.taken, scanning.left
         decoded = scanning.decode(block)
+        self.left += scanning.left - left
         if decoded is None:
             return self._decoded(block.bytes(), first_line)
-        self.scanned += scanning.taken - before
+        self.scanned += scanning.taken - taken
         self.lines = scanning.lines
         for bad in decoded.bad:
             self._refuse(bad, first_line, bad.after)

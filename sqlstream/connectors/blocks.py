@@ -13,7 +13,7 @@ from sqlstream.errors import DataError
 from sqlstream.formats.base import Decoder
 
 FIRST = 65_536  # bytes of a file that are read first: most files of many are small
-MANY = 4
+MANY = 2  # blocks that are read at once where a batch of more rows pays
 PADDING = 128  # bytes behind a block that who scans it may read, and write
 LONGEST = 256 * 2**20  # bytes of a record, before it is called a broken file
 BOM = b"\xef\xbb\xbf"

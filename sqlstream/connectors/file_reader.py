@@ -3,7 +3,7 @@
 `_statement` is one way, for local files (and parquet wherever it is): one DuckDB statement over the file, streamed
 in file order; the position is {"row": n}, and resuming skips n rows. `_blocks` is the other, for everything else
 (remote files, other compressions, byte order marks), from the row on where a statement failed, and for lines of JSON,
-which a scanner takes in faster than a statement: blocks of whole records decoded from memory, a malformed one found and
+which a scanner takes in faster than a statement (unless the first of them are unusual): blocks of whole records decoded from memory, a malformed one found and
 named, or skipped and counted; the position adds the block's place, {"row", "byte", "line", "skip"}: seek to `byte` (of
 the decompressed bytes), decode on, drop `skip` rows.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -199,7 +199,13 @@ class FileReader(SplitReader):
         if not is_wanted(scan.request, scan.constants):
             yield Piece(NO_ROWS, position["row"], passed=Passed(files=1))
             return
-        if "byte" not in position and not is_scanned(scan.decoder) and by_statement(scan.path, scan.decoder):
+        by_rows = "byte" not in position
+        if by_rows and is_scanned(scan.decoder):
+            row = yield from self._blocks(position, usual=True)
+            if row is None:
+                return
+            position = {"row": row}
+        if by_rows and by_statement(scan.path, scan.decoder):
             row = position["row"]
             try:
                 for piece in self._statements(row):
@@ -266,7 +272,8 @@ class FileReader(SplitReader):
                     batch = derivation.of(texts.values(batch, checking))
                 yield conform(batch, scan.request)
 
-    def _blocks(self, position: Mapping[str, int]) -> Iterator[Piece]:
+    def _blocks(self, position: Mapping[str, int], usual: bool = False) -> Generator[Piece, None, int | None]:
+        """By blocks. `usual`: where the first lines are none that a scanner takes, the row to go on from by a statement."""
         scan = self._scan
         self._decoding = scan.blocks()
         at, line = position.get("byte", 0), position.get("line", 1)
@@ -286,7 +293,17 @@ class FileReader(SplitReader):
                     yield piece.resumed(min(rows, skip), bad) if skip or bad else piece
                 row, skip, bad = row + rows, max(0, skip - rows), max(0, bad - len(kept))
                 at, line = after
+                if (
+                    usual
+                    and self._decoding.left
+                    and not self._decoding.skipped
+                    and by_statement(scan.path, scan.decoder)
+                ):
+                    self._decoding.rest()
+                    return row + skip
+                usual = usual and not rows
         self._decoding.rest()
+        return None
 
 
 def by_statement(path: str, decoder: Decoder) -> bool:

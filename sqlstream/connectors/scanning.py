@@ -10,16 +10,20 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sqlstream.connectors.blocks import Block
 from sqlstream.connectors.derive import Derivation
 from sqlstream.contracts import ScanRequest
 from sqlstream.duck import FAILURES, Given
 from sqlstream.formats.base import Bad, Decoder, Malformed
+from sqlstream.formats.cursor import Slot
+from sqlstream.formats.json_records import JsonRecords, Leaf
 from sqlstream.formats.json_scan import loading
 from sqlstream.formats.json_scan.plan import ScanPlan, plan_of
 from sqlstream.formats.json_scan.scanner import LineScanner, Scanned
-from sqlstream.formats.readers import METADATA
+from sqlstream.formats.readers import LONGEST_OBJECT, METADATA
+from sqlstream.state.arrays import byte_strings
 from sqlstream.types import rename_array
 
 NEWLINE = 10
@@ -42,13 +46,13 @@ def is_scanned(decoder: Decoder) -> bool:
 def plan_for(decoder: Decoder) -> ScanPlan | None:
     """What a scanner looks for; None where it cannot."""
     records = decoder.scanned()
-    plan = plan_of(records) if records is not None else None
-    return plan if plan is not None and not any(c.has_raw for c in plan.columns) else None
+    return plan_of(records) if records is not None else None
 
 
 class Scanning:
     """The rows of blocks for a request, while the kernel is there and most lines are as it knows them. For one thread at a
-    time. `taken`: lines that it has taken in so far; `lines`: those of the block that was decoded last."""
+    time. `taken`: lines that it has taken in so far; `left`: blocks that it has left, as most lines are unusual; `lines`: those of
+    the block that was decoded last."""
 
     def __init__(
         self,
@@ -61,12 +65,13 @@ class Scanning:
         self._plan = plan_for(decoder) if loading.is_allowed() else None
         self._of = (decoder, request, constants, cursor)
         self._records = records
-        self.taken = self.lines = 0
+        self.taken = self.left = self.lines = 0
 
     @cached_property
     def _scanner(self) -> LineScanner:
         assert self._plan is not None
-        return LineScanner(self._plan)
+        raw = RawValues(self._plan, self._of[-1]) if self._plan.raw else None
+        return LineScanner(self._plan, raw)
 
     @cached_property
     def _rows(self) -> Rows:
@@ -81,11 +86,12 @@ class Scanning:
         if not ends:
             data[end] = NEWLINE
             end += 1
-        scanned = self._scanner.scan(data, block.start, end)
-        if scanned is None:
-            return None
-        self.lines = scanned.lines - (not ends)
         try:
+            scanned = self._scanner.scan(data, block.start, end)
+            if scanned is None:
+                self.left += 1
+                return None
+            self.lines = scanned.lines - (not ends)
             records, bad = self._whole(scanned, block)
             rows = self._rows.of(records)
         except (*FAILURES, Malformed):
@@ -133,6 +139,42 @@ class Scanning:
             if examined is None or not examined.bad:
                 raise
             return examined.records, examined.bad
+
+
+class RawValues:
+    """Values of types that the scanner has none for (ARRAY, MAP, BYTES, …), of their JSON: by the records layer, of lines that
+    are made of it."""
+
+    def __init__(self, plan: ScanPlan, cursor: duckdb.DuckDBPyConnection) -> None:
+        leaves = tuple(Leaf(f"x{c.string}", (f"x{c.string}",), c.type.null()) for c in plan.raw)
+        self._records = JsonRecords(leaves, plan.standard)
+        self._types = [c.type.arrow() for c in plan.raw]
+        self._cursor, self._slot = cursor, Slot()
+
+    def __call__(self, texts: list[pa.Array]) -> list[pa.Array]:
+        """Raises DuckDB's errors."""
+        there = np.zeros(len(texts[0]), np.bool_)
+        for text in texts:
+            there |= text.is_valid().to_numpy(zero_copy_only=False)
+        count = int(np.count_nonzero(there))
+        if not count:
+            return [pa.nulls(len(there), t) for t in self._types]
+        table = self._values([text.filter(pa.array(there)) for text in texts])
+        if table.num_rows != count:
+            raise Malformed
+        at = pa.array(np.cumsum(there) - 1, mask=~there)
+        values = (rename_array(pa.concat_arrays(c.chunks), t) for c, t in zip(table.columns, self._types, strict=True))
+        return [a.take(at) for a in values]
+
+    def _values(self, texts: list[pa.Array]) -> pa.Table:
+        parts: list[Any] = []
+        for i, (leaf, text) in enumerate(zip(self._records.leaves, texts, strict=True)):
+            parts += [f'{"," if i else "{"}"{leaf.name}":', text]
+        lines = pc.binary_join_element_wise(*parts, "}\n", "", null_handling="replace", null_replacement="null")
+        data = byte_strings(lines)[0].tobytes()
+        longest = LONGEST_OBJECT if len(data) < LONGEST_OBJECT else 2 * len(data)
+        with self._slot.holding(self._records.numbers.quoted(data)):
+            return self._cursor.sql(self._records.sql((self._slot.path,), longest=longest)).to_arrow_table()
 
 
 class Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ import pyarrow as pa
 
 from sqlstream.formats.json_scan.layout import MOST_DIGITS, PADDING
 from sqlstream.formats.json_scan.plan import ScannedColumn, ScanPlan
-from sqlstream.types import STRING
 
 Array = np.ndarray[Any, Any]
 _NARROW = {"TINYINT": np.int8, "SMALLINT": np.int16, "INT": np.int32, "DATE": np.int32}
@@ -34,25 +34,29 @@ class Buffers:
         for name in ("words", "valid", "offsets"):
             setattr(self, name, np.pad(getattr(self, name), ((0, 0), (0, rows - used))))
 
-    def arrays(self, rows: int) -> list[pa.Array]:
-        """Those of the plan's columns, of the first `rows` rows. JSON text for those that are `raw`."""
-        return [self._array(c, rows) for c in self.plan.columns]
+    def arrays(self, rows: int, raw: Mapping[int, pa.Array]) -> list[pa.Array]:
+        """Those of the plan's columns, of the first `rows` rows. `raw`: the values of those that are raw, by their string."""
+        return [self._array(c, rows, raw) for c in self.plan.columns]
 
-    def _array(self, c: ScannedColumn, rows: int) -> pa.Array:
+    def text(self, c: ScannedColumn, rows: int) -> pa.Array:
+        """The text of a column that has one; JSON, if it is raw."""
+        nulls, bits = self._validity(c.slot, rows)
+        begin = c.string * self.region
+        text = self.texts[begin : begin + int(self.filled[c.string])]
+        ends = self.offsets[c.string, : rows + 1]
+        return pa.Array.from_buffers(pa.string(), rows, [bits, pa.py_buffer(ends), pa.py_buffer(text)], nulls)
+
+    def _array(self, c: ScannedColumn, rows: int, raw: Mapping[int, pa.Array]) -> pa.Array:
         if c.presence:
             there = np.ones(rows, np.uint8) if c.slot < 0 else self.valid[c.slot, :rows]
             return pa.Array.from_buffers(pa.bool_(), rows, [None, _packed(there)], 0)
+        if c.string >= 0:
+            return raw[c.string] if c.raw else self.text(c, rows)
         nulls, bits = self._validity(c.slot, rows)
         if c.fields:
-            fields = [self._array(f, rows) for f in c.fields]
+            fields = [self._array(f, rows, raw) for f in c.fields]
             named = pa.struct([(f.name, a.type) for f, a in zip(c.fields, fields, strict=True)])
             return pa.Array.from_buffers(named, rows, [bits], nulls, children=fields)
-        if c.string >= 0:
-            begin = c.string * self.region
-            text = self.texts[begin : begin + int(self.filled[c.string])]
-            of = STRING.arrow() if c.raw else c.type.arrow()
-            ends = self.offsets[c.string, : rows + 1]
-            return pa.Array.from_buffers(of, rows, [bits, pa.py_buffer(ends), pa.py_buffer(text)], nulls)
         return pa.Array.from_buffers(c.type.arrow(), rows, [bits, self._values(c, rows)], nulls)
 
     def _validity(self, slot: int, rows: int) -> tuple[int, pa.Buffer | None]:

@@ -95,7 +95,7 @@ same32, copy32, trailing_zeros = Instruction("same32"), Instruction("copy32"), I
 
 KEYS_AHEAD = 3  # of the chain that are looked at where another one comes than was expected
 MOST_UNWANTED = 24  # keys that are learned of an object that nobody wants
-FEW, SHARE = 256, 4  # unusual lines of which a block may have few, and one in so many more
+FEW, SHARE = 32, 4  # unusual lines of which a block may have few, and one in so many more
 
 
 @helper

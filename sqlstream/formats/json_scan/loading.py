@@ -79,6 +79,6 @@ def is_there(size: int) -> bool:
     if os.environ.get(SWITCH) == ON:
         scan_lines.load()
         return True
-    if not _loading.there:
+    if not _loading.there and is_allowed():
         _loading.begin(size)
-    return _loading.there
+    return _loading.there and is_allowed()

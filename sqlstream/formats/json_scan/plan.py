@@ -54,10 +54,11 @@ class ScannedColumn:
     presence: bool = False
     raw: bool = False
 
-    @property
-    def has_raw(self) -> bool:
-        """Whether it is raw, or a field of it is."""
-        return self.raw or any(f.has_raw for f in self.fields)
+    def parts(self) -> Iterator[ScannedColumn]:
+        """It, its fields and theirs."""
+        yield self
+        for f in self.fields:
+            yield from f.parts()
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ class ScanPlan:
     slots: int
     strings: int
     required: int
+    standard: str  # of times
+
+    @property
+    def raw(self) -> tuple[ScannedColumn, ...]:
+        """The columns, and fields of such, whose values others make."""
+        raw = (part for c in self.columns for part in c.parts() if part.raw)
+        return tuple({part.string: part for part in raw}.values())
 
 
 def plan_of(records: JsonRecords) -> ScanPlan | None:
@@ -80,7 +88,7 @@ def plan_of(records: JsonRecords) -> ScanPlan | None:
     except _Twice:
         return None
     draft.weigh(records)
-    return ScanPlan(tuple(draft.nodes.values()), columns, draft.slots, draft.strings, draft.required)
+    return ScanPlan(tuple(draft.nodes.values()), columns, draft.slots, draft.strings, draft.required, records.standard)
 
 
 class _Twice(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlstream.formats.json_scan.lines import scan_lines
 from sqlstream.formats.json_scan.plan import Node, ScanPlan
 
 Array = np.ndarray[Any, Any]
+Raw = Callable[[list[pa.Array]], list[pa.Array]]  # JSON text of the plan's raw columns to their values
 MOST_LEARNED = 1000  # keys
 KEY_BYTES = 1 << 15
 _WORD = 2**64 - 1
@@ -33,10 +35,10 @@ class Scanned:
 
 
 class LineScanner:
-    """For one thread at a time."""
+    """For one thread at a time. `raw`: what makes the values of raw columns, which are their texts without it."""
 
-    def __init__(self, plan: ScanPlan) -> None:
-        self.plan = plan
+    def __init__(self, plan: ScanPlan, raw: Raw | None = None) -> None:
+        self.plan, self._raw = plan, raw
         room = len(plan.nodes) + MOST_LEARNED
         names = [n.path[-1].encode() for n in plan.nodes]
         self._nodes = np.zeros((room + 3, NODE), np.int64)
@@ -112,7 +114,10 @@ class LineScanner:
         if rows:
             self._bytes_a_line = size / rows
         names = [c.name for c in self.plan.columns]
-        batch = pa.RecordBatch.from_arrays(buffers.arrays(rows), names=names) if names else _of_nothing(rows)
+        texts = [buffers.text(c, rows) for c in self.plan.raw]
+        made = self._raw(texts) if self._raw is not None and texts else texts
+        raw = {c.string: a for c, a in zip(self.plan.raw, made, strict=True)}
+        batch = pa.RecordBatch.from_arrays(buffers.arrays(rows, raw), names=names) if names else _of_nothing(rows)
         places = unusual[: odd * layout.PLACES].reshape(-1, layout.PLACES)
         places[:, 3] -= first_line
         return Scanned(batch, places, int(state[layout.LINES]) - first_line)
