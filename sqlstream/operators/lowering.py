@@ -41,6 +41,7 @@ class Lowering:
 
     uses     the scans of each source (by `id`), in an order that does not vary
     timed    whether any operator waits for the watermark
+    awaited  what OVERs stand below such operators, or sinks that do
     ordered  whether any goes by arrival order and can know it
     uids     the calls of process table functions that have one
 
@@ -63,6 +64,7 @@ class Lowering:
         self._ttl, self._conflicts = ttl, conflicts or Conflicts()
         self.uses: dict[int, dict[nodes.Scan, None]] = {}
         self.timed = self.ordered = False
+        self.awaited: set[nodes.Over] = set()
         self.uids: dict[str, nodes.Node] = {}
         self._made: dict[nodes.Node, PhysicalNode] = {}
         self._shared: dict[Hashable, PhysicalNode] = {}
@@ -75,6 +77,10 @@ class Lowering:
                 self.uses.setdefault(id(n.source), {})[n] = None
             self.ordered = self.ordered or n.goes_by_arrival
         self.timed = any(map(uses_rowtime, plans)) or any(t.waits_for_watermark for t in targets)
+        for t in targets:
+            below = [i for n in t.plan.walk() if n.waits_for_watermark for i in n.inputs]
+            roots_of = [t.plan] if t.waits_for_watermark else below
+            self.awaited.update(n for root in roots_of for n in root.walk() if isinstance(n, nodes.Over))
         roots = _updates_as_wanted(tuple(self._root(t) for t in targets))
         if late is None:
             return roots

@@ -76,6 +76,32 @@ class OverCall:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How far from a row the frames of calls go, each way: so many rows, and so far in time (µs)."""
+
+    rows_behind: int = 0
+    rows_ahead: int = 0
+    time_behind: int = 0
+    time_ahead: int = 0
+
+
+def reach_of(calls: tuple[OverCall, ...]) -> Reach | None:
+    """Of calls over rows in order of time; None where one has no end."""
+    most = {"ROWS": (0, 0), "RANGE": (0, 0)}
+    for c in calls:
+        frame = c.frame
+        if frame is None and c.function in ("LAG", "LEAD") and not c.ignores_nulls:
+            n = int(c.constants[0])
+            frame = Frame("ROWS", n, 0) if c.function == "LAG" else Frame("ROWS", 0, n)
+        if frame is None or frame.preceding is None or frame.following is None or c.ignores_nulls:
+            return None
+        behind, ahead = most[frame.unit]
+        most[frame.unit] = max(behind, frame.preceding), max(ahead, frame.following)
+    (rows_behind, rows_ahead), (time_behind, time_ahead) = most["ROWS"], most["RANGE"]
+    return Reach(rows_behind, rows_ahead, time_behind, time_ahead)
+
+
+@dataclass(frozen=True)
 class Over(OneInput):
     """Input columns, then one column a call; all calls share partition and order."""
 
@@ -101,6 +127,15 @@ class Over(OneInput):
             and all(c.frame is None or c.frame.ends_now for c in self.calls)
             and not any(c.function in OVER_FUNCTIONS and OVER_FUNCTIONS[c.function].ahead for c in self.calls)
         )
+
+    @property
+    def reach(self) -> Reach | None:
+        """Of frames that end, also behind their row, over rows in order of event time: of append-only input each row comes out
+        once, when its frame is past."""
+        first = self.order[0] if self.order else None
+        if first is None or not first.ascending or self.input.schema[first.column].time != ROWTIME:
+            return None
+        return reach_of(self.calls)
 
     @property
     def waits_for_watermark(self) -> bool:
