@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
 from sqlstream.formats.base import Encoder
 from sqlstream.formats.conversion import SQL_STANDARD, literal
-from sqlstream.formats.json_encode import lines, time_text
+from sqlstream.formats.json_encode import lines, texts, time_text
+from sqlstream.formats.text_rows import Style, TextRows, is_worth_it, is_written
 from sqlstream.types import Schema, Type, inside
 
 _IN_VALUES = " -:.+/="  # what stands in numbers, times and base 64
@@ -32,10 +34,28 @@ class CsvEncoder(Encoder):
         names = [self._quoted_name(n) for n in self.schema.names]
         return (self.delimiter.join(names) + "\n").encode()
 
+    @cached_property
+    def _rows(self) -> TextRows | None:
+        """None where the loop does not know the dialect."""
+        dialect = self.delimiter, self.quote, self.escape
+        if not self.quote or not all(c.isascii() for c in dialect) or set(dialect) & set(_IN_VALUES):
+            return None
+        delimiter, quote, escape = (c.encode() for c in dialect)
+        style = Style(
+            b"", delimiter, b"\n", self.null.encode(), (b"",) * len(self.schema), dialect=(delimiter, quote, escape)
+        )
+        return TextRows(self.schema, style)
+
     def encode(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> list[pa.Buffer]:
+        batch = inside(batch, self.schema)
+        if self._rows is not None and is_worth_it(batch):
+            others = [(i, self._field(c.type, f"c{i}")) for i, c in enumerate(self.schema) if not is_written(c.type)]
+            found = self._rows.written(batch, texts(batch, others))
+            if found is not None:
+                return found
         fields = [f"coalesce({self._field(c.type, f'c{i}')}, {literal(self.null)})" for i, c in enumerate(self.schema)]
         between = f", {literal(self.delimiter)}, "
-        return lines(inside(batch, self.schema), f"concat({between.join(fields)})")
+        return lines(batch, f"concat({between.join(fields)})")
 
     def _field(self, t: Type, x: str) -> str:
         if t.kind in ("BINARY", "VARBINARY"):

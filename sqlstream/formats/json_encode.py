@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import duckdb
 import numpy as np
@@ -15,7 +16,9 @@ import pyarrow as pa
 from sqlstream import duck
 from sqlstream.formats.base import Encoder
 from sqlstream.formats.conversion import FIXED_STANDARD, ISO_STANDARD, SQL_STANDARD, literal
+from sqlstream.formats.text_rows import Style, TextRows, is_worth_it, is_written
 from sqlstream.functions.numbers import number_text
+from sqlstream.state.arrays import combined
 from sqlstream.types import Schema, Type, inside
 
 
@@ -121,20 +124,39 @@ class JsonEncoder(Encoder):
         fields = [(c.name, c.type, f"c{i}") for i, c in enumerate(self.schema)]
         return object_text(fields, self.standard, self.ignore_null)
 
+    @cached_property
+    def _rows(self) -> TextRows:
+        keys = tuple(f"{json.dumps(c.name, ensure_ascii=False)}:".encode() for c in self.schema)
+        separator = b"T" if self.standard == ISO_STANDARD else b" "
+        return TextRows(
+            self.schema, Style(b"{", b",", b"}\n", None if self.ignore_null else b"null", keys, separator, quotes=True)
+        )
+
     def encode(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> list[pa.Buffer]:
-        return lines(inside(batch, self.schema), self.line())
+        batch = inside(batch, self.schema)
+        if self.standard != FIXED_STANDARD and is_worth_it(batch):
+            others = [
+                (i, json_text(c.type, f"c{i}", self.standard, self.ignore_null))
+                for i, c in enumerate(self.schema)
+                if not is_written(c.type)
+            ]
+            found = self._rows.written(batch, texts(batch, others))
+            if found is not None:
+                return found
+        return lines(batch, self.line())
+
+
+def texts(batch: pa.RecordBatch, expressions: list[tuple[int, str]]) -> dict[int, pa.Array]:
+    """Columns of text, by number, of (number, SQL)."""
+    if not expressions:
+        return {}
+    table = _run(batch, ", ".join(f"{sql} AS c{i}" for i, sql in expressions))
+    return {i: combined(table.column(n)) for n, (i, _) in enumerate(expressions)}
 
 
 def lines(batch: pa.RecordBatch, line: str) -> list[pa.Buffer]:
     """The bytes of expression `line`, newline after each row: the data buffers of the text column, not copied."""
-    from sqlstream.formats.cursor import own_cursor  # here: texts for a terminal need none, nor fsspec
-
-    cursor = own_cursor()
-    cursor.register("encoded", batch)
-    try:
-        result = cursor.sql(f"SELECT {line} || chr(10) AS line FROM encoded").to_arrow_table()
-    except duckdb.Error as e:
-        raise duck.translate(e) from e
+    result = _run(batch, f"{line} || chr(10) AS line")
     out = []
     for chunk in result.column(0).chunks:
         if not len(chunk):
@@ -145,5 +167,17 @@ def lines(batch: pa.RecordBatch, line: str) -> list[pa.Buffer]:
         offsets = np.frombuffer(chunk.buffers()[1], width)
         first, last = offsets[chunk.offset], offsets[chunk.offset + len(chunk)]
         out.append(chunk.buffers()[2].slice(int(first), int(last - first)))
-    cursor.unregister("encoded")
     return out
+
+
+def _run(batch: pa.RecordBatch, columns: str) -> pa.Table:
+    from sqlstream.formats.cursor import own_cursor  # here: texts for a terminal need none, nor fsspec
+
+    cursor = own_cursor()
+    cursor.register("encoded", batch)
+    try:
+        return cursor.sql(f"SELECT {columns} FROM encoded").to_arrow_table()
+    except duckdb.Error as e:
+        raise duck.translate(e) from e
+    finally:
+        cursor.unregister("encoded")

@@ -10,6 +10,7 @@ from sqlstream.state.kernel_cache import CACHE
 
 MODULES = (
     "sqlstream.formats.csv_kernels",
+    "sqlstream.formats.encode_kernels",
     "sqlstream.formats.json_kernels",
     "sqlstream.formats.json_scan.lines",
     "sqlstream.formats.text_kernels",

@@ -1,0 +1,73 @@
+"""Kernels that nobody waits for, since there is another way to do what they do.
+
+A process that has done enough for it to pay loads such a kernel in the background: from the cache, where `sqlstream warmup` or a
+process before this one has left it (0.03 s), else compiled by another process (some seconds), since a compilation in this one
+would take Python's lock from all that runs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+
+from sqlstream.state.kernel import Kernel
+from sqlstream.state.kernel_cache import CACHE
+
+PATIENCE = 5.0  # seconds that the interpreter's end waits for what is being loaded
+
+
+class Background:
+    """When a kernel is there. `enough`: bytes that are done without it before it is loaded."""
+
+    def __init__(self, kernel: Kernel, enough: int) -> None:
+        self._kernel, self._enough = kernel, enough
+        self._done = 0
+        self._there = False
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        atexit.register(self._finish)
+
+    def load(self) -> None:
+        """It is there, whatever that takes."""
+        self._kernel.load()
+        self._there = True
+
+    def is_there(self, size: int) -> bool:
+        """Whether it can be called now, for so many bytes."""
+        if not self._there:
+            self._begin(size)
+        return self._there
+
+    def _begin(self, size: int) -> None:
+        with self._lock:
+            self._done += size
+            if self._thread is None and self._done >= self._enough:
+                # No thread of a scheduler's: when it is done changes nothing but the time that is taken.
+                self._thread = threading.Thread(target=self._load, name=f"sqlstream-{self._kernel.name}", daemon=True)
+                self._thread.start()
+
+    def _load(self) -> None:
+        if not CACHE.keeps(self._kernel.file):
+            loop = self._kernel.loop
+            compiling = (
+                "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+                f"from {loop.__module__} import {loop.__name__} as k; k.compile()"
+            )
+            with contextlib.suppress(OSError):
+                path = os.pathsep.join(filter(None, sys.path))
+                subprocess.run(
+                    [sys.executable, "-c", compiling],
+                    env={**os.environ, "PYTHONPATH": path},
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+        if CACHE.keeps(self._kernel.file):
+            self.load()
+
+    def _finish(self) -> None:
+        """Machine code is not to be loaded while the interpreter ends; a compilation goes on without it."""
+        if self._thread is not None and CACHE.keeps(self._kernel.file):
+            self._thread.join(PATIENCE)
