@@ -106,7 +106,7 @@ def test_a_process_without_a_cache(tmp_path: Path, scanner: str) -> None:
     write(tmp_path / "f.json", 20_000)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import test_json_scan_files as t; "
-        "t.loading.ENOUGH = 1; rows, bad, _ = t.read(t.scan_of(Path(sys.argv[2]), skips=True)); print(len(rows), len(bad))"
+        "t.loading._kernel = t.loading.Background(t.loading.scan_lines, 1); rows, bad, _ = t.read(t.scan_of(Path(sys.argv[2]), skips=True)); print(len(rows), len(bad))"
     )
     environment = os.environ | {
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
@@ -126,8 +126,8 @@ def test_it_is_loaded_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv(loading.SWITCH, loading.ON)
     assert loading.is_there(1)
     monkeypatch.delenv(loading.SWITCH)
-    fresh = loading._Loading()
-    monkeypatch.setattr(loading, "_loading", fresh)
+    fresh = loading.Background(loading.scan_lines, loading.ENOUGH)
+    monkeypatch.setattr(loading, "_kernel", fresh)
     assert not loading.is_there(loading.ENOUGH - 1)
     assert fresh._thread is None
     loading.is_there(1)
