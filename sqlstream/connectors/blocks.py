@@ -13,7 +13,7 @@ from sqlstream.errors import DataError
 from sqlstream.formats.base import Decoder
 
 FIRST = 65_536  # bytes of a file that are read first: most files of many are small
-MANY = 2  # blocks that are read at once where a batch of more rows pays
+MANY = 2  # blocks that are read at once where a batch of more rows pays; FIRST less, for what is left of one before
 PADDING = 128  # bytes behind a block that who scans it may read, and write
 LONGEST = 256 * 2**20  # bytes of a record, before it is called a broken file
 BOM = b"\xef\xbb\xbf"
@@ -63,7 +63,7 @@ def whole_records(file: Any, decoder: Decoder, start: bool, many: bool = False) 
             buffer = larger
         view = memoryview(buffer)  # type: ignore[arg-type, unused-ignore]
         got = file.readinto(view[have : have + size])
-        have, begin, size = have + got, 0, MANY * BLOCK if many else BLOCK
+        have, begin, size = have + got, 0, MANY * BLOCK - FIRST if many and BLOCK > FIRST else BLOCK
         if start:
             if have < len(BOM) and got:
                 continue

@@ -2,7 +2,7 @@
 
 A process that has done enough for it to pay loads such a kernel in the background: from the cache, where `sqlstream warmup` or a
 process before this one has left it (0.03 s), else compiled by another process (some seconds), since a compilation in this one
-would take Python's lock from all that runs.
+would take Python's lock from all that runs. Without a directory to keep it in the other way does it to the end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Background:
     def __init__(self, kernel: Kernel, enough: int) -> None:
         self._kernel, self._enough = kernel, enough
         self._done = 0
-        self._there = False
+        self._there = self._compiling = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         atexit.register(self._finish)
@@ -51,10 +51,11 @@ class Background:
                 self._thread.start()
 
     def _load(self) -> None:
-        if not CACHE.keeps(self._kernel.file):
+        if CACHE.read(self._kernel.file) is None and CACHE.directory is not None:
+            self._compiling = True
             loop = self._kernel.loop
             compiling = (
-                "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+                "import os, signal; signal.signal(signal.SIGINT, signal.SIG_IGN); os.nice(10); "
                 f"from {loop.__module__} import {loop.__name__} as k; k.compile()"
             )
             with contextlib.suppress(OSError):
@@ -64,10 +65,11 @@ class Background:
                     env={**os.environ, "PYTHONPATH": path},
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 )  # fmt: skip
-        if CACHE.keeps(self._kernel.file):
+            self._compiling = False
+        if CACHE.read(self._kernel.file) is not None:
             self.load()
 
     def _finish(self) -> None:
         """Machine code is not to be loaded while the interpreter ends; a compilation goes on without it."""
-        if self._thread is not None and CACHE.keeps(self._kernel.file):
+        if self._thread is not None and not self._compiling:
             self._thread.join(PATIENCE)

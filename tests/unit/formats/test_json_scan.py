@@ -17,6 +17,7 @@ from sqlstream.connectors.block_decoder import BlockDecoder, ToolPool
 from sqlstream.connectors.blocks import PADDING
 from sqlstream.contracts import ScanColumn, ScanRequest, TableContext
 from sqlstream.errors import DataError
+from sqlstream.formats.debezium_json import DebeziumJsonFormat
 from sqlstream.formats.json import JsonFormat
 from sqlstream.formats.json_scan.doubles import TENS
 from sqlstream.formats.json_scan.plan import plan_of
@@ -31,6 +32,7 @@ from sqlstream.types import (
     INT,
     STRING,
     TIME,
+    Column,
     Schema,
     Type,
     array,
@@ -336,6 +338,40 @@ def test_columns_of_the_file(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> Non
         batch = blocks.decode(b'{"a":1}\n{"a":2}\n', 1)
         assert batch is not None
         assert batch.to_pylist() == [{"c0": "here", "c1": 1}, {"c0": "here", "c1": 2}]
+
+
+@pytest.mark.parametrize("key", [(), ("id",)])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_changes(monkeypatch: pytest.MonkeyPatch, key: tuple[str, ...], wrapped: bool) -> None:
+    """Envelopes of debezium-json: their rules hold, and malformed ones are found."""
+    columns = (Column("id", BIGINT), Column("name", STRING), Column("w", decimal(10, 2)))
+    request = request_of(*((c.name, c.type) for c in columns), derived=(("_keep", "c0 > 1"),))
+    options = {"debezium-json.schema-include": wrapped, "debezium-json.timestamp-format.standard": "SQL"}
+    decoder = DebeziumJsonFormat().decoder(TableContext("t", Schema(columns), {}, key), request, options)
+
+    def line(n: int) -> str:
+        before, after = ({"id": n // m, "name": f"{m} {n}", "w": n / m} for m in (2, 4))
+        op = "cudrx"[n % 5 if n % 100 == 99 else n % 4]
+        change = {
+            "before": before if op in "ud" and n % 90 else None, "after": after if op != "d" else None,
+            "source": {"db": "x", "ts_ms": n}, "op": op, "ts_ms": n,
+        }  # fmt: skip
+        return json.dumps({"schema": {"type": "struct", "fields": []}, "payload": change} if wrapped else change)
+
+    def decoded(way: str, lines: list[str]) -> Any:
+        monkeypatch.setenv("SQLSTREAM_JSON_SCANNER", way)
+        blocks = BlockDecoder(decoder, request, {}, "f", "debezium-json", True, ToolPool(), keeps=True)
+        batch = blocks.decode("\n".join([*lines, "null", ""]).encode(), 1)
+        assert batch is not None
+        return batch.to_pydict(), blocks.take_bad(), blocks.scanned
+
+    good = [line(n) for n in range(1000) if n % 90 and n % 100 != 99]
+    (rows, bad, scanned), (exact, exact_bad, _) = (decoded(way, good) for way in ("on", "off"))
+    assert (rows, bad) == (exact, exact_bad) == (rows, [])
+    assert scanned == len(good)
+    every = [line(n) for n in range(1000)]
+    assert decoded("on", every)[:2] == decoded("off", every)[:2]
+    assert len(decoded("on", every)[1]) > 9
 
 
 def test_doubles_are_exactly_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
