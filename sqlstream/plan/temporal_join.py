@@ -9,7 +9,7 @@ come back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlstream.errors import BindError, NotSupported
 from sqlstream.expressions import Cast, Column, Expr, Literal, conjunction, conjuncts, shift, substitute
@@ -20,7 +20,7 @@ from sqlstream.types import BIGINT, ROWTIME
 from sqlstream.types import Column as SchemaColumn
 
 _VERSIONED = (
-    "it takes a table with PRIMARY KEY and WATERMARK, or a view of the last rows: "
+    "it takes a table with PRIMARY KEY and WATERMARK, or a view of the last rows, or the first: "
     "ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) = 1"
 )
 
@@ -127,15 +127,18 @@ def _versions(right: nodes.Node, name: str, declared: tuple[str, ...]) -> _Versi
         node = nodes.Versions(node.input)
         there = len(node.schema) - 1
         where.append(Column(node.schema[there].type, there, node.schema[there].name))
-    elif isinstance(node, nodes.Over) and _keeps_last(node):
+    elif isinstance(node, nodes.Over) and _numbers_by_time(node):
         rank = len(node.schema) - 1
-        if not any(rank_bound(c, rank) in (("=", 1), ("<=", 1), ("<", 2)) for c in where):
+        first = [c for c in where if rank_bound(c, rank) in (("=", 1), ("<=", 1), ("<", 2))]
+        if not first:
             raise _refused(name)
         one = Literal(BIGINT.null(False), 1)
         known = (*(Column(c.type, i, c.name) for i, c in enumerate(node.input.schema)), one)
         where = [substitute(c, known) for c in where if rank_bound(c, rank) is None]
         exprs = tuple(substitute(e, known) for e in exprs)
-        key, order, node = node.partition, node.order[0].column, node.input
+        key, order = node.partition, node.order[0].column
+        # of the last row of a key each row is a version, of the first only this
+        node = nodes.Filter(_counted(node), first[0]) if node.order[0].ascending else node.input
     elif isinstance(node, nodes.Scan) and node.source.append_only and declared:
         key = tuple(node.names.index(n) for n in declared)
     else:
@@ -156,17 +159,23 @@ def _versions(right: nodes.Node, name: str, declared: tuple[str, ...]) -> _Versi
     return _Versions(made, exprs, key, names, time, None if condition is None else len(columns) - 1)
 
 
-def _keeps_last(over: nodes.Over) -> bool:
-    """Whether rank 1 is the last row of a key by event time."""
+def _numbers_by_time(over: nodes.Over) -> bool:
+    """Whether rank 1 is the last row of a key by event time, or the first."""
     first = over.order[0] if len(over.order) == 1 else None
     return (
         len(over.calls) == 1
         and over.calls[0].function == "ROW_NUMBER"
         and bool(over.partition)
         and first is not None
-        and not first.ascending
         and over.input.schema[first.column].time == ROWTIME
     )
+
+
+def _counted(over: nodes.Over) -> nodes.Over:
+    """The same numbers as a running count: of a ROW_NUMBER the planner would make a top-n, whose first row may be another
+    one yet, while what OVER gives by event time is final."""
+    call = replace(over.calls[0], function="COUNT", args=(), frame=nodes.Frame("ROWS", None, 0))
+    return replace(over, calls=(call,))
 
 
 def _time(right: nodes.Node, exprs: tuple[Expr, ...], order: int | None) -> int | None:
