@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -202,7 +201,7 @@ def accepted(t: Type, standard: str, values: list[bytes]) -> list[bool]:
 
 
 @contextmanager
-def switched(to: str | None) -> Any:
+def switched(to: str | None) -> Iterator[None]:
     """With the scanner `on` or `off`; None: as it is."""
     before = os.environ.get(SWITCH)
     if to is not None:

@@ -16,9 +16,10 @@ from pathlib import Path
 NEVER = ("Traceback (most recent call last)", "internal error", "Exception in thread", "Segmentation fault")
 
 
-def _child(arguments: list[str], directory: str, log: str, fault: str | None) -> None:
+def _child(arguments: list[str], directory: str, log: str, fault: str | None, scanner: str) -> None:
     """In the new process: the command line, with its output in a file."""
     os.chdir(directory)
+    os.environ["SQLSTREAM_JSON_SCANNER"] = scanner
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for fd in (1, 2):
         os.dup2(handle, fd)
@@ -96,7 +97,9 @@ def start(directory: Path, arguments: list[str], fault: str | None = None) -> Ru
     global _started
     _started += 1
     log = directory / f"log-{_started}.txt"
-    process = _SERVER.Process(target=_child, args=(arguments, str(directory), str(log), fault), daemon=True)
+    # One life reads JSON by the scanner, the next goes on without it: a position is a position.
+    scanner = ("on", "off")[_started % 2]
+    process = _SERVER.Process(target=_child, args=(arguments, str(directory), str(log), fault, scanner), daemon=True)
     process.start()
     return Run(process, log)
 

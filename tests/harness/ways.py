@@ -22,6 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from harness.copies import held_to_given
+from harness.decoding import switched
 from harness.rows import Fold, Row, rows_of, value
 from sqlstream import duck
 from sqlstream.batches import Kind
@@ -126,7 +127,13 @@ def parallel(case: Case, directory: Path, rng: random.Random) -> Answer:
 def streaming(
     case: Case, directory: Path, rng: random.Random, parallelism: int = 1, options: dict[str, str] | None = None
 ) -> Answer:
-    session = case.session(directory, _options(case, rng, parallelism) | _chosen(rng) | (options or {}))
+    """JSON is read by the scanner in one task, and without it in several."""
+    with switched("on" if parallelism == 1 else "off"):
+        return _streaming(case, directory, _options(case, rng, parallelism) | _chosen(rng) | (options or {}))
+
+
+def _streaming(case: Case, directory: Path, options: dict[str, str]) -> Answer:
+    session = case.session(directory, options)
     result = _only(session, case.sql)
     assert result.schema is not None
     fold = Fold(result.schema)
@@ -151,7 +158,8 @@ BACKENDS: tuple[dict[str, str], ...] = (
 
 
 def restored(case: Case, directory: Path, rng: random.Random) -> Answer:
-    """The answer of a job that was stopped and restored, from its sink."""
+    """The answer of a job that was stopped and restored, from its sink. What one run has read without the JSON scanner another goes
+    on from with it."""
     with tempfile.TemporaryDirectory(dir=directory) as name:
         place = Path(name)
         runs = 3 if rng.random() < 0.3 else 2
@@ -171,7 +179,7 @@ def restored(case: Case, directory: Path, rng: random.Random) -> Answer:
                 }
             )
             after = None if last else rng.randint(1, 5)
-            with held_to_given():
+            with held_to_given(), switched("on" if run % 2 else "off"):
                 progress, schema = insert(case, place, options, after)
             assert progress.state == "FINISHED" if last else progress.state in ("FINISHED", "CANCELED"), progress.state
             parallelism = rng.choice([p for p in (1, 2, 3) if p != parallelism])
