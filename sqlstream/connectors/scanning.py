@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sqlstream.connectors.blocks import Block
+from sqlstream.connectors.blocks import BOM, Block
 from sqlstream.connectors.derive import Derivation
 from sqlstream.contracts import ScanRequest
 from sqlstream.duck import FAILURES, Given
@@ -96,6 +96,9 @@ class Scanning:
             rows = self._rows.of(records)
         except (*FAILURES, Malformed):
             return None  # what is wrong with which record is for others to say
+        except MemoryError:  # a long line, and many columns of texts
+            self.left += 1
+            return None
         self.taken += scanned.batch.num_rows - len(scanned.unusual)
         if rows.num_rows != records.num_rows:  # a record is not a row: they come behind all of them
             bad = [replace(b, after=rows.num_rows) for b in bad]
@@ -131,6 +134,8 @@ class Scanning:
 
     def _examined(self, lines: bytes) -> tuple[pa.Table, list[Bad]]:
         """The records of unusual lines, and which of these are malformed. Raises as DuckDB does where that cannot be said."""
+        if lines.startswith(BOM):  # which DuckDB passes over where a file begins: this is none
+            raise Malformed
         try:
             return self._records(lines), []
         except (*FAILURES, Malformed):

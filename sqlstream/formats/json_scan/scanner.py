@@ -77,6 +77,7 @@ class LineScanner:
         words[[layout.TOKEN, layout.KEY_SIZE, layout.ACTION, layout.PARENT]] = at, len(key), node.action, parent
         words[[layout.NEXT, layout.FIRST]] = END
         words[[layout.SEEN, layout.SLOT, layout.STRING]] = -1, node.slot, node.string
+        words[layout.MEMO_2] = -1  # 16 bytes of 0 are no minute
         words[[layout.WEIGHT, layout.NULL_WEIGHT]] = node.weight, node.null_weight
         words[layout.ARGUMENT : layout.ARGUMENT + 3] = node.arguments
         state[layout.NODES] += 1
@@ -89,7 +90,7 @@ class LineScanner:
 
     def scan(self, data: Array, start: int, end: int) -> Scanned | None:
         """The lines of data[start:end], of which the last one ends with a newline; PADDING bytes behind it may be read. None where
-        so many lines are unusual that it is better left to others."""
+        so many lines are unusual that it is better left to others. MemoryError: each text has room for the whole block."""
         state, size = self._state, end - start
         if not self._bytes_a_line:
             self._bytes_a_line = size / (1 + np.count_nonzero(data[start:end] == 10))

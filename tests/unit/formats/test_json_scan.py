@@ -293,6 +293,30 @@ def test_long_lines_and_an_end_without_a_newline(ways: Ways) -> None:
         assert ways.one("on", request, [data], PLAIN, False)[0] == ways.one("off", request, [data], PLAIN, False)[0]
 
 
+def test_a_byte_order_mark_within_a_file(ways: Ways) -> None:
+    """Is no blank, and where the first unusual line begins with it that is no beginning of a file."""
+    lines = ['{"a":1}', '\ufeff{"a":2}', '{"a":3.0}', '\ufeff{"a":4}']
+    ways.agree(request_of(("a", BIGINT)), lines, skips=True)
+    ways.agree(request_of(("a", BIGINT)), lines)
+
+
+def test_zeros_are_no_time(ways: Ways) -> None:
+    """Though the minute that is remembered of no line yet is all zeros."""
+    ways.accept_alike(
+        request_of(("t", timestamp(3))), [b'{"t":"' + bytes(16) + b':00"}', '{"t":"1970-01-01 00:00:01"}']
+    )
+
+
+def test_without_room_a_block_is_left_to_others(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of many texts may be as long as a long line."""
+
+    def refused(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("sqlstream.formats.json_scan.scanner.Buffers", refused)
+    assert ways.agree(request_of(("a", BIGINT), ("s", STRING)), ['{"a":1,"s":"x"}', '{"a":x}', "{}"], skips=True) == 0
+
+
 def test_what_is_behind_a_block_does_not_matter() -> None:
     plan = plan_of(
         decoder_of(request_of(("a", BIGINT), ("s", STRING), ("t", timestamp(3)), ("d", DOUBLE))).decoder.scanned()
