@@ -47,11 +47,11 @@ def test_no_match_is_without_it() -> None:
     """Random patterns over random texts, as Python has them."""
     draw = random.Random(11)
     tried = 0
-    for _ in range(20_000):
+    for _ in range(4_000):
         pattern = "".join(draw.choice(PARTS) for _ in range(4))
         text = "".join(draw.choice("ab\nc") for _ in range(draw.randrange(12)))
         literal = needed(parse(pattern))
         if literal and re.search(pattern, text) is not None:
             tried += 1
             assert literal in text, pattern
-    assert tried > 500
+    assert tried > 100
