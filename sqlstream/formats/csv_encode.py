@@ -72,7 +72,7 @@ class CsvEncoder(Encoder):
             why = literal("csv without quotes cannot hold a value with a delimiter, line end, escape character or #: ")
             return f"CASE WHEN {needs} THEN error({why} || {x}) ELSE {x} END"
         body = x
-        if self.escape:
+        if self.escape and self.escape != self.quote:
             body = f"replace({body}, {literal(self.escape)}, {literal(self.escape * 2)})"
         body = f"replace({body}, {literal(self.quote)}, {literal((self.escape or self.quote) + self.quote)})"
         return f"CASE WHEN {needs} THEN {literal(self.quote)} || {body} || {literal(self.quote)} ELSE {x} END"

@@ -31,6 +31,15 @@ def test_delimiters_and_quotes(delimiter: str, quote: str, tmp_path: Path) -> No
     assert read(tab)[0] == relation(tab) == expected
 
 
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_an_escape_that_is_the_quote(quote: str, tmp_path: Path) -> None:
+    """Quotes are doubled once."""
+    options = {"csv_quote__character": quote, "csv_escape__character": quote}
+    rows = [[f"x{quote}y,z", 1.0, None], [quote, None, None], [quote * 3, None, None]]
+    tab = written(COLUMNS, rows, tmp_path / "t", format="csv", **options)
+    assert read(tab)[0] == relation(tab) == [tuple(r) for r in rows]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
