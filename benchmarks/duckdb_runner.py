@@ -40,6 +40,15 @@ def to_parquet(json_file: Path, target: Path) -> None:
         connection.execute(f"COPY (SELECT * FROM {events}) TO '{target}' (FORMAT parquet)")
 
 
+def to_csv(json_file: Path, target: Path) -> None:
+    """A file of events as CSV without a header, in the same order: event_type and the fields of persons, auctions and bids."""
+    with duckdb.connect() as connection:
+        events = f"read_json('{json_file}', format = 'newline_delimited', columns = {EVENT})"
+        select = "SELECT event_type, unnest(person), unnest(auction), unnest(bid)"
+        form = "FORMAT csv, HEADER false, TIMESTAMPFORMAT '%Y-%m-%d %H:%M:%S.%g'"
+        connection.execute(f"COPY ({select} FROM {events}) TO '{target}' ({form})")
+
+
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     connection = connect(job["files"], job["side_input"], job["threads"])
     started = time.perf_counter()

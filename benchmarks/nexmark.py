@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ from sqlstream_call import Call
 
 HERE = Path(__file__).resolve().parent
 ENGINES = (
-    "sqlstream", "sqlstream-before", "sqlstream-batch", "sqlstream-parquet", "sqlstream-generator", "duckdb", "flink",
+    "sqlstream", "sqlstream-before", "sqlstream-batch", "sqlstream-parquet", "sqlstream-csv", "sqlstream-generator",
+    "duckdb", "flink",
 )  # fmt: skip
 WARMUP_EVENTS = 20_000
 
@@ -104,6 +106,10 @@ def _sqlstream_parquet(query: str, settings: Settings, scratch: Path) -> Call:
     return _sqlstream(query, settings, scratch, nexmark_sql.script(query, as_parquet(settings.data), "parquet"))
 
 
+def _sqlstream_csv(query: str, settings: Settings, scratch: Path) -> Call:
+    return _sqlstream(query, settings, scratch, nexmark_sql.from_csv(query, as_csv(settings.data)))
+
+
 def _sqlstream_generator(query: str, settings: Settings, scratch: Path) -> Call:
     return _sqlstream(query, settings, scratch, nexmark_sql.generated(query, settings.events, settings.parallelism))
 
@@ -135,6 +141,7 @@ _JOBS = {
     "sqlstream-before": _sqlstream_before,
     "sqlstream-batch": _sqlstream_batch,
     "sqlstream-parquet": _sqlstream_parquet,
+    "sqlstream-csv": _sqlstream_csv,
     "sqlstream-generator": _sqlstream_generator,
     "duckdb": _duckdb,
     "flink": _flink,
@@ -224,14 +231,23 @@ def prepare(events: int, files: int) -> Path:
 
 def as_parquet(directory: Path) -> Path:
     """The same events as Parquet files beside them; made once."""
-    target = directory.with_name(f"{directory.name}-parquet")
+    return _beside(directory, "parquet", duckdb_runner.to_parquet)
+
+
+def as_csv(directory: Path) -> Path:
+    """The same events as CSV files beside them; made once."""
+    return _beside(directory, "csv", duckdb_runner.to_csv)
+
+
+def _beside(directory: Path, format: str, write: Callable[[Path, Path], None]) -> Path:
+    target = directory.with_name(f"{directory.name}-{format}")
     if not target.exists():
         partial = target.with_name(f".{target.name}-{os.getpid()}")
         partial.mkdir()
         try:
             for file in sorted(directory.glob("*.json")):
-                print(f"writing {target / file.stem}.parquet", file=sys.stderr)
-                duckdb_runner.to_parquet(file, partial / f"{file.stem}.parquet")
+                print(f"writing {target / file.stem}.{format}", file=sys.stderr)
+                write(file, partial / f"{file.stem}.{format}")
             partial.rename(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

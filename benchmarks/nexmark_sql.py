@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,21 @@ def script(query: str, events: Path, format: str = "json") -> Script:
     """`query` as its file has it, but over the files in directory `events`."""
     tables = (ROOT / "catalog" / "nexmark_files.sql").read_text().replace("${events}", str(events.resolve()))
     return _script(query, tables.replace("'format' = 'json'", f"'format' = '{format}'"))
+
+
+def from_csv(query: str, events: Path) -> Script:
+    """`query` over files that `duckdb_runner.to_csv` has written: the fields of persons, auctions and bids are columns."""
+    tables = (ROOT / "catalog" / "nexmark_files.sql").read_text().replace("${events}", str(events.resolve()))
+
+    def columns(row: re.Match[str]) -> str:
+        return ", ".join(f"{row[1]}_{field.strip()}" for field in row[2].replace("`", "").split(","))
+
+    tables = re.sub(r"(\w+) +ROW<([^>]+)>", columns, tables)
+    table, create_view, views = tables.partition("CREATE VIEW")
+    table = re.sub(r"\b(person|auction|bid)\.`?(\w+)`?", r"\1_\2", table)
+    table = table.replace("'format' = 'json'", "'format' = 'csv', 'csv.null-literal' = ''")
+    views = re.sub(r"\b(person|auction|bid)\.(\w+)", r"\1_\2 AS \2", views)
+    return _script(query, table + create_view + views)
 
 
 def generated(query: str, events: int, splits: int = 1) -> Script:
