@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import duckdb
 import pyarrow as pa
 
-from sqlstream.connectors.blocks import Block
+from sqlstream.connectors.blocks import BOM, Block
 from sqlstream.connectors.derive import Derivation, conform
 from sqlstream.connectors.scanning import Scanning, concat_rows
 from sqlstream.contracts import BadRecord, ScanRequest
@@ -171,6 +171,11 @@ class BlockDecoder:
     def _decoded(self, data: bytes, first_line: int) -> pa.RecordBatch | None:
         """By the statement."""
         self.lines = self.decoder.lines(data)
+        if not self.decoder.byte_order_mark and data.startswith(BOM):
+            data, first_line = (
+                b"\n" + data,
+                first_line - 1,
+            )  # DuckDB passes over one where data begin: a file's own is gone here
         try:
             table = self._statement(data)
         except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as e:

@@ -256,9 +256,8 @@ class _Parser:
         if "U" in m[1]:
             raise self.fail("the flag U (classes by Unicode) is not supported")
         self.at = m.end()
-        self.flags = replace(
-            self.flags, **dict.fromkeys(m[1], True), **dict.fromkeys((m[2] or "").replace("U", ""), False)
-        )
+        off = (m[2] or "").replace("U", "")  # also what is on in the same breath
+        self.flags = replace(self.flags, **(dict.fromkeys(m[1], True) | dict.fromkeys(off, False)))
         if m[3] == ")":
             return []  # until the end of the group around it
         inner = self.closed(lambda _: self.either())

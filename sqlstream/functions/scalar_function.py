@@ -64,7 +64,8 @@ class ScalarFunction:
     operator: it has a syntax of its own and is not called by its name.
     volatile: two evaluations may differ; never folded, pushed into a source or evaluated twice for one row.
     volatile_alone: it is so where it has no argument.
-    light: it takes little time and fails for no value; conditions of such alone are looked at first.
+    light: it takes little time and fails for no value; conditions of such alone are looked at before others that fail for none.
+    total: it fails for no value where all arguments but the first are constants.
     is_null: the text of `f(…) IS NULL`, where that is cheaper than the value.
     example: a call for the documentation, whose value is not NULL unless NULL is what the function is for.
     stands_for: the name in plans of what has two names.
@@ -85,6 +86,7 @@ class ScalarFunction:
     python: tuple[UserFunction, ...] = ()
     volatile_alone: bool = False
     light: bool = False
+    total: bool = False
 
     def called_in(self, text: str) -> list[UserFunction]:
         """Those of `python` that a text of it calls."""
@@ -168,12 +170,25 @@ def function(
     is_null: Template | None = None,
     python: tuple[UserFunction, ...] = (),
     light: bool = False,
+    total: bool = False,
 ) -> ScalarFunction:
     """A function that takes as many arguments as it has types (`least`, `most`: fewer or more)."""
     fewest, utmost = len(wanted) if least == -1 else least, len(wanted) if most == -1 else most
     rule = takes(name, wanted, gives)
     return ScalarFunction(
-        name, rule, sql, fewest, utmost, nulls, operator, volatile, is_null, example, python=python, light=light
+        name,
+        rule,
+        sql,
+        fewest,
+        utmost,
+        nulls,
+        operator,
+        volatile,
+        is_null,
+        example,
+        python=python,
+        light=light,
+        total=total,
     )
 
 

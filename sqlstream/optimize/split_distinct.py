@@ -8,7 +8,7 @@ Equal values are in one bucket, so what is counted in one is counted in no other
 once for each of them: in copy i the bucket is of b_i, and it counts for the calls over b_i; those without DISTINCT count the first.
 
 It is Flink's split, of its conditions those that say when: all calls are COUNT, SUM, AVG, MIN and MAX; no windows; and the result is
-the same, so no sum of FLOAT or DOUBLE, which would be rounded twice.
+the same, so no sum of FLOAT or DOUBLE, which would be rounded twice, nor of decimals of which parts may overflow.
 """
 
 from __future__ import annotations
@@ -56,9 +56,15 @@ def _parts(call: nodes.AggCall, node: nodes.Aggregate) -> bool:
     if call.function not in _SPLIT or len(call.args) > 1 or call.order or call.constants:
         return False
     types = [node.input.schema[a].type for a in call.args]
-    if call.function in _SUMS and not all(t.is_integer or t.kind == "DECIMAL" for t in types):
+    if call.function in _SUMS and not all(t.is_integer or t.kind == "DECIMAL" and _fits(t) for t in types):
         return False
     return not call.distinct or all(t.is_integer or t.kind in _BUCKETED for t in types)
+
+
+def _fits(t: Type) -> bool:
+    """Whether no part of a sum of this decimal overflows, with 10,000 million values: all together may not, or may alone."""
+    assert t.precision is not None
+    return t.precision <= 28
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby
 
 from sqlstream.errors import InternalError
 from sqlstream.expressions import Call, Cast, Column, Expr, FieldOf, Literal, Symbol, UserCall
@@ -56,21 +57,45 @@ def predicate(e: Expr, used: Used, columns: Columns = by_position) -> str:
     """SQL text of a condition as a column, true where a WHERE would keep the row (else false or NULL).
 
     Like a WHERE it looks at a part of an AND or OR only where the parts before do not decide: a part may raise
-    elsewhere. Parts that take little time and cannot raise come first, the others in their order.
+    elsewhere. Among parts side by side that cannot, those that take little time come first.
     """
     if isinstance(e, Call) and e.function in ("AND", "OR"):
-        parts = sorted(e.args, key=_is_light, reverse=True)
+        parts: list[Expr] = []
+        for total, run in groupby(_parts(e, e.function), _is_total):
+            some = list(run)
+            parts += sorted(some, key=_is_light, reverse=True) if total else some
         return _decided([predicate(a, used, columns) for a in parts], e.function == "AND")
     if isinstance(e, Literal) and e.value is None:
         return "FALSE"
     return to_duckdb(e, used, columns)
 
 
+def _parts(e: Expr, of: str) -> Iterator[Expr]:
+    """What the condition says together by AND or OR (`of`), in order."""
+    if isinstance(e, Call) and e.function == of:
+        for a in e.args:
+            yield from _parts(a, of)
+    else:
+        yield e
+
+
 def _is_light(e: Expr) -> bool:
     """Whether it takes little time, and fails for no value."""
-    return all(
-        isinstance(x, Column | Literal | FieldOf) or isinstance(x, Call) and scalar(x.function).light for x in e.walk()
-    )
+    return _is_plain(e) or isinstance(e, Call) and scalar(e.function).light and all(map(_is_light, e.args))
+
+
+def _is_total(e: Expr) -> bool:
+    """Whether it fails for no value."""
+    if _is_plain(e):
+        return True
+    if not isinstance(e, Call):
+        return False
+    f, constants = scalar(e.function), all(isinstance(a, Literal) for a in e.args[1:])
+    return (f.light or f.total and constants) and all(map(_is_total, e.args))
+
+
+def _is_plain(e: Expr) -> bool:
+    return isinstance(e, Column | Literal) or isinstance(e, FieldOf) and _is_plain(e.arg)
 
 
 def _decided(parts: list[str], every: bool) -> str:

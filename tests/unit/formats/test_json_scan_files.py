@@ -14,6 +14,7 @@ import pytest
 from sqlstream.connectors.block_decoder import ToolPool
 from sqlstream.connectors.file_reader import FileReader, FileScan
 from sqlstream.contracts import ScanColumn, ScanRequest, TableContext
+from sqlstream.errors import OptionError
 from sqlstream.formats.json import JsonFormat
 from sqlstream.formats.json_scan import loading
 from sqlstream.types import BIGINT, STRING, Schema, timestamp
@@ -83,6 +84,31 @@ def test_the_kernel_comes_in_the_middle_of_a_file(tmp_path: Path, monkeypatch: p
         rest, rest_bad, _ = read(scan_of(tmp_path / "f.json", skips=True), position)
         assert rest == rows[position["row"] :]
         assert rest_bad == bad[len(bad) - len(rest_bad) :]
+
+
+@pytest.mark.parametrize("scanner", [loading.ON, loading.OFF])
+def test_a_byte_order_mark_is_one_at_the_beginning_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scanner: str
+) -> None:
+    """Wherever blocks begin, and whatever else is malformed in them."""
+    mark = b"\xef\xbb\xbf"
+    lines = [b'{"a":%d}' % n if n % 3 else mark + b'{"a":%d}' % n for n in range(12)]
+    (tmp_path / "f.json").write_bytes(b"\n".join([*lines, b"x"]))
+    monkeypatch.setenv(loading.SWITCH, scanner)
+    for size in range(20, 60):
+        monkeypatch.setattr("sqlstream.connectors.blocks.BLOCK", size)
+        monkeypatch.setattr("sqlstream.connectors.blocks.FIRST", size)
+        rows, bad, _ = read(scan_of(tmp_path / "f.json", skips=True))
+        assert [r["c0"] for r in rows] == [0, *(n for n in range(12) if n % 3)]
+        assert [b.line for b in bad] == [4, 7, 10, 13]
+
+
+def test_the_switch_is_understood_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(loading.SWITCH, "Off")
+    assert not loading.is_allowed()
+    monkeypatch.setenv(loading.SWITCH, "0")
+    with pytest.raises(OptionError, match="SQLSTREAM_JSON_SCANNER is '0'"):
+        loading.is_allowed()
 
 
 def test_a_file_of_unusual_lines_is_read_by_a_statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
