@@ -3,9 +3,9 @@
 `_statement` is one way, for local files (and parquet wherever it is): one DuckDB statement over the file, streamed
 in file order; the position is {"row": n}, and resuming skips n rows. `_blocks` is the other, for everything else
 (remote files, other compressions, byte order marks), from the row on where a statement failed, and for lines of JSON,
-which a scanner takes in faster than a statement (unless the first of them are unusual): blocks of whole records decoded from memory, a malformed one found and
-named, or skipped and counted; the position adds the block's place, {"row", "byte", "line", "skip"}: seek to `byte` (of
-the decompressed bytes), decode on, drop `skip` rows.
+which a scanner takes in faster than a statement (unless the first of them are unusual): blocks of whole records
+decoded from memory, a malformed one found and named, or skipped and counted; the position adds the block's place,
+{"row", "byte", "line", "skip"}: seek to `byte` (of the decompressed bytes), decode on, drop `skip` rows.
 """
 
 from __future__ import annotations

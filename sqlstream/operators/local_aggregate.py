@@ -31,9 +31,8 @@ from sqlstream.types import Schema
 
 LEAST = 4096  # rows of an epoch in one task for which a phase more is worth while
 SAMPLE = 8  # the first n-th of an epoch's rows tell whether
-SHARE = (
-    1 / 3
-)  # of these rows, groups: of more a phase more costs what it saves. That is some twenty rows a group in an epoch
+# Of these rows, groups: of more a phase more costs what it saves. That is some twenty rows a group in an epoch.
+SHARE = 1 / 3
 REST = 16  # epochs at most that are let through after one of many groups
 
 
