@@ -11,7 +11,6 @@ import pyarrow as pa
 from sqlstream.batches import NO_WATERMARK
 from sqlstream.contracts import ScanRequest, Skip
 from sqlstream.duck import Given
-from sqlstream.formats.cursor import scan_cursor
 from sqlstream.formats.readers import METADATA
 
 
@@ -68,6 +67,9 @@ class Judged:
 
 def judged(request: ScanRequest, skip: Skip, known: Mapping[int, Bounds], given: pa.RecordBatch) -> list[Judged]:
     """For each row of `given`, which `known` is SQL over."""
+    # here: it brings fsspec along, which a query without tables does not need
+    from sqlstream.formats.cursor import scan_cursor
+
     items = []
     for i in skip.columns:
         b = known.get(i) or Bounds.none(request.columns[i].type.duckdb())
