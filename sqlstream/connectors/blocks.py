@@ -61,7 +61,7 @@ def whole_records(file: Any, decoder: Decoder, start: bool, many: bool = False) 
             larger = np.empty(2 * have + size + PADDING, np.uint8)
             larger[:have] = buffer[:have]
             buffer = larger
-        view = memoryview(buffer)  # type: ignore[arg-type, unused-ignore]
+        view = buffer.data
         got = file.readinto(view[have : have + size])
         have, begin, size = have + got, 0, MANY * BLOCK - FIRST if many and BLOCK > FIRST else BLOCK
         if start:
