@@ -21,6 +21,7 @@ CASES = {
     "(abc)*d": "d",
     "(abc){0,2}": "",
     "(?i)abc1": "1",
+    "(?i-i:)abc": "abc",  # on and off in the same breath
     "[a]b": "ab",
     "[ab]c": "c",
     r"\Qa.b\E": "a.b",
