@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from harness.seed import SEED, USUAL, random_of
+from harness.servers.fixtures import kafka, postgresql, redis, run_directory  # noqa: F401 (fixtures for all tests)
 from hypothesis import settings
 
 # Jobs that tests start are none of the user's.
