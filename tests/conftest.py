@@ -12,7 +12,16 @@ from collections.abc import Iterator
 
 import pytest
 from harness.seed import SEED, USUAL, random_of
-from harness.servers.fixtures import kafka, postgresql, redis, run_directory  # noqa: F401 (fixtures for all tests)
+from harness.servers.fixtures import (  # noqa: F401 (fixtures for all tests)
+    kafka,
+    mariadb,
+    mosquitto,
+    nats,
+    postgresql,
+    rabbitmq,
+    redis,
+    run_directory,
+)
 from hypothesis import settings
 
 # Jobs that tests start are none of the user's.

@@ -11,8 +11,10 @@ import pytest
 from harness.servers import SERVERS, Kafka, PostgreSQL, Redis, Server, ServerError, wanted
 from harness.servers.base import asked
 
+KINDS = [pytest.param(k, id=n, marks=[pytest.mark.slow] if n == "rabbitmq" else []) for n, k in SERVERS.items()]
 
-@pytest.mark.parametrize("kind", SERVERS.values(), ids=lambda k: k.name)
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_server_starts_and_leaves_nothing(kind: type[Server]) -> None:
     wanted(kind)
     with kind() as server:

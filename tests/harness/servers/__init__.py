@@ -4,10 +4,27 @@ test run shares (`fixtures.py`), and what installs them: `python -m tests.harnes
 
 from .base import Server, ServerError
 from .kafka import Kafka, KafkaCluster
+from .mariadb import MariaDB
+from .mosquitto import Mosquitto
+from .nats import NATS
 from .postgresql import PostgreSQL
+from .rabbitmq import RabbitMQ
 from .redis import Redis
 from .shared import wanted
 
-SERVERS: dict[str, type[Server]] = {s.name: s for s in (Kafka, PostgreSQL, Redis)}
+SERVERS: dict[str, type[Server]] = {s.name: s for s in (Kafka, MariaDB, Mosquitto, NATS, PostgreSQL, RabbitMQ, Redis)}
 
-__all__ = ["SERVERS", "Kafka", "KafkaCluster", "PostgreSQL", "Redis", "Server", "ServerError", "wanted"]
+__all__ = [
+    "NATS",
+    "SERVERS",
+    "Kafka",
+    "KafkaCluster",
+    "MariaDB",
+    "Mosquitto",
+    "PostgreSQL",
+    "RabbitMQ",
+    "Redis",
+    "Server",
+    "ServerError",
+    "wanted",
+]

@@ -32,7 +32,7 @@ while kill -0 $owner && kill -0 $server; do sleep 0.5; done
 kill -0 $owner && exit
 kill -$signal $server
 for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 $server || break; sleep 0.5; done
-kill -KILL $server
+kill -KILL -$server
 rm -rf "$directory"
 """
 
@@ -221,6 +221,8 @@ class Server:
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()
+        with suppress(ProcessLookupError):  # what else it has begun
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process = None
         end = time.monotonic() + self.patience
         while any(_alive(p) for p in children) and time.monotonic() < end:

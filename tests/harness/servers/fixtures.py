@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from . import Kafka, PostgreSQL, Redis
+from . import NATS, Kafka, MariaDB, Mosquitto, PostgreSQL, RabbitMQ, Redis
 from .shared import shared
 
 
@@ -34,3 +34,23 @@ def postgresql(run_directory: Path) -> PostgreSQL:
 @pytest.fixture(scope="session")
 def redis(run_directory: Path) -> Redis:
     return shared(Redis, run_directory)
+
+
+@pytest.fixture(scope="session")
+def mariadb(run_directory: Path) -> MariaDB:
+    return shared(MariaDB, run_directory)
+
+
+@pytest.fixture(scope="session")
+def mosquitto(run_directory: Path) -> Mosquitto:
+    return shared(Mosquitto, run_directory)
+
+
+@pytest.fixture(scope="session")
+def nats(run_directory: Path) -> NATS:
+    return shared(NATS, run_directory)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(run_directory: Path) -> RabbitMQ:
+    return shared(RabbitMQ, run_directory)
