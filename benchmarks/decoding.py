@@ -24,7 +24,7 @@ import reports
 from sqlstream import duck
 from sqlstream.connectors.filesystem import FileSource
 from sqlstream.contracts import ScanRequest
-from sqlstream.formats.json_scan.loading import OFF, ON, SWITCH
+from sqlstream.formats.scan.loading import OFF, ON, SWITCH
 from sqlstream.session import Session
 
 QUERIES = "q0,q2,q3,q5,q8,q20"

@@ -1,4 +1,4 @@
-"""Blocks of lines of JSON by the scanner (`formats/json_scan`), with DuckDB for the lines that it leaves."""
+"""Blocks of text by a scanner (`formats/scan`), with DuckDB for the records that it leaves."""
 
 from __future__ import annotations
 
@@ -10,20 +10,15 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sqlstream.connectors.blocks import BOM, Block
 from sqlstream.connectors.derive import Derivation
 from sqlstream.contracts import ScanRequest
 from sqlstream.duck import FAILURES, Given
 from sqlstream.formats.base import Bad, Decoder, Malformed
-from sqlstream.formats.cursor import Slot
-from sqlstream.formats.json_records import JsonRecords, Leaf
-from sqlstream.formats.json_scan import loading
-from sqlstream.formats.json_scan.plan import ScanPlan, plan_of
-from sqlstream.formats.json_scan.scanner import LineScanner, Scanned
-from sqlstream.formats.readers import LONGEST_OBJECT, METADATA
-from sqlstream.state.arrays import byte_strings
+from sqlstream.formats.readers import METADATA
+from sqlstream.formats.scan import loading
+from sqlstream.formats.scan.block import BlockScanner, Scanned
 from sqlstream.types import rename_array
 
 NEWLINE = 10
@@ -40,13 +35,7 @@ class Decoded:
 
 def is_scanned(decoder: Decoder) -> bool:
     """Whether blocks are the fast way to read a file, be it local or not."""
-    return loading.is_allowed() and plan_for(decoder) is not None
-
-
-def plan_for(decoder: Decoder) -> ScanPlan | None:
-    """What a scanner looks for; None where it cannot."""
-    records = decoder.scanned()
-    return plan_of(records) if records is not None else None
+    return loading.is_allowed() and decoder.scanned() is not None
 
 
 class Scanning:
@@ -62,16 +51,15 @@ class Scanning:
         cursor: duckdb.DuckDBPyConnection,
         records: Records,
     ) -> None:
-        self._plan = plan_for(decoder) if loading.is_allowed() else None
+        self._recipe = decoder.scanned() if loading.is_allowed() else None
         self._of = (decoder, request, constants, cursor)
         self._records = records
         self.taken = self.left = self.lines = 0
 
     @cached_property
-    def _scanner(self) -> LineScanner:
-        assert self._plan is not None
-        raw = RawValues(self._plan, self._of[-1]) if self._plan.raw else None
-        return LineScanner(self._plan, raw)
+    def _scanner(self) -> BlockScanner:
+        assert self._recipe is not None
+        return self._recipe.scanner(self._of[-1])
 
     @cached_property
     def _rows(self) -> Rows:
@@ -79,7 +67,7 @@ class Scanning:
 
     def decode(self, block: Block) -> Decoded | None:
         """The block's rows; None where it is left to others as a whole."""
-        if self._plan is None or not len(block) or not loading.is_there(len(block)):
+        if self._recipe is None or not len(block) or not self._recipe.loading.is_there(len(block)):
             return None
         end, data = block.end, block.buffer
         ends = data[end - 1] == NEWLINE
@@ -111,7 +99,7 @@ class Scanning:
             return scanned.batch, []
         view, end = memoryview(block.buffer), block.end
         found, bad = self._examined(b"".join(view[a : min(b, end)] for _, a, b, _ in places.tolist()))
-        refused = np.array([b.line - 1 for b in bad], np.int64)
+        refused = np.array([b.after + n for n, b in enumerate(bad)], np.int64)
         good = np.delete(places[:, 0], refused)
         if found.num_rows != len(good):
             raise Malformed  # a line without a record, or with several
@@ -146,42 +134,6 @@ class Scanning:
             return examined.records, examined.bad
 
 
-class RawValues:
-    """Values of types that the scanner has none for (ARRAY, MAP, BYTES, …), of their JSON: by the records layer, of lines that
-    are made of it."""
-
-    def __init__(self, plan: ScanPlan, cursor: duckdb.DuckDBPyConnection) -> None:
-        leaves = tuple(Leaf(f"x{c.string}", (f"x{c.string}",), c.type.null()) for c in plan.raw)
-        self._records = JsonRecords(leaves, plan.standard)
-        self._types = [c.type.arrow() for c in plan.raw]
-        self._cursor, self._slot = cursor, Slot()
-
-    def __call__(self, texts: list[pa.Array]) -> list[pa.Array]:
-        """Raises DuckDB's errors."""
-        there = np.zeros(len(texts[0]), np.bool_)
-        for text in texts:
-            there |= text.is_valid().to_numpy(zero_copy_only=False)
-        count = int(np.count_nonzero(there))
-        if not count:
-            return [pa.nulls(len(there), t) for t in self._types]
-        table = self._values([text.filter(pa.array(there)) for text in texts])
-        if table.num_rows != count:
-            raise Malformed
-        at = pa.array(np.cumsum(there) - 1, mask=~there)
-        values = (rename_array(pa.concat_arrays(c.chunks), t) for c, t in zip(table.columns, self._types, strict=True))
-        return [a.take(at) for a in values]
-
-    def _values(self, texts: list[pa.Array]) -> pa.Table:
-        parts: list[Any] = []
-        for i, (leaf, text) in enumerate(zip(self._records.leaves, texts, strict=True)):
-            parts += [f'{"," if i else "{"}"{leaf.name}":', text]
-        lines = pc.binary_join_element_wise(*parts, "}\n", "", null_handling="replace", null_replacement="null")
-        data = byte_strings(lines)[0].tobytes()
-        longest = LONGEST_OBJECT if len(data) < LONGEST_OBJECT else 2 * len(data)
-        with self._slot.holding(self._records.numbers.quoted(data)):
-            return self._cursor.sql(self._records.sql((self._slot.path,), longest=longest)).to_arrow_table()
-
-
 class Rows:
     """The rows layer over records that are there already: by a statement of its own, or, where records are rows, of their
     columns and a `Derivation`."""
@@ -191,9 +143,9 @@ class Rows:
     ) -> None:
         self._request = request
         direct = decoder.records_are_rows and len(request.columns) > 0
-        leaves = decoder.scanned()
-        assert leaves is not None
-        self._sql = decoder.rows(f"({leaves.ruled('SELECT * FROM scanned')})", constants)
+        recipe = decoder.scanned()
+        assert recipe is not None
+        self._sql = decoder.rows(f"({recipe.ruled('SELECT * FROM scanned')})", constants)
         self._given = Given(cursor, "scanned")
         self._derivation = Derivation(request) if direct else None
         self._constants = {

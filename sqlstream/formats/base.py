@@ -26,7 +26,7 @@ from sqlstream.options import Option
 from sqlstream.types import Type
 
 if TYPE_CHECKING:
-    from sqlstream.formats.json_records import JsonRecords
+    from sqlstream.formats.scan.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ class Decoder:
         """After DuckDB's `error` on a file that is not decoded in blocks: what is wrong, with the column."""
         return error
 
-    def scanned(self) -> JsonRecords | None:
-        """The leaves of its records, where these are lines of JSON, which a scanner takes in without `records`."""
+    def scanned(self) -> Recipe | None:
+        """How a scanner takes blocks in without `records`; None where none can."""
         return None
 
     @property

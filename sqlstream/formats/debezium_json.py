@@ -27,7 +27,9 @@ from sqlstream.formats.json import timestamp_hint, with_derived
 from sqlstream.formats.json_encode import lines, object_text
 from sqlstream.formats.json_inference import fields_of, settled_field, skips
 from sqlstream.formats.json_records import JsonRecords, Leaf, Rule, whole_lines
+from sqlstream.formats.json_scan.recipe import JsonRecipe
 from sqlstream.formats.readers import LONGEST_OBJECT, METADATA, Paths
+from sqlstream.formats.scan.recipe import Recipe
 from sqlstream.options import Option
 from sqlstream.types import STRING, Schema, Type, inside
 
@@ -89,8 +91,8 @@ class DebeziumDecoder(Decoder):
     def cut(self, block: bytes | memoryview) -> int:
         return whole_lines(block)
 
-    def scanned(self) -> JsonRecords:
-        return self.leaves
+    def scanned(self) -> Recipe | None:
+        return JsonRecipe.of(self.leaves)
 
     def hint(self, reason: str) -> str | None:
         if re.search(r": [A-Za-z0-9+/]+=* is not a DECIMAL", reason):

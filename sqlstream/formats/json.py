@@ -20,7 +20,9 @@ from sqlstream.formats.conversion import ISO_STANDARD, SQL_STANDARD
 from sqlstream.formats.json_encode import JsonEncoder
 from sqlstream.formats.json_inference import infer_columns, skips, times_in
 from sqlstream.formats.json_records import JsonRecords, Leaf, whole_lines
+from sqlstream.formats.json_scan.recipe import JsonRecipe
 from sqlstream.formats.readers import LONGEST_OBJECT, METADATA, Paths
+from sqlstream.formats.scan.recipe import Recipe
 from sqlstream.formats.text_columns import TextColumns, is_fast
 from sqlstream.options import Option
 from sqlstream.types import Schema, Type
@@ -64,8 +66,8 @@ class JsonDecoder(Decoder):
     def cut(self, block: bytes | memoryview) -> int:
         return whole_lines(block)
 
-    def scanned(self) -> JsonRecords:
-        return self.leaves
+    def scanned(self) -> Recipe | None:
+        return JsonRecipe.of(self.leaves)
 
     @property
     def records_are_rows(self) -> bool:

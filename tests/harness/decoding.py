@@ -18,7 +18,7 @@ from sqlstream.connectors.blocks import PADDING, Block
 from sqlstream.contracts import BadRecord, ScanColumn, ScanRequest
 from sqlstream.errors import SqlStreamError
 from sqlstream.formats.json import JsonFormat
-from sqlstream.formats.json_scan.loading import SWITCH
+from sqlstream.formats.scan.loading import SWITCH
 from sqlstream.types import Type
 
 FILE = "lines.json"

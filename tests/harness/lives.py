@@ -19,7 +19,7 @@ NEVER = ("Traceback (most recent call last)", "internal error", "Exception in th
 def _child(arguments: list[str], directory: str, log: str, fault: str | None, scanner: str) -> None:
     """In the new process: the command line, with its output in a file."""
     os.chdir(directory)
-    os.environ["SQLSTREAM_JSON_SCANNER"] = scanner
+    os.environ["SQLSTREAM_SCANNER"] = scanner
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for fd in (1, 2):
         os.dup2(handle, fd)

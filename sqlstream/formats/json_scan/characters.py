@@ -1,8 +1,9 @@
-"""Helpers of the kernel: strings, their escapes and characters, and the ends of lines."""
+"""Helpers of the kernel: strings and their escapes."""
 
 from __future__ import annotations
 
-from sqlstream.formats.json_scan.layout import OUT
+from sqlstream.formats.scan.characters import NEWLINE, QUOTE, RETURN, SPACE, TAB, character_size
+from sqlstream.formats.scan.layout import OUT
 from sqlstream.state.kernel import Instruction, apart, helper, inlined
 
 byte, put_byte, half = Instruction("byte"), Instruction("put_byte"), Instruction("half")
@@ -11,53 +12,9 @@ equal64, equal32 = Instruction("equal64"), Instruction("equal32")
 special64, special32 = Instruction("special64"), Instruction("special32")
 trailing_zeros = Instruction("trailing_zeros")
 
-QUOTE, BACKSLASH, SLASH, NEWLINE, RETURN, TAB, SPACE = 34, 92, 47, 10, 13, 9, 32
+BACKSLASH, SLASH = 92, 47
 B, F, N, R, T, U = 98, 102, 110, 114, 116, 117
 EVENS = 0x5555555555555555
-
-
-@helper
-def is_blank(c):  # type: ignore[no-untyped-def]
-    """Whether it is white space within a line. A CR is one to JSON; here it ends a line, and is unusual elsewhere."""
-    return c == SPACE or c == TAB
-
-
-@helper
-def behind_blanks(data, p):  # type: ignore[no-untyped-def]
-    """The next place from p on that is not blank."""
-    while is_blank(byte(data, p)):
-        p += 1
-    return p
-
-
-@apart
-def line_end(data, p):  # type: ignore[no-untyped-def]
-    """The next newline from p on; there is one."""
-    while True:
-        found = equal64(data, p, NEWLINE)
-        if found != 0:
-            return p + trailing_zeros(found)
-        p += 64
-
-
-@helper
-def character_size(data, p):  # type: ignore[no-untyped-def]
-    """How many bytes the character at p has, which is not ASCII; 0: it is no well-formed UTF-8."""
-    x = half(data, p)
-    a, b, c, d = x & 255, (x >> 8) & 255, (x >> 16) & 255, x >> 24
-    if a < 0xC2 or (b & 0xC0) != 0x80:
-        return 0
-    if a < 0xE0:
-        return 2
-    if (c & 0xC0) != 0x80:
-        return 0
-    if a < 0xF0:
-        if (a == 0xE0 and b < 0xA0) or (a == 0xED and b >= 0xA0):
-            return 0
-        return 3
-    if a > 0xF4 or (d & 0xC0) != 0x80 or (a == 0xF0 and b < 0x90) or (a == 0xF4 and b >= 0x90):
-        return 0
-    return 4
 
 
 @helper

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sqlstream.formats.json_scan.characters import BACKSLASH, QUOTE, behind_blanks, character_size
+from sqlstream.formats.json_scan.characters import BACKSLASH
 from sqlstream.formats.json_scan.layout import (
-    ACTION,
     CHILDREN,
     END,
     FILLED,
@@ -21,19 +20,19 @@ from sqlstream.formats.json_scan.layout import (
     LONGEST_TOKEN,
     MASK,
     NEXT,
-    NODE,
     NODE_ROOM,
     NODES,
     PARENT,
     PLACE,
     SEEN,
     SIZE,
-    SKIP,
     SPELLED,
     TOKEN,
     UNKNOWN,
 )
 from sqlstream.formats.json_scan.values import BRACE, CLOSE, COLON, COMMA
+from sqlstream.formats.scan.characters import QUOTE, behind_blanks, character_size, matches
+from sqlstream.formats.scan.layout import ACTION, NODE, SKIP
 from sqlstream.state.kernel import Instruction, apart, helper
 
 byte, put_byte, word, put_word = (
@@ -42,14 +41,13 @@ byte, put_byte, word, put_word = (
     Instruction("word"),
     Instruction("put_word"),
 )
-same32, equal32, special32 = Instruction("same32"), Instruction("equal32"), Instruction("special32")
+equal32, special32 = Instruction("equal32"), Instruction("special32")
 trailing_zeros, shift_right = Instruction("trailing_zeros"), Instruction("shift_right")
 
 NOTHING_PLAIN, OBJECT_END = -1, -2
 LONGEST_KEY = 1000
 MOST_SPELLINGS = 4
 FACTOR, FACTOR_2 = -0x61C8864680B583EB, -0x4B47D0C5B1A45B0D
-ALL32 = 0xFFFFFFFF
 
 
 @helper
@@ -63,18 +61,6 @@ def key_hash(data, p, n, parent):  # type: ignore[no-untyped-def]
     h = (a ^ (n << 56) ^ (parent << 40)) * FACTOR
     h = (h ^ shift_right(h, 29) ^ b) * FACTOR_2
     return shift_right(h, 40)
-
-
-@apart
-def matches(data, p, keys, at, n):  # type: ignore[no-untyped-def]
-    """Whether the n bytes at p are those of `keys` at `at`."""
-    while n > 32:
-        if same32(data, p, keys, at) != ALL32:
-            return False
-        p += 32
-        at += 32
-        n -= 32
-    return (same32(data, p, keys, at) | (-1 << n)) == -1
 
 
 @helper

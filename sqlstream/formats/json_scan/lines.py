@@ -4,73 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from sqlstream.formats.json_scan.characters import (
-    BACKSLASH,
-    NEWLINE,
-    QUOTE,
-    RETURN,
-    behind_blanks,
-    is_blank,
-    line_end,
-    string_end,
-    unescape,
-)
-from sqlstream.formats.json_scan.decimals import put_decimal
-from sqlstream.formats.json_scan.doubles import UNDECIDED, double_bits, rounds_once
-from sqlstream.formats.json_scan.keys import OBJECT_END, matches, seek
+from sqlstream.formats.json_scan.characters import BACKSLASH, string_end, unescape
+from sqlstream.formats.json_scan.keys import OBJECT_END, seek
 from sqlstream.formats.json_scan.layout import (
-    ACTION,
-    BOOLEAN,
     CHILDREN,
-    DATE,
-    DECIMAL,
     END,
     FIRST,
-    FLOAT,
-    GREATEST,
-    INTEGER,
     LEAD,
-    LINES,
     NEXT,
     NULL_WEIGHT,
-    OBJECT,
-    OUT,
     PARENT,
     PLACE,
-    PLACES,
-    PRECISION,
-    RAW,
     REQUIRED,
-    ROOM,
     ROOT,
-    ROW,
-    SCALE,
     SEEN,
     SIZE,
-    SKIP,
-    SLOT,
-    SLOTS,
-    STEP,
-    STRING,
-    STRINGS,
-    TEXT,
-    TIME,
-    TIMESTAMP,
     TOKEN,
     UNKNOWN,
-    UNUSUAL,
     WEIGHT,
-    WIDE,
 )
-from sqlstream.formats.json_scan.numbers import (
-    HYPHEN,
-    ZEROS,
-    digit_count,
-    digits_end,
-    integer,
-    parts_of_number,
-)
-from sqlstream.formats.json_scan.times import date, time_of_day, timestamp
 from sqlstream.formats.json_scan.values import (
     ALSE_WORD,
     BRACE,
@@ -82,9 +34,47 @@ from sqlstream.formats.json_scan.values import (
     N,
     T,
     atom_end,
-    copy_to,
     value_end,
 )
+from sqlstream.formats.scan.characters import (
+    NEWLINE,
+    QUOTE,
+    RETURN,
+    behind_blanks,
+    copy_to,
+    is_blank,
+    line_end,
+    matches,
+)
+from sqlstream.formats.scan.layout import (
+    ACTION,
+    BOOLEAN,
+    DATE,
+    FEW,
+    GREATEST,
+    INTEGER,
+    LINES,
+    OBJECT,
+    OUT,
+    PLACES,
+    RAW,
+    ROOM,
+    ROW,
+    SHARE,
+    SKIP,
+    SLOT,
+    SLOTS,
+    STEP,
+    STRING,
+    STRINGS,
+    TEXT,
+    TIME,
+    TIMESTAMP,
+    UNUSUAL,
+)
+from sqlstream.formats.scan.numbers import HYPHEN, ZEROS, digit_count, digits_end, integer
+from sqlstream.formats.scan.times import date, time_of_day, timestamp
+from sqlstream.formats.scan.values import number
 from sqlstream.state.kernel import I32, I64, U8, Instruction, apart, helper, inlined, kernel, r, w
 
 byte, half, word = Instruction("byte"), Instruction("half"), Instruction("word")
@@ -95,7 +85,6 @@ same32, copy32, trailing_zeros = Instruction("same32"), Instruction("copy32"), I
 
 KEYS_AHEAD = 3  # of the chain that are looked at where another one comes than was expected
 MOST_UNWANTED = 24  # keys that are learned of an object that nobody wants
-FEW, SHARE = 32, 4  # unusual lines of which a block may have few, and one in so many more
 
 
 @helper
@@ -163,23 +152,13 @@ def rare_value(data, p, action, nodes, node, words, at, stride, state, powers, t
         if not quoted:
             return -1
         if action == DATE:
-            return date(data, p + 1, words, at)
-        return time_of_day(data, p + 1, word(nodes, node + STEP), words, at)
-    else:
-        p = parts_of_number(data, p + quoted, tens, state)
-        if p < 0:
-            return -1
-        if action == DECIMAL:
-            high_at = at + stride if word(nodes, node + WIDE) else np.int64(-1)
-            if not put_decimal(
-                state, tens, word(nodes, node + SCALE), word(nodes, node + PRECISION), words, at, high_at
-            ):
-                return -1
+            p = date(data, p + 1, words, at)
         else:
-            bits = double_bits(state, powers, tens)
-            if bits == UNDECIDED or (action == FLOAT and not rounds_once(bits)):
-                return -1
-            put_word(words, at, bits)
+            p = time_of_day(data, p + 1, word(nodes, node + STEP), words, at)
+    else:
+        p = number(data, p + quoted, action, nodes, node, words, at, stride, state, powers, tens)
+    if p < 0:
+        return -1
     if quoted:
         return p + 1 if byte(data, p) == QUOTE else -1
     return p
@@ -327,6 +306,8 @@ def scan_lines(  # type: ignore[no-untyped-def]
                             p = p + 1 if byte(data, p) == QUOTE else np.int64(-1)
                     elif action == TIMESTAMP:
                         p = timestamp(data, p + 1, nodes, node, words, at) if c == QUOTE else np.int64(-1)
+                        if p >= 0:
+                            p = p + 1 if byte(data, p) == QUOTE else np.int64(-1)
                     elif action == TEXT or action == RAW:
                         k = word(nodes, node + STRING)
                         to = k * region + word(filled, k)

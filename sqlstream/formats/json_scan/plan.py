@@ -1,29 +1,17 @@
-"""Which leaves of a record are wanted: as the nodes that the kernel begins with, and the columns that come of it."""
+"""Which leaves of a line are wanted: as the nodes that the kernel begins with, and the columns that come of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sqlstream.formats.conversion import ISO_STANDARD
+from sqlstream.formats.conversion import SQL_STANDARD
 from sqlstream.formats.json_records import JsonRecords, Leaf
-from sqlstream.formats.json_scan import layout
+from sqlstream.formats.scan import layout
+from sqlstream.formats.scan.plan import ColumnPlan, ScannedColumn, action_of, arguments_of
 from sqlstream.types import BOOLEAN, Type
 
 Path = tuple[str, ...]
-_BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
-_ACTIONS = {
-    **dict.fromkeys(_BITS, layout.INTEGER),
-    **dict.fromkeys(("CHAR", "VARCHAR"), layout.TEXT),
-    **dict.fromkeys(("TIMESTAMP", "TIMESTAMP_LTZ"), layout.TIMESTAMP),
-    "DOUBLE": layout.DOUBLE,
-    "FLOAT": layout.FLOAT,
-    "DECIMAL": layout.DECIMAL,
-    "BOOLEAN": layout.BOOLEAN,
-    "DATE": layout.DATE,
-    "TIME": layout.TIME,
-    "ROW": layout.OBJECT,
-}
 
 
 @dataclass
@@ -42,41 +30,12 @@ class Node:
 
 
 @dataclass(frozen=True)
-class ScannedColumn:
-    """An array of `type` made of a slot, and of text `string`; of `fields` where it is a ROW. `whole`: it is whether something
-    is there. `raw`: its text is JSON, of which somebody else makes the values. A slot of -1 has something everywhere."""
-
-    name: str
-    type: Type
-    slot: int
-    string: int = -1
-    fields: tuple[ScannedColumn, ...] = ()
-    presence: bool = False
-    raw: bool = False
-
-    def parts(self) -> Iterator[ScannedColumn]:
-        """It, its fields and theirs."""
-        yield self
-        for f in self.fields:
-            yield from f.parts()
-
-
-@dataclass(frozen=True)
-class ScanPlan:
+class ScanPlan(ColumnPlan):
     """`nodes` come behind those that they are in. `required`: of a line, in weights."""
 
-    nodes: tuple[Node, ...]
-    columns: tuple[ScannedColumn, ...]
-    slots: int
-    strings: int
-    required: int
-    standard: str  # of times
-
-    @property
-    def raw(self) -> tuple[ScannedColumn, ...]:
-        """The columns, and fields of such, whose values others make."""
-        raw = (part for c in self.columns for part in c.parts() if part.raw)
-        return tuple({part.string: part for part in raw}.values())
+    nodes: tuple[Node, ...] = ()
+    required: int = 0
+    standard: str = SQL_STANDARD  # of times
 
 
 def plan_of(records: JsonRecords) -> ScanPlan | None:
@@ -88,7 +47,7 @@ def plan_of(records: JsonRecords) -> ScanPlan | None:
     except _Twice:
         return None
     draft.weigh(records)
-    return ScanPlan(tuple(draft.nodes.values()), columns, draft.slots, draft.strings, draft.required, records.standard)
+    return ScanPlan(columns, draft.slots, draft.strings, tuple(draft.nodes.values()), draft.required, records.standard)
 
 
 class _Twice(Exception):
@@ -110,7 +69,7 @@ class _Draft:
         return ScannedColumn(leaf.name, BOOLEAN, slot, presence=True)
 
     def _column(self, name: str, path: Path, t: Type) -> ScannedColumn:
-        action = _ACTIONS.get(t.kind, layout.RAW)
+        action = action_of(t)
         if action == layout.OBJECT:
             node = self._with_slot(self._object(path))
             fields = tuple(self._column(f"f{i}", (*path, f.name), f.type) for i, f in enumerate(t.fields))
@@ -120,27 +79,13 @@ class _Draft:
             raise _Twice
         if node.of is None:
             node.of = t.null()
-            node.arguments = self._arguments(t)
+            node.arguments = arguments_of(t, self.records.standard)
             self._with_slot(node)
             self.slots += action == layout.DECIMAL and node.arguments[2]
             if action in (layout.TEXT, layout.RAW):
                 node.string = self.strings
                 self.strings += 1
         return ScannedColumn(name, t, node.slot, node.string, raw=action == layout.RAW)
-
-    def _arguments(self, t: Type) -> tuple[int, int, int]:
-        if t.kind in _BITS:
-            return 2 ** (_BITS[t.kind] - 1) - 1, 0, 0
-        if t.kind == "DECIMAL":
-            assert t.precision is not None and t.scale is not None
-            return t.scale, t.precision, int(t.precision > layout.MOST_DIGITS)
-        if t.is_timestamp:
-            separator = "T" if self.records.standard == ISO_STANDARD else " "
-            digits = 6 if t.precision is None else t.precision
-            return 10 ** max(6 - digits, 0), ord(separator), int(t.kind == "TIMESTAMP_LTZ")
-        if t.kind == "TIME":
-            return 10 ** max(6 - (t.precision or 0), 0), 0, 0
-        return 0, 0, 0
 
     def _with_slot(self, node: Node) -> Node:
         if node.slot < 0:

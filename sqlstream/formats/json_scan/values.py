@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from sqlstream.formats.json_scan.characters import QUOTE, behind_blanks, string_end
-from sqlstream.formats.json_scan.numbers import number_end
+from sqlstream.formats.json_scan.characters import string_end
+from sqlstream.formats.scan.characters import QUOTE, behind_blanks
+from sqlstream.formats.scan.numbers import HYPHEN, LARGE_E, POINT, E, digits_end, exponent_end
 from sqlstream.state.kernel import Instruction, apart, helper
 
-byte, half, copy32 = Instruction("byte"), Instruction("half"), Instruction("copy32")
+byte, half = Instruction("byte"), Instruction("half")
 
 NULL_WORD, TRUE_WORD, ALSE_WORD = 0x6C6C756E, 0x65757274, 0x65736C61
 T, F, N = 116, 102, 110
 BRACE, BRACKET, COLON, COMMA = 123, 91, 58, 44
 CLOSE = 2  # what closes a brace or bracket is so much behind it in ASCII
 DEEPEST = 60  # a bit a level
+LONGEST_NUMBER, LONGEST_INTEGER = 40, 19
 VALUE, AFTER_VALUE, KEY = 0, 1, 2
+
+
+@apart
+def number_end(data, p):  # type: ignore[no-untyped-def]
+    """Behind the number at p, which is of no interest; -1: it is none, or so long or large that others may not take it."""
+    start = p
+    if byte(data, p) == HYPHEN:
+        p += 1
+    end = digits_end(data, p)
+    if end == p or (byte(data, p) == 48 and end > p + 1):
+        return -1
+    p = end
+    if byte(data, p) == POINT:
+        p = digits_end(data, p + 1)
+        if p == end + 1:
+            return -1
+    elif p - start > LONGEST_INTEGER:
+        return -1
+    if p - start > LONGEST_NUMBER:
+        return -1
+    if byte(data, p) == E or byte(data, p) == LARGE_E:
+        end = exponent_end(data, p + 1)
+        if end > p + 4:  # of three digits
+            return -1
+        p = end
+    return p
 
 
 @apart
@@ -83,12 +111,3 @@ def value_end(data, p):  # type: ignore[no-untyped-def]
     """Behind any value; -1."""
     c = byte(data, p)
     return nested_end(data, p) if c == BRACE or c == BRACKET else atom_end(data, p)
-
-
-@helper
-def copy_to(data, p, end, out, to):  # type: ignore[no-untyped-def]
-    """Copies the bytes from p to `end`, and up to 31 more."""
-    while p < end:
-        copy32(out, to, data, p)
-        p += 32
-        to += 32

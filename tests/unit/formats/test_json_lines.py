@@ -245,14 +245,14 @@ def test_resume_from_every_position_with_malformed_records(
 @pytest.mark.parametrize("scanner", ["on", "off"])
 def test_resume_of_the_fast_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scanner: str) -> None:
     """Also from a position of the other one: a statement counts rows alone."""
-    monkeypatch.setenv("SQLSTREAM_JSON_SCANNER", scanner)
+    monkeypatch.setenv("SQLSTREAM_SCANNER", scanner)
     path = tmp_path / "f.json"
     path.write_text("".join(f'{{"a":{i}}}\n\n' for i in range(50)))
     tab = file_table(path, schema(("a", INT)), format="json")
     batches = read_positions(tab, 4)
     assert batches[0][0] == ({"row": 4} if scanner == "off" else {"row": 4, "byte": 0, "line": 1, "skip": 4})
     for after in ("on", "off"):
-        monkeypatch.setenv("SQLSTREAM_JSON_SCANNER", after)
+        monkeypatch.setenv("SQLSTREAM_SCANNER", after)
         for position, _, _ in batches:
             assert read_from(tab, position) == [(i,) for i in range(position["row"], 50)]
 

@@ -19,9 +19,10 @@ from sqlstream.contracts import ScanColumn, ScanRequest, TableContext
 from sqlstream.errors import DataError
 from sqlstream.formats.debezium_json import DebeziumJsonFormat
 from sqlstream.formats.json import JsonFormat
-from sqlstream.formats.json_scan.doubles import TENS
-from sqlstream.formats.json_scan.plan import plan_of
+from sqlstream.formats.json_scan.plan import ScanPlan
+from sqlstream.formats.json_scan.recipe import JsonRecipe
 from sqlstream.formats.json_scan.scanner import LineScanner
+from sqlstream.formats.scan.doubles import TENS
 from sqlstream.types import (
     BIGINT,
     BOOLEAN,
@@ -56,6 +57,12 @@ def decoder_of(request: ScanRequest, options: dict[str, Any] = PLAIN, skips: boo
     return BlockDecoder(decoder, request, {}, "f.json", "json", skips, ToolPool(), keeps=skips)
 
 
+def plan_of(request: ScanRequest, options: dict[str, Any] = PLAIN) -> ScanPlan:
+    recipe = decoder_of(request, options).decoder.scanned()
+    assert isinstance(recipe, JsonRecipe)
+    return recipe.plan
+
+
 class Ways:
     """Decodes blocks by both ways."""
 
@@ -63,7 +70,7 @@ class Ways:
         self._set = monkeypatch.setenv
 
     def one(self, way: str, request: ScanRequest, blocks: list[bytes], options: dict[str, Any], skips: bool) -> Any:
-        self._set("SQLSTREAM_JSON_SCANNER", way)
+        self._set("SQLSTREAM_SCANNER", way)
         decoder, out, line = decoder_of(request, options, skips), [], 1
         for block in blocks:
             try:
@@ -92,8 +99,7 @@ class Ways:
     def accept_alike(self, request: ScanRequest, lines: list[Any], options: dict[str, Any] = PLAIN) -> None:
         """What the scanner accepts is well formed, and the same."""
         given = [x.encode() if isinstance(x, str) else x for x in lines]
-        plan = plan_of(decoder_of(request, options).decoder.scanned())
-        assert plan is not None
+        plan = plan_of(request, options)
         scanner, fine, values = LineScanner(plan), list[bytes](), list[Any]()
         for line in given:
             scanned = scanner.scan(*padded(line + b"\n"))
@@ -313,15 +319,12 @@ def test_without_room_a_block_is_left_to_others(ways: Ways, monkeypatch: pytest.
     def refused(*_: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr("sqlstream.formats.json_scan.scanner.Buffers", refused)
+    monkeypatch.setattr("sqlstream.formats.scan.block.Buffers", refused)
     assert ways.agree(request_of(("a", BIGINT), ("s", STRING)), ['{"a":1,"s":"x"}', '{"a":x}', "{}"], skips=True) == 0
 
 
 def test_what_is_behind_a_block_does_not_matter() -> None:
-    plan = plan_of(
-        decoder_of(request_of(("a", BIGINT), ("s", STRING), ("t", timestamp(3)), ("d", DOUBLE))).decoder.scanned()
-    )
-    assert plan is not None
+    plan = plan_of(request_of(("a", BIGINT), ("s", STRING), ("t", timestamp(3)), ("d", DOUBLE)))
     poison = [
         b"9" * PADDING,
         b'"' * PADDING,
@@ -356,7 +359,7 @@ def test_blocks_after_one_another(ways: Ways) -> None:
 def test_columns_of_the_file(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
     request = request_of(("$metadata.file", STRING), ("a", INT))
     for way in ("on", "off"):
-        monkeypatch.setenv("SQLSTREAM_JSON_SCANNER", way)
+        monkeypatch.setenv("SQLSTREAM_SCANNER", way)
         decoder = JsonFormat().decoder(TableContext("t", Schema(()), {}), request, PLAIN)
         blocks = BlockDecoder(decoder, request, {"file": "'here'"}, "f", "json", False, ToolPool())
         batch = blocks.decode(b'{"a":1}\n{"a":2}\n', 1)
@@ -383,7 +386,7 @@ def test_changes(monkeypatch: pytest.MonkeyPatch, key: tuple[str, ...], wrapped:
         return json.dumps({"schema": {"type": "struct", "fields": []}, "payload": change} if wrapped else change)
 
     def decoded(way: str, lines: list[str]) -> Any:
-        monkeypatch.setenv("SQLSTREAM_JSON_SCANNER", way)
+        monkeypatch.setenv("SQLSTREAM_SCANNER", way)
         blocks = BlockDecoder(decoder, request, {}, "f", "debezium-json", True, ToolPool(), keeps=True)
         batch = blocks.decode("\n".join([*lines, "null", ""]).encode(), 1)
         assert batch is not None
@@ -399,7 +402,7 @@ def test_changes(monkeypatch: pytest.MonkeyPatch, key: tuple[str, ...], wrapped:
 
 
 def test_doubles_are_exactly_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SQLSTREAM_JSON_SCANNER", "on")
+    monkeypatch.setenv("SQLSTREAM_SCANNER", "on")
     rnd = random.Random(3)
     texts = [repr(rnd.uniform(-1, 1) * 10.0 ** rnd.randrange(-280, 280)) for _ in range(20_000)]
     texts += [f"{rnd.randrange(10 ** rnd.randrange(1, 18))}e{rnd.randrange(-99, 99)}" for _ in range(20_000)]

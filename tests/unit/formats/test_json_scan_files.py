@@ -16,7 +16,10 @@ from sqlstream.connectors.file_reader import FileReader, FileScan
 from sqlstream.contracts import ScanColumn, ScanRequest, TableContext
 from sqlstream.errors import OptionError
 from sqlstream.formats.json import JsonFormat
-from sqlstream.formats.json_scan import loading
+from sqlstream.formats.json_scan.lines import scan_lines
+from sqlstream.formats.json_scan.recipe import LOADING
+from sqlstream.formats.scan import loading
+from sqlstream.state.background import Background
 from sqlstream.types import BIGINT, STRING, Schema, timestamp
 
 REQUEST = ScanRequest(
@@ -67,7 +70,7 @@ def test_the_kernel_comes_in_the_middle_of_a_file(tmp_path: Path, monkeypatch: p
     assert len(rows) > 380
     assert bad
     monkeypatch.setenv(loading.SWITCH, loading.ON)
-    loading.is_there(1)
+    LOADING.is_there(1)
     monkeypatch.delenv(loading.SWITCH)
     blocks = 0
 
@@ -76,7 +79,7 @@ def test_the_kernel_comes_in_the_middle_of_a_file(tmp_path: Path, monkeypatch: p
         blocks += 1
         return blocks > after
 
-    monkeypatch.setattr(loading, "is_there", there)
+    monkeypatch.setattr(LOADING, "is_there", there)
     found, found_bad, positions = read(scan_of(tmp_path / "f.json", skips=True), rows=7)
     assert (found, found_bad) == (rows, bad)
     assert blocks > 9
@@ -107,7 +110,7 @@ def test_the_switch_is_understood_or_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv(loading.SWITCH, "Off")
     assert not loading.is_allowed()
     monkeypatch.setenv(loading.SWITCH, "0")
-    with pytest.raises(OptionError, match="SQLSTREAM_JSON_SCANNER is '0'"):
+    with pytest.raises(OptionError, match="SQLSTREAM_SCANNER is '0'"):
         loading.is_allowed()
 
 
@@ -132,7 +135,7 @@ def test_a_process_without_a_cache(tmp_path: Path, scanner: str) -> None:
     write(tmp_path / "f.json", 20_000)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import test_json_scan_files as t; "
-        "t.loading._kernel = t.loading.Background(t.loading.scan_lines, 1); rows, bad, _ = t.read(t.scan_of(Path(sys.argv[2]), skips=True)); print(len(rows), len(bad))"
+        "t.LOADING.kernel._enough = 1; rows, bad, _ = t.read(t.scan_of(Path(sys.argv[2]), skips=True)); print(len(rows), len(bad))"
     )
     environment = os.environ | {
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
@@ -150,15 +153,15 @@ def test_a_process_without_a_cache(tmp_path: Path, scanner: str) -> None:
 def test_it_is_loaded_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once there is enough to read; from the cache, into which `on` has put it."""
     monkeypatch.setenv(loading.SWITCH, loading.ON)
-    assert loading.is_there(1)
+    assert LOADING.is_there(1)
     monkeypatch.delenv(loading.SWITCH)
-    fresh = loading.Background(loading.scan_lines, loading.ENOUGH)
-    monkeypatch.setattr(loading, "_kernel", fresh)
-    assert not loading.is_there(loading.ENOUGH - 1)
+    fresh = Background(scan_lines, loading.ENOUGH)
+    monkeypatch.setattr(LOADING, "kernel", fresh)
+    assert not LOADING.is_there(loading.ENOUGH - 1)
     assert fresh._thread is None
-    loading.is_there(1)
+    LOADING.is_there(1)
     assert fresh._thread is not None
     fresh._thread.join(60)
-    assert loading.is_there(1)
+    assert LOADING.is_there(1)
     monkeypatch.setenv(loading.SWITCH, loading.OFF)
-    assert not loading.is_there(1)
+    assert not LOADING.is_there(1)

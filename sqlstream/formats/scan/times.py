@@ -1,12 +1,11 @@
-"""Helpers of the kernel: dates, times of day and timestamps in their usual forms."""
+"""Helpers of the kernels: dates, times of day and timestamps in their usual forms."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from sqlstream.formats.json_scan.characters import QUOTE
-from sqlstream.formats.json_scan.layout import MEMO, MEMO_1, MEMO_2, SEPARATOR, STEP, ZONED
-from sqlstream.formats.json_scan.numbers import ZEROS, digit_count, number_of, two_digits
+from sqlstream.formats.scan.layout import MEMO, MEMO_1, MEMO_2, SEPARATOR, STEP, ZONED
+from sqlstream.formats.scan.numbers import ZEROS, digit_count, number_of, two_digits
 from sqlstream.state.kernel import Instruction, apart, helper, inlined
 
 byte, word, put_word = Instruction("byte"), Instruction("word"), Instruction("put_word")
@@ -95,8 +94,8 @@ def offset_of(data, p):  # type: ignore[no-untyped-def]
 
 @inlined
 def timestamp(data, p, nodes, node, out, at):  # type: ignore[no-untyped-def]
-    """yyyy-MM-dd HH:mm:ss, perhaps with a fraction and a zone, at p (behind its quote) as µs into out[at]; behind the closing
-    quote, or -1. The minute is remembered: the times of lines after one another have the same first 16 bytes."""
+    """yyyy-MM-dd HH:mm:ss, perhaps with a fraction and a zone, at p as µs into out[at]; behind it,
+    or -1. The minute is remembered: the times of lines after one another have the same first 16 bytes."""
     date, time = word(data, p), word(data, p + 8)
     if date == word(nodes, node + MEMO) and time == word(nodes, node + MEMO_1):
         us = word(nodes, node + MEMO_2)
@@ -125,23 +124,21 @@ def timestamp(data, p, nodes, node, out, at):  # type: ignore[no-untyped-def]
                 return -1
             us -= minutes * MINUTE
             p += 6
-    if byte(data, p) != QUOTE:
-        return -1
     put_word(out, at, us)
-    return p + 1
+    return p
 
 
 @apart
 def date(data, p, out, at):  # type: ignore[no-untyped-def]
     """yyyy-MM-dd at p as days into out[at]; as `timestamp`."""
-    x, y = word(data, p) ^ DATE_FORM, word(data, p + 8) ^ 0x223030
-    if (x & DATE_REST) | (y & 0xFFF0F0) | ((x + SIXES) & DATE_TENS) | ((y + SIXES) & 0x1010):
+    x, y = word(data, p) ^ DATE_FORM, word(data, p + 8) ^ 0x3030
+    if (x & DATE_REST) | (y & 0xF0F0) | ((x + SIXES) & DATE_TENS) | ((y + SIXES) & 0x1010):
         return -1
     days = days_of(two_digits(x, 0) * 100 + two_digits(x, 16), two_digits(x, 40), two_digits(y, 0))
     if days == -1_000_000:
         return -1
     put_word(out, at, days)
-    return p + 11
+    return p + 10
 
 
 @apart
@@ -159,7 +156,5 @@ def time_of_day(data, p, step, out, at):  # type: ignore[no-untyped-def]
     if size > 0:
         us += fraction_of(data, p, size, step)
         p += size
-    if byte(data, p) != QUOTE:
-        return -1
     put_word(out, at, us)
-    return p + 1
+    return p

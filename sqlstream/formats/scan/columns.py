@@ -1,4 +1,4 @@
-"""The buffers that the kernel fills, and Arrow arrays of them."""
+"""The buffers that a kernel fills, and Arrow arrays of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.formats.json_scan.layout import MOST_DIGITS, PADDING
-from sqlstream.formats.json_scan.plan import ScannedColumn, ScanPlan
+from sqlstream.formats.scan.layout import MOST_DIGITS, PADDING
+from sqlstream.formats.scan.plan import ColumnPlan, ScannedColumn
 
 Array = np.ndarray[Any, Any]
 _NARROW = {"TINYINT": np.int8, "SMALLINT": np.int16, "INT": np.int32, "DATE": np.int32}
@@ -18,7 +18,7 @@ _NARROW = {"TINYINT": np.int8, "SMALLINT": np.int16, "INT": np.int32, "DATE": np
 class Buffers:
     """Room for the columns of `rows` rows of a block of `size` bytes."""
 
-    def __init__(self, plan: ScanPlan, rows: int, size: int) -> None:
+    def __init__(self, plan: ColumnPlan, rows: int, size: int) -> None:
         self.plan, self.rows = plan, rows
         self.region = size + PADDING
         slots, strings = max(plan.slots, 1), max(plan.strings, 1)
@@ -39,7 +39,7 @@ class Buffers:
         return [self._array(c, rows, raw) for c in self.plan.columns]
 
     def text(self, c: ScannedColumn, rows: int) -> pa.Array:
-        """The text of a column that has one; JSON, if it is raw."""
+        """The text of a column that has one; what the values are made of, if it is raw."""
         nulls, bits = self._validity(c.slot, rows)
         begin = c.string * self.region
         text = self.texts[begin : begin + int(self.filled[c.string])]

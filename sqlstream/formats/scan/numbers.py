@@ -1,10 +1,10 @@
-"""Helpers of the kernel: digits, whole numbers, and the parts of others."""
+"""Helpers of the kernels: digits, whole numbers, and the parts of others."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from sqlstream.formats.json_scan.layout import DIGITS, EXPONENT, MANTISSA, MINUS, MOST_DIGITS, SCIENTIFIC
+from sqlstream.formats.scan.layout import DIGITS, EXPONENT, MANTISSA, MINUS, MOST_DIGITS, SCIENTIFIC
 from sqlstream.state.kernel import Instruction, apart, helper, inlined
 
 byte, word, put_word = Instruction("byte"), Instruction("word"), Instruction("put_word")
@@ -12,7 +12,6 @@ trailing_zeros, shift_right = Instruction("trailing_zeros"), Instruction("shift_
 
 HYPHEN, PLUS, POINT, E, LARGE_E = 45, 43, 46, 101, 69
 ZEROS, SIXES, NO_DIGIT = 0x3030303030303030, 0x0606060606060606, -0x0F0F0F0F0F0F0F10
-LONGEST_NUMBER, LONGEST_INTEGER = 40, 19
 
 
 @helper
@@ -53,32 +52,6 @@ def exponent_end(data, p):  # type: ignore[no-untyped-def]
         p += 1
     end = digits_end(data, p)
     return -1 if end == p or end > p + 3 else end
-
-
-@apart
-def number_end(data, p):  # type: ignore[no-untyped-def]
-    """Behind the number at p, which is of no interest; -1: it is none, or so long or large that others may not take it."""
-    start = p
-    if byte(data, p) == HYPHEN:
-        p += 1
-    end = digits_end(data, p)
-    if end == p or (byte(data, p) == 48 and end > p + 1):
-        return -1
-    p = end
-    if byte(data, p) == POINT:
-        p = digits_end(data, p + 1)
-        if p == end + 1:
-            return -1
-    elif p - start > LONGEST_INTEGER:
-        return -1
-    if p - start > LONGEST_NUMBER:
-        return -1
-    if byte(data, p) == E or byte(data, p) == LARGE_E:
-        end = exponent_end(data, p + 1)
-        if end > p + 4:  # of three digits
-            return -1
-        p = end
-    return p
 
 
 @inlined

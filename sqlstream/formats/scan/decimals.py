@@ -1,10 +1,10 @@
-"""Helpers of the kernel: numbers as decimals, every digit."""
+"""Helpers of the kernels: numbers as decimals, every digit."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from sqlstream.formats.json_scan.layout import DIGITS, EXPONENT, MANTISSA, MINUS, MOST_DIGITS, SCIENTIFIC
+from sqlstream.formats.scan.layout import DIGITS, EXPONENT, MANTISSA, MINUS, MOST_DIGITS, SCIENTIFIC
 from sqlstream.state.kernel import Instruction, helper
 
 LEAST_EXPONENT = -3  # of a number that stands for itself: 0.0001

@@ -1,4 +1,4 @@
-"""Helpers of the kernel, and their tables: numbers as doubles and floats, exactly rounded.
+"""Helpers of the kernels, and their tables: numbers as doubles and floats, exactly rounded.
 
 Lemire, Number Parsing at a Gigabyte per Second (2021); what it leaves open is not decided here.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sqlstream.formats.json_scan.layout import EXPONENT, MANTISSA, MINUS
+from sqlstream.formats.scan.layout import EXPONENT, MANTISSA, MINUS
 from sqlstream.state.kernel import Instruction, apart, helper
 
 word, leading_zeros, shift_right = Instruction("word"), Instruction("leading_zeros"), Instruction("shift_right")
