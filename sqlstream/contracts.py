@@ -81,7 +81,8 @@ class ScanRequest:
     """What to decode. Delivered as columns c0, c1, … of the engine's Arrow types (`Type.arrow()`).
 
     `derived`: (alias, DuckDB expression over c0, c1, …) to append to every batch: a reader that decodes with
-    DuckDB puts them into its one statement, any other has a `Derivation`. Rows are never dropped by a reader:
+    DuckDB puts them into its one statement, any other has a `Derivation`. `computed`: of some of them, what makes them of a batch
+    of c0, c1, … without a statement, or raises pa.ArrowInvalid, and leaves it to DuckDB. Rows are never dropped by a reader:
     positions count all rows, and the watermark looks at all of them. `skip`: rows that it may pass over, and says so
     (`SourceBatch.passed`). A request for nothing (all that is read of the table is computed) gives a column `one`, as many
     rows as there are.
@@ -93,6 +94,7 @@ class ScanRequest:
     zone: str = "UTC"
     functions: frozenset[UserFunction] = frozenset()
     skip: Skip | None = None
+    computed: tuple[tuple[str, Callable[[pa.RecordBatch], pa.Array]], ...] = ()
 
     def arrow_schema(self) -> pa.Schema:
         """The requested columns c0, c1, …, without `derived` and hidden ones."""

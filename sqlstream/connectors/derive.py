@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from functools import cached_property
+
 import pyarrow as pa
 
 from sqlstream.contracts import ScanRequest
@@ -13,25 +16,40 @@ class Derivation:
     """Appends the derived columns of `request` to batches (c0, c1, …). For one thread at a time."""
 
     def __init__(self, request: ScanRequest) -> None:
-        self._sql = ""
-        if request.derived:
-            # here: it brings fsspec along, which a query without tables does not need
-            from sqlstream.formats.cursor import scan_cursor
-
-            expressions = ", ".join(f"{expression} AS {alias}" for alias, expression in request.derived)
-            self._sql = f"SELECT {expressions} FROM derived"
-            self._derived = Given(scan_cursor(request), "derived")
+        self._request = request
+        self._computed = dict(request.computed)
+        self._statements: dict[frozenset[str], str] = {}
 
     def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch with the derived columns behind its own; rows and their order stay."""
-        if not self._sql:
+        """The batch with the derived columns behind its own; rows and their order stay. Raises DuckDB's errors."""
+        if not self._request.derived:
             return batch
-        table = self._derived.run(self._sql, batch).combine_chunks()
-        for name in table.column_names:
-            column = table.column(name)
-            array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-            batch = batch.append_column(pa.field(name, array.type), array)
+        made = {}
+        for alias, compute in self._computed.items():
+            with contextlib.suppress(pa.ArrowInvalid):
+                made[alias] = compute(batch)
+        if len(made) < len(self._request.derived):
+            made |= self._by_statement(batch, frozenset(made))
+        for alias, _ in self._request.derived:
+            batch = batch.append_column(pa.field(alias, made[alias].type), made[alias])
         return batch
+
+    def _by_statement(self, batch: pa.RecordBatch, made: frozenset[str]) -> dict[str, pa.Array]:
+        """Those that are not made yet."""
+        sql = self._statements.get(made)
+        if sql is None:
+            left = (f"{expression} AS {alias}" for alias, expression in self._request.derived if alias not in made)
+            sql = self._statements[made] = f"SELECT {', '.join(left)} FROM derived"
+        table = self._given.run(sql, batch).combine_chunks()
+        columns = zip(table.column_names, table.columns, strict=True)
+        return {name: c.chunk(0) if c.num_chunks else pa.array([], c.type) for name, c in columns}
+
+    @cached_property
+    def _given(self) -> Given:
+        # here: it brings fsspec along, which a query without tables does not need
+        from sqlstream.formats.cursor import scan_cursor
+
+        return Given(scan_cursor(self._request), "derived")
 
 
 def conform(batch: pa.RecordBatch, request: ScanRequest) -> pa.RecordBatch:

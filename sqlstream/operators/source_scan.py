@@ -33,6 +33,7 @@ from sqlstream.plan import nodes
 from sqlstream.plan.nodes import TUNING
 from sqlstream.plan.nodes.leaves import WATERMARK_PATH
 from sqlstream.plan.table_binder import MADE, PROCTIME_PATH
+from sqlstream.rendering.arrow import by_arrow
 from sqlstream.rendering.bounds import skip_of
 from sqlstream.rendering.expressions import predicate, to_duckdb
 from sqlstream.types import BOOLEAN, ROWTIME, Column, Schema
@@ -90,15 +91,19 @@ class SourceScan(PhysicalNode):
         """What the reader decodes: stored columns, `_keep` of the predicate and `_w` of the watermark, in `zone`."""
         stored = [i for i, c in enumerate(self.columns) if c.path not in MADE]
         place = {old: new for new, old in enumerate(stored)}
-        derived, used = [], set[UserFunction]()
-        if self.predicate is not None:
-            derived.append(("_keep", predicate(shift(self.predicate, lambda i: place[i]), used)))
-        if self.watermark is not None:
-            derived.append(("_w", f"epoch_us({to_duckdb(shift(self.watermark, lambda i: place[i]), used)})"))
         marked = None if self.watermark is None else shift(self.watermark, lambda i: place[i])
         kept = None if self.predicate is None else shift(self.predicate, lambda i: place[i])
-        columns = tuple(self.columns[i] for i in stored)
-        return ScanRequest(columns, tuple(derived), zone, frozenset(used), skip_of(kept, marked))
+        derived, computed, used = [], [], set[UserFunction]()
+        if kept is not None:
+            derived.append(("_keep", predicate(kept, used)))
+            computed.append(("_keep", by_arrow(kept)))
+        if marked is not None:
+            derived.append(("_w", f"epoch_us({to_duckdb(marked, used)})"))
+            computed.append(("_w", by_arrow(marked, in_us=True)))
+        return ScanRequest(
+            tuple(self.columns[i] for i in stored), tuple(derived), zone, frozenset(used), skip_of(kept, marked),
+            tuple((alias, by) for alias, by in computed if by is not None),
+        )  # fmt: skip
 
 
 @lower.register(nodes.Scan)
