@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from sqlstream import stores as remote
 from sqlstream.connectors.block_decoder import BlockDecoder, ToolPool
-from sqlstream.connectors.blocks import BOM, whole_records
+from sqlstream.connectors.blocks import BOM, parts_of, values_a_record, whole_records
 from sqlstream.connectors.decode_ahead import DecodeAhead
 from sqlstream.connectors.derive import Derivation, conform
 from sqlstream.connectors.paths import (
@@ -33,9 +33,10 @@ from sqlstream.connectors.paths import (
     opened,
     opens_by_name,
 )
+from sqlstream.connectors.pieces import Piece, Place
 from sqlstream.connectors.scanning import is_scanned
 from sqlstream.connectors.streams import is_stream
-from sqlstream.contracts import BadRecord, Passed, ScanRequest, SourceBatch, SplitReader
+from sqlstream.contracts import Passed, ScanRequest, SourceBatch, SplitReader
 from sqlstream.duck import FAILURES
 from sqlstream.errors import CheckpointError, DataError, RunError
 from sqlstream.formats.base import Decoder
@@ -81,51 +82,6 @@ class FileScan:
         )
 
 
-@dataclass
-class Piece:
-    """Rows and where they begin: `place` is None for the statement, else (byte, line) of the block and after it.
-
-    `bad`: malformed records of the block, each with how many of these rows stand before it: it is taken with the last of
-    those, so that it is behind the position, or before it, as the rows around it are. `taken`: those before them. `passed`: it
-    is of rows that are not read, and has none.
-    """
-
-    batch: pa.RecordBatch
-    row: int
-    before: tuple[int, int] | None = None
-    after: tuple[int, int] | None = None
-    skip: int = 0
-    bad: list[tuple[BadRecord, int]] = field(default_factory=list)
-    taken: int = 0
-    passed: Passed | None = None
-
-    def bad_up_to(self, rows: int) -> list[BadRecord]:
-        """The malformed records that come with the first `rows` rows of it."""
-        return [b for b, before in self.bad if before <= rows]
-
-    def position(self, rows: int) -> dict[str, int]:
-        """The position after the first `rows` rows of it."""
-        row = self.row + rows + (self.passed.rows if self.passed else 0)
-        if self.before is None or self.after is None:
-            return {"row": row}
-        if rows == self.batch.num_rows:
-            return {"row": row, "byte": self.after[0], "line": self.after[1], "skip": 0}
-        taken = self.taken + len(self.bad_up_to(rows))
-        place = {"row": row, "byte": self.before[0], "line": self.before[1], "skip": self.skip + rows}
-        return place | ({"bad": taken} if taken else {})
-
-    def rest(self, rows: int) -> Piece:
-        """What is left behind the first `rows` rows, without a copy."""
-        left = [(b, before - rows) for b, before in self.bad if before > rows] if self.bad else self.bad
-        taken = self.taken + len(self.bad) - len(left)
-        return Piece(self.batch.slice(rows), self.row + rows, self.before, self.after, self.skip + rows, left, taken)
-
-    def resumed(self, rows: int, bad: int) -> Piece:
-        """What is left when a reader before this one has taken so many of the rows and of the malformed records."""
-        left = [(b, max(before - rows, 0)) for b, before in self.bad[bad:]]
-        return Piece(self.batch.slice(rows), self.row + rows, self.before, self.after, self.skip + rows, left, bad)
-
-
 class FileReader(SplitReader):
     """The rows of one file in order, decoded ahead on a thread; `first_row` counts where no position is known.
 
@@ -136,7 +92,7 @@ class FileReader(SplitReader):
         self._scan = scan
         self._decoding: BlockDecoder | None = None
         self._piece: Piece | None = None
-        self._finished = False
+        self._finished = self._ended = False  # what is read of the file is taken; there is no more to read
         if is_local(scan.path) and not os.path.exists(scan.path):
             raise missing(scan.path)
         self._canceled: threading.Event | None = None
@@ -201,10 +157,11 @@ class FileReader(SplitReader):
             return
         by_rows = "byte" not in position
         if by_rows and is_scanned(scan.decoder):
-            row = yield from self._blocks(position, usual=True)
-            if row is None:
+            place = Place(position)
+            yield from self._blocks(place, unless_left=True)
+            if self._ended:
                 return
-            position = {"row": row}
+            position = {"row": place.row + place.skip}
         if by_rows and by_statement(scan.path, scan.decoder):
             row = position["row"]
             try:
@@ -221,7 +178,7 @@ class FileReader(SplitReader):
                     why = scan.decoder.explained(scan.path, why) if opens_by_name(scan.path) else why
                     raise DataError(f"{scan.path}: {why}") from e
                 position = {"row": row}  # and find the malformed record on the careful way
-        yield from self._blocks(position)
+        yield from self._blocks(Place(position))
 
     def _statements(self, row: int) -> Iterator[Piece]:
         """By a statement for each stretch that is to be read."""
@@ -272,38 +229,27 @@ class FileReader(SplitReader):
                     batch = derivation.of(texts.values(batch, checking))
                 yield conform(batch, scan.request)
 
-    def _blocks(self, position: Mapping[str, int], usual: bool = False) -> Generator[Piece, None, int | None]:
-        """By blocks. `usual`: where the first lines are none that a scanner takes, the row to go on from by a statement."""
+    def _blocks(self, place: Place, unless_left: bool = False) -> Iterator[Piece]:
+        """By blocks from `place` on, which goes along. `unless_left`: it ends where a scanner leaves the first lines, and a statement
+        can go on from there."""
         scan = self._scan
-        self._decoding = scan.blocks()
-        at, line = position.get("byte", 0), position.get("line", 1)
-        # with a place the rows before it are done; without one all rows count from the start of the file
-        skip = position.get("skip", 0) if "byte" in position else position["row"]
-        row, bad = position["row"] - skip, position.get("bad", 0)
+        self._decoding = decoding = scan.blocks()
         many = is_local(scan.path) and self._canceled is None and is_scanned(scan.decoder)
-        with opened(scan.path, at, scan.stores, self._canceled) as file:
-            for head, data in whole_records(file, scan.decoder, at == 0, many):
-                at, line = at + len(head), line + scan.decoder.lines(head)
-                batch = self._decoding.decode(data, line)
-                after = (at + len(data), line + self._decoding.lines)
-                rows = batch.num_rows if batch is not None else 0
-                kept = self._decoding.take_bad()
-                if batch is not None and (rows > skip or len(kept) > bad):
-                    piece = Piece(batch, row, (at, line), after, bad=kept)
-                    yield piece.resumed(min(rows, skip), bad) if skip or bad else piece
-                row, skip, bad = row + rows, max(0, skip - rows), max(0, bad - len(kept))
-                at, line = after
-                if (
-                    usual
-                    and self._decoding.left
-                    and not self._decoding.skipped
-                    and by_statement(scan.path, scan.decoder)
-                ):
-                    self._decoding.rest()
-                    return row + skip
-                usual = usual and not rows
-        self._decoding.rest()
-        return None
+        values, first = values_a_record(scan.request), place.row
+        with opened(scan.path, place.byte, scan.stores, self._canceled) as file:
+            for head, block in whole_records(file, scan.decoder, place.byte == 0, many):
+                place.passed(len(head), scan.decoder.lines(head))
+                for part in parts_of(block, scan.decoder, values):
+                    unless_left = unless_left and place.row == first
+                    piece = place.take(part, decoding)
+                    if piece is not None:
+                        yield piece
+                    left = unless_left and decoding.left and not decoding.skipped
+                    if left and by_statement(scan.path, scan.decoder):
+                        decoding.rest()
+                        return
+        decoding.rest()
+        self._ended = True
 
 
 def by_statement(path: str, decoder: Decoder) -> bool:

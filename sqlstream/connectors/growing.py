@@ -16,9 +16,10 @@ from typing import Any
 from sqlstream import stores as remote
 from sqlstream.connectors.block_decoder import BlockDecoder
 from sqlstream.connectors.blocks import BOM, LONGEST, Block
-from sqlstream.connectors.file_reader import FileReader, FileScan, Piece, named
+from sqlstream.connectors.file_reader import FileReader, FileScan, named
 from sqlstream.connectors.fingerprint import WINDOW, Mark, digest, is_whole, piece
 from sqlstream.connectors.paths import BLOCK, damaged_hint, is_local, open_binary
+from sqlstream.connectors.pieces import Piece, Place
 from sqlstream.connectors.watch import Watch, WatchedFile
 from sqlstream.contracts import SourceBatch, SplitReader
 from sqlstream.errors import DataError, RunError
@@ -44,11 +45,7 @@ class GrowingReader(SplitReader):
         self._seen = -1  # the file's version when it was last looked into
         self._whole: FileReader | None = None
         position = position or {}
-        self._row = int(position.get("row", first_row))
-        self._byte, self._line = int(position.get("byte", 0)), int(position.get("line", 1))
-        self._skip = int(position.get("skip", 0 if "byte" in position else self._row))
-        self._row -= self._skip
-        self._bad = int(position.get("bad", 0))  # malformed records of the block that were taken
+        self._place = Place({"row": first_row, **position})
         self._mark = Mark.of(position)
         self._mark_before = self._mark
         self._piece: Piece | None = None
@@ -103,7 +100,7 @@ class GrowingReader(SplitReader):
         rows = min(max_rows, piece.batch.num_rows)
         self._piece = piece.rest(rows) if rows < piece.batch.num_rows else None
         position: dict[str, Any] = piece.position(rows)
-        mark = self._mark if position["byte"] == self._byte else self._mark_before
+        mark = self._mark if position["byte"] == self._place.byte else self._mark_before
         position |= {"head": [mark.size_of_head, mark.head], "tail": mark.tail}
         if mark.size > mark.byte:
             position["size"] = mark.size
@@ -148,15 +145,15 @@ class GrowingReader(SplitReader):
             self._seen = seen
 
     def _take(self, file: WatchedFile, path: str, size: int) -> None:
-        begin = max(0, self._byte - WINDOW)
-        data = piece(path, begin, min(size, self._byte + self._wanted), self._scan.stores)
-        before, data = data[: self._byte - begin], data[self._byte - begin :]
-        if len(before) < self._byte - begin or (self._mark.tail and digest(before) != self._mark.tail):
+        begin = max(0, self._place.byte - WINDOW)
+        data = piece(path, begin, min(size, self._place.byte + self._wanted), self._scan.stores)
+        before, data = data[: self._place.byte - begin], data[self._place.byte - begin :]
+        if len(before) < self._place.byte - begin or (self._mark.tail and digest(before) != self._mark.tail):
             self._at_end = True
             self._watch.suspect(file)
             return
         head: int | None = 0
-        if self._byte == 0:
+        if self._place.byte == 0:
             if len(data) < len(BOM) and BOM.startswith(data):
                 self._at_end = True
                 return
@@ -164,7 +161,7 @@ class GrowingReader(SplitReader):
             head = self._scan.decoder.head(data[mark:], complete=False)
             head = None if head is None else mark + head
         cut = 0 if head is None else self._scan.decoder.cut(data[head:])
-        at_end = self._byte + len(data) >= size
+        at_end = self._place.byte + len(data) >= size
         if head is None or not cut:
             if not at_end:
                 if self._wanted >= LONGEST:
@@ -179,21 +176,11 @@ class GrowingReader(SplitReader):
         self._watch.read(file, self._mark)
 
     def _advance(self, path: str, before: bytes, data: bytes, head: int, cut: int, size: int) -> None:
-        lines = self._scan.decoder.lines
-        self._line += lines(data[:head])
-        start, line = self._byte + head, self._line
-        self._mark_before = self._marked(path, start, size, before + data[:head])
-        body = data[head : head + cut]
-        batch = self._decoding().decode(Block.of(body), line)
-        self._byte, self._line = start + cut, line + self._decoding().lines
-        self._mark = self._marked(path, self._byte, size, before + data[: head + cut])
-        rows = batch.num_rows if batch is not None else 0
-        kept = self._decoding().take_bad()
-        if batch is not None and (rows > self._skip or len(kept) > self._bad):
-            piece = Piece(batch, self._row, (start, line), (self._byte, self._line), bad=kept)
-            resumed = self._skip or self._bad
-            self._piece = piece.resumed(min(rows, self._skip), self._bad) if resumed else piece
-        self._row, self._skip, self._bad = self._row + rows, max(0, self._skip - rows), max(0, self._bad - len(kept))
+        place = self._place
+        place.passed(head, self._scan.decoder.lines(data[:head]))
+        self._mark_before = self._marked(path, place.byte, size, before + data[:head])
+        self._piece = place.take(Block.of(data[head : head + cut]), self._decoding())
+        self._mark = self._marked(path, place.byte, size, before + data[: head + cut])
 
     def _decoding(self) -> BlockDecoder:
         if self._blocks is None:
@@ -213,12 +200,10 @@ class GrowingReader(SplitReader):
     def _open_archive(self, path: str, size: int, seen: int) -> None:
         self._seen, self._at_end = seen, True
         if size and self._is_whole(path):
-            position = {"row": self._row + self._skip, "byte": self._byte, "line": self._line, "skip": self._skip}
-            position |= {"bad": self._bad} if self._bad else {}
-            scan = replace(self._scan, path=path)
+            place, scan = self._place, replace(self._scan, path=path)
             assert self._file is not None
             self._mark = self._watch.opened(self._file)
-            self._whole = FileReader(scan, position if self._byte else None, self._row + self._skip)
+            self._whole = FileReader(scan, place.position() if place.byte else None, place.row + place.skip)
 
     def _is_whole(self, path: str) -> bool:
         """Whether nobody is still writing it."""

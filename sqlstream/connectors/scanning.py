@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.connectors.blocks import BOM, Block
+from sqlstream.connectors.blocks import BOM, NEWLINE, Block
 from sqlstream.connectors.derive import Derivation
 from sqlstream.contracts import ScanRequest
 from sqlstream.duck import FAILURES, Given
@@ -21,7 +21,6 @@ from sqlstream.formats.scan import loading
 from sqlstream.formats.scan.block import BlockScanner, Scanned
 from sqlstream.types import rename_array
 
-NEWLINE = 10
 Records = Callable[[bytes], pa.Table]  # the records layer of whole lines; raises as DuckDB does
 
 
