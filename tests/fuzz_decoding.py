@@ -1,11 +1,16 @@
-"""Random lines of JSON decoded with the scanner and without, ever new ones: the long form of test_decoding.py.
+"""Random JSON decoded with the scanner and without, ever new: the long form of test_decoding.py.
 
     python tests/fuzz_decoding.py --minutes 30
+    python tests/fuzz_decoding.py --of files --minutes 10
     SQLSTREAM_SEED=7 python tests/fuzz_decoding.py --minutes 5 --processes 1
-    SQLSTREAM_SEED=7 python tests/fuzz_decoding.py --example 4711
+    SQLSTREAM_SEED=7 python tests/fuzz_decoding.py --of lines --example 4711
 
-Where two ways differ, the smallest lines that show it are printed with the table and what is read of it. Ends with how many lines
-were decoded, how many of them in place, and status 1 if a way differed.
+`lines`: blocks of lines, with bytes behind them that would go on with them. `guarded`: the same, with nothing behind what may be
+read and written: who touches it dies. `files`: files that are compressed, cut into blocks of any size, read on from any position, or
+growing (`harness/decoding_files.py`).
+
+Where two ways differ, what shows it is printed with the table and what is read of it. Ends with how many lines were decoded, how
+many of them in place, and status 1 if a way differed or a process died.
 """
 
 from __future__ import annotations
@@ -16,54 +21,79 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SHOWN = 20  # differences that a process looks into
+KINDS = ("lines", "guarded", "files")
 
 
-def hunt(number: int, processes: int, minutes: float, findings: multiprocessing.Queue[tuple[int, int, int]]) -> None:
-    """Every `processes`-th example until the time is over; puts how many lines there were, how many in place, and what differed."""
-    from harness.decoding_examples import Example, check
+def looked_into(kind: str, number: int, most: int | None = None) -> Any:
+    """What example `number` of a kind shows; of at most so many lines."""
+    from harness.decoding_examples import LEGAL, Example, check
+    from harness.decoding_files import FileExample, check_file
+    from harness.guarded import GUARDED
 
-    end, lines, scanned, failed, n = time.monotonic() + minutes * 60, 0, 0, 0, number
-    while time.monotonic() < end and failed < SHOWN:
-        found = check(Example.of(n))
-        lines, scanned, n = lines + found.lines, scanned + found.scanned, n + processes
-        for text in found.differences:
-            failed += 1
-            print(text, flush=True)
+    if kind == "files":
+        return check_file(FileExample.of(number))
+    example = Example.of(number, most or LEGAL)
+    return check(example, GUARDED) if kind == "guarded" else check(example)
+
+
+def hunt(kinds: list[str], numbers: range, minutes: float, most: int | None, findings: Any, at: Any) -> None:
+    """Looks into examples until the time is over; puts how many lines there were, how many in place, and what differed. `at`: the
+    number of the one that it looks into."""
+    end, lines, scanned, failed = time.monotonic() + minutes * 60, 0, 0, 0
+    for n in numbers:
+        if time.monotonic() > end or failed >= SHOWN:
+            break
+        at.value = n
+        for kind in kinds:
+            found = looked_into(kind, n, most)
+            lines, scanned = lines + found.lines, scanned + found.scanned
+            for text in found.differences:
+                failed += 1
+                print(f"{kind}: {text}", flush=True)
     findings.put((lines, scanned, failed))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--of", default=",".join(KINDS), help="which examples")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--examples", type=int, default=sys.maxsize, help="and no more than so many")
+    parser.add_argument("--lines", type=int, help="of a block, at most")
     parser.add_argument("--example", type=int, help="this one alone")
     given = parser.parse_args()
     sys.path[:0] = [str(HERE), str(HERE.parent)]
     os.environ.setdefault("SQLSTREAM_SEED", "new")
-    from harness.decoding_examples import Example, check
     from harness.seed import SEED
 
+    kinds = given.of.split(",")
+    if unknown := {*kinds} - {*KINDS}:
+        parser.error(f"--of {unknown.pop()}: there are {', '.join(KINDS)}")
     if given.example is not None:
-        found = check(Example.of(given.example))
-        print(*found.differences, f"{found.lines} lines, {found.scanned} in place", sep="\n")
-        return 1 if found.differences else 0
+        found = [looked_into(kind, given.example, given.lines) for kind in kinds]
+        print(*(d for f in found for d in f.differences), sep="\n")
+        return 1 if any(f.differences for f in found) else 0
     context = multiprocessing.get_context("spawn")
-    findings = context.Queue()
-    workers = [
-        context.Process(target=hunt, args=(i, given.processes, given.minutes, findings)) for i in range(given.processes)
-    ]
-    for worker in workers:
+    findings, workers = context.Queue(), []
+    for i in range(given.processes):
+        at = context.Value("q", -1)
+        numbers = range(i, given.examples, given.processes)
+        worker = context.Process(target=hunt, args=(kinds, numbers, given.minutes, given.lines, findings, at))
         worker.start()
-    found_by = []
-    for worker in workers:
+        workers.append((worker, at))
+    found_by, died = [], 0
+    for worker, at in workers:
         worker.join()
         if worker.exitcode == 0:
             found_by.append(findings.get())
+        else:
+            died += 1
+            print(f"died with {worker.exitcode} at example {at.value}", flush=True)
     lines, scanned, failed = (sum(f[i] for f in found_by) for i in range(3))
-    died = len(workers) - len(found_by)
     print(
         f"{lines} lines, {scanned} in place, {failed} differences, {died} processes died; seed {SEED}, {given.minutes:g} minutes"
     )

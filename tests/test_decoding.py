@@ -1,22 +1,30 @@
 """Lines of JSON give the same rows, errors and malformed records whichever way they are decoded: by the scanner or without it, in
 blocks or one by one.
 
+Files of them too, however they are cut, compressed, read on or growing; and nothing is touched behind what may be read and written.
 The long form: tests/fuzz_decoding.py.
 """
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from harness.decoding import EXACT, ONE_BY_ONE, WRONG
 from harness.decoding_examples import Example, check, smallest
+from harness.decoding_files import FileExample, check_file
 from harness.json_shapes import Shape
 
+from sqlstream.connectors.blocks import PADDING
 from sqlstream.contracts import ScanColumn, ScanRequest
 from sqlstream.types import BIGINT, DOUBLE, STRING, decimal, timestamp
 
 EXAMPLES, PARTS = 160, 8
+FILES, GUARDED, FILE_PARTS = 24, 8, 4
 FEW, SOME = 60, 300  # lines: with a statement for each; with one for all
 MANY = 120  # examples until each fault has shown
 COLUMNS = (("a", STRING), ("price", DOUBLE), ("b", decimal(38, 20)), ("dateTime", timestamp(6)), ("id", BIGINT))
@@ -69,3 +77,35 @@ def test_the_smallest_example_is_small() -> None:
         and least.shape.request == ScanRequest((ScanColumn(("price",), DOUBLE),))
         and "-0.0" in difference
     )
+
+
+@pytest.mark.parametrize("part", range(FILE_PARTS))
+def test_files_are_read_alike(part: int) -> None:
+    lines = scanned = 0
+    for number in range(part, FILES, FILE_PARTS):
+        found = check_file(FileExample.of(number))
+        assert not found.differences, found.differences[0]
+        lines, scanned = lines + found.lines, scanned + found.scanned
+    assert scanned > lines // 20
+
+
+def test_nothing_is_touched_behind_what_may_be() -> None:
+    fuzz = Path(__file__).with_name("fuzz_decoding.py")
+    given = ("--of", "guarded", "--examples", str(GUARDED), "--lines", str(FEW), "--processes", "1")
+    done = subprocess.run([sys.executable, str(fuzz), *given], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 in place" not in done.stdout
+
+
+@pytest.mark.parametrize("behind", [0, PADDING])
+def test_who_touches_what_is_guarded_dies(behind: int) -> None:
+    """The scanner itself, where less stands behind a block than it may read."""
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:3]; import numpy as np; from harness.guarded import guarded; "
+        "from harness.decoding import blocks, switched; from sqlstream.connectors.blocks import Block; from test_decoding import SHAPE\n"
+        f"buffer = guarded(np.frombuffer(b'{{\"a\":7}}\\n' * 9 + b' ' * {behind}, np.uint8))\n"
+        f"with switched('on'): print(blocks(SHAPE).decode(Block(buffer, 0, len(buffer) - {behind}), 1).num_rows)"
+    )
+    here = Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", code, str(here), str(here.parent)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == ((0, "9\n") if behind else (-signal.SIGSEGV, "")), done.stderr
