@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from sqlstream.batches import NO_WATERMARK, Time
 from sqlstream.errors import InternalError, NotSupported
+from sqlstream.expressions import Expr
 from sqlstream.functions.user import UserFunction
 from sqlstream.options import Option
 from sqlstream.stores import ENVIRONMENT, Stores
@@ -87,6 +88,8 @@ class ScanRequest:
     (`SourceBatch.passed`). A request for nothing (all that is read of the table is computed) gives a column `one`, as many
     rows as there are.
     `zone`: the session's, in which derived columns are evaluated. `functions`: the Python functions that they call.
+    `filter`: a condition over the columns, of rows that alone are wanted where it is given: a source whose own engine can
+    tell leaves others out, any part of them, and they count nowhere. Whoever asked looks at the condition again.
     """
 
     columns: tuple[ScanColumn, ...]
@@ -95,6 +98,7 @@ class ScanRequest:
     functions: frozenset[UserFunction] = frozenset()
     skip: Skip | None = None
     computed: tuple[tuple[str, Callable[[pa.RecordBatch], pa.Array]], ...] = ()
+    filter: Expr | None = None
 
     def arrow_schema(self) -> pa.Schema:
         """The requested columns c0, c1, …, without `derived` and hidden ones."""

@@ -162,7 +162,8 @@ def _inferred(table: Table, body: str | None) -> Table:
         )
     (made,) = parse_script(f"CREATE TABLE t ({body}) WITH ('connector' = 'x')")
     assert isinstance(made, st.CreateTable)
-    return replace(table, columns=made.columns, watermark=table.watermark or made.watermark)
+    key = table.primary_key or made.primary_key
+    return replace(table, columns=made.columns, watermark=table.watermark or made.watermark, primary_key=key)
 
 
 def create_view(env: Environment, s: st.CreateView) -> Result:

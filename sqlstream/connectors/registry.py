@@ -6,6 +6,7 @@ from sqlstream.alignment import OPTIONS as ALIGNMENT
 from sqlstream.connectors.blackhole import BlackholeConnector
 from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
+from sqlstream.connectors.jdbc.connector import JdbcConnector
 from sqlstream.connectors.nexmark import NexmarkConnector
 from sqlstream.connectors.print import PrintConnector
 from sqlstream.connectors.python import PythonConnector
@@ -17,6 +18,7 @@ CONNECTORS: dict[str, type[Connector]] = {
     "blackhole": BlackholeConnector,
     "datagen": DatagenConnector,
     "filesystem": FilesystemConnector,
+    "jdbc": JdbcConnector,
     "nexmark": NexmarkConnector,
     "print": PrintConnector,
     "python": PythonConnector,

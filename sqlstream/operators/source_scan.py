@@ -103,6 +103,7 @@ class SourceScan(PhysicalNode):
         return ScanRequest(
             tuple(self.columns[i] for i in stored), tuple(derived), zone, frozenset(used), skip_of(kept, marked),
             tuple((alias, by) for alias, by in computed if by is not None),
+            kept if marked is None else None,  # the watermark looks at all rows
         )  # fmt: skip
 
 
@@ -228,7 +229,7 @@ class ScanTask:
     def start(self, state: SplitState) -> SplitReader:
         """The split's reader, made."""
         # up to a goal, which counts rows, all are read
-        request = self._request if state.limit is None else replace(self._request, skip=None)
+        request = self._request if state.limit is None else replace(self._request, skip=None, filter=None)
         state.reader = self.node.source.reader(state.split, state.position, request, state.rows)
         self._readers[state.id] = state
         return state.reader

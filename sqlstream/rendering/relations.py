@@ -632,7 +632,7 @@ def scan_request(node: nodes.Scan, zone: str) -> ScanRequest:
     """What a scan decodes, in the session's zone: its stored columns (a request for none gives rows all the same)."""
     stored = [i for i, c in enumerate(node.columns) if c.path not in MADE]
     kept = None if node.predicate is None else shift(node.predicate, stored.index)
-    return ScanRequest(tuple(node.columns[i] for i in stored), zone=zone, skip=skip_of(kept, None))
+    return ScanRequest(tuple(node.columns[i] for i in stored), zone=zone, skip=skip_of(kept, None), filter=kept)
 
 
 def source_sql(connection: duckdb.DuckDBPyConnection | None, proctime: int, zone: str = "UTC") -> ScanSql:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from connector_cases import Row, read, relation, schema, sink_of, source_of, table, whole
+from harness.servers import PostgreSQL
 
 from sqlstream.connectors.python import OBJECTS
 from sqlstream.connectors.python_source import TableObject
@@ -29,17 +31,28 @@ AB = schema(("a", BIGINT), ("b", STRING))
 
 @dataclass(frozen=True)
 class Case:
-    """A table of a connector whose rows are the same each time: its columns, its options, and files that it reads."""
+    """A table of a connector whose rows are the same each time: its columns, its options, and files that it reads.
+
+    `server`: the fixture of what it needs, and `made`: options of a new table there, with rows."""
 
     columns: Schema
     options: Mapping[str, str]
     files: Mapping[str, str] = field(default_factory=dict)
+    server: str = ""
+    made: Callable[[Any], Mapping[str, str]] = lambda server: {}
+
+
+def postgresql_table(server: PostgreSQL) -> Mapping[str, str]:
+    name = f"t{uuid.uuid4().hex}"
+    server.psql(f"CREATE TABLE {name} AS SELECT i::int8 AS a, 'x' || i AS b FROM generate_series(1, 5) i")
+    return {"url": server.url(), "table__name": name}
 
 
 CASES = {
     "blackhole": Case(AB, {}),
     "datagen": Case(AB, {"number__of__rows": "20", "fields_b_null__rate": "0.5"}),
     "filesystem": Case(AB, {"path": "{directory}"}),
+    "jdbc": Case(AB, {"sink_delivery__guarantee": "exactly-once"}, server="postgresql", made=postgresql_table),
     "nexmark": Case(schema(("event_type", INT)), {"events_num": "60"}),
     "print": Case(AB, {}),
     "python": Case(AB, {"object": "of test_contracts"}),
@@ -56,11 +69,13 @@ class Kind:
     def __str__(self) -> str:
         return self.connector if self.format is None else f"{self.connector}-{self.format}"
 
-    def table(self, directory: Path) -> TableContext:
-        """Its table; files of two splits are there."""
+    def table(self, directory: Path, request: pytest.FixtureRequest) -> TableContext:
+        """Its table; files of two splits are there, and a server if it needs one."""
         assert self.connector in CASES, f"connector '{self.connector}' has no case in test_contracts.py"
         case = CASES[self.connector]
         options = {k: v.format(directory=directory) for k, v in case.options.items()}
+        if case.server:
+            options.update(case.made(request.getfixturevalue(case.server)))
         for name, text in case.files.items():
             (directory / name).write_text(text)
         if self.format is None:
@@ -94,7 +109,7 @@ def stage(t: TableContext, task: SinkTask, rows: list[tuple[int, str]]) -> Calla
 @pytest.fixture(params=READ, ids=str)
 def given(request: pytest.FixtureRequest, tmp_path: Path) -> TableContext:
     """A table of each kind that can be read from."""
-    made: TableContext = request.param.table(tmp_path)
+    made: TableContext = request.param.table(tmp_path, request)
     return made
 
 
@@ -174,8 +189,8 @@ def test_a_relation_is_scanned_as_often_as_a_statement_names_it(given: TableCont
 
 
 @pytest.mark.parametrize("kind", WRITTEN, ids=str)
-def test_what_is_committed_is_there_once(kind: Kind, tmp_path: Path) -> None:
-    t = kind.table(tmp_path)
+def test_what_is_committed_is_there_once(kind: Kind, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    t = kind.table(tmp_path, request)
     before = [r[:2] for r in relation(t)] if kind in READ else []
     rows = [(7, "p"), (8, "q")]
     commit = stage(t, SinkTask("job", "run", 0), rows)
@@ -190,8 +205,8 @@ def test_cases_are_of_connectors() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_what_a_connector_cannot_do_is_refused(kind: Kind, tmp_path: Path) -> None:
-    t = kind.table(tmp_path)
+def test_what_a_connector_cannot_do_is_refused(kind: Kind, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    t = kind.table(tmp_path, request)
     for does, made, what in ((READ, source_of, "read from"), (WRITTEN, sink_of, "written to")):
         if kind not in does:
             with pytest.raises(NotSupported, match=f"table t: connector '{kind.connector}' cannot be {what}"):

@@ -1,0 +1,189 @@
+"""PostgreSQL: a connection whose answers are Arrow's columns (ADBC over libpq), and what its errors mean.
+
+Answers come by COPY in binary form and become columns outside Python; rows go in the same way. Whoever waits for the server
+lets go of the interpreter meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from sqlstream.connectors.jdbc.url import Address
+from sqlstream.distribution import install
+from sqlstream.errors import DataError, InternalError, OptionError, RunError, SqlStreamError
+
+# Classes of SQLSTATE after which the same may go well another time: connections, resources, operator intervention, the
+# system; and serialization failures, deadlocks, locks that were not had, a server that begins or ends.
+_PASSING = ("08", "53", "57", "58")
+_PASSING_STATES = ("40001", "40P01", "55P03", "25006", "25P03")
+_OF_DATA = ("22", "23")
+_OF_NAMES = ("42", "3F", "3D", "0A")
+_DENIED = "42501"
+
+
+class Disconnected(RunError):
+    """The server is gone, or was not there: another attempt may find it."""
+
+    transient = True
+
+
+class Passing(RunError):
+    """The server could not do it now."""
+
+    transient = True
+
+
+def _driver() -> Any:
+    try:
+        import adbc_driver_postgresql.dbapi as driver
+    except ImportError as e:
+        raise OptionError(
+            f"connector 'jdbc' with PostgreSQL needs a package that is not installed: {e}", hint=install("postgres")
+        ) from e
+    return driver
+
+
+@lru_cache(maxsize=16)
+def _database(uri: str) -> Any:
+    """What the driver knows of a database beside its connections: it asks for the numbers of all types first, which takes ten
+    times as long as connecting. Those that we read are the same everywhere."""
+    import adbc_driver_postgresql
+
+    return adbc_driver_postgresql.connect(uri)
+
+
+class _Kept:
+    """Stands for the above in a connection, and stays when that is closed."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def quoted(name: str) -> str:
+    """An identifier, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: str) -> str:
+    """A string constant, whatever is in it and whatever the server's settings."""
+    if "\\" in value:
+        return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+    return "'" + value.replace("'", "''") + "'"
+
+
+class Connection:
+    """One session. Errors are ours and begin with `where` ("table t"). Not for several threads at once."""
+
+    def __init__(self, address: Address, where: str) -> None:
+        driver = _driver()
+        import adbc_driver_manager
+
+        self.where = where
+        self._error: type[Exception] = driver.Error
+        self.closed = False
+        try:
+            low = adbc_driver_manager.AdbcConnection(_database(address.uri()))
+            self._connection = driver.Connection(_Kept(), low, autocommit=True)
+        except driver.Error as e:
+            raise Disconnected(
+                f"{where}: cannot connect to {address.kind} at {address.hosts or 'the local server'}: {_message(e)}"
+            ) from ConnectionError(_message(e))
+
+    def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> None:
+        """A statement whose answer is not looked at. Parameters: $1, $2, …"""
+        with self._told(), self._connection.cursor() as cursor:
+            cursor.execute(sql, parameters or None)
+
+    def table(self, sql: str) -> pa.Table:
+        """All rows of an answer."""
+        with self._told(), self._connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetch_arrow_table()
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """A small answer as Python values."""
+        columns = [c.to_pylist() for c in self.table(sql).columns]
+        return list(zip(*columns, strict=True))
+
+    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """The rows of an answer as they come, some megabytes at a time."""
+        with self._told(), self._connection.cursor() as cursor:
+            cursor.execute(sql)
+            with cursor.fetch_record_batch() as found:
+                yield from found
+
+    def ingest(self, table: str, schema: str | None, rows: pa.RecordBatch) -> None:
+        """Appends rows whose columns have names, and in binary form the types, of the table's. No schema: a temporary one."""
+        with self._told(), self._connection.cursor() as cursor:
+            cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema, temporary=schema is None)
+
+    @contextmanager
+    def transaction(self, begin: str = "BEGIN") -> Iterator[None]:
+        """All or nothing of what is done within."""
+        self.execute(begin)
+        try:
+            yield
+        except BaseException:
+            with suppress(SqlStreamError):
+                self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
+    def cancel(self) -> None:
+        """Ends the statement that runs, from any thread."""
+        with suppress(Exception):
+            self._connection.adbc_cancel()
+
+    def close(self) -> None:
+        """Also in the middle of an answer."""
+        if not self.closed:
+            self.closed = True
+            with suppress(Exception):  # what it says about what was left unfinished
+                self._connection.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        if self.closed:
+            raise InternalError("a connection that is closed")
+        try:
+            yield
+        except (self._error, pa.ArrowInvalid, OSError) as e:
+            told = self.translated(e)
+            raise told from (ConnectionError(_message(e)) if told.transient else e)
+
+    def translated(self, e: Exception) -> SqlStreamError:
+        """What an error of the driver is here."""
+        message, state = _message(e), getattr(e, "sqlstate", None) or _state(str(e))
+        told = f"{self.where}: {message}"
+        if state is None:  # the server says ERROR, the driver that there is no server
+            return RunError(told) if "ERROR:" in str(e) else Disconnected(told)
+        if state.startswith(_PASSING) or state in _PASSING_STATES:
+            return (Disconnected if state.startswith(("08", "57P")) else Passing)(told)
+        if state.startswith(_OF_DATA):
+            return DataError(told)
+        if state.startswith(_OF_NAMES) and state != _DENIED:
+            return OptionError(told)
+        return RunError(told)
+
+
+def _state(message: str) -> str | None:
+    found = re.search(r"SQLSTATE:? (\w{5})\b", message)
+    return found[1] if found else None
+
+
+def _message(e: Exception) -> str:
+    """What the server said, without what the driver says around it."""
+    said = str(e)
+    said = re.split(r"\n*Query was: ", said)[0]
+    said = re.sub(r"\.? SQLSTATE: \w{5}\s*$", "", said)
+    found = re.search(r"\b(?:ERROR|FATAL|PANIC):\s+(.*)", said, re.DOTALL)
+    if found is None:
+        found = re.search(r"(?:Failed to connect|\[libpq\] [^:]*|Failed to [\w ]*): (.*)", said, re.DOTALL)
+    lines = [line.strip() for line in (found[1] if found else said).splitlines()]
+    return "; ".join(line for line in lines if line and not re.fullmatch(r"\^|LINE \d+:.*", line))

@@ -1,0 +1,220 @@
+"""Rows written exactly once: staged in the database before a checkpoint, and taken on in one transaction behind it.
+
+Decision 093. `prepare` puts a task's rows, as compressed Arrow streams, into table `sqlstream_staged`, where nobody looks.
+`commit` takes those of all tasks and of all tables that the job writes in this database on, deletes them there, and sets the
+number of the checkpoint in `sqlstream_checkpoints`, all in one transaction: so readers see whole checkpoints, and whoever
+commits again sees by the number that it was done. Both tables are made in the first schema of the search path, if they are
+not there. What is staged and not known to a checkpoint is of nobody, and `abort` deletes it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.connectors.jdbc.postgres import Connection, text
+from sqlstream.connectors.jdbc.sink import Gathered, JdbcSink, Repeated
+from sqlstream.connectors.jdbc.target import Target
+from sqlstream.contracts import Committable, SinkCommitter, SinkTask, SinkWriter
+from sqlstream.errors import CheckpointError, RunError
+from sqlstream.types import Column, Schema, from_arrow
+
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS sqlstream_staged (owner text, batch text, part int, rows bytea, "
+    "PRIMARY KEY (owner, batch, part))",
+    # compressed already
+    "ALTER TABLE sqlstream_staged ALTER COLUMN rows SET STORAGE EXTERNAL",
+    "CREATE TABLE IF NOT EXISTS sqlstream_checkpoints (owner text PRIMARY KEY, checkpoint bigint, at timestamptz)",
+)
+STAGED_BYTES = 32 << 20  # in memory, before they are staged in the middle of a checkpoint's time
+PART_BYTES = 8 << 20  # of Arrow's columns, in one part
+
+
+def owner_of(task: SinkTask, place: str) -> str:
+    """Whose rows they are: a run's, in a database, as a user."""
+    return f"{task.job}/{task.run}/{place}"
+
+
+def make_tables(connection: Connection) -> None:
+    """Both of ours, unless they are there. RunError, which says what to do, where that is not allowed."""
+    (there,) = connection.rows(
+        "SELECT to_regclass('sqlstream_staged') IS NOT NULL AND to_regclass('sqlstream_checkpoints') IS NOT NULL"
+    )
+    if there[0]:
+        return
+    try:
+        # of several that make them at once one does
+        connection.rows("SELECT pg_advisory_xact_lock(7379616173)::text")
+        for statement in TABLES:
+            connection.execute(statement)
+    except RunError as e:
+        raise RunError(
+            f"{e.message}: exactly-once writing keeps rows in tables of its own until their checkpoint is complete",
+            hint=f"who may do so: {'; '.join(TABLES)}; and GRANT SELECT, INSERT, UPDATE, DELETE on both. Or "
+            "'sink.delivery-guarantee' = 'at-least-once'",
+        ) from e
+
+
+class StagingWriter(SinkWriter):
+    """One task's rows between two checkpoints."""
+
+    def __init__(self, sink: JdbcSink, task: SinkTask) -> None:
+        self._sink, self._owner = sink, owner_of(task, sink.place)
+        self._waiting = Gathered(sink.table.primary_key)
+        self._repeated = Repeated(sink.connect, sink.writes.retries)
+        self._batch, self._kinds = uuid.uuid4().hex, list[str]()
+        self._repeated.first(self._begin)
+
+    def _begin(self, connection: Connection) -> None:
+        t = self._sink.table
+        Target(connection, self._sink.name, t.schema, t.primary_key)  # says now what is wrong with the table
+        make_tables(connection)
+
+    def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+        self._waiting.write(batch, kinds)
+        if self._waiting.bytes >= STAGED_BYTES:
+            self._stage()
+
+    def prepare(self, checkpoint: int) -> list[Committable]:
+        self._stage()
+        batch, kinds = self._batch, self._kinds
+        self._batch, self._kinds = uuid.uuid4().hex, []
+        if not kinds:
+            return []
+        t = self._sink.table
+        told = {"table": self._sink.name, "key": list(t.primary_key), "batch": batch, "kinds": kinds}
+        return [{"checkpoint": checkpoint, "batches": [told]}]
+
+    def _stage(self) -> None:
+        changes = self._waiting.take()
+        parts = [(kind, part) for kind, rows in changes for part in _parts(rows)]
+        if not parts:
+            return
+        first = len(self._kinds)
+
+        def insert(connection: Connection) -> None:
+            # A server that says so has them, whatever it was configured to.
+            connection.execute("SET LOCAL synchronous_commit = on")
+            for n, (_, part) in enumerate(parts):
+                connection.execute(
+                    "INSERT INTO sqlstream_staged VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+                    (self._owner, self._batch, first + n, part),
+                )
+
+        self._repeated.do(insert)
+        self._kinds += [kind for kind, _ in parts]
+
+    def close(self) -> None:
+        self._repeated.close()
+
+
+class StagingCommitter(SinkCommitter):
+    """Takes on what is staged, for all sinks of a run that write in one database."""
+
+    def __init__(self, sink: JdbcSink, task: SinkTask) -> None:
+        self._sink, self._owner, self._task = sink, owner_of(task, sink.place), task
+        self._repeated = Repeated(
+            sink.connect, sink.writes.retries, keeps=False
+        )  # nobody says when the last commit was
+
+    def combine(self, prepared: list[Committable], now: int) -> list[Committable]:
+        return _together(prepared)
+
+    def commit(self, committables: list[Committable]) -> None:
+        for c in _together(committables):
+            self._repeated.do(lambda connection, c=c: self._commit(connection, c))  # type: ignore[misc]
+
+    def _commit(self, connection: Connection, committable: Committable) -> None:
+        number, mine = int(committable["checkpoint"]), text(self._owner)
+        connection.execute("SET LOCAL synchronous_commit = on")
+        # Of two processes that believe to be this run one waits here for the other.
+        connection.execute(f"INSERT INTO sqlstream_checkpoints VALUES ({mine}, 0, now()) ON CONFLICT DO NOTHING")
+        ((last,),) = connection.rows(f"SELECT checkpoint FROM sqlstream_checkpoints WHERE owner = {mine} FOR UPDATE")
+        if last >= number:
+            return
+        targets: dict[tuple[str, str], Target] = {}
+        for batch in committable["batches"]:
+            for part, kind in enumerate(batch["kinds"]):
+                which = f"owner = {mine} AND batch = {text(str(batch['batch']))} AND part = {part}"
+                found = connection.table(f"DELETE FROM sqlstream_staged WHERE {which} RETURNING rows").column(0)
+                if not len(found):
+                    raise CheckpointError(
+                        f"table {self._sink.table.name}: rows that were staged for checkpoint {number} are gone from "
+                        "sqlstream_staged, and are not in the table",
+                        hint="restore the database to the time of the checkpoint, or start anew with --fresh",
+                    )
+                with pa.ipc.open_stream(found[0].as_buffer()) as rows:
+                    for r in rows:
+                        key = (str(batch["table"]), str(r.schema))
+                        if key not in targets:
+                            targets[key] = _target(connection, batch, r)
+                        targets[key].apply((kind, r))
+        connection.execute(f"UPDATE sqlstream_checkpoints SET checkpoint = {number}, at = now() WHERE owner = {mine}")
+
+    def abort(self) -> None:
+        self._repeated.do(self._abort)
+
+    def _abort(self, connection: Connection) -> None:
+        if _has(connection, "sqlstream_staged"):
+            connection.execute(f"DELETE FROM sqlstream_staged WHERE owner = {text(self._owner)}")
+
+    def published(self, after: int) -> list[str]:
+        found: list[str] = []
+
+        def look(connection: Connection) -> None:
+            if _has(connection, "sqlstream_checkpoints"):
+                where = f"owner = {text(self._owner)} AND checkpoint > {int(after)}"
+                rows = connection.rows(f"SELECT checkpoint FROM sqlstream_checkpoints WHERE {where}")
+                found[:] = [f"checkpoint {n} in database {self._sink.address.database}" for (n,) in rows]
+
+        self._repeated.do(look)
+        return found
+
+    def others(self) -> list[str]:
+        found: list[str] = []
+
+        def look(connection: Connection) -> None:
+            if _has(connection, "sqlstream_checkpoints"):
+                mine, others = text(self._owner), text(f"{self._task.job}/")
+                rows = connection.rows(
+                    f"SELECT owner FROM sqlstream_checkpoints WHERE starts_with(owner, {others}) AND owner <> {mine} "
+                    f"AND checkpoint > 0"
+                )
+                found[:] = [f"database {self._sink.address.database}, run {o.split('/')[1]}" for (o,) in rows]
+
+        self._repeated.do(look)
+        return found
+
+
+def _target(connection: Connection, batch: dict[str, Any], rows: pa.RecordBatch) -> Target:
+    """The table that a batch is for."""
+    schema = Schema(tuple(Column(f.name, from_arrow(f.type)) for f in rows.schema))
+    # keys alone are deleted: which columns rows are known by was looked at when the writer was made
+    return Target(connection, str(batch["table"]), schema, tuple(batch["key"]))
+
+
+def _has(connection: Connection, table: str) -> bool:
+    return bool(connection.rows(f"SELECT to_regclass({text(table)}) IS NOT NULL")[0][0])
+
+
+def _together(committables: list[Committable]) -> list[Committable]:
+    """One for each checkpoint, with what all have for it."""
+    by_number: dict[int, list[Any]] = {}
+    for c in committables:
+        by_number.setdefault(int(c["checkpoint"]), []).extend(c["batches"])
+    return [{"checkpoint": n, "batches": batches} for n, batches in sorted(by_number.items())]
+
+
+def _parts(rows: pa.RecordBatch) -> list[bytes]:
+    """Rows as Arrow streams of a bounded size, compressed."""
+    size = max(1, int(rows.num_rows * min(1.0, PART_BYTES / max(1, rows.nbytes))))
+    parts = []
+    for at in range(0, rows.num_rows, size):
+        buffer = pa.BufferOutputStream()
+        with pa.ipc.new_stream(buffer, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+            stream.write_batch(rows.slice(at, size))
+        parts.append(buffer.getvalue().to_pybytes())
+    return parts
