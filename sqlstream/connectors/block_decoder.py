@@ -50,7 +50,10 @@ class BlockTools:
         self.scanning = Scanning(decoder, request, constants, self.cursor, self.records_of)
 
     def records_of(self, data: bytes) -> pa.Table:
-        """The records layer of whole lines."""
+        """The records layer of whole records."""
+        fields = self._decoder.fields(data)
+        if fields is not None:
+            return self.given.run(self.records, fields)
         with self.slot.holding(self._decoder.exact(data)):
             return self.cursor.sql(self.records).to_arrow_table()
 
@@ -211,11 +214,7 @@ class BlockDecoder:
     def _are_good(self, data: bytes) -> bool:
         """Whether all records decode."""
         try:
-            fields = self.decoder.fields(data)
-            if fields is not None:
-                self._tools.given.run(self._tools.records, fields)
-            else:
-                self._tools.records_of(data)
+            self._tools.records_of(data)
         except (*FAILURES, Malformed):
             return False
         return True

@@ -34,7 +34,7 @@ from sqlstream.connectors.paths import (
     opens_by_name,
 )
 from sqlstream.connectors.pieces import Piece, Place
-from sqlstream.connectors.scanning import is_scanned
+from sqlstream.connectors.scanning import is_best, is_scanned
 from sqlstream.connectors.streams import is_stream
 from sqlstream.contracts import Passed, ScanRequest, SourceBatch, SplitReader
 from sqlstream.duck import FAILURES
@@ -156,7 +156,7 @@ class FileReader(SplitReader):
             yield Piece(NO_ROWS, position["row"], passed=Passed(files=1))
             return
         by_rows = "byte" not in position
-        if by_rows and is_scanned(scan.decoder):
+        if by_rows and is_local(scan.path) and is_best(scan.decoder, os.path.getsize(scan.path)):
             place = Place(position)
             yield from self._blocks(place, unless_left=True)
             if self._ended:

@@ -37,6 +37,15 @@ def is_scanned(decoder: Decoder) -> bool:
     return loading.is_allowed() and decoder.scanned() is not None
 
 
+def is_best(decoder: Decoder, size: int) -> bool:
+    """Whether blocks are the fast way to read a file of so many bytes, which a statement could read."""
+    if not is_scanned(decoder):
+        return False
+    recipe = decoder.scanned()
+    assert recipe is not None
+    return not recipe.needs_kernel or recipe.loading.is_near(size)
+
+
 class Scanning:
     """The rows of blocks for a request, while the kernel is there and most lines are as it knows them. For one thread at a
     time. `taken`: lines that it has taken in so far; `left`: blocks that it has left, as most lines are unusual; `lines`: those of
@@ -69,8 +78,8 @@ class Scanning:
         if self._recipe is None or not len(block) or not self._recipe.loading.is_there(len(block)):
             return None
         end, data = block.end, block.buffer
-        ends = data[end - 1] == NEWLINE
-        if not ends:
+        ends = int(data[end - 1]) in self._recipe.line_ends
+        if data[end - 1] != NEWLINE:
             data[end] = NEWLINE
             end += 1
         try:
@@ -97,7 +106,9 @@ class Scanning:
         if not len(places):
             return scanned.batch, []
         view, end = memoryview(block.buffer), block.end
-        found, bad = self._examined(b"".join(view[a : min(b, end)] for _, a, b, _ in places.tolist()))
+        assert self._recipe is not None
+        lines = self._recipe.joined(bytes(view[a : min(b, end)]) for _, a, b, _ in places.tolist())
+        found, bad = self._examined(lines)
         refused = np.array([b.after + n for n, b in enumerate(bad)], np.int64)
         good = np.delete(places[:, 0], refused)
         if found.num_rows != len(good):

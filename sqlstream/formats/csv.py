@@ -30,10 +30,13 @@ from sqlstream.formats.conversion import SQL_STANDARD, checked_not_null, convert
 from sqlstream.formats.csv_encode import CsvEncoder
 from sqlstream.formats.csv_kernels import count_lines
 from sqlstream.formats.csv_records import CsvRecords, CsvSyntax
+from sqlstream.formats.csv_scan.plan import Wanted
+from sqlstream.formats.csv_scan.recipe import CsvRecipe
 from sqlstream.formats.inference import loses_digits, type_of_text
 from sqlstream.formats.json import with_derived
 from sqlstream.formats.json_inference import skips
 from sqlstream.formats.readers import FILE, LONGEST_OBJECT, METADATA, Paths, csv_call
+from sqlstream.formats.scan.recipe import Recipe
 from sqlstream.options import Option
 from sqlstream.types import BIGINT, DOUBLE, STRING, Schema, Type
 
@@ -147,6 +150,14 @@ class CsvDecoder(Decoder):
         if records.bad:
             raise Malformed
         return self._columns(records)
+
+    def scanned(self) -> Recipe | None:
+        wanted = (Wanted(f"c{i}", at, t) for i, at, t, _ in self._fields())
+        return CsvRecipe.of(wanted, self._syntax, self.dialect.null)
+
+    @property
+    def records_are_rows(self) -> bool:
+        return True
 
     def hint(self, reason: str) -> str | None:
         if not self.dialect.header and re.match(r"field (.+): \1 is not a ", reason):

@@ -24,7 +24,10 @@ import pyarrow as pa
 
 from sqlstream.formats import csv_kernels as kernels
 from sqlstream.formats.base import Bad
+from sqlstream.formats.csv_scan.cut import last_end
+from sqlstream.formats.scan.loading import Loading
 
+_CUT = Loading(last_end)
 _NOTHING = np.empty(0, np.int64)
 _REASONS = {
     kernels.UNCLOSED: "its quote is not closed",
@@ -44,6 +47,9 @@ class CsvSyntax:
 
     def whole(self, block: bytes | memoryview) -> int:
         """How many leading bytes of `block` are whole records, when more may follow it."""
+        if self._is_plain and _CUT.is_there(len(block)):
+            delimiter, quote, _ = self.characters
+            return int(last_end(_bytes(block), int(delimiter[0]), int(quote[0]) if len(quote) else -1))
         return int(self._split(_bytes(block), False, _NOTHING, _NOTHING, _NOTHING.view(np.uint8), _no_records())[1][0])
 
     def first(self, block: bytes, complete: bool) -> tuple[int, list[str]] | None:
@@ -66,12 +72,18 @@ class CsvSyntax:
         return CsvRecords(self, data, starts, sizes, escaped, records[:count], total)
 
     def _split(self, data: Any, final: bool, starts: Any, sizes: Any, escaped: Any, records: Any) -> tuple[int, Any]:
-        total = np.zeros(3, np.int64)
+        total = np.zeros(kernels.TOTAL, np.int64)
         single = int(self.width == 1)
         count = kernels.split(
             data, *self.characters, int(self.comments), single, int(final), starts, sizes, escaped, records, total
         )
         return count, total
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether quotes alone say where records end."""
+        delimiter, quote, escape = self.characters
+        return len(delimiter) == 1 and len(quote) < 2 and not len(escape) and not self.comments
 
     @cached_property
     def characters(self) -> tuple[Any, Any, Any]:

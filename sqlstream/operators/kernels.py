@@ -10,6 +10,8 @@ from sqlstream.state.kernel_cache import CACHE
 
 MODULES = (
     "sqlstream.formats.csv_kernels",
+    "sqlstream.formats.csv_scan.cut",
+    "sqlstream.formats.csv_scan.records",
     "sqlstream.formats.encode_kernels",
     "sqlstream.formats.json_kernels",
     "sqlstream.formats.json_scan.lines",

@@ -36,6 +36,11 @@ class Background:
         self._kernel.load()
         self._there = True
 
+    def load_cached(self) -> None:
+        """It is there, unless it would have to be compiled."""
+        if not self._there and CACHE.read(self._kernel.file) is not None:
+            self.load()
+
     def is_there(self, size: int) -> bool:
         """Whether it can be called now, for so many bytes."""
         if not self._there:

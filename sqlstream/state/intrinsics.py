@@ -198,21 +198,23 @@ def _equal(n: int) -> Any:
     return equal
 
 
-def _special(n: int) -> Any:
+def _below(n: int, least: int) -> Any:
     @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-    def special(typingctx: Any, data: Any, at: Any) -> Any:
-        """Which of the n bytes from `at` on are control characters or not ASCII, as bits."""
+    def below(typingctx: Any, data: Any, at: Any) -> Any:
+        """Which of the n bytes from `at` on are less than `least` or not ASCII, as bits."""
 
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             bytes_ = _vector(context, builder, signature, args, 0, 1, n)
-            return _bits(builder, builder.icmp_signed("<", bytes_, _splat(builder, _I64(32), n)), n)
+            return _bits(builder, builder.icmp_signed("<", bytes_, _splat(builder, _I64(least), n)), n)
 
         return types.int64(data, types.int64), code
 
-    return special
+    return below
 
 
-equal64, equal32, special64, special32 = _equal(64), _equal(32), _special(64), _special(32)
+equal64, equal32 = _equal(64), _equal(32)
+special64, special32 = _below(64, 32), _below(32, 32)  # control characters, and what is not ASCII
+foreign64, foreign32 = _below(64, 0), _below(32, 0)  # what is not ASCII
 
 
 @intrinsic  # type: ignore[untyped-decorator, unused-ignore]

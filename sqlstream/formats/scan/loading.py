@@ -13,6 +13,7 @@ from sqlstream.state.kernel import Kernel
 
 SWITCH, ON, OFF = "SQLSTREAM_SCANNER", "on", "off"
 ENOUGH = 2**20  # bytes: as long to decode by DuckDB as to load a kernel from the cache
+WORTH = 4 * ENOUGH  # bytes of one file, for which loading a kernel may be waited for
 
 
 def _switch() -> str:
@@ -42,3 +43,9 @@ class Loading:
             self.kernel.load()
             return True
         return switch != OFF and self.kernel.is_there(size)
+
+    def is_near(self, size: int) -> bool:
+        """Whether it can be called now, for so many bytes of which it has to take the first ones, too."""
+        if _switch() == "" and size >= WORTH:
+            self.kernel.load_cached()
+        return self.is_there(size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import duckdb
 
 from sqlstream.errors import InternalError
@@ -10,7 +12,11 @@ from sqlstream.formats.scan.loading import Loading
 
 
 class Recipe:
-    """Plain data: picklable. `Decoder.scanned` gives it."""
+    """Plain data: picklable. `Decoder.scanned` gives it. `line_ends`: bytes that end a line where no other follows.
+    `needs_kernel`: without the kernel a statement over a whole file is faster than blocks of it."""
+
+    line_ends = b"\n"
+    needs_kernel = False
 
     @property
     def loading(self) -> Loading:
@@ -24,3 +30,7 @@ class Recipe:
     def ruled(self, records: str) -> str:
         """The records (SQL), raising where a rule is broken that is not of one value."""
         return records
+
+    def joined(self, records: Iterable[bytes]) -> bytes:
+        """Records as one block."""
+        return b"".join(records)
