@@ -1,11 +1,12 @@
-"""Random JSON decoded with the scanner and without, ever new: the long form of test_decoding.py.
+"""Random JSON and CSV decoded with a scanner and without, ever new: the long form of test_decoding.py.
 
     python tests/fuzz_decoding.py --minutes 30
+    python tests/fuzz_decoding.py --format csv --minutes 30
     python tests/fuzz_decoding.py --of files --minutes 10
     SQLSTREAM_SEED=7 python tests/fuzz_decoding.py --minutes 5 --processes 1
     SQLSTREAM_SEED=7 python tests/fuzz_decoding.py --of lines --example 4711
 
-`lines`: blocks of lines, with bytes behind them that would go on with them. `guarded`: the same, with nothing behind what may be
+`lines`: blocks of lines, with bytes behind them that would go on with them. `parts` (of CSV): blocks as they are cut of others. `guarded`: the same, with nothing behind what may be
 read and written: who touches it dies. `files`: files that are compressed, cut into blocks of any size, read on from any position, or
 growing (`harness/decoding_files.py`).
 
@@ -25,22 +26,27 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SHOWN = 20  # differences that a process looks into
-KINDS = ("lines", "guarded", "files")
+KINDS = {"json": ("lines", "guarded", "files"), "csv": ("lines", "parts", "guarded", "files")}
 
 
-def looked_into(kind: str, number: int, most: int | None = None) -> Any:
+def looked_into(format: str, kind: str, number: int, most: int | None = None) -> Any:
     """What example `number` of a kind shows; of at most so many lines."""
-    from harness.decoding_examples import LEGAL, Example, check
+    from harness.decoding import CUT
+    from harness.decoding_examples import FEW, MOST, Example, check, with_all_columns
     from harness.decoding_files import FileExample, check_file
     from harness.guarded import GUARDED
 
     if kind == "files":
-        return check_file(FileExample.of(number))
-    example = Example.of(number, most or LEGAL)
+        return check_file(FileExample.of(number, format))
+    if kind == "parts":
+        return check(with_all_columns(Example.of(number, most or FEW, format)), [CUT])
+    example = Example.of(number, most or MOST, format)
     return check(example, GUARDED) if kind == "guarded" else check(example)
 
 
-def hunt(kinds: list[str], numbers: range, minutes: float, most: int | None, findings: Any, at: Any) -> None:
+def hunt(
+    format: str, kinds: list[str], numbers: range, minutes: float, most: int | None, findings: Any, at: Any
+) -> None:
     """Looks into examples until the time is over; puts how many lines there were, how many in place, and what differed. `at`: the
     number of the one that it looks into."""
     end, lines, scanned, failed = time.monotonic() + minutes * 60, 0, 0, 0
@@ -49,17 +55,18 @@ def hunt(kinds: list[str], numbers: range, minutes: float, most: int | None, fin
             break
         at.value = n
         for kind in kinds:
-            found = looked_into(kind, n, most)
+            found = looked_into(format, kind, n, most)
             lines, scanned = lines + found.lines, scanned + found.scanned
             for text in found.differences:
                 failed += 1
-                print(f"{kind}: {text}", flush=True)
+                print(f"{format}, {kind}: {text}", flush=True)
     findings.put((lines, scanned, failed))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--of", default=",".join(KINDS), help="which examples")
+    parser.add_argument("--format", choices=sorted(KINDS), default="json")
+    parser.add_argument("--of", help="which examples")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--examples", type=int, default=sys.maxsize, help="and no more than so many")
@@ -70,11 +77,12 @@ def main() -> int:
     os.environ.setdefault("SQLSTREAM_SEED", "new")
     from harness.seed import SEED
 
-    kinds = given.of.split(",")
-    if unknown := {*kinds} - {*KINDS}:
-        parser.error(f"--of {unknown.pop()}: there are {', '.join(KINDS)}")
+    all_kinds = KINDS[given.format]
+    kinds = given.of.split(",") if given.of else list(all_kinds)
+    if unknown := {*kinds} - {*all_kinds}:
+        parser.error(f"--of {unknown.pop()}: there are {', '.join(all_kinds)}")
     if given.example is not None:
-        found = [looked_into(kind, given.example, given.lines) for kind in kinds]
+        found = [looked_into(given.format, kind, given.example, given.lines) for kind in kinds]
         print(*(d for f in found for d in f.differences), sep="\n")
         return 1 if any(f.differences for f in found) else 0
     context = multiprocessing.get_context("spawn")
@@ -82,7 +90,9 @@ def main() -> int:
     for i in range(given.processes):
         at = context.Value("q", -1)
         numbers = range(i, given.examples, given.processes)
-        worker = context.Process(target=hunt, args=(kinds, numbers, given.minutes, given.lines, findings, at))
+        worker = context.Process(
+            target=hunt, args=(given.format, kinds, numbers, given.minutes, given.lines, findings, at)
+        )
         worker.start()
         workers.append((worker, at))
     found_by, died = [], 0

@@ -78,7 +78,7 @@ class Scanning:
         if self._recipe is None or not len(block) or not self._recipe.loading.is_there(len(block)):
             return None
         end, data = block.end, block.buffer
-        ends = int(data[end - 1]) in self._recipe.line_ends
+        ends, behind = int(data[end - 1]) in self._recipe.line_ends, data[end]
         if data[end - 1] != NEWLINE:
             data[end] = NEWLINE
             end += 1
@@ -95,6 +95,8 @@ class Scanning:
         except MemoryError:  # a long line, and many columns of texts
             self.left += 1
             return None
+        finally:
+            data[block.end] = behind  # perhaps of the next block
         self.taken += scanned.batch.num_rows - len(scanned.unusual)
         if rows.num_rows != records.num_rows:  # a record is not a row: they come behind all of them
             bad = [replace(b, after=rows.num_rows) for b in bad]

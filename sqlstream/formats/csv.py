@@ -170,7 +170,8 @@ class CsvDecoder(Decoder):
 
     def examine(self, cursor: duckdb.DuckDBPyConnection, block: bytes) -> Examined | None:
         records = self._syntax.records(block)
-        checked = ", ".join([*self._values(tolerant=True), f"{self._why()} AS _why"])
+        values = self._values(tolerant=True) or ["1 AS one"]
+        checked = ", ".join([*values, f"{self._why()} AS _why"])
         given = duck.Given(cursor, "examined")
         out = given.run(f"SELECT {checked} FROM examined", self._columns(records))
         why = out.column("_why")

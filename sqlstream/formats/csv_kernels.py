@@ -77,6 +77,8 @@ def field_end(data, n, at, delimiter, quote, escape, total):  # type: ignore[no-
             if stands(data, n, at, escape):
                 special = BARE
                 at += escape.size
+                if at < n and line_end(data, n, at) == 1:  # half of a CR LF is escaped: the other one counts
+                    lines += 1
             at += 1
         at = at if at < n else n
         stop = at
@@ -91,7 +93,7 @@ def split(data, delimiter, quote, escape, comments, single, final, starts, sizes
     `single`: tables of one column, whose empty lines are records. `final`: the last record needs no line end. Of each
     field: `starts`, `sizes` (bytes, without quotes), `escaped` (QUOTED or BARE, if it has escapes or doubled quotes
     inside); none are written when `starts` is empty. Of each record: (first field, first byte, first line from 0, what
-    is wrong). `total`: bytes, fields, lines of all of them, and what `field_end` needs.
+    is wrong, the byte behind it). `total`: bytes, fields, lines of all of them, and what `field_end` needs.
     """
     n = data.size
     keep = starts.size > 0
@@ -141,6 +143,7 @@ def split(data, delimiter, quote, escape, comments, single, final, starts, sizes
             break
         if keep:
             records[count, 0], records[count, 1], records[count, 2], records[count, 3] = first, begin, first_line, wrong
+            records[count, 4] = at
         count += 1
     total[0], total[1], total[2] = at, fields, line
     return count

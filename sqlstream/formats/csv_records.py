@@ -67,7 +67,7 @@ class CsvSyntax:
         lines = int(np.count_nonzero(data == kernels.LF)) + int(np.count_nonzero(data == kernels.CR)) + 1
         most = lines + (int(np.count_nonzero(data == self.delimiter.encode()[0])) if self.delimiter else 0)
         starts, sizes, escaped = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.uint8)
-        records = np.empty((lines, 4), np.int64)
+        records = np.empty((lines, 5), np.int64)
         count, total = self._split(data, final, starts, sizes, escaped, records)
         return CsvRecords(self, data, starts, sizes, escaped, records[:count], total)
 
@@ -101,7 +101,7 @@ class CsvRecords:
     starts: Any
     sizes: Any
     escaped: Any
-    records: Any  # (first field, first byte, first line from 0, what is wrong), a row each
+    records: Any  # (first field, first byte, first line from 0, what is wrong, the byte behind it), a row each
     total: Any  # bytes, fields, lines of all
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class CsvRecords:
 
     def refused(self, record: int, reason: str) -> Bad:
         """Record number `record` as a malformed one, before which all are taken for good."""
-        begin, end = self.begins[record], self.begins[record + 1]
+        begin, end = self.records[record, 1], self.records[record, 4]
         return Bad(int(self.records[record, 2]) + 1, reason, self.data[begin:end].tobytes().rstrip(b"\r\n"), record)
 
     @cached_property
@@ -169,8 +169,10 @@ class CsvRecords:
                 str(view[at : begins[-1]], "utf-8")
                 break
             except UnicodeDecodeError as e:
-                found.append(int(np.searchsorted(begins, at + e.start, "right")) - 1)
-                at = int(begins[found[-1] + 1])
+                record = int(np.searchsorted(begins, at + e.start, "right")) - 1
+                if record >= 0 and at + e.start < self.records[record, 4]:  # else it is in a comment
+                    found.append(record)
+                at = int(begins[record + 1])
         return found
 
 
@@ -179,4 +181,4 @@ def _bytes(data: bytes | memoryview) -> Any:
 
 
 def _no_records() -> Any:
-    return np.empty((0, 4), np.int64)
+    return np.empty((0, 5), np.int64)

@@ -1,4 +1,4 @@
-"""Blocks of JSON lines decoded in several ways, which must agree: rows to the last bit, errors to the letter, malformed records and
+"""Blocks of records decoded in several ways, which must agree: rows to the last bit, errors to the letter, malformed records and
 their places. Where two do not, `smallest` finds the lines, and of them the bytes, that it takes."""
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from harness.csv_shapes import CsvShape
 from harness.json_shapes import Shape
 from sqlstream.connectors.block_decoder import BlockDecoder, ToolPool
 from sqlstream.connectors.blocks import PADDING, Block
-from sqlstream.contracts import BadRecord, ScanColumn, ScanRequest
+from sqlstream.contracts import BadRecord
 from sqlstream.errors import SqlStreamError
-from sqlstream.formats.json import JsonFormat
 from sqlstream.formats.scan.loading import SWITCH
-from sqlstream.types import Type
 
-FILE = "lines.json"
+AnyShape = Shape | CsvShape
+FILE = "lines"
 FAULT = "a fault"
 
 
@@ -82,7 +82,7 @@ class Way:
     def __init__(self, name: str, switch: str | None = None) -> None:
         self.name, self.switch = name, switch
 
-    def decode(self, shape: Shape, data: bytes, line: int = 1) -> Outcome:
+    def decode(self, shape: AnyShape, data: bytes, line: int = 1) -> Outcome:
         with switched(self.switch):
             decoder = blocks(shape)
             return outcome_of(decoder, lambda: self._decoded(decoder, data, line))
@@ -105,7 +105,7 @@ class Poisoned(Way):
 class OneByOne(Way):
     """Every line as a block of its own."""
 
-    def decode(self, shape: Shape, data: bytes, line: int = 1) -> Outcome:
+    def decode(self, shape: AnyShape, data: bytes, line: int = 1) -> Outcome:
         batches: list[pa.RecordBatch] = []
         bad: list[tuple[BadRecord, int]] = []
         rows = 0
@@ -122,8 +122,34 @@ class OneByOne(Way):
             return Outcome(whole(batches, bool(bad)), tuple(bad), decoder.skipped)
 
 
+class Cut(Way):
+    """In blocks of whole records, as they are cut of a file that is read by pieces of some bytes."""
+
+    def decode(self, shape: AnyShape, data: bytes, line: int = 1) -> Outcome:
+        batches: list[pa.RecordBatch] = []
+        bad: list[tuple[BadRecord, int]] = []
+        rows, at, size = 0, 0, 1 + sum(data[-9:]) % 500
+        with switched(self.switch):
+            decoder, cutting = blocks(shape), shape.decoder()
+            while at < len(data):
+                piece = data[at : at + size]
+                cut = cutting.cut(piece) if at + size < len(data) else len(piece)
+                if not cut:
+                    size *= 2
+                    continue
+                one = outcome_of(decoder, lambda piece=piece, cut=cut, line=line: decoder.decode(piece[:cut], line))
+                if one.error is not None:
+                    return one
+                bad += [(record, rows + before) for record, before in one.bad]
+                if one.batch is not None:
+                    rows += one.batch.num_rows
+                    batches.append(one.batch)
+                at, line = at + cut, line + decoder.lines
+            return Outcome(whole(batches, bool(bad)), tuple(bad), decoder.skipped, scanned=decoder.scanned)
+
+
 EXACT, ONE_BY_ONE = Way("exact", "off"), OneByOne("one by one", "off")
-SCANNER, POISONED = Way("scanner", "on"), Poisoned("poisoned", "on")
+SCANNER, POISONED, CUT = Way("scanner", "on"), Poisoned("poisoned", "on"), Cut("cut", "on")
 
 
 class Wrong(Way):
@@ -157,6 +183,36 @@ WRONG = (
     Wrong("nul", rb"\bnul\b", b"null"),
     Wrong("two objects in a line", rb"\}\s*\{", b"}\n{"),
 )
+WRONG_CSV = (
+    Wrong("a quote within a field is none", rb'(?<=[^,"\s])"(?=[^,"\s])', b""),
+    Wrong("doubled quotes are two", rb'""', b'""""'),
+    Wrong("a CR is data", rb"\r(?!\n)", b"x"),
+    Wrong("a CR and an LF are two line ends", rb"\r\n", b"\n\n"),
+    Wrong("blank lines are records", rb"\n\n", b"\n,\n"),
+    Wrong("blank lines are not counted", rb"\n\n", b"\n"),
+    Wrong("the last record, cut off", rb"\n[^\n]+\Z", b"\n"),
+    Wrong("bytes that are no UTF-8", rb"[\xc0\xc1\xf5-\xff]", b""),
+    Wrong("text behind a quote", rb'" x', b'"'),
+    Wrong("no blanks behind a quote", rb'"  (?=[,\n])', b'" x'),
+    Wrong("leading zeros", rb"(?<=[,\n])0+(\d)", rb"x\1"),
+    Wrong("a plus", rb"(?<=[,\n])\+(\d)", rb"x\1"),
+    Wrong("a plus and a minus", rb"(?<=[,\n])\+-(\d)", rb"-\1"),
+    Wrong("blanks before numbers", rb"(?<=[,\n]) +(\d)", rb"x\1"),
+    Wrong("blanks behind numbers", rb"(\d) +(?=[,\n])", rb"\1x"),
+    Wrong("capitals", rb"TRUE", b"x"),
+    Wrong("a number that is true", rb"(?<=[,\n])1(?=[,\n])", b"true"),
+    Wrong("-0.0 is 0.0", rb"(?<=[,\n])-0\.0(?=[,\n])", b"0.0"),
+    Wrong("decimals as doubles", rb"(\.\d{16})\d+", rb"\1"),
+    Wrong("milliseconds only", rb"(:\d\d\.\d{3})\d+", rb"\1"),
+    Wrong("NUL", rb"\x00", b""),
+    Wrong("comments are not counted", rb"(?m)^#[^\r\n]*\n", b""),
+    Wrong("a mark is none", rb"\xef\xbb\xbf", b""),
+    Wrong("escapes are data", rb"\\", rb"\\\\"),
+    Wrong("an n is one", rb"\\n", b"n"),
+    Wrong("an escaped line end ends", rb"\\\n", b"\n"),
+    Wrong("NULL in quotes is text", rb'"NULL"', b'"NULL "'),
+    Wrong("no text is NULL", rb"NULL", b""),
+)
 
 
 def whole(batches: list[pa.RecordBatch], empty: bool) -> pa.RecordBatch | None:
@@ -183,21 +239,22 @@ def outcome_of(decoder: BlockDecoder, decode: Callable[[], pa.RecordBatch | None
     return Outcome(batch, tuple(decoder.take_bad()), decoder.skipped, scanned=decoder.scanned)
 
 
-def blocks(shape: Shape) -> BlockDecoder:
-    """What decodes blocks of a file with such lines, as the connector makes it."""
-    decoder = JsonFormat().decoder(None, shape.request, shape.options)  # type: ignore[arg-type]
-    names = {"file.name": "'lines.json'"}
-    return BlockDecoder(decoder, shape.request, names, FILE, JsonFormat.name, shape.skips, ToolPool(), shape.keeps)
+def blocks(shape: AnyShape) -> BlockDecoder:
+    """What decodes blocks of a file with such records, as the connector makes it."""
+    names = {"file.name": "'lines'"}
+    return BlockDecoder(shape.decoder(), shape.request, names, FILE, shape.name, shape.skips, ToolPool(), shape.keeps)
 
 
-def accepted(t: Type, standard: str, values: list[bytes]) -> list[bool]:
-    """Which texts the exact way takes for values of the type."""
-    shape = Shape((("v", t),), ScanRequest((ScanColumn(("v",), t),)), standard)
-    outcome = EXACT.decode(shape, b"".join(b'{"v":' + v + b"}\n" for v in values))
+def accepted(shape: AnyShape, records: list[bytes]) -> list[bool]:
+    """Which records the exact way takes, of those that it tells from one another."""
+    outcome = EXACT.decode(shape, b"".join(records))
     if outcome.error is not None:
-        return [False] * len(values)
+        return [False] * len(records)
+    decoder, lines = shape.decoder(), [1]
+    for record in records:
+        lines.append(lines[-1] + decoder.lines(record))
     refused = {record.line for record, _ in outcome.bad}
-    return [n not in refused for n in range(1, len(values) + 1)]
+    return [line not in refused for line in lines[:-1]]
 
 
 @contextmanager

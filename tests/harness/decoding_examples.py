@@ -1,4 +1,4 @@
-"""Examples for decoders of JSON lines, each known by the run's seed and its number; and the smallest that still tells two ways apart
+"""Examples for decoders of records, each known by the run's seed and its number; and the smallest that still tells two ways apart
 (Zeller and Hildebrandt's ddmin over lines, then over the bytes of those that are left)."""
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.decoding import EXACT, POISONED, Way
-from harness.json_lines import an_oddness, lines
+from harness import csv_lines, json_lines
+from harness.csv_shapes import CsvShape, a_csv_shape
+from harness.decoding import EXACT, POISONED, AnyShape, Way
 from harness.json_shapes import Shape, a_shape
 from harness.seed import random_of, said
-from sqlstream.contracts import ScanRequest
+from sqlstream.contracts import ScanColumn, ScanRequest
 
-LEGAL, OTHER, HALVED = 20_000, 1000, 200  # lines a block, by what a malformed one costs
+MOST, FEW = 20_000, 60  # records: with a statement for all; with one for each or for few
 
 
 @dataclass(frozen=True)
@@ -22,25 +23,22 @@ class Example:
     """A block, the first of whose lines is line `line` of the file."""
 
     number: int
-    shape: Shape
+    shape: AnyShape
     data: bytes
     line: int = 1
 
     @staticmethod
-    def of(number: int, most: int = LEGAL) -> Example:
-        """`most`: lines."""
+    def of(number: int, most: int = MOST, format: str = Shape.name) -> Example:
+        """`most`: records."""
         rng = random_of("decoding", number)
-        shape = a_shape(rng, flat=rng.random() < 0.8)
+        shape = a_csv_shape(rng) if format == CsvShape.name else a_shape(rng, flat=rng.random() < 0.8)
         return Example.over(shape, number, most)
 
     @staticmethod
-    def over(shape: Shape, number: int, most: int = LEGAL) -> Example:
+    def over(shape: AnyShape, number: int, most: int = MOST) -> Example:
         """One for a table that is given."""
         rng = random_of("decoding over", shape, number)
-        legal = rng.random() < 0.5
-        cheap = legal and shape.flat and all(t.nullable for _, t in shape.columns)
-        count = min(most, LEGAL if cheap else OTHER if shape.flat else HALVED)
-        data = lines(shape, an_oddness(rng, shape, legal), rng.randrange(count // 2, count), rng)
+        data = (csv_lines if isinstance(shape, CsvShape) else json_lines).block(shape, rng, most)
         if rng.random() < 0.3:
             data = data.removesuffix(b"\n")
         return Example(number, shape, data, rng.choice((1, 1, 4711)))
@@ -52,6 +50,16 @@ class Example:
     def shown(self, difference: str) -> str:
         data = "\n".join(f"  {line!r}" for line in self.data.split(b"\n"))
         return said(f"example {self.number}: {self.shape}\nlines from {self.line}:\n{data}\n{difference}")
+
+
+def with_all_columns(example: Example) -> Example:
+    """Which of a malformed record and a derived column's error comes first, and, where nothing is read of a line, what is one, depends
+    on the block: then all columns are read instead."""
+    shape = example.shape
+    if not shape.request.derived and shape.request.columns:
+        return example
+    columns = tuple(ScanColumn((n,), t) for n, t in shape.columns)
+    return replace(example, shape=replace(shape, request=ScanRequest(columns)))
 
 
 def smallest(example: Example, difference: Callable[[Example], str | None], seconds: float = 20) -> tuple[Example, str]:

@@ -1,5 +1,5 @@
-"""Files of JSON lines read with the scanner and without it, in blocks of all sizes: what is between lines, blocks and positions, and
-not within a line (that is `decoding_examples.py`). The same rows, malformed records and errors; from every position on the rest of
+"""Files of JSON or CSV read with the scanner and without it, in blocks of all sizes: what is between records, blocks and positions, and
+not within a record (that is `decoding_examples.py`). The same rows, malformed records and errors; from every position on the rest of
 them, whichever way has read what is before it; and from a file that grows no others."""
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from unittest import mock
 
 import pyarrow as pa
 
-from harness.decoding import FAULT, rows_differ, switched
+from harness import csv_lines
+from harness.csv_shapes import CsvShape, a_csv_shape
+from harness.decoding import FAULT, AnyShape, rows_differ, switched
 from harness.decoding_examples import Found
 from harness.json_lines import an_oddness, lines
 from harness.json_shapes import RAISING, Shape, a_shape
@@ -40,15 +42,15 @@ class FileExample:
     """A file's bytes; `suffix` says how it is compressed, `sizes` what `blocks` has for its own."""
 
     number: int
-    shape: Shape
+    shape: AnyShape
     data: bytes
     suffix: str
     sizes: dict[str, int]
 
     @staticmethod
-    def of(number: int) -> FileExample:
+    def of(number: int, format: str = Shape.name) -> FileExample:
         rng = random_of("files", number)
-        shape = a_shape(rng, flat=rng.random() < 0.85)
+        shape: AnyShape = a_csv_shape(rng) if format == CsvShape.name else a_shape(rng, flat=rng.random() < 0.85)
         request = shape.request
         # Which of a malformed line and a filter's error comes first, and, where nothing is read of a line, what is one, depends on
         # the block.
@@ -65,7 +67,12 @@ class FileExample:
             "MOST_VALUES": rng.choice((1, 20, 300, 1 << 22)),
             "SAMPLE": rng.choice((1, 30, 4096)),
         }
-        return FileExample(number, shape, a_file(shape, sizes, rng), rng.choice(("", "", "", ".gz", ".zst")), sizes)
+        if isinstance(shape, CsvShape):
+            shape = replace(shape, header=rng.random() < 0.2)
+            data = a_csv_file(shape, sizes, rng)
+        else:
+            data = a_file(shape, sizes, rng)
+        return FileExample(number, shape, data, rng.choice(("", "", "", ".gz", ".zst")), sizes)
 
     def shown(self, difference: str) -> str:
         text = "\n".join(f"  {line!r}" for line in self.data.split(b"\n"))
@@ -91,6 +98,20 @@ def a_file(shape: Shape, sizes: dict[str, int], rng: random.Random) -> bytes:
     data = b"".join(line + rng.choice(ends) for line in found[:-1]) + found[-1]
     if rng.random() < 0.3:
         data = data.rstrip(b"\r\n")
+    return (BOM if rng.random() < 0.15 else b"") + data
+
+
+def a_csv_file(shape: CsvShape, sizes: dict[str, int], rng: random.Random) -> bytes:
+    """Records, with line ends of any kind; a few bytes, or none."""
+    if rng.random() < 0.03:
+        return rng.choice((b"", b"\n", b"\r\n\r\n", b"\r", b" ", BOM, BOM + b"\n", b'"', b"#", b"\n" * 500))
+    small = min(sizes["BLOCK"] // 50, sizes["MOST_VALUES"] // 5)  # records a block, about
+    data = csv_lines.block(shape, rng, min(MOST, BLOCKS * (1 + small)))
+    if rng.random() < 0.3:
+        data = data.rstrip(b"\r\n")
+    if shape.header:
+        writer = csv_lines.Writer.of(shape, always=False)
+        data = writer.delimiter.join(writer.field(n.encode()) for n, _ in shape.columns) + b"\n" + data
     return (BOM if rng.random() < 0.15 else b"") + data
 
 
@@ -131,11 +152,11 @@ class Read:
 
 def source_of(example: FileExample, path: Path, clock: Clock | None = None) -> Any:
     shape, text = example.shape, {True: "true", False: "false"}
-    options = {"path": str(path), "format": "json"} | {
-        k: v if isinstance(v, str) else text[bool(v)] for k, v in shape.options.items()
+    options = {"path": str(path), "format": shape.name} | {
+        k: v if isinstance(v, str) else text[bool(v)] for k, v in shape.options.items() if v is not None
     }
     if shape.keeps:
-        del options["json.ignore-parse-errors"]
+        del options[f"{shape.name}.ignore-parse-errors"]
         options["source.bad-records"] = "bad"
     if clock is not None:
         options["source.monitor-interval"] = "1 s"
@@ -251,7 +272,7 @@ def check_file(example: FileExample) -> Found:
     """The file in all ways."""
     found, rng = Found(lines=example.data.count(b"\n")), random_of("reads", example.number)
     with tempfile.TemporaryDirectory() as scratch, sized(example.sizes):
-        path = Path(scratch) / f"f.json{example.suffix}"
+        path = Path(scratch) / f"f.{example.shape.name}{example.suffix}"
         path.write_bytes(compressed(example, rng))
         whole = {way: read(example, path, way, rng) for way in WAYS}
         found.scanned = whole["on"].scanned
@@ -280,7 +301,8 @@ def _differences(
                 yield f"{then} from {position} of {way}", difference
     if example.suffix or not example.data:
         return
-    ends = example.data.rfind(b"\n") + 1
+    mark = len(BOM) if example.data.startswith(BOM) else 0
+    ends = mark + example.shape.decoder().cut(example.data[mark:])
     path.write_bytes(example.data[:ends])
     exact = read(example, path, "off", rng)
     path.unlink()
@@ -293,7 +315,10 @@ def _differences(
 def _is_line(example: FileExample, position: dict[str, Any]) -> bool:
     """Whether a position's line is what begins at its byte, or the file ends there."""
     before, line = example.data[: position["byte"]], position["line"] - 1
-    return before.count(b"\n") == line and (before.endswith(b"\n") or before in (b"", BOM, example.data))
+    ends = (b"\n", b"\r") if example.shape.name == CsvShape.name else b"\n"
+    return example.shape.decoder().lines(before) == line and (
+        before.endswith(ends) or before in (b"", BOM, example.data)
+    )
 
 
 def compressed(example: FileExample, rng: random.Random) -> bytes:

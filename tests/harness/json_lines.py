@@ -31,8 +31,11 @@ from harness.json_values import (
     space,
 )
 from harness.seed import random_of
+from sqlstream.contracts import ScanColumn, ScanRequest
 from sqlstream.formats.conversion import is_scalar
 from sqlstream.types import Type
+
+LEGAL, OTHER, HALVED = 20_000, 1000, 200  # lines a block, by what a malformed one costs
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ def _unusual(t: Type, standard: str) -> tuple[list[str], list[bytes]]:
     """Values that are written in an unusual way: good ones of the type, and others."""
     rng = random_of("unusual values", t, standard)
     made = [odd(t, rng, standard).replace(b"\n", b"\r") for _ in range(800)]
-    legal = accepted(t, standard, made)
+    shape = Shape((("v", t),), ScanRequest((ScanColumn(("v",), t),)), standard)
+    legal = accepted(shape, [b'{"v":' + v + b"}\n" for v in made])
     good = [v.decode("utf-8", "surrogatepass") for v, is_good in zip(made, legal, strict=True) if is_good]
     return good or ["null"], [v for v, is_good in zip(made, legal, strict=True) if not is_good]
 
@@ -94,6 +98,14 @@ def _unusual(t: Type, standard: str) -> tuple[list[str], list[bytes]]:
 def unusual(t: Type, standard: str) -> list[str]:
     """Good values of a scalar type, written in an unusual way."""
     return _unusual(t.null(), standard)[0]
+
+
+def block(shape: Shape, rng: random.Random, most: int) -> bytes:
+    """A block of up to `most` lines for the shape's columns."""
+    legal = rng.random() < 0.5
+    cheap = legal and shape.flat and all(t.nullable for _, t in shape.columns)
+    count = min(most, LEGAL if cheap else OTHER if shape.flat else HALVED)
+    return lines(shape, an_oddness(rng, shape, legal), rng.randrange(count // 2, count), rng)
 
 
 def lines(shape: Shape, oddness: Oddness, count: int, rng: random.Random) -> bytes:
@@ -219,8 +231,8 @@ SPECIAL = (
 )  # fmt: skip
 
 
-def mutated(data: bytes, count: int, rng: random.Random) -> bytes:
-    """`data` with so many places changed: bytes put in, left out, repeated, replaced; lines cut off."""
+def mutated(data: bytes, count: int, rng: random.Random, special: tuple[bytes, ...] = SPECIAL) -> bytes:
+    """`data` with so many places changed: bytes put in (`special` ones), left out, repeated, replaced; lines cut off."""
     if not data:
         return data
     out, at = [], 0
@@ -232,7 +244,7 @@ def mutated(data: bytes, count: int, rng: random.Random) -> bytes:
         if x < 0.2:
             at = place + rng.choice((1, 1, 1, 2, 5, 20))
         elif x < 0.6:
-            out.append(rng.choice(SPECIAL))
+            out.append(rng.choice(special))
         elif x < 0.75:
             out.append(bytes((rng.randrange(256),)))
             at = place + 1

@@ -6,9 +6,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sqlstream.contracts import ScanColumn, ScanRequest
+from sqlstream.contracts import ScanColumn, ScanRequest, TableContext
+from sqlstream.formats.base import Decoder
 from sqlstream.formats.conversion import ISO_STANDARD, SQL_STANDARD, is_scalar
-from sqlstream.formats.json import METADATA
+from sqlstream.formats.json import METADATA, JsonFormat
 from sqlstream.types import (
     BOOLEAN,
     BYTES_TYPE,
@@ -16,6 +17,7 @@ from sqlstream.types import (
     DOUBLE,
     FLOAT,
     STRING,
+    Schema,
     Type,
     array,
     decimal,
@@ -41,6 +43,11 @@ class Shape:
     fail_on_missing: bool = False
     skips: bool = True
     keeps: bool = True
+    name = JsonFormat.name
+
+    def decoder(self) -> Decoder:
+        """As the connector makes it."""
+        return JsonFormat().decoder(TableContext("t", Schema(()), {}), self.request, self.options)
 
     @property
     def options(self) -> dict[str, object]:
@@ -124,7 +131,7 @@ def a_shape(rng: random.Random, flat: bool) -> Shape:
         read.append(rng.choice(read))  # twice
     if rng.random() < 0.04:
         read.insert(rng.randrange(len(read) + 1), ScanColumn((METADATA, "file.name"), STRING))
-    shape = Shape(tuple(columns), ScanRequest(tuple(read), _derived(rng, read)))
+    shape = Shape(tuple(columns), ScanRequest(tuple(read), derived(rng, read)))
     skips = rng.random() < 0.8
     return replace(
         shape,
@@ -143,7 +150,8 @@ def _leaves(path: tuple[str, ...], t: Type) -> list[ScanColumn]:
     return out or [ScanColumn(path, t)]
 
 
-def _derived(rng: random.Random, read: list[ScanColumn]) -> tuple[tuple[str, str], ...]:
+def derived(rng: random.Random, read: list[ScanColumn]) -> tuple[tuple[str, str], ...]:
+    """Columns that are computed of those that are read, now and then."""
     numbers = [f"c{i}" for i, c in enumerate(read) if c.type.is_integer and c.path[0] != METADATA]
     if not numbers or rng.random() < 0.8:
         return ()

@@ -7,7 +7,7 @@ import numpy as np
 from sqlstream.formats.csv_kernels import WITHIN as LINES_WITHIN
 from sqlstream.formats.csv_kernels import field_end
 from sqlstream.formats.csv_kernels import line_end as size_of_line_end
-from sqlstream.formats.csv_scan.layout import FOREIGN, SPECIAL, UNCOUNTED, WITHIN
+from sqlstream.formats.csv_scan.layout import FOREIGN, SPECIAL, WITHIN
 from sqlstream.formats.scan.characters import NEWLINE, RETURN, character_size, is_blank
 from sqlstream.formats.scan.layout import BOOLEAN, DATE, LINES, STEP, TIME
 from sqlstream.formats.scan.numbers import HYPHEN, PLUS
@@ -159,24 +159,18 @@ def is_utf8(data, p, end):  # type: ignore[no-untyped-def]
 
 @apart
 def record_end(data, p, end, delimiters, quotes, escapes, total, state):  # type: ignore[no-untyped-def]
-    """Behind the record that begins at p, whatever it is; adds its lines to state[LINES], and those that are not counted there to
-    state[UNCOUNTED]."""
-    at, lines, all_lines = p, 0, 0
+    """Behind the record that begins at p, whatever it is; adds its lines to state[LINES]."""
+    lines = word(state, LINES)
     while True:
-        at = field_end(data, end, at, delimiters, quotes, escapes, total)
+        p = field_end(data, end, p, delimiters, quotes, escapes, total)
         lines += word(total, LINES_WITHIN)
-        if at >= end:
+        if p >= end:
             break
-        size = size_of_line_end(data, end, at)
+        size = size_of_line_end(data, end, p)
         if size > 0:
-            at += size
+            p += size
             lines += 1
             break
-        at += 1
-    while p < at:
-        size = size_of_line_end(data, end, p)
-        all_lines += size > 0
-        p += size if size > 0 else 1
-    put_word(state, LINES, word(state, LINES) + lines)
-    put_word(state, UNCOUNTED, word(state, UNCOUNTED) + all_lines - lines)
-    return at
+        p += 1
+    put_word(state, LINES, lines)
+    return p

@@ -11,7 +11,6 @@ from sqlstream.formats.scan.layout import OWN
 NUMBER, NOT_NULL = range(2)
 
 # Of a scan's state. QUOTE, ESCAPE: -1 for none; STOP: the escape, or again the delimiter; NULL_SIZE: -1 if no text means NULL.
-# UNCOUNTED: line ends that do not count for the lines of records, since they are escaped.
-DELIMITER, QUOTE, ESCAPE, STOP, COMMENTS, WIDTH, NULL_SIZE, UNCOUNTED = range(OWN, OWN + 8)
+DELIMITER, QUOTE, ESCAPE, STOP, COMMENTS, WIDTH, NULL_SIZE = range(OWN, OWN + 7)
 # What a helper finds of a field in quotes: whether it has escapes or doubled quotes, line ends, and bytes that are not ASCII.
-SPECIAL, WITHIN, FOREIGN = range(OWN + 8, OWN + 11)
+SPECIAL, WITHIN, FOREIGN = range(OWN + 7, OWN + 10)

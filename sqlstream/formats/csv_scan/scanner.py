@@ -11,7 +11,7 @@ from sqlstream.formats.csv_scan.records import scan_records
 from sqlstream.formats.scan.block import BlockScanner, Raw
 from sqlstream.formats.scan.columns import Array, Buffers
 from sqlstream.formats.scan.doubles import POWERS, TENS
-from sqlstream.formats.scan.layout import ACTION, ARGUMENT, LINES, MEMO_2, NODE, PADDING, SLOT, STRING
+from sqlstream.formats.scan.layout import ACTION, ARGUMENT, MEMO_2, NODE, PADDING, SLOT, STRING
 
 
 class RecordScanner(BlockScanner):
@@ -39,9 +39,6 @@ class RecordScanner(BlockScanner):
 
     def line_ends(self, data: Array) -> int:
         return int(np.count_nonzero(data == 10)) or int(np.count_nonzero(data == 13))
-
-    def lines(self) -> int:
-        return int(self.state[LINES] + self.state[layout.UNCOUNTED])
 
     def run(self, data: Array, start: int, end: int, buffers: Buffers, unusual: Array) -> int:
         """As the kernel."""

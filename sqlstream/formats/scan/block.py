@@ -45,10 +45,6 @@ class BlockScanner:
         """About how many lines end in the bytes."""
         return int(np.count_nonzero(data == 10))
 
-    def lines(self) -> int:
-        """How many have ended so far."""
-        return int(self.state[layout.LINES])
-
     def scan(self, data: Array, start: int, end: int) -> Scanned | None:
         """The records of data[start:end], of which the last one ends with a newline; PADDING bytes behind it may be read. None where
         so many are unusual that it is better left to others. MemoryError: each text has room for the whole block."""
@@ -56,7 +52,7 @@ class BlockScanner:
         if not self._bytes_a_record:
             self._bytes_a_record = size / (1 + self.line_ends(data[start:end]))
         rows = int(size / self._bytes_a_record * 1.1) + 64
-        buffers, lines, first_line = Buffers(self.plan, rows, size), self.lines(), int(state[layout.LINES])
+        buffers, first_line = Buffers(self.plan, rows, size), int(state[layout.LINES])
         state[[layout.ROW, layout.UNUSUAL]] = 0
         unusual: Array = np.empty(rows * layout.PLACES, np.int64)
         while True:
@@ -78,7 +74,7 @@ class BlockScanner:
         batch = pa.RecordBatch.from_arrays(buffers.arrays(rows, raw), names=names) if names else _of_nothing(rows)
         places = unusual[: odd * layout.PLACES].reshape(-1, layout.PLACES)
         places[:, 3] -= first_line
-        return Scanned(batch, places, self.lines() - lines)
+        return Scanned(batch, places, int(state[layout.LINES]) - first_line)
 
 
 def _of_nothing(rows: int) -> pa.RecordBatch:
