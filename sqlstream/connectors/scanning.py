@@ -78,9 +78,9 @@ class Scanning:
         if self._recipe is None or not len(block) or not self._recipe.loading.is_there(len(block)):
             return None
         end, data = block.end, block.buffer
-        ends, behind = int(data[end - 1]) in self._recipe.line_ends, data[end]
+        ends, behind = int(data[end - 1]) in self._recipe.line_ends, None
         if data[end - 1] != NEWLINE:
-            data[end] = NEWLINE
+            behind, data[end] = int(data[end]), NEWLINE
             end += 1
         try:
             scanned = self._scanner.scan(data, block.start, end)
@@ -96,7 +96,8 @@ class Scanning:
             self.left += 1
             return None
         finally:
-            data[block.end] = behind  # perhaps of the next block
+            if behind is not None:  # perhaps of the next block
+                data[block.end] = behind
         self.taken += scanned.batch.num_rows - len(scanned.unusual)
         if rows.num_rows != records.num_rows:  # a record is not a row: they come behind all of them
             bad = [replace(b, after=rows.num_rows) for b in bad]
