@@ -276,6 +276,10 @@ class Source:
         """The ids of finished splits that will never be asked for again, since it was last asked."""
         return []
 
+    def checkpointed(self, positions: Mapping[str, Any]) -> None:
+        """A checkpoint is complete and published, from which the job would go on at these positions, by the splits' ids: what
+        stands before them is not asked for again, unless somebody goes back to an older one."""
+
     def notes(self) -> list[str]:
         """What to say to who runs the job (what it cannot read, what is lost), since it was last asked."""
         return []

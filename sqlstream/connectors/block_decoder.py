@@ -204,12 +204,12 @@ class BlockDecoder:
                     self._bad = [(b, rows.num_rows) for b, _ in self._bad]
                 return rows
             except FAILURES as e:
-                raise DataError(f"{self._path}: {_brief(e)}") from e
+                raise DataError(f"{self._path}: {brief(e)}") from e
             finally:
                 self._tools.cursor.unregister("good_records")
         if not self._are_good(data):
             return self._halve(data, first_line)
-        raise DataError(f"{self._path}: {_brief(error)}") from error  # the records are good: a derived column is not
+        raise DataError(f"{self._path}: {brief(error)}") from error  # the records are good: a derived column is not
 
     def _are_good(self, data: bytes) -> bool:
         """Whether all records decode."""
@@ -227,8 +227,8 @@ class BlockDecoder:
             middle = data.rfind(b"\n", 0, max(len(data) // 2, data.find(b"\n") + 1)) + 1
             if not 0 < middle < len(data):
                 if self._are_good(data):
-                    raise DataError(f"{self._path}: {_brief(e)}") from e  # a derived column is not
-                self._refuse(Bad(1, _brief(e), data.rstrip(b"\r\n")), first_line, before)
+                    raise DataError(f"{self._path}: {brief(e)}") from e  # a derived column is not
+                self._refuse(Bad(1, brief(e), data.rstrip(b"\r\n")), first_line, before)
                 return self._exact_rows(b"")
         left, right = data[:middle], data[middle:]
         rows = self._halve(left, first_line, before)
@@ -267,7 +267,7 @@ class BlockDecoder:
             self._bad.append((BadRecord(self._path, line, bad.reason, bad.record), rows))
 
 
-def _brief(error: Exception) -> str:
+def brief(error: Exception) -> str:
     """DuckDB's message without the class, the SQL and the path of the block in memory."""
     text = reason_of(error)
     if " in file " in text or "JSON transform error" in text:

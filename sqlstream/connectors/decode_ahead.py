@@ -59,6 +59,12 @@ class DecodeAhead(Generic[T]):
         with self._condition:
             return not self._ready and (self._ended or self._closed)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether `next` has something to give, or to raise, now."""
+        with self._condition:
+            return bool(self._ready) or self._ended or self._closed
+
     def next(self, patience: float | None = None) -> T | None:
         """The next item; waits until it is there, `patience` seconds at most. None: the end, also when closed, or there
         was none in time. Raises what the iterator raised."""

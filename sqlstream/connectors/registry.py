@@ -7,6 +7,7 @@ from sqlstream.connectors.blackhole import BlackholeConnector
 from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
+from sqlstream.connectors.kafka.connector import KafkaConnector
 from sqlstream.connectors.nexmark import NexmarkConnector
 from sqlstream.connectors.print import PrintConnector
 from sqlstream.connectors.python import PythonConnector
@@ -19,6 +20,7 @@ CONNECTORS: dict[str, type[Connector]] = {
     "datagen": DatagenConnector,
     "filesystem": FilesystemConnector,
     "jdbc": JdbcConnector,
+    "kafka": KafkaConnector,
     "nexmark": NexmarkConnector,
     "print": PrintConnector,
     "python": PythonConnector,

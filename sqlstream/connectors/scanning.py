@@ -75,6 +75,20 @@ class Scanning:
 
     def decode(self, block: Block) -> Decoded | None:
         """The block's rows; None where it is left to others as a whole."""
+        found = self.records(block)
+        if found is None:
+            return None
+        records, bad = found
+        try:
+            rows = self._rows.of(records)
+        except (*FAILURES, Malformed):
+            return None  # what is wrong with which record is for others to say
+        if rows.num_rows != records.num_rows:  # a record is not a row: they come behind all of them
+            bad = [replace(b, after=rows.num_rows) for b in bad]
+        return Decoded(rows, bad)
+
+    def records(self, block: Block) -> tuple[pa.RecordBatch, list[Bad]] | None:
+        """The records layer of the block, whose rules nobody has looked at yet, and its malformed records. None: as of `decode`."""
         if self._recipe is None or not len(block) or not self._recipe.loading.is_there(len(block)):
             return None
         end, data = block.end, block.buffer
@@ -89,9 +103,8 @@ class Scanning:
                 return None
             self.lines = scanned.lines - (not ends)
             records, bad = self._whole(scanned, block)
-            rows = self._rows.of(records)
         except (*FAILURES, Malformed):
-            return None  # what is wrong with which record is for others to say
+            return None
         except MemoryError:  # a long line, and many columns of texts
             self.left += 1
             return None
@@ -99,9 +112,7 @@ class Scanning:
             if behind is not None:  # perhaps of the next block
                 data[block.end] = behind
         self.taken += scanned.batch.num_rows - len(scanned.unusual)
-        if rows.num_rows != records.num_rows:  # a record is not a row: they come behind all of them
-            bad = [replace(b, after=rows.num_rows) for b in bad]
-        return Decoded(rows, bad)
+        return records, bad
 
     def _whole(self, scanned: Scanned, block: Block) -> tuple[pa.RecordBatch, list[Bad]]:
         """All good records, with those of the unusual lines, and the malformed ones among these."""

@@ -8,7 +8,7 @@ record and two rows). When a block does not decode, its records layer is made ag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -26,7 +26,11 @@ from sqlstream.options import Option
 from sqlstream.types import Type
 
 if TYPE_CHECKING:
+    from sqlstream.connectors.messages.messages import Texts
+    from sqlstream.connectors.messages.parts import Records
     from sqlstream.formats.scan.recipe import Recipe
+
+    MessageRecords = Callable[[Texts], Records]
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,14 @@ class Decoder:
         """A block in a form of which the statement loses nothing."""
         return block
 
+    def messages(self) -> MessageRecords | None:
+        """What makes records of messages, each a record, where these are no lines of text; None: they are."""
+        return None
+
+    def single_line(self, message: bytes) -> bytes:
+        """A message of several lines, as one line that means the same, where there is such a form; else as it is."""
+        return message
+
     def hint(self, reason: str) -> str | None:
         """What to do about a malformed record but skipping it, by the reason that was found."""
         return None
@@ -218,6 +230,7 @@ class Format:
     name: str = ""
     extension: str = ""
     blocks = True
+    messages = True  # a record may be a message by itself
     changelog: bool = False  # rows carry `_op`
     options: tuple[Option, ...] = ()
 

@@ -94,6 +94,9 @@ class DebeziumDecoder(Decoder):
     def scanned(self) -> Recipe | None:
         return JsonRecipe.of(self.leaves)
 
+    def single_line(self, message: bytes) -> bytes:
+        return message.replace(b"\n", b"\t")  # both are blanks between tokens, and neither may stand in a string
+
     def hint(self, reason: str) -> str | None:
         if re.search(r": [A-Za-z0-9+/]+=* is not a DECIMAL", reason):
             return "Debezium writes such numbers as text with 'decimal.handling.mode' = 'string' in its connector"

@@ -69,6 +69,9 @@ class JsonDecoder(Decoder):
     def scanned(self) -> Recipe | None:
         return JsonRecipe.of(self.leaves)
 
+    def single_line(self, message: bytes) -> bytes:
+        return message.replace(b"\n", b"\t")  # both are blanks between tokens, and neither may stand in a string
+
     @property
     def records_are_rows(self) -> bool:
         return True

@@ -341,7 +341,7 @@ class ParquetFormat(Format):
 
     name = "parquet"
     extension = "parquet"
-    blocks = False
+    blocks = messages = False
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
         return ParquetDecoder(request, table.schema.names)

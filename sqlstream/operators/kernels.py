@@ -28,6 +28,7 @@ MODULES = (
     "sqlstream.aggregates.streaming.deviation_kernels",
     "sqlstream.operators.join_kernels",
     "sqlstream.operators.session_kernels",
+    "sqlstream.connectors.kafka.message_kernels",
 )
 
 

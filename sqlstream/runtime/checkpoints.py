@@ -68,7 +68,7 @@ class _Checkpoint:
 
 class Checkpoints:
     """One is in flight at most. `run`: None for a job that is not durable. `published`: the number of the last one that
-    came to its end."""
+    came to its end. `tell` is told of each that was published."""
 
     def __init__(
         self,
@@ -81,8 +81,9 @@ class Checkpoints:
         statistics: Statistics,
         say: Callable[[str], None],
         savepoints: Savepoints | None = None,
+        tell: Callable[[Manifest], None] = lambda manifest: None,
     ) -> None:
-        self._savepoints = savepoints
+        self._savepoints, self._tell = savepoints, tell
         self._options, self._run, self._publisher = options, run, publisher
         self._progress, self._times, self._clock = progress, times, clock
         self._statistics, self._say = statistics, say
@@ -206,6 +207,7 @@ class Checkpoints:
         self.published = c.number
         self._ended = self._clock.monotonic()
         if manifest is not None and self._run is not None:
+            self._tell(manifest)
             self._record(c, manifest)
             if self._savepoints is not None:
                 self._savepoints.completed(self._run, manifest)

@@ -375,6 +375,7 @@ class Job:
                 self.statistics,
                 self._say,
                 self.savepoints,
+                splits.checkpointed,
             ),
             self.savepoints,
             self._requests,

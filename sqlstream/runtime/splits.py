@@ -81,6 +81,12 @@ class Splits:
             self._say_all(node.source)
         self._looked = self._now()
 
+    def checkpointed(self, manifest: Manifest) -> None:
+        """Tells the sources that a checkpoint is complete."""
+        for i, node in self._scans.items():
+            found = unpacked(manifest.sources.get(self._ids[i], {}))
+            node.source.checkpointed({k: s["position"] for k, s in found.items()})
+
     @property
     def holder(self) -> str | None:
         """The split that has held a watermark back for long, by its path; None where none has."""

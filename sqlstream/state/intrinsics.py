@@ -289,3 +289,17 @@ def below(typingctx: Any, x: Any, y: Any) -> Any:
 def as_bits(typingctx: Any, x: Any) -> Any:
     """The bits of a double."""
     return types.int64(types.float64), lambda context, builder, signature, args: builder.bitcast(args[0], _I64)
+
+
+# --- calls of a C library ----------------------------------------------------------------------------------
+
+
+@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+def call2(typingctx: Any, function: Any, first: Any, second: Any) -> Any:
+    """What the C function at an address gives for two words (addresses, or numbers). One that gives nothing gives anything."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_I64, [_I64, _I64])
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1], args[2]])
+
+    return types.int64(types.int64, types.int64, types.int64), code

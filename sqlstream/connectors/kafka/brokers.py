@@ -1,0 +1,139 @@
+"""What the brokers say of topics: which partitions they have, and where these begin and end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlstream.connectors.kafka.library import KafkaError, configured, confluent_kafka, library
+from sqlstream.connectors.kafka.settings import (
+    AT_TIME,
+    EARLIEST,
+    GROUP,
+    LATEST,
+    OF_GROUP,
+    PROPERTIES,
+    SERVERS,
+    SPECIFIC,
+    Place,
+)
+from sqlstream.errors import DataError, OptionError
+from sqlstream.functions.java_patterns import compiled
+
+SECONDS = 20.0  # that an answer may take
+NO_OFFSET = -1001  # librdkafka's word for: none was committed
+AT_END = -1
+Partition = tuple[str, int]
+
+
+class Brokers:
+    """A client, for one thread at a time. KafkaError where no broker answers."""
+
+    def __init__(self, settings: Mapping[str, str], table: str) -> None:
+        kafka = confluent_kafka()
+        library().rd_kafka_conf_destroy(configured(settings, table))  # says which setting is wrong
+        self._table, self._servers = table, settings[SERVERS]
+        self._said: list[str] = []
+        given = {GROUP: "sqlstream", **settings, "error_cb": self._hear, "log_level": "0"}
+        try:
+            self._client = kafka.Consumer(given)
+        except kafka.KafkaException as e:
+            raise OptionError(f"table {table}: {e.args[0].str()}") from None
+        self._of = kafka.TopicPartition
+        self._failure = kafka.KafkaException
+
+    def _hear(self, error: Any) -> None:
+        self._said.append(error.str())
+
+    def _asked(self, ask: Any, *args: Any, **more: Any) -> Any:
+        try:
+            return ask(*args, timeout=SECONDS, **more)
+        except self._failure as e:
+            self._client.poll(0)  # what its threads have said comes by the way
+            error = e.args[0]
+            said = list(dict.fromkeys([*(t for t in self._said if t), error.str()]))
+            raise KafkaError(
+                f"table {self._table}: the brokers {self._servers} do not answer: {'; '.join(said[:3])}",
+                error.code(),
+                hint=_hint(said),
+            ) from None
+
+    def topics(self, names: Iterable[str], pattern: str | None) -> dict[str, int]:
+        """How many partitions topics have, those of these names or that a pattern (Java's) is all of. DataError where one is not
+        there."""
+        found: dict[str, int] = {}
+        if pattern is not None:
+            matches = compiled(pattern)
+            there = self._asked(self._client.list_topics).topics
+            return {n: len(t.partitions) for n, t in sorted(there.items()) if re.fullmatch(matches, n)}
+        for name in names:
+            topic = self._asked(self._client.list_topics, topic=name).topics[name]
+            if topic.error is not None or not topic.partitions:
+                raise DataError(
+                    f"table {self._table}: topic '{name}' cannot be read: {topic.error.str() if topic.error else 'no partitions'}",
+                    hint="a topic is made by kafka-topics.sh --create, or by a broker that has auto.create.topics.enable when it "
+                    "is first written to",
+                )
+            found[name] = len(topic.partitions)
+        return found
+
+    def offsets(
+        self, partitions: list[Partition], at: Place, group: str | None, reset: str | None
+    ) -> dict[Partition, int]:
+        """The offsets of a place."""
+        if at.mode == SPECIFIC:
+            given = dict(at.offsets)
+            rest = [p for p in partitions if p[1] not in given]
+            found = {p: given[p[1]] for p in partitions if p[1] in given}
+            return {**found, **(self.offsets(rest, Place(OF_GROUP), group, reset) if rest else {})}
+        if at.mode in (EARLIEST, LATEST):
+            return {p: self._bounds(p)[at.mode == LATEST] for p in partitions}
+        if at.mode == AT_TIME:
+            asked = [self._of(t, p, at.time) for t, p in partitions]
+            found = {(x.topic, x.partition): x.offset for x in self._asked(self._client.offsets_for_times, asked)}
+            return {p: self._bounds(p)[1] if o < 0 else o for p, o in found.items()}
+        return self._committed(partitions, group, reset)
+
+    def _bounds(self, partition: Partition) -> tuple[int, int]:
+        low, high = self._asked(self._client.get_watermark_offsets, self._of(*partition), cached=False)
+        return low, high
+
+    def _committed(self, partitions: list[Partition], group: str | None, reset: str | None) -> dict[Partition, int]:
+        found: dict[Partition, int] = {}
+        if group is not None:
+            asked = [self._of(*p) for p in partitions]
+            for x in self._asked(self._client.committed, asked):
+                if x.offset >= 0:
+                    found[(x.topic, x.partition)] = x.offset
+        rest = [p for p in partitions if p not in found]
+        if rest and reset not in ("earliest", "smallest", "beginning", "latest", "largest", "end"):
+            of = f"group '{group}' has committed no offset" if group else f"option '{PROPERTIES}{GROUP}' is missing"
+            raise OptionError(
+                f"table {self._table}: 'scan.startup.mode' is 'group-offsets', and {of} for {rest[0][0]}, partition {rest[0][1]}",
+                hint="'scan.startup.mode' = 'earliest-offset' or 'latest-offset' says where to begin, or "
+                "'properties.auto.offset.reset' = 'earliest' or 'latest' what to do where nothing was committed",
+            )
+        at = EARLIEST if reset in ("earliest", "smallest", "beginning") else LATEST
+        return {**found, **self.offsets(rest, Place(at), None, None)} if rest else found
+
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Remembers them for the group."""
+        at = [self._of(t, p, o) for (t, p), o in offsets.items()]
+        try:
+            self._client.commit(offsets=at, asynchronous=True)
+        except self._failure as e:
+            raise KafkaError(f"table {self._table}: {e.args[0].str()}", e.args[0].code()) from None
+
+    def close(self) -> None:
+        """Nothing is asked any more."""
+        self._client.close()
+
+
+def _hint(said: list[str]) -> str | None:
+    text = " ".join(said).lower()
+    if "authentication" in text or "sasl" in text:
+        return "look at 'properties.security.protocol', 'properties.sasl.mechanism', and the name and password"
+    if "ssl" in text:
+        return "look at 'properties.security.protocol' and 'properties.ssl.ca.location'"
+    return f"look at '{PROPERTIES}{SERVERS}': is a broker there, and can it be reached from here?"

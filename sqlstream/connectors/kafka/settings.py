@@ -1,0 +1,104 @@
+"""The options of the connector: what they make of librdkafka's settings, and where partitions are read from and to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlstream.connectors.messages.options import KEY_OPTIONS, VALUE_OPTIONS
+from sqlstream.contracts import TableContext
+from sqlstream.errors import OptionError
+from sqlstream.options import Option
+
+PROPERTIES = "properties."
+SERVERS, GROUP = "bootstrap.servers", "group.id"
+EARLIEST, LATEST, OF_GROUP, AT_TIME, SPECIFIC = (
+    "earliest-offset", "latest-offset", "group-offsets", "timestamp", "specific-offsets",
+)  # fmt: skip
+UNBOUNDED = "unbounded"
+_OFFSETS = re.compile(r"\s*partition:(\d+)\s*,\s*offset:(\d+)\s*")
+
+COMMON = (
+    Option("topic", doc="the topic; for a table that is read several, with ';' between"),
+    Option(f"{PROPERTIES}{SERVERS}", required=True, doc="the brokers, host:port, with ',' between", compared="nothing"),
+    Option(f"{PROPERTIES}*", "string", doc="a property of librdkafka, as it is called there", compared="nothing"),
+)  # fmt: skip
+READ = (
+    Option("topic-pattern", doc="a regular expression (Java's, of whole names) that says which topics are read, instead of 'topic'"),
+    Option("scan.startup.mode", "enum", OF_GROUP,
+           "where reading begins: at the offsets that were committed for the group 'properties.group.id', else as "
+           "'properties.auto.offset.reset' says; at the earliest or the latest offset; at a time; at given offsets",
+           (EARLIEST, LATEST, OF_GROUP, AT_TIME, SPECIFIC)),
+    Option("scan.startup.specific-offsets", doc="partition:0,offset:42;partition:1,offset:300"),
+    Option("scan.startup.timestamp-millis", "int", doc="ms since 1970, for 'scan.startup.mode' = 'timestamp'", minimum=0),
+    Option("scan.bounded.mode", "enum", UNBOUNDED,
+           "where reading ends: never, or where the topic ends when the job starts, or at the offsets of the group, at a time, or at "
+           "given offsets", (UNBOUNDED, LATEST, OF_GROUP, AT_TIME, SPECIFIC)),
+    Option("scan.bounded.specific-offsets", doc="partition:0,offset:42;partition:1,offset:300: the first that are not read"),
+    Option("scan.bounded.timestamp-millis", "int", doc="ms since 1970, for 'scan.bounded.mode' = 'timestamp'", minimum=0),
+    Option("scan.topic-partition-discovery.interval", "duration", 300_000_000,
+           "how often new partitions and topics are looked for; 0: never", compared="nothing"),
+)  # fmt: skip
+OPTIONS = (*COMMON, *READ, *VALUE_OPTIONS, *KEY_OPTIONS)
+
+# Properties of Java's client that are called otherwise here, and those that have nothing to act on.
+_RENAMED = {"ssl.truststore.certificates": "ssl.ca.pem", "ssl.keystore.certificate.chain": "ssl.certificate.pem",
+            "ssl.keystore.key": "ssl.key.pem", "max.partition.fetch.bytes": "fetch.message.max.bytes"}  # fmt: skip
+_WITHOUT_EFFECT = frozenset({
+    "key.deserializer", "value.deserializer", "key.serializer", "value.serializer", "max.poll.records",
+    "enable.auto.commit", "commit.offsets.on.checkpoint", "partition.discovery.interval.ms", "client.id.prefix",
+})  # fmt: skip
+_JAAS = re.compile(r"""(username|password)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')""")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where reading begins or ends. `time`: ms; `offsets`: by partition."""
+
+    mode: str
+    time: int = 0
+    offsets: tuple[tuple[int, int], ...] = ()
+
+
+def place(table: TableContext, options: Mapping[str, Any], which: str) -> Place:
+    """`which`: startup, bounded. OptionError where what the mode needs is missing, or there is more."""
+    mode = options[f"scan.{which}.mode"]
+    needs = {AT_TIME: f"scan.{which}.timestamp-millis", SPECIFIC: f"scan.{which}.specific-offsets"}
+    for of, key in needs.items():
+        if (options[key] is not None) != (of == mode):
+            said = f"option '{key}' is missing" if of == mode else f"option '{key}' is for 'scan.{which}.mode' = '{of}'"
+            raise OptionError(f"table {table.name}: {said}", subject=key if of != mode else None)
+    if mode == AT_TIME:
+        return Place(mode, time=options[needs[mode]])
+    if mode != SPECIFIC:
+        return Place(mode)
+    found = []
+    text = str(options[needs[mode]])
+    for part in text.strip().rstrip(";").split(";"):
+        m = _OFFSETS.fullmatch(part)
+        if m is None:
+            raise OptionError(
+                f"table {table.name}: option '{needs[mode]}' = '{text}' is not of the form partition:0,offset:42;partition:1,offset:300",
+                subject=text,
+            )
+        found.append((int(m[1]), int(m[2])))
+    return Place(mode, offsets=tuple(found))
+
+
+def settings(options: Mapping[str, Any]) -> dict[str, str]:
+    """librdkafka's, of the options `properties.*`: also those that Java's client calls otherwise."""
+    out: dict[str, str] = {}
+    for key, value in options.items():
+        name = key.removeprefix(PROPERTIES)
+        if name == key or name == "*" or value is None or name in _WITHOUT_EFFECT:
+            continue
+        if name == "sasl.jaas.config":
+            for m in _JAAS.finditer(value):
+                out[f"sasl.{m[1]}"] = re.sub(r"\\(.)", r"\1", m[2] if m[2] is not None else m[3])
+            continue
+        if name == "ssl.endpoint.identification.algorithm" and not value.strip():
+            value = "none"
+        out[_RENAMED.get(name, name)] = value
+    return out

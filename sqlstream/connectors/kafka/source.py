@@ -1,0 +1,221 @@
+"""A table of topics as a source: a partition is a split. The offset where it begins, and where it ends if it does, are found when
+the job starts and are part of the split."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from sqlstream.connectors.kafka.brokers import Brokers, Partition
+from sqlstream.connectors.kafka.consumer import Consumer
+from sqlstream.connectors.kafka.metadata import KAFKA_METADATA
+from sqlstream.connectors.kafka.reader import PartitionReader
+from sqlstream.connectors.kafka.settings import EARLIEST, GROUP, UNBOUNDED, Place
+from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
+from sqlstream.errors import SqlStreamError
+from sqlstream.formats.readers import METADATA
+from sqlstream.threads import Thread, start
+
+OWN: Mapping[str, str] = MappingProxyType({
+    "enable.auto.commit": "false", "enable.auto.offset.store": "false", "enable.partition.eof": "true",
+    "auto.offset.reset": "error", "log_level": "0",
+})  # fmt: skip
+NO_GROUP = "sqlstream"  # librdkafka wants one; nothing is committed for it
+NOTES = 20  # that are kept until somebody asks
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Which topics a table is of: `names`, or those that `pattern` is all of."""
+
+    names: tuple[str, ...]
+    pattern: str | None = None
+
+
+class KafkaSource(Source):
+    """`discovery`: seconds between two looks for new partitions; 0: none."""
+
+    def __init__(
+        self,
+        table: TableContext,
+        settings: Mapping[str, str],
+        topics: Topics,
+        value: PartFormat,
+        key: PartFormat | None,
+        begin: Place,
+        end: Place,
+        discovery: float,
+        bad_records: str,
+    ) -> None:
+        self._table, self._settings, self._topics = table, dict(settings), topics
+        self._value, self._key = value, key
+        self._begin, self._end, self._discovery = begin, end, discovery
+        self.bounded = end.mode != UNBOUNDED
+        self.append_only = not value.format.changelog
+        self.bad_records = bad_records
+        self._known: dict[Partition, int] = {}  # numbers of splits
+        self._notes: list[str] = []
+        self._lock = threading.Lock()
+        self._consumer: Consumer | None = None
+        self._readers = 0
+        self._found: list[Split] = []
+        self._looking: Thread | None = None
+        self._looked = table.seconds()
+        self._committing: Brokers | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None, "_consumer": None, "_readers": 0, "_looking": None, "_committing": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    # ---- splits
+
+    def splits(
+        self,
+        known: tuple[Split, ...] = (),
+        positions: Mapping[str, Any] = MappingProxyType({}),
+        finished: Collection[str] = (),
+    ) -> list[Split]:
+        self._known = {(s.info["topic"], s.info["partition"]): s.number for s in known}
+        if known and self.bounded:
+            return list(known)
+        brokers = Brokers(self._settings, self._table.name)
+        try:
+            found = self._new(brokers, self._begin if not known else Place(EARLIEST))
+        finally:
+            brokers.close()
+        self._looked = self._table.seconds()
+        return [*known, *found]
+
+    def _new(self, brokers: Brokers, begin: Place) -> list[Split]:
+        """Splits of partitions that nobody knows yet."""
+        counts = brokers.topics(self._topics.names, self._topics.pattern)
+        fresh = [(t, p) for t, n in counts.items() for p in range(n) if (t, p) not in self._known]
+        if not fresh:
+            return []
+        group, reset = self._settings.get(GROUP), self._settings.get("auto.offset.reset")
+        starts = brokers.offsets(fresh, begin, group, reset)
+        stops = brokers.offsets(fresh, self._end, group, reset) if self.bounded else {}
+        out = []
+        for topic, partition in fresh:
+            number = self._known[(topic, partition)] = len(self._known)
+            info = {"topic": topic, "partition": partition, "start": starts[(topic, partition)]}
+            info |= {"stop": stops[(topic, partition)]} if self.bounded else {}
+            out.append(Split(f"{topic}-{partition}", info, number))
+        return out
+
+    def unreadable(
+        self, known: tuple[Split, ...], positions: Mapping[str, Any], finished: Collection[str]
+    ) -> str | None:
+        brokers = Brokers(self._settings, self._table.name)
+        try:
+            at = [(s.info["topic"], s.info["partition"]) for s in known]
+            earliest = brokers.offsets(at, Place(EARLIEST), None, None)
+        except SqlStreamError as e:
+            return e.message
+        finally:
+            brokers.close()
+        for s in known:
+            if earliest[(s.info["topic"], s.info["partition"])] > s.info["start"]:
+                return f"table {self._table.name}: {name_of(s)}: what stood at its start was deleted (the topic's retention)"
+        return None
+
+    def ended(self, known: tuple[Split, ...]) -> list[Split]:
+        return list(known)
+
+    def new_splits(self) -> list[Split]:
+        """Found by a thread: brokers may take their time to answer."""
+        with self._lock:
+            found, self._found = self._found, []
+        due = self._discovery and self._table.seconds() - self._looked >= self._discovery
+        if due and self._looking is None:
+            self._looking = start("sqlstream-kafka-discovery", self._discover)
+        return found
+
+    def _discover(self) -> None:
+        try:
+            brokers = Brokers(self._settings, self._table.name)
+            try:
+                found = self._new(brokers, Place(EARLIEST))
+            finally:
+                brokers.close()
+            with self._lock:
+                self._found += found
+            for s in found:
+                self._note(f"table {self._table.name}: {name_of(s)} is new, and is read from its start")
+        except SqlStreamError as e:
+            self._note(f"warning: {e.message}; new partitions are looked for later")
+        finally:
+            self._looked, self._looking = self._table.seconds(), None
+
+    def notes(self) -> list[str]:
+        with self._lock:
+            said, self._notes = self._notes, []
+        return said
+
+    def _note(self, text: str) -> None:
+        with self._lock:
+            if text not in self._notes and len(self._notes) < NOTES:
+                self._notes.append(text)
+
+    # ---- readers
+
+    def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
+        decoder = MessageDecoder(
+            request, self._value, self._key, f"table {self._table.name}: {name_of(split)}", self.bad_records != FAIL,
+            self.bad_table is not None,
+        )  # fmt: skip
+        wanted = {c.path[1]: KAFKA_METADATA[c.path[1]] for c in request.columns if c.path[0] == METADATA}
+        info = split.info
+        consumer = self._shared()
+        try:
+            return PartitionReader(
+                consumer, decoder, wanted, info["topic"], info["partition"], info["start"], info.get("stop"), position,
+                first_row, self._release,
+            )  # fmt: skip
+        except BaseException:
+            self._release()
+            raise
+
+    def _shared(self) -> Consumer:
+        """One client for all readers of a process: it has a connection, and a thread, for each broker."""
+        with self._lock:
+            if self._consumer is None:
+                self._consumer = Consumer({GROUP: NO_GROUP} | self._settings | OWN, self._table.name, self._note)
+            self._readers += 1
+            return self._consumer
+
+    def _release(self) -> None:
+        with self._lock:
+            self._readers -= 1
+            last, self._consumer = (self._consumer, None) if not self._readers else (None, self._consumer)
+        if last is not None:
+            last.close()
+
+    # ---- offsets of the group
+
+    def checkpointed(self, positions: Mapping[str, Any]) -> None:
+        """As in Flink the group's offsets are for others to see: a job that goes on knows where it stood."""
+        if GROUP not in self._settings:
+            return
+        known = {f"{t}-{p}": (t, p) for t, p in self._known}
+        offsets = {known[k]: p["offset"] for k, p in positions.items() if k in known and p is not None}
+        if not offsets:
+            return
+        try:
+            if self._committing is None:
+                self._committing = Brokers(self._settings, self._table.name)
+            self._committing.commit(offsets)
+        except SqlStreamError as e:
+            self._note(f"warning: {e.message}: the offsets of group '{self._settings[GROUP]}' were not committed")
+
+
+def name_of(split: Split) -> str:
+    """As users know it."""
+    return f"topic {split.info['topic']}, partition {split.info['partition']}"
