@@ -8,7 +8,7 @@ record and two rows). When a block does not decode, its records layer is made ag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -26,11 +26,8 @@ from sqlstream.options import Option
 from sqlstream.types import Type
 
 if TYPE_CHECKING:
-    from sqlstream.connectors.messages.messages import Texts
-    from sqlstream.connectors.messages.parts import Records
+    from sqlstream.formats.messages import MessageRecords
     from sqlstream.formats.scan.recipe import Recipe
-
-    MessageRecords = Callable[[Texts], Records]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.connectors.blocks import PADDING
 from sqlstream.connectors.kafka import message_kernels as kernels
 from sqlstream.connectors.kafka.library import (
     CONSUMER,
@@ -22,8 +21,10 @@ from sqlstream.connectors.kafka.library import (
     text_of,
 )
 from sqlstream.connectors.kafka.metadata import HEADERS, KAFKA_METADATA, LEADER_EPOCH, TIMESTAMP, TIMESTAMP_TYPE
-from sqlstream.connectors.messages.messages import Messages, Texts
+from sqlstream.connectors.messages.messages import Messages
 from sqlstream.errors import DataError
+from sqlstream.formats.messages import Texts
+from sqlstream.formats.scan.layout import PADDING
 
 PARTITION_EOF, NO_OFFSET, OUT_OF_RANGE, TRANSPORT, ALL_DOWN, RESOLVE = -191, -140, 1, -195, -187, -193
 MAX_POLL, TIMED_OUT, UNKNOWN_TOPIC, UNKNOWN_PARTITION = -147, -185, 3, -190
@@ -208,12 +209,13 @@ class _Partitions:
 
     def __enter__(self) -> int:
         lib = library()
-        self._list: int = lib.rd_kafka_topic_partition_list_new(len(self._offsets))
+        made: int = lib.rd_kafka_topic_partition_list_new(len(self._offsets))
+        self._list = made
         for (topic, partition), offset in self._offsets.items():
             lib.rd_kafka_topic_partition_list_add(self._list, topic.encode(), partition)
             if offset is not None:
                 lib.rd_kafka_topic_partition_list_set_offset(self._list, topic.encode(), partition, offset)
-        return self._list
+        return made
 
     def __exit__(self, *args: object) -> None:
         library().rd_kafka_topic_partition_list_destroy(self._list)

@@ -187,7 +187,7 @@ class KafkaSource(Source):
         """One client for all readers of a process: it has a connection, and a thread, for each broker."""
         with self._lock:
             if self._consumer is None:
-                self._consumer = Consumer({GROUP: NO_GROUP} | self._settings | OWN, self._table.name, self._note)
+                self._consumer = Consumer({GROUP: NO_GROUP, **self._settings, **OWN}, self._table.name, self._note)
             self._readers += 1
             return self._consumer
 

@@ -10,12 +10,13 @@ import pyarrow as pa
 from sqlstream.batches import OP
 from sqlstream.connectors.block_decoder import SHOWN, brief
 from sqlstream.connectors.derive import Derivation, conform
-from sqlstream.connectors.messages.messages import Messages, Texts
-from sqlstream.connectors.messages.parts import Part, Refused, with_message
+from sqlstream.connectors.messages.messages import Messages
+from sqlstream.connectors.messages.parts import Part, with_message
 from sqlstream.contracts import BadRecord, ScanColumn, ScanRequest, TableContext
 from sqlstream.duck import FAILURES
 from sqlstream.errors import DataError
 from sqlstream.formats.base import Format
+from sqlstream.formats.messages import Refused, Texts
 from sqlstream.formats.readers import METADATA
 
 

@@ -1,86 +1,15 @@
-"""Messages as they come out of a queue: their bytes one behind the other, and what is known of each."""
+"""Messages as they come out of a queue: their values, their keys, and what else is known of each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.connectors.blocks import PADDING, Block
-
-NEWLINE = 10
-NONE = -1  # the size of a value that is NULL
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Byte strings, each a line of `buffer` (uint8, PADDING bytes longer), unless it is empty or NULL: those have no line.
-
-    sizes: int64, of each; NONE for NULL.
-    """
-
-    buffer: np.ndarray
-    sizes: np.ndarray
-
-    @staticmethod
-    def of(values: Sequence[bytes | None]) -> Texts:
-        """A copy."""
-        data = b"".join(v + b"\n" for v in values if v)
-        buffer = np.empty(len(data) + PADDING, np.uint8)
-        buffer[: len(data)] = np.frombuffer(data, np.uint8)
-        return Texts(buffer, np.array([NONE if v is None else len(v) for v in values], np.int64))
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    @cached_property
-    def there(self) -> np.ndarray:
-        """Which have a line (their numbers)."""
-        return np.flatnonzero(self.sizes > 0)
-
-    @cached_property
-    def ends(self) -> np.ndarray:
-        """Where the lines of `there` end: the places of their line ends."""
-        return np.cumsum(self.sizes[self.there] + 1) - 1
-
-    @property
-    def block(self) -> Block:
-        """All lines."""
-        return Block(self.buffer, 0, int(self.ends[-1]) + 1 if len(self.ends) else 0)
-
-    @property
-    def lines(self) -> list[bytes]:
-        """Those of `there`, without their ends."""
-        data, out, begin = self.block.bytes(), [], 0
-        for end in self.ends.tolist():
-            out.append(data[begin:end])
-            begin = end + 1
-        return out
-
-    def array(self) -> pa.Array:
-        """As binary: NULL where one is NULL."""
-        end = len(self.block)
-        keep = np.ones(end, np.bool_)
-        keep[self.ends] = False
-        offsets = np.concatenate([[0], np.cumsum(np.maximum(self.sizes, 0))]).astype(np.int64)
-        valid = pa.array(self.sizes >= 0).buffers()[1]
-        data = pa.py_buffer(np.ascontiguousarray(self.buffer[:end][keep]))
-        made = pa.LargeBinaryArray.from_buffers(
-            pa.large_binary(), len(self), [valid, pa.py_buffer(offsets), data], int(np.count_nonzero(self.sizes < 0))
-        )
-        return made.cast(pa.binary())
-
-    def bytes_of(self, i: int) -> bytes:
-        """One of them; b"" for NULL."""
-        at = int(np.searchsorted(self.there, i))
-        if at == len(self.there) or self.there[at] != i:
-            return b""
-        end = int(self.ends[at])
-        return self.buffer[end - int(self.sizes[i]) : end].tobytes()
+from sqlstream.formats.messages import Texts
 
 
 @dataclass(frozen=True)

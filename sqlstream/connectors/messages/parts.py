@@ -15,33 +15,17 @@ import pyarrow as pa
 
 from sqlstream.batches import OP
 from sqlstream.connectors.block_decoder import BlockTools, brief
-from sqlstream.connectors.messages.messages import NEWLINE, Texts
+from sqlstream.connectors.blocks import Block
 from sqlstream.connectors.scanning import concat_rows
 from sqlstream.contracts import ScanColumn, ScanRequest
 from sqlstream.duck import FAILURES, Given
 from sqlstream.formats.base import Decoder, Malformed
+from sqlstream.formats.messages import NEWLINE, Records, Refused, Texts
 from sqlstream.formats.readers import METADATA
 from sqlstream.types import BIGINT
 
 MESSAGE = "message"  # the metadata key of a hidden column: which message a row is of
 NO_MESSAGES = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A malformed message, by its number, and why."""
-
-    message: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Records:
-    """The records layer. `of`: which message each record is of, ascending."""
-
-    records: pa.RecordBatch
-    of: np.ndarray
-    refused: list[Refused]
 
 
 @dataclass(frozen=True)
@@ -87,8 +71,8 @@ class Part:
         return self._rows(self._exactly(self._single(texts.lines), texts.there), ruled=True)
 
     def _by_scanner(self, texts: Texts) -> Records | None:
-        block, there = texts.block, texts.there
-        if not len(there) or np.count_nonzero(block.buffer[: block.end] == NEWLINE) != len(there):
+        block, there = Block(texts.buffer, 0, texts.size), texts.there
+        if not len(there) or np.count_nonzero(texts.buffer[: texts.size] == NEWLINE) != len(there):
             return None
         found = self._tools.scanning.records(block)
         if found is None:

@@ -1,0 +1,102 @@
+"""Messages of a queue to a format: byte strings, each of which is a record, and the records that were made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.formats.scan.layout import PADDING
+
+NEWLINE = 10
+NONE = -1  # the size of a value that is NULL
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Byte strings, each a line of `buffer` (uint8, PADDING bytes longer), unless it is empty or NULL: those have no line.
+
+    sizes: int64, of each; NONE for NULL.
+    """
+
+    buffer: np.ndarray
+    sizes: np.ndarray
+
+    @staticmethod
+    def of(values: Sequence[bytes | None]) -> Texts:
+        """A copy."""
+        data = b"".join(v + b"\n" for v in values if v)
+        buffer = np.empty(len(data) + PADDING, np.uint8)
+        buffer[: len(data)] = np.frombuffer(data, np.uint8)
+        return Texts(buffer, np.array([NONE if v is None else len(v) for v in values], np.int64))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @cached_property
+    def there(self) -> np.ndarray:
+        """Which have a line (their numbers)."""
+        return np.flatnonzero(self.sizes > 0)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Where the lines of `there` end: the places of their line ends."""
+        return np.cumsum(self.sizes[self.there] + 1) - 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of all lines."""
+        return int(self.ends[-1]) + 1 if len(self.ends) else 0
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Those of `there`, without their ends."""
+        data, out, begin = self.buffer[: self.size].tobytes(), [], 0
+        for end in self.ends.tolist():
+            out.append(data[begin:end])
+            begin = end + 1
+        return out
+
+    def array(self) -> pa.Array:
+        """As binary: NULL where one is NULL."""
+        end = self.size
+        keep = np.ones(end, np.bool_)
+        keep[self.ends] = False
+        offsets = np.concatenate([[0], np.cumsum(np.maximum(self.sizes, 0))]).astype(np.int64)
+        valid = pa.array(self.sizes >= 0).buffers()[1]
+        data = pa.py_buffer(np.ascontiguousarray(self.buffer[:end][keep]))
+        made = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), len(self), [valid, pa.py_buffer(offsets), data], int(np.count_nonzero(self.sizes < 0))
+        )
+        return made.cast(pa.binary())
+
+    def bytes_of(self, i: int) -> bytes:
+        """One of them; b"" for NULL."""
+        at = int(np.searchsorted(self.there, i))
+        if at == len(self.there) or self.there[at] != i:
+            return b""
+        end = int(self.ends[at])
+        return self.buffer[end - int(self.sizes[i]) : end].tobytes()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A malformed message, by its number, and why."""
+
+    message: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records layer. `of`: which message each record is of, ascending."""
+
+    records: pa.RecordBatch
+    of: np.ndarray
+    refused: list[Refused]
+
+
+MessageRecords = Callable[[Texts], Records]
