@@ -8,6 +8,7 @@ from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
 from sqlstream.connectors.kafka.connector import KafkaConnector
+from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
 from sqlstream.connectors.nexmark import NexmarkConnector
 from sqlstream.connectors.print import PrintConnector
 from sqlstream.connectors.python import PythonConnector
@@ -24,6 +25,7 @@ CONNECTORS: dict[str, type[Connector]] = {
     "nexmark": NexmarkConnector,
     "print": PrintConnector,
     "python": PythonConnector,
+    "upsert-kafka": UpsertKafkaConnector,
 }
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from sqlstream.contracts import ScanRequest, TableContext
 from sqlstream.errors import InternalError, NotSupported
+from sqlstream.formats.messages import MessageRecords, Texts
 from sqlstream.formats.readers import LONGEST_OBJECT, Paths
 from sqlstream.formats.stretches import Stretch
 from sqlstream.formats.text_columns import TextColumns
@@ -26,7 +27,6 @@ from sqlstream.options import Option
 from sqlstream.types import Type
 
 if TYPE_CHECKING:
-    from sqlstream.formats.messages import MessageRecords
     from sqlstream.formats.scan.recipe import Recipe
 
 
@@ -178,6 +178,14 @@ class Encoder:
         """The bytes of whole records, for formats whose files are nothing but records."""
         raise InternalError("Encoder.encode")
 
+    def messages(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> Texts:
+        """Each row, or change, as a message by itself. Of records that are lines, that is each without its end."""
+        found = Texts.of_lines(self.encode(batch, kinds), batch.num_rows)
+        if found is not None:
+            return found
+        rows = [(batch.slice(i, 1), None if kinds is None else kinds[i : i + 1]) for i in range(batch.num_rows)]
+        return Texts.of([b"".join(bytes(b) for b in self.encode(*row)).removesuffix(b"\n") for row in rows])
+
     def head(self) -> bytes:
         """What stands at the beginning of a file."""
         return b""
@@ -228,6 +236,7 @@ class Format:
     extension: str = ""
     blocks = True
     messages = True  # a record may be a message by itself
+    files = True  # records may stand in files
     changelog: bool = False  # rows carry `_op`
     options: tuple[Option, ...] = ()
 

@@ -33,6 +33,18 @@ class Texts:
         buffer[: len(data)] = np.frombuffer(data, np.uint8)
         return Texts(buffer, np.array([NONE if v is None else len(v) for v in values], np.int64))
 
+    @staticmethod
+    def of_lines(buffers: Sequence[pa.Buffer], count: int) -> Texts | None:
+        """Of `count` lines, each of which ends; None where there are others: some have line ends within, or are empty."""
+        size = sum(len(b) for b in buffers)
+        buffer, at = np.empty(size + PADDING, np.uint8), 0
+        for b in buffers:
+            buffer[at : at + len(b)] = np.frombuffer(b, np.uint8)
+            at += len(b)
+        ends = np.flatnonzero(buffer[:size] == NEWLINE)
+        sizes = np.diff(ends, prepend=-1) - 1
+        return Texts(buffer, sizes) if len(ends) == count and (not count or sizes.min() > 0) else None
+
     def __len__(self) -> int:
         return len(self.sizes)
 

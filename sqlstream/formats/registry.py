@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from sqlstream.contracts import TableContext
-from sqlstream.errors import OptionError, did_you_mean
+from sqlstream.errors import NotSupported, OptionError, did_you_mean
 from sqlstream.formats.base import Format
 from sqlstream.formats.csv import CsvFormat
 from sqlstream.formats.debezium_json import DebeziumJsonFormat
 from sqlstream.formats.json import JsonFormat
 from sqlstream.formats.parquet import ParquetFormat
+from sqlstream.formats.raw import RawFormat
 
 FORMATS: dict[str, type[Format]] = {
     "csv": CsvFormat,
     "debezium-json": DebeziumJsonFormat,
     "json": JsonFormat,
     "parquet": ParquetFormat,
+    "raw": RawFormat,
 }
 
 
@@ -24,7 +26,13 @@ def format_of(table: TableContext) -> Format:
     if name is None:
         there = ", ".join(sorted(FORMATS))
         raise OptionError(f"table {table.name}: option 'format' is missing", hint=f"formats: {there}")
-    return format_named(name, f"table {table.name}: ")
+    found = format_named(name, f"table {table.name}: ")
+    if not found.files:
+        raise NotSupported(
+            f"table {table.name}: format '{name}' is one of messages: its records have no ends in a file",
+            hint="connector 'kafka' has it; for files, format 'csv' of one column reads lines",
+        )
+    return found
 
 
 def format_named(name: str, where: str = "") -> Format:

@@ -1,24 +1,30 @@
-"""What `'connector' = 'kafka'` means: its options, checked, and the source and the sink that they make."""
+"""What `'connector' = 'kafka'` and `'upsert-kafka'` mean: their options, checked, and the sources and sinks that these make."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlstream.connectors.kafka.metadata import KAFKA_METADATA
-from sqlstream.connectors.kafka.settings import OPTIONS, place, settings
+from sqlstream.connectors.kafka.settings import EARLIEST, OPTIONS, UPSERT_OPTIONS, Place, place, settings
 from sqlstream.connectors.messages.options import bad_records, format_options, key_columns, key_format, value_format
-from sqlstream.contracts import Connector, Source, TableContext
-from sqlstream.errors import OptionError
+from sqlstream.contracts import Connector, Sink, Source, TableContext
+from sqlstream.errors import NotSupported, OptionError
 from sqlstream.options import Option, read
 from sqlstream.types import Type
+
+if TYPE_CHECKING:
+    from sqlstream.connectors.kafka.source import Topics
+    from sqlstream.connectors.messages.decoder import PartFormat
+
+Parts = tuple["PartFormat", "PartFormat | None"]
 
 
 class KafkaConnector(Connector):
     """`'connector' = 'kafka'`. A format's options are options of the table."""
 
     name = "kafka"
-    options = OPTIONS
+    options: tuple[Option, ...] = OPTIONS
 
     def known_options(self, given: Mapping[str, str]) -> tuple[Option, ...]:
         return self.options + format_options(given)
@@ -32,26 +38,103 @@ class KafkaConnector(Connector):
         from sqlstream.connectors.kafka.source import KafkaSource
 
         options = self._read(table)
-        keys = key_columns(table, options)
-        alone = options["value.fields-include"] == "EXCEPT_KEY"
-        value = value_format(table, options, keys if alone else ())
-        key = key_format(table, options, keys if alone else ())
-        begin, end = place(table, options, "startup"), place(table, options, "bounded")
+        value, key = self._parts(table, options)
+        begin, end = self._begin(table, options), place(table, options, "bounded")
         library()
         return KafkaSource(
             table, settings(options), _topics(table, options), value, key, begin, end,
             options["scan.topic-partition-discovery.interval"] / 1e6, bad_records(table, options, (value, key)),
+            self._upserts,
         )  # fmt: skip
+
+    def sink(self, table: TableContext) -> Sink:
+        from sqlstream.connectors.kafka.library import library
+        from sqlstream.connectors.kafka.sink import KafkaSink, Target
+        from sqlstream.connectors.messages.encoder import MessageEncoder, PartEncoder
+
+        options = self._read(table)
+        value, key = self._parts(table, options, reads=False)
+        encoder = MessageEncoder(PartEncoder.of(value), None if key is None else PartEncoder.of(key), self._upserts)
+        topics = _topics(table, options)
+        if len(topics.names) != 1:
+            raise OptionError(
+                f"table {table.name}: option 'topic' names several topics, and rows are written to one",
+                hint="a table that is written to has one topic",
+            )
+        guarantee, prefix = options["sink.delivery-guarantee"], options["sink.transactional-id-prefix"]
+        if guarantee == "exactly-once" and not (prefix or "").strip():
+            raise OptionError(
+                f"table {table.name}: 'sink.delivery-guarantee' = 'exactly-once' needs option 'sink.transactional-id-prefix'",
+                hint="a name that no other table or job has, such as the job's",
+            )
+        library()
+        partitioner = options.get("sink.partitioner", "default")
+        target = Target(
+            table.name, topics.names[0], settings(options), encoder, guarantee, prefix or "", partitioner,
+            _partitions(table, options, topics.names[0]) if partitioner != "default" else 0,
+        )  # fmt: skip
+        changes = self._upserts or value.format.changelog
+        return KafkaSink(target, changes, not self._upserts, table.primary_key if self._upserts else ())
+
+    _upserts = False
+
+    def _begin(self, table: TableContext, options: Mapping[str, Any]) -> Place:
+        return place(table, options, "startup")
+
+    def _parts(self, table: TableContext, options: Mapping[str, Any], reads: bool = True) -> Parts:
+        """The formats of values and keys. Who reads has no need of keys whose columns stand in the values, too."""
+        keys = key_columns(table, options)
+        alone = options["value.fields-include"] == "EXCEPT_KEY"
+        value = value_format(table, options, keys if alone else ())
+        return value, key_format(table, options, keys if alone or not reads else ())
 
     def _read(self, table: TableContext) -> dict[str, Any]:
         return read(table.options, self.known_options(table.options), f"table {table.name}")
 
 
-def _topics(table: TableContext, options: Mapping[str, Any]) -> Any:
+class UpsertKafkaConnector(KafkaConnector):
+    """`'connector' = 'upsert-kafka'`: the last message of a key is the row; one without a value deletes it."""
+
+    name = "upsert-kafka"
+    options = UPSERT_OPTIONS
+    _upserts = True
+
+    def _begin(self, table: TableContext, options: Mapping[str, Any]) -> Place:
+        return Place(EARLIEST)
+
+    def _parts(self, table: TableContext, options: Mapping[str, Any], reads: bool = True) -> Parts:
+        if not table.primary_key:
+            raise OptionError(
+                f"table {table.name}: connector 'upsert-kafka' needs a PRIMARY KEY: its columns are the messages' keys",
+                hint="PRIMARY KEY (…) NOT ENFORCED in CREATE TABLE; without a key connector 'kafka' is for rows that only come",
+            )
+        alone = options["value.fields-include"] == "EXCEPT_KEY"
+        keyed = {**options, "key.fields": ";".join(table.primary_key)}
+        keys = key_columns(table, keyed)
+        value = value_format(table, options, keys if alone else ())
+        if value.format.changelog:
+            raise NotSupported(
+                f"table {table.name}: format '{value.format.name}' has changes of its own, and connector 'upsert-kafka' too",
+                hint="connector 'kafka' is for such formats; 'value.format' = 'json' for this one",
+            )
+        return value, key_format(table, options, keys)
+
+
+def _topics(table: TableContext, options: Mapping[str, Any]) -> Topics:
     from sqlstream.connectors.kafka.source import Topics
 
-    names, pattern = options["topic"], options["topic-pattern"]
+    names, pattern = options["topic"], options.get("topic-pattern")
     if (names is None) == (pattern is None):
         said = "options 'topic' and 'topic-pattern' are both set" if names else "option 'topic' is missing"
         raise OptionError(f"table {table.name}: {said}", hint="one of them says which topics are read")
     return Topics(tuple(t.strip() for t in (names or "").split(";") if t.strip()), pattern)
+
+
+def _partitions(table: TableContext, options: Mapping[str, Any], topic: str) -> int:
+    from sqlstream.connectors.kafka.brokers import Brokers
+
+    brokers = Brokers(settings(options), table.name)
+    try:
+        return brokers.topics((topic,), None)[topic]
+    finally:
+        brokers.close()

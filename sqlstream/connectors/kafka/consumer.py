@@ -12,6 +12,7 @@ import pyarrow as pa
 from sqlstream.connectors.kafka import message_kernels as kernels
 from sqlstream.connectors.kafka.library import (
     CONSUMER,
+    ERROR_EVENT,
     KafkaError,
     address,
     check_error,
@@ -64,7 +65,7 @@ class Consumer:
         """Looks at what the library has to say. KafkaError for what does not pass by itself."""
         while event := self._lib.rd_kafka_queue_poll(self._events, 0):
             try:
-                if self._lib.rd_kafka_event_type(event) == 8:
+                if self._lib.rd_kafka_event_type(event) == ERROR_EVENT:
                     self._said(
                         self._lib.rd_kafka_event_error(event),
                         (self._lib.rd_kafka_event_error_string(event) or b"").decode("utf-8", "replace"),

@@ -18,7 +18,7 @@ from sqlstream.errors import OptionError, RunError, did_you_mean
 
 CONSUMER, PRODUCER = 1, 0
 UNKNOWN_PROPERTY, OK = -2, 0
-ERROR_EVENT = 8
+DELIVERY_EVENT, ERROR_EVENT = 1, 8
 ERROR_TEXT = 512
 NAMED = 64  # bytes of an error's name
 
@@ -55,6 +55,18 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "rd_kafka_event_destroy": (None, [_P]),
     "rd_kafka_consume_batch_queue": (c.c_ssize_t, [_P, _I, _P, _L]),
     "rd_kafka_message_destroy": (None, [_P]),
+    "rd_kafka_topic_new": (_P, [_P, _S, _P]),
+    "rd_kafka_topic_destroy": (None, [_P]),
+    "rd_kafka_produce_batch": (_I, [_P, c.c_int32, _I, _P, _I]),
+    "rd_kafka_flush": (_I, [_P, _I]),
+    "rd_kafka_outq_len": (_I, [_P]),
+    "rd_kafka_purge": (_I, [_P, _I]),
+    "rd_kafka_fatal_error": (_I, [_P, _S, _L]),
+    "rd_kafka_event_message_next": (_P, [_P]),
+    "rd_kafka_init_transactions": (_P, [_P, _I]),
+    "rd_kafka_begin_transaction": (_P, [_P]),
+    "rd_kafka_commit_transaction": (_P, [_P, _I]),
+    "rd_kafka_abort_transaction": (_P, [_P, _I]),
     "rd_kafka_message_timestamp": (c.c_int64, [_P, _P]),
     "rd_kafka_message_leader_epoch": (c.c_int32, [_P]),
     "rd_kafka_message_headers": (_I, [_P, c.POINTER(_P)]),
@@ -135,14 +147,14 @@ def check_error(error: int | None, doing: str) -> None:
         lib = library()
         code, text = lib.rd_kafka_error_code(error), (lib.rd_kafka_error_string(error) or b"").decode()
         lib.rd_kafka_error_destroy(error)
-        raise KafkaError(f"{doing}: {text}", code)
+        raise KafkaError(f"{doing}: {name_of(code)}: {text}", code)
 
 
 def new_client(kind: int, settings: Mapping[str, str], table: str) -> int:
     """An rd_kafka_t. OptionError for properties that librdkafka has not, and for values that it does not take."""
     lib = library()
     conf = configured(settings, table)
-    lib.rd_kafka_conf_set_events(conf, ERROR_EVENT)
+    lib.rd_kafka_conf_set_events(conf, ERROR_EVENT | (DELIVERY_EVENT if kind == PRODUCER else 0))
     text = c.create_string_buffer(ERROR_TEXT)
     made: int | None = lib.rd_kafka_new(kind, conf, text, ERROR_TEXT)
     if not made:

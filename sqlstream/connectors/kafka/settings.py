@@ -41,7 +41,25 @@ READ = (
     Option("scan.topic-partition-discovery.interval", "duration", 300_000_000,
            "how often new partitions and topics are looked for; 0: never", compared="nothing"),
 )  # fmt: skip
-OPTIONS = (*COMMON, *READ, *VALUE_OPTIONS, *KEY_OPTIONS)
+WRITE = (
+    Option("sink.delivery-guarantee", "enum", "at-least-once",
+           "at-least-once: rows are sent as they come, and after a failure some again; exactly-once: with each checkpoint, in a "
+           "transaction that readers with isolation.level = read_committed see whole or not; none: nobody waits until the brokers "
+           "have them", ("at-least-once", "exactly-once", "none"), compared="nothing"),
+    Option("sink.transactional-id-prefix", doc="what the ids of transactions begin with: of this table in this job alone, for those "
+           "with the prefix that no checkpoint knows are aborted when the job starts. Needed for exactly-once"),
+    Option("sink.partitioner", "enum", "default",
+           "default: by the key, as Kafka's own clients do it, without one anywhere; fixed: each task has one partition; round-robin: "
+           "the partitions in turn", ("default", "fixed", "round-robin"), compared="nothing"),
+)  # fmt: skip
+OPTIONS = (*COMMON, *READ, *WRITE, *VALUE_OPTIONS, *KEY_OPTIONS)
+_UPSERT = ("value.fields-include", "key.fields-prefix")
+UPSERT_OPTIONS = (
+    *COMMON, *(o for o in READ if o.key.startswith(("scan.bounded", "scan.topic"))),
+    *(o for o in WRITE if o.key != "sink.partitioner"), *(o for o in VALUE_OPTIONS if o.key != "format"),
+    Option("key.format", required=True, doc="the format of keys, which have the columns of the PRIMARY KEY"),
+    *(o for o in KEY_OPTIONS if o.key in _UPSERT),
+)  # fmt: skip
 
 # Properties of Java's client that are called otherwise here, and those that have nothing to act on.
 _RENAMED = {"ssl.truststore.certificates": "ssl.ca.pem", "ssl.keystore.certificate.chain": "ssl.certificate.pem",

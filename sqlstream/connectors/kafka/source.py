@@ -37,7 +37,7 @@ class Topics:
 
 
 class KafkaSource(Source):
-    """`discovery`: seconds between two looks for new partitions; 0: none."""
+    """`discovery`: seconds between two looks for new partitions; 0: none. `upserts`: the last message of a key is its row."""
 
     def __init__(
         self,
@@ -50,12 +50,14 @@ class KafkaSource(Source):
         end: Place,
         discovery: float,
         bad_records: str,
+        upserts: bool = False,
     ) -> None:
         self._table, self._settings, self._topics = table, dict(settings), topics
         self._value, self._key = value, key
         self._begin, self._end, self._discovery = begin, end, discovery
         self.bounded = end.mode != UNBOUNDED
-        self.append_only = not value.format.changelog
+        self._upserts = upserts
+        self.append_only = not (value.format.changelog or upserts)
         self.bad_records = bad_records
         self._known: dict[Partition, int] = {}  # numbers of splits
         self._notes: list[str] = []
@@ -169,7 +171,7 @@ class KafkaSource(Source):
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
         decoder = MessageDecoder(
             request, self._value, self._key, f"table {self._table.name}: {name_of(split)}", self.bad_records != FAIL,
-            self.bad_table is not None,
+            self.bad_table is not None, self._upserts,
         )  # fmt: skip
         wanted = {c.path[1]: KAFKA_METADATA[c.path[1]] for c in request.columns if c.path[0] == METADATA}
         info = split.info

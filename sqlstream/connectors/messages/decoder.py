@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.batches import OP
+from sqlstream.batches import OP, Kind
 from sqlstream.connectors.block_decoder import SHOWN, brief
 from sqlstream.connectors.derive import Derivation, conform
 from sqlstream.connectors.messages.messages import Messages
@@ -54,7 +54,8 @@ class Piece:
 
 class MessageDecoder:
     """Decodes the messages of a split. `name`: of the split, as users know it. `skips`: malformed messages are left out and
-    counted, not errors; `keeps`: and handed over. For one thread at a time."""
+    counted, not errors; `keeps`: and handed over. `upserts`: a message is the row of its key, and one without a value says that there is
+    none. For one thread at a time."""
 
     def __init__(
         self,
@@ -64,8 +65,9 @@ class MessageDecoder:
         name: str,
         skips: bool,
         keeps: bool,
+        upserts: bool = False,
     ) -> None:
-        self._request, self._name = request, name
+        self._request, self._name, self._upserts = request, name, upserts
         self._skips, self._keeps = skips, keeps
         self.skipped = 0
         self._value_format, self._key_format = value, key
@@ -75,7 +77,8 @@ class MessageDecoder:
         of_value = [i for i in range(len(request.columns)) if i not in known]
         columns = request.columns
         self._value = (of_value, value.part([columns[i] for i in of_value]))
-        self._key = (of_key, key.part([columns[i] for i in of_key])) if key is not None and of_key else None
+        needed = key is not None and (of_key or upserts)
+        self._key = (of_key, key.part([columns[i] for i in of_key])) if key is not None and needed else None
         self._derivation = Derivation(request)
 
     @property
@@ -93,6 +96,8 @@ class MessageDecoder:
         columns: dict[int, pa.Array] = dict(zip(places, found.columns, strict=True))
         of, op = found.of, found.op
         bad = [self._refuse(messages, messages.values, r, self._value_format) for r in found.refused]
+        if self._upserts:
+            of, op, columns = self._with_deletes(messages, of, columns)
         if self._key is not None:
             of, op, columns, more = self._with_key(messages, of, op, columns)
             bad = sorted([*bad, *more], key=lambda b: b[1])
@@ -100,6 +105,18 @@ class MessageDecoder:
         for i, key in self._metadata:
             columns[i] = messages.metadata[key].take(at)
         return Piece(messages, self._batch(columns, of, op), of, bad)
+
+    def _with_deletes(
+        self, messages: Messages, of: np.ndarray, columns: dict[int, pa.Array]
+    ) -> tuple[np.ndarray, pa.Array, dict[int, pa.Array]]:
+        """The rows as updates, and a deletion for each message without a value."""
+        gone = np.flatnonzero(messages.values.sizes < 0)
+        all_of = np.concatenate([of, gone])
+        order = np.argsort(all_of, kind="stable")
+        at = np.concatenate([np.arange(len(of)), np.full(len(gone), -1)])[order]
+        taken = pa.array(at, mask=at < 0)
+        op = np.where(at < 0, np.int8(Kind.DELETE), np.int8(Kind.UPDATE_AFTER)).astype(np.int8)
+        return all_of[order], pa.array(op), {i: a.take(taken) for i, a in columns.items()}
 
     def _with_key(
         self, messages: Messages, of: np.ndarray, op: pa.Array | None, columns: dict[int, pa.Array]
