@@ -42,7 +42,7 @@ def keys_read() -> set[str]:
         elif isinstance(node, ast.JoinedStr):
             yield from (str(v.value) for v in node.values if isinstance(v, ast.Constant))
 
-    for path in [*(PACKAGE / "connectors").glob("*.py"), *(PACKAGE / "formats").glob("*.py")]:
+    for path in [*(PACKAGE / "connectors").rglob("*.py"), *(PACKAGE / "formats").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 inside = [*node.args, *(k.value for k in node.keywords)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlstream.connectors.kafka.metadata import KAFKA_METADATA
-from sqlstream.connectors.kafka.settings import EARLIEST, OPTIONS, UPSERT_OPTIONS, Place, place, settings
+from sqlstream.connectors.kafka.settings import EARLIEST, OPTIONS, UPSERT_OPTIONS, Place, begin, end, settings
 from sqlstream.connectors.messages.options import bad_records, format_options, key_columns, key_format, value_format
 from sqlstream.contracts import Connector, Sink, Source, TableContext
 from sqlstream.errors import NotSupported, OptionError
@@ -39,10 +39,10 @@ class KafkaConnector(Connector):
 
         options = self._read(table)
         value, key = self._parts(table, options)
-        begin, end = self._begin(table, options), place(table, options, "bounded")
+        first, last = self._begin(table, options), end(table, options)
         library()
         return KafkaSource(
-            table, settings(options), _topics(table, options), value, key, begin, end,
+            table, settings(options), _topics(table, options), value, key, first, last,
             options["scan.topic-partition-discovery.interval"] / 1e6, bad_records(table, options, (value, key)),
             self._upserts,
         )  # fmt: skip
@@ -79,7 +79,7 @@ class KafkaConnector(Connector):
     _upserts = False
 
     def _begin(self, table: TableContext, options: Mapping[str, Any]) -> Place:
-        return place(table, options, "startup")
+        return begin(table, options)
 
     def _parts(self, table: TableContext, options: Mapping[str, Any], reads: bool = True) -> Parts:
         """The formats of values and keys. Who reads has no need of keys whose columns stand in the values, too."""

@@ -117,11 +117,13 @@ class PartitionQueue:
                 offsets, good = offsets[fine], np.ascontiguousarray(pointers[fine])
             if upto is not None and len(offsets) and offsets[-1] >= upto:
                 n = int(np.searchsorted(offsets, upto))
-                offsets, good, self.at_end = offsets[:n], np.ascontiguousarray(good[:n]), True
+                offsets, good = offsets[:n], np.ascontiguousarray(good[:n])
                 self.following = upto
+            if len(good):
+                self.following = max(self.following, int(offsets[-1]) + 1)
+            self.at_end |= upto is not None and self.following >= upto
             if not len(good):
                 return None
-            self.following = max(self.following, int(offsets[-1]) + 1)
             columns = {key: self._metadata(key, good, offsets) for key in metadata}
             texts = self._texts(good, kernels.KEY) if keys else None
             return Messages(self._texts(good, kernels.PAYLOAD), offsets.copy(), self.following, texts, columns)

@@ -8,8 +8,10 @@ kafka-python speaks that protocol, with all ways to log in.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlstream.connectors.kafka.library import KafkaError
@@ -25,6 +27,23 @@ _SAME = {
     "ssl.certificate.location": "ssl_certfile", "ssl.key.location": "ssl_keyfile", "ssl.key.password": "ssl_password",
     "sasl.kerberos.service.name": "sasl_kerberos_service_name",
 }  # fmt: skip
+
+
+@cache
+def kafka_python() -> Any:
+    """The package. RunError where it is not there."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of how it reads files of its own
+            import kafka.admin.client
+            import kafka.errors
+            import kafka.protocol.producer.transaction
+    except ImportError:
+        raise RunError(
+            "'sink.delivery-guarantee' = 'exactly-once' needs the package kafka-python", hint=install("kafka")
+        ) from None
+    logging.getLogger("kafka").addHandler(logging.NullHandler())  # what it says is in the errors, too
+    return kafka
 
 
 @dataclass(frozen=True)
@@ -46,14 +65,7 @@ class Coordinator:
     """For one thread at a time. KafkaError where no broker answers. `settings`: librdkafka's."""
 
     def __init__(self, settings: Mapping[str, str], table: str) -> None:
-        try:
-            import kafka.errors
-            from kafka.admin import KafkaAdminClient
-        except ImportError:
-            raise RunError(
-                "'sink.delivery-guarantee' = 'exactly-once' needs the package kafka-python", hint=install("kafka")
-            ) from None
-        logging.getLogger("kafka").addHandler(logging.NullHandler())  # what it says is in the errors, too
+        self._kafka = kafka = kafka_python()
         self._table, self._failure = table, kafka.errors.KafkaError
         given: dict[str, Any] = {name: settings[key] for key, name in _SAME.items() if key in settings}
         if "security_protocol" in given:
@@ -61,7 +73,7 @@ class Coordinator:
         if settings.get("ssl.endpoint.identification.algorithm") == "none":
             given["ssl_check_hostname"] = False
         try:
-            self._client = KafkaAdminClient(bootstrap_servers=settings[SERVERS].split(","), **given)
+            self._client = kafka.admin.KafkaAdminClient(bootstrap_servers=settings[SERVERS].split(","), **given)
         except (kafka.errors.KafkaError, OSError) as e:
             raise self._error("the brokers do not answer", e) from None
 
@@ -70,11 +82,9 @@ class Coordinator:
 
     def of(self, transactional_id: str) -> Transaction | None:
         """The last transaction of an id; None: the brokers know of none."""
-        from kafka.errors import TransactionalIdNotFoundError
-
         try:
             found = self._client.describe_transactions([transactional_id])[transactional_id]
-        except TransactionalIdNotFoundError:
+        except self._kafka.errors.TransactionalIdNotFoundError:
             return None
         except self._failure as e:
             raise self._error(f"transaction {transactional_id}", e) from None
@@ -125,13 +135,12 @@ class Coordinator:
         self._end(transaction, committed=False)
 
     def _end(self, t: Transaction, committed: bool) -> None:
-        from kafka.admin.client import CoordinatorType
-        from kafka.errors import for_code
-        from kafka.protocol.producer.transaction import EndTxnRequest
+        kafka = self._kafka
 
         async def end() -> Any:
-            found = await self._client._find_coordinator_ids([t.id], key_type=CoordinatorType.TRANSACTION)
-            request = EndTxnRequest(
+            kind = kafka.admin.client.CoordinatorType.TRANSACTION
+            found = await self._client._find_coordinator_ids([t.id], key_type=kind)
+            request = kafka.protocol.producer.transaction.EndTxnRequest(
                 transactional_id=t.id, producer_id=t.producer, producer_epoch=t.epoch, committed=committed
             )
             return await self._client._manager.send(request, node_id=found[t.id])
@@ -142,7 +151,7 @@ class Coordinator:
         except self._failure as e:
             raise self._error(f"transaction {t.id} could not be {how}", e) from None
         if answer.error_code:
-            raise self._error(f"transaction {t.id} could not be {how}", for_code(answer.error_code)())
+            raise self._error(f"transaction {t.id} could not be {how}", kafka.errors.for_code(answer.error_code)())
 
     def close(self) -> None:
         """Nothing is asked any more."""

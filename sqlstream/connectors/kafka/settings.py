@@ -80,25 +80,36 @@ class Place:
     offsets: tuple[tuple[int, int], ...] = ()
 
 
-def place(table: TableContext, options: Mapping[str, Any], which: str) -> Place:
-    """`which`: startup, bounded. OptionError where what the mode needs is missing, or there is more."""
-    mode = options[f"scan.{which}.mode"]
-    needs = {AT_TIME: f"scan.{which}.timestamp-millis", SPECIFIC: f"scan.{which}.specific-offsets"}
-    for of, key in needs.items():
-        if (options[key] is not None) != (of == mode):
-            said = f"option '{key}' is missing" if of == mode else f"option '{key}' is for 'scan.{which}.mode' = '{of}'"
-            raise OptionError(f"table {table.name}: {said}", subject=key if of != mode else None)
-    if mode == AT_TIME:
-        return Place(mode, time=options[needs[mode]])
-    if mode != SPECIFIC:
+def begin(table: TableContext, options: Mapping[str, Any]) -> Place:
+    """Where reading begins. OptionError where what the mode needs is missing, or there is more."""
+    mode = options["scan.startup.mode"]
+    time, offsets = options["scan.startup.timestamp-millis"], options["scan.startup.specific-offsets"]
+    return _place(table, "scan.startup", mode, time, offsets)
+
+
+def end(table: TableContext, options: Mapping[str, Any]) -> Place:
+    """Where it ends. OptionError as `begin`."""
+    mode = options["scan.bounded.mode"]
+    time, offsets = options["scan.bounded.timestamp-millis"], options["scan.bounded.specific-offsets"]
+    return _place(table, "scan.bounded", mode, time, offsets)
+
+
+def _place(table: TableContext, which: str, mode: str, time: int | None, text: str | None) -> Place:
+    for of, key, value in ((AT_TIME, "timestamp-millis", time), (SPECIFIC, "specific-offsets", text)):
+        if (value is not None) != (of == mode):
+            missing = f"option '{which}.{key}' is missing"
+            said = missing if of == mode else f"option '{which}.{key}' is for '{which}.mode' = '{of}'"
+            raise OptionError(f"table {table.name}: {said}", subject=f"{which}.{key}" if of != mode else None)
+    if time is not None:
+        return Place(mode, time=time)
+    if text is None:
         return Place(mode)
     found = []
-    text = str(options[needs[mode]])
     for part in text.strip().rstrip(";").split(";"):
         m = _OFFSETS.fullmatch(part)
         if m is None:
             raise OptionError(
-                f"table {table.name}: option '{needs[mode]}' = '{text}' is not of the form partition:0,offset:42;partition:1,offset:300",
+                f"table {table.name}: option '{which}.specific-offsets' = '{text}' is not of the form partition:0,offset:42;partition:1,offset:300",
                 subject=text,
             )
         found.append((int(m[1]), int(m[2])))
@@ -107,7 +118,7 @@ def place(table: TableContext, options: Mapping[str, Any], which: str) -> Place:
 
 def settings(options: Mapping[str, Any]) -> dict[str, str]:
     """librdkafka's, of the options `properties.*`: also those that Java's client calls otherwise."""
-    out: dict[str, str] = {}
+    out = {SERVERS: options["properties.bootstrap.servers"]}
     for key, value in options.items():
         name = key.removeprefix(PROPERTIES)
         if name == key or name == "*" or value is None or name in _WITHOUT_EFFECT:

@@ -24,6 +24,8 @@ OWN: Mapping[str, str] = MappingProxyType({
     "enable.auto.commit": "false", "enable.auto.offset.store": "false", "enable.partition.eof": "true",
     "auto.offset.reset": "error", "log_level": "0",
 })  # fmt: skip
+# Who waits for the end of a partition learns of it when a broker has nothing to send for so long.
+HURRIED = {"fetch.wait.max.ms": "50"}
 NO_GROUP = "sqlstream"  # librdkafka wants one; nothing is committed for it
 NOTES = 20  # that are kept until somebody asks
 
@@ -189,7 +191,8 @@ class KafkaSource(Source):
         """One client for all readers of a process: it has a connection, and a thread, for each broker."""
         with self._lock:
             if self._consumer is None:
-                self._consumer = Consumer({GROUP: NO_GROUP, **self._settings, **OWN}, self._table.name, self._note)
+                defaults = {GROUP: NO_GROUP, **(HURRIED if self.bounded else {})}
+                self._consumer = Consumer({**defaults, **self._settings, **OWN}, self._table.name, self._note)
             self._readers += 1
             return self._consumer
 

@@ -54,7 +54,8 @@ def message_format(name: str) -> Format:
 
 def value_format(table: TableContext, options: Mapping[str, Any], excluded: tuple[str, ...] = ()) -> PartFormat:
     """The format of values, which have all physical columns but those that are `excluded`."""
-    given = [k for k in ("format", "value.format") if options.get(k) is not None]
+    both = {"format": options.get("format"), "value.format": options["value.format"]}
+    given = [k for k, v in both.items() if v is not None]
     if len(given) != 1:
         what = "both 'format' and 'value.format' are set" if given else "option 'format' is missing"
         raise OptionError(f"table {table.name}: {what}", hint="'format' = 'json' is how values are written")

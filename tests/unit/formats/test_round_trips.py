@@ -223,7 +223,7 @@ ALL = [*JSON, *({"format": "csv", "csv_null__literal": NULL_LITERAL, **o} for o 
 
 
 def test_every_format_is_tried() -> None:
-    assert {o["format"] for o in ALL} == FORMATS.keys()
+    assert {o["format"] for o in ALL} == {n for n, f in FORMATS.items() if f.files}
 
 
 @pytest.mark.parametrize("options", ALL, ids=str)

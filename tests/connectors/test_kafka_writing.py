@@ -1,0 +1,186 @@
+"""Connector 'kafka' as a sink, against a real broker; what was written is read by confluent-kafka."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.servers import Kafka, wanted
+from harness.topics import Topics
+
+import sqlstream
+
+
+@pytest.fixture
+def topics(kafka: Kafka) -> Topics:
+    return Topics(kafka.bootstrap)
+
+
+def table(name: str, columns: str, topics: Topics, topic: str, **more: str) -> str:
+    options = {
+        "connector": "kafka", "topic": topic, "properties.bootstrap.servers": topics.bootstrap, "format": "json",
+        **{k.replace("__", "-").replace("_", "."): v for k, v in more.items()},
+    }  # fmt: skip
+    said = ", ".join(f"'{k}' = '{v}'" for k, v in options.items() if v)
+    return f"CREATE TABLE {name} ({columns}) WITH ({said})"
+
+
+def write(sql: str, *tables: str, mode: str = "streaming") -> None:
+    with sqlstream.connect() as c:
+        for t in [*tables, "SET 'table.dml-sync' = 'true'", f"SET 'execution.runtime-mode' = '{mode}'"]:
+            c.execute(t)
+        c.execute(sql)
+
+
+@pytest.mark.parametrize("mode", ["batch", "streaming"])
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_rows_become_messages(topics: Topics, mode: str, guarantee: str) -> None:
+    topic = topics.new(2)
+    more = {"sink_delivery__guarantee": guarantee, "key_format": "raw", "key_fields": "k"}
+    more |= {"sink_transactional__id__prefix": f"p{topic}"} if guarantee == "exactly-once" else {}
+    t = table("t", "k STRING, n BIGINT", topics, topic, **more)
+    write("INSERT INTO t VALUES ('a', 1), ('b', 2), (CAST(NULL AS STRING), 3), ('a', 4)", t, mode=mode)
+    got = topics.all(topic)
+    assert sorted((k or b"", json.loads(v or b"")["n"]) for _, k, v in got) == [
+        (b"", 3),
+        (b"a", 1),
+        (b"a", 4),
+        (b"b", 2),
+    ]
+    assert len({p for p, k, _ in got if k == b"a"}) == 1, "a key has one partition"
+
+
+def test_keys_are_where_javas_clients_put_them(topics: Topics) -> None:
+    """murmur2 of the key, as `org.apache.kafka.clients.producer.internals.BuiltInPartitioner` has it."""
+    topic = topics.new(3)
+    keys = ["foobar", "a-little-bit-long-string", "a", "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8"]
+    hashes = [-790332482, -985981536, 1009084850, -58897971]  # of Kafka's own UtilsTest.testMurmur2 (0.10 and later)
+    hashes[2] = _murmur2(b"a")
+    t = table("t", "k STRING, n BIGINT", topics, topic, key_format="raw", key_fields="k")
+    rows = ", ".join(f"('{k}', 1)" for k in keys)
+    write(f"INSERT INTO t VALUES {rows}", t)
+    expected = {k.encode(): (h & 0x7FFFFFFF) % 3 for k, h in zip(keys, hashes, strict=True)}
+    assert {k: p for p, k, _ in topics.all(topic)} == expected
+
+
+def _murmur2(data: bytes) -> int:
+    m, h = 0x5BD1E995, 0x9747B28C ^ len(data)
+    for i in range(0, len(data) // 4 * 4, 4):
+        k = int.from_bytes(data[i : i + 4], "little") * m & 0xFFFFFFFF
+        h = (h * m & 0xFFFFFFFF) ^ ((k ^ k >> 24) * m & 0xFFFFFFFF)
+    rest = data[len(data) // 4 * 4 :]
+    if rest:
+        h = (h ^ int.from_bytes(rest, "little")) * m & 0xFFFFFFFF
+    h = (h ^ h >> 13) * m & 0xFFFFFFFF
+    return h ^ h >> 15
+
+
+def test_partitions_take_turns_or_are_fixed(topics: Topics) -> None:
+    for partitioner, expected in (("round-robin", [3, 3, 2]), ("fixed", [8])):
+        topic = topics.new(3)
+        t = table("t", "n BIGINT", topics, topic, sink_partitioner=partitioner)
+        write(f"INSERT INTO t VALUES {', '.join(f'({i})' for i in range(8))}", t)
+        counts = [sum(1 for p, _, _ in topics.all(topic) if p == q) for q in range(3)]
+        assert [n for n in counts if n] == expected
+
+
+def test_rows_of_a_key_become_upserts(topics: Topics) -> None:
+    topic = topics.new(1)
+    t = table("t", "k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED", topics, topic, connector="upsert-kafka", format="",
+              key_format="raw", value_format="json", value_fields__include="EXCEPT_KEY")  # fmt: skip
+    source = table("s", "k STRING, n BIGINT", topics, topics.new(1), format="debezium-json", scan_startup_mode="earliest-offset",
+                   scan_bounded_mode="latest-offset")  # fmt: skip
+    change = ['{"before": null, "after": {"k": "a", "n": 1}, "op": "c"}', '{"before": null, "after": {"k": "b", "n": 2}, "op": "c"}',
+              '{"before": {"k": "a", "n": 1}, "after": null, "op": "d"}']  # fmt: skip
+    name = source.split("'topic' = '")[1].split("'")[0]
+    topics.put(name, change)
+    write("INSERT INTO t SELECT k, SUM(n) FROM s GROUP BY k", t, source)
+    last = {k: v for _, k, v in topics.all(topic)}
+    assert {k: v and json.loads(v) for k, v in last.items()} in ({b"a": None, b"b": {"n": 2}}, {b"b": {"n": 2}})
+
+
+def test_a_message_that_is_too_long_is_an_error(topics: Topics) -> None:
+    t = table("t", "x STRING", topics, topics.new(1), format="raw", properties_message_max_bytes="2000")
+    with pytest.raises(Exception, match=r"MSG_SIZE_TOO_LARGE.*5,000 bytes"):
+        write("INSERT INTO t VALUES (REPEAT('x', 5000))", t)
+
+
+def test_a_sink_waits_for_a_broker_that_comes_back(tmp_path: Path) -> None:
+    wanted(Kafka)
+    with Kafka() as server:
+        topics = Topics(server.bootstrap)
+        topic = topics.new(1)
+        t = table("t", "n BIGINT", topics, topic)
+        g = "CREATE TABLE g (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100', 'fields.n.kind' = 'sequence', "
+        g += "'fields.n.start' = '1', 'fields.n.end' = '300')"
+        script = tmp_path / "job.sql"
+        mode = "SET 'execution.runtime-mode' = 'streaming'; SET 'execution.checkpointing.interval' = '200ms'"
+        script.write_text(f"{g}; {t}; {mode}; INSERT INTO t SELECT n FROM g;")
+        job = subprocess.Popen(
+            [sys.executable, "-m", "sqlstream", "run", str(script)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        _until(lambda: job.poll() is not None or len(topics.values(topic)) > 20)
+        server.kill()
+        time.sleep(0.5)
+        server.start()
+        _, said = job.communicate(timeout=60)
+        assert job.returncode == 0, said
+        assert sorted({json.loads(v or b"")["n"] for v in topics.values(topic)}) == list(range(1, 301))
+
+
+def _until(condition: Any, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+KILLS = int(os.environ.get("SQLSTREAM_KILLS", "6"))
+
+
+def test_each_row_is_seen_once_however_often_the_job_is_killed(kafka: Kafka, tmp_path: Path) -> None:
+    """Read, count by key, write: SIGKILL at random moments. Readers of committed messages see each row once, in order."""
+    topics, rng = Topics(kafka.bootstrap), random.Random(7)
+    source, out = topics.new(2), topics.new(2)
+    rows = 40_000
+    columns = "k BIGINT, n BIGINT"
+    script = tmp_path / "job.sql"
+    script.write_text("; ".join([
+        "SET 'pipeline.name' = 'copy'", "SET 'execution.checkpointing.interval' = '50ms'", "SET 'execution.runtime-mode' = 'streaming'",
+        "SET 'parallelism.default' = '2'", "SET 'execution.epoch.max-rows' = '1000'",
+        table("s", columns, topics, source, scan_startup_mode="earliest-offset", scan_bounded_mode="latest-offset"),
+        table("o", columns, topics, out, sink_delivery__guarantee="exactly-once", sink_transactional__id__prefix=out),
+        "INSERT INTO o SELECT k, n FROM s",
+    ]) + ";")  # fmt: skip
+    for p in (0, 1):
+        topics.put(source, (f'{{"k": {p}, "n": {i}}}' for i in range(rows // 2)), partition=p)
+    kills, done = 0, False
+    while not done:
+        job = subprocess.Popen(
+            [sys.executable, "-m", "sqlstream", "run", str(script)], cwd=tmp_path, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            _, said = job.communicate(timeout=rng.uniform(0.8, 2.2) if kills < KILLS else 120)
+            assert job.returncode == 0, said
+            done = True
+        except subprocess.TimeoutExpired:
+            job.send_signal(signal.SIGKILL)
+            job.communicate()
+            kills += 1
+    got = [json.loads(v or b"") for v in topics.values(out)]
+    assert sorted((r["k"], r["n"]) for r in got) == [(p, i) for p in (0, 1) for i in range(rows // 2)], (
+        f"after {kills} kills"
+    )
+    assert kills >= min(KILLS, 3), "it was over before it could be killed"
