@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -184,3 +185,20 @@ def test_each_row_is_seen_once_however_often_the_job_is_killed(kafka: Kafka, tmp
         f"after {kills} kills"
     )
     assert kills >= min(KILLS, 3), "it was over before it could be killed"
+
+
+def test_the_page_is_as_shown(topics: Topics, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "connectors" / "kafka.md").read_text()
+    script, secured = re.findall(r"```sql\n(.*?)```", page, re.S)
+    (shown,) = re.findall(r"```\n(\+--.*?)```", page, re.S)
+    orders, totals = topics.new(2), topics.new(2, cleanup_policy="compact")
+    topics.put(orders, re.findall(r"`(\{.*?\})`", page))
+    for name, given in (("orders", orders), ("totals", totals)):
+        script = script.replace(f"'topic' = '{name}'", f"'topic' = '{given}'")
+    path = tmp_path / "page.sql"
+    path.write_text(script.replace("localhost:9092", topics.bootstrap) + secured)
+    done = subprocess.run(
+        [sys.executable, "-m", "sqlstream", "run", str(path)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == shown.strip()
