@@ -7,7 +7,6 @@ from sqlstream.connectors.blackhole import BlackholeConnector
 from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
-from sqlstream.connectors.kafka.connector import KafkaConnector
 from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
 from sqlstream.connectors.nexmark import NexmarkConnector
 from sqlstream.connectors.print import PrintConnector
