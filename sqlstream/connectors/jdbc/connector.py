@@ -130,7 +130,8 @@ def _ranges(table: TableContext, options: Mapping[str, Any]) -> Any:
             hint=f"all of {', '.join(_PARTITION)}, or none",
             subject=given[0],
         )
-    column, parts, low, high = (options[k] for k in _PARTITION)
+    column, parts = options["scan.partition.column"], options["scan.partition.num"]
+    low, high = options["scan.partition.lower-bound"], options["scan.partition.upper-bound"]
     if low > high:
         raise OptionError(f"table {table.name}: option 'scan.partition.lower-bound' is above the upper one, {high}")
     return Ranges(column, parts, low, high)

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from connector_cases import Row, read, relation, schema, sink_of, source_of, table, whole
-from harness.servers import PostgreSQL
+from harness.servers import Kafka, PostgreSQL
+from harness.topics import Topics
 
 from sqlstream.connectors.python import OBJECTS
 from sqlstream.connectors.python_source import TableObject
@@ -48,11 +49,30 @@ def postgresql_table(server: PostgreSQL) -> Mapping[str, str]:
     return {"url": server.url(), "table__name": name}
 
 
+def kafka_topic(server: Kafka) -> Mapping[str, str]:
+    topics = Topics(server.bootstrap)
+    name = topics.new(2)
+    for p in (0, 1):
+        topics.put(name, [f'{{"a": {i}, "b": "x{i}"}}' for i in range(3 * p, 3 + 2 * p)], partition=p)
+    return {"properties.bootstrap.servers": server.bootstrap, "topic": name, "sink_transactional__id__prefix": name}
+
+
 CASES = {
     "blackhole": Case(AB, {}),
     "datagen": Case(AB, {"number__of__rows": "20", "fields_b_null__rate": "0.5"}),
     "filesystem": Case(AB, {"path": "{directory}"}),
     "jdbc": Case(AB, {"sink_delivery__guarantee": "exactly-once"}, server="postgresql", made=postgresql_table),
+    "kafka": Case(
+        AB,
+        {
+            "format": "json",
+            "scan_startup_mode": "earliest-offset",
+            "scan_bounded_mode": "latest-offset",
+            "sink_delivery__guarantee": "exactly-once",
+        },
+        server="kafka",
+        made=kafka_topic,
+    ),
     "nexmark": Case(schema(("event_type", INT)), {"events_num": "60"}),
     "print": Case(AB, {}),
     "python": Case(AB, {"object": "of test_contracts"}),
@@ -87,7 +107,7 @@ class Kind:
 
 
 OBJECTS.add("of test_contracts", TableObject(pa.table({"a": range(5), "b": ["x", None, "z", "", "y"]})))
-SERVED = {"kafka", "upsert-kafka"}  # need a server, and have tests of their own (tests/connectors)
+SERVED = {"upsert-kafka"}  # its rows have a key: see tests/connectors
 FILES = sorted(n for n, f in FORMATS.items() if f.files)
 KINDS = [Kind(c, f) for c in sorted(CONNECTORS.keys() - SERVED) for f in (FILES if c == "filesystem" else [None])]
 READ = [k for k in KINDS if CONNECTORS[k.connector].source is not Connector.source]
