@@ -39,7 +39,7 @@ class JdbcConnector(Connector):
         Option("scan.fetch-size", "int", 0, "rows that are handed on together, at most; 0: as they come", minimum=0,
                compared="nothing"),
         Option("scan.auto-commit", "bool", True,
-               "as Flink has it; a scan is one transaction that only reads, whose rows come as they are found, either way",
+               "no effect: a scan is one transaction that only reads, whose rows come as they are found, either way",
                compared="nothing"),
         Option("sink.delivery-guarantee", "enum", "at-least-once",
                "at-least-once: rows are written as they come, and again after a failure; exactly-once: with checkpoints, in "
