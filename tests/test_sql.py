@@ -1,7 +1,8 @@
 """Every query of `sql/*.slt`, four ways: they give the rows written beside it, and so each other's.
 
-The session's zone and the size of epochs are drawn for each query. `pytest -m slow tests/test_sql.py` runs all of them in
-zones on both sides of UTC, in epochs of one row.
+The session's zone and the size of epochs are drawn for each query. So is whether one task or several are asked before a job is stopped and
+restored, which changes from one number of tasks to another anyway; `pytest --every` asks both. `pytest -m slow tests/test_sql.py` runs all
+of them in zones on both sides of UTC, in epochs of one row.
 """
 
 from __future__ import annotations
@@ -55,10 +56,12 @@ def every_row_group_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda q: q.id)
-def test_query(query: slt.Query, directory: Path) -> None:
+def test_query(query: slt.Query, directory: Path, pytestconfig: pytest.Config) -> None:
     rng = random_of(query.id)
     setting = Setting(rng.choice(("UTC", WEST, EAST)), rng.random() < 0.25)
-    check(query, directory, rng, setting, ("streaming", "parallel", "restored"))
+    several = rng.choice(("streaming", "parallel"))
+    live = ("streaming", "parallel") if pytestconfig.getoption("--every") else (several,)
+    check(query, directory, rng, setting, (*live, "restored"))
 
 
 @pytest.mark.slow
