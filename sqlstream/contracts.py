@@ -211,6 +211,29 @@ class LookupCache:
     reload: int | None = None
 
 
+@dataclass(frozen=True)
+class KeyedCache:
+    """What a lookup join remembers of the keys that it has asked a table for: so many of them (None: all; 0: none), those
+    without rows too if `missing`, and for how long after they were asked for, or used last (µs; None: for good)."""
+
+    rows: int | None = 0
+    after_write: int | None = None
+    after_access: int | None = None
+    missing: bool = True
+
+
+class KeyedReader:
+    """Reads rows of a table by their keys, as the table is when it is asked. Made in the task; for one thread at a time."""
+
+    def rows(self, keys: Sequence[pa.Array]) -> pa.RecordBatch:
+        """The rows whose key columns have the values of one of the keys, in any order; others may be among them. `keys`: their
+        columns; none is NULL, and none is there twice. Columns c0, c1, … of the request."""
+        raise InternalError("KeyedReader.rows")
+
+    def close(self) -> None:
+        """It is not asked any more."""
+
+
 class Source:
     """A scannable table. Picklable."""
 
@@ -218,6 +241,9 @@ class Source:
     live: bool = False  # bounded, but it is waited for: it ends when who writes it does
     settled: bool = False  # unbounded, and no splits will come: it ends when those of the start have
     lookup: LookupCache = LookupCache()
+    keyed: KeyedCache | None = (
+        None  # a lookup join asks it for the rows of keys (`keyed_reader`), and does not read it whole
+    )
     append_only: bool = True  # False: batches carry `_op`
     # What becomes of malformed records: FAIL, SKIP, or the name of the table that takes them.
     bad_records: str = FAIL
@@ -287,6 +313,10 @@ class Source:
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
         """A reader from `position` (None: the start)."""
         raise InternalError("Source.reader")
+
+    def keyed_reader(self, request: ScanRequest, keys: tuple[int, ...]) -> KeyedReader:
+        """Rows by the values of columns `keys` of the request. Of a source with `keyed`."""
+        raise InternalError("Source.keyed_reader")
 
     def cancel(self) -> None:
         """Ends a `relation` that waits for what it reads, with Canceled. From any thread."""

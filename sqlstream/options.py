@@ -270,7 +270,7 @@ def find(known: Iterable[Option], key: str) -> Option | None:
 def read(given: Mapping[str, str], known: tuple[Option, ...], where: str) -> dict[str, Any]:
     """Converted values of all `known` options (defaults where absent). `where` names the table in errors.
 
-    Family members come under their full keys. Raises OptionError for unknown, missing or bad ones.
+    Family members come under their full keys, former keys under those of today. Raises OptionError for unknown, missing or bad ones.
     """
     out: dict[str, Any] = {o.key: o.default for o in known if not o.key.endswith(".*")}
     for k, text in given.items():
@@ -278,7 +278,11 @@ def read(given: Mapping[str, str], known: tuple[Option, ...], where: str) -> dic
         if o is None:
             hint = did_you_mean(k, [o.key for o in known], "options")
             raise OptionError(f"{where}: unknown option '{k}'", hint=hint, subject=k)
-        out[k] = converted(o, text, f"{where}: option")
+        value = converted(o, text, f"{where}: option")
+        if k not in o.former:
+            out[k] = value
+        elif o.key not in given:
+            out[o.key] = value
     for o in known:
         if o.required and o.key not in given:
             raise OptionError(f"{where}: option '{o.key}' is missing", hint=o.doc)

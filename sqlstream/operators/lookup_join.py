@@ -1,6 +1,6 @@
 """LookupJoin: each left row meets the rows of a bounded table as it is at that moment.
 
-The table is read into memory when the task starts, and again before an epoch when it has changed (or as
+A table of a database is asked for the rows of keys (`keyed_lookup.py`). Any other is read into memory when the task starts, and again before an epoch when it has changed (or as
 its `LookupCache` says); every task reads all of it, so left rows need not be exchanged. No state. Changes of the table
 do not change rows that left earlier. A left row that is retracted meets the table again: for a left side that is not
 append-only the table is read once, and must stay as it is.
@@ -12,15 +12,15 @@ half there, for a moment: then its last rows hold. When it cannot be read for te
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from sqlstream.batches import OP, Delta, meet
-from sqlstream.contracts import ScanRequest, Source, Split
+from sqlstream.contracts import KeyedReader, ScanRequest, Source, Split
 from sqlstream.errors import DataError, InternalError, NotSupported
-from sqlstream.expressions import Expr, conjunction, conjuncts, named, substitute
+from sqlstream.expressions import Column, Expr, conjunction, conjuncts, named, substitute
 from sqlstream.functions.user import UserFunction
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, RowByRow, Traits
 from sqlstream.operators.calc import all_columns
@@ -29,8 +29,8 @@ from sqlstream.operators.changelog_normalize import last_of_keys
 from sqlstream.operators.equi_join import check_keys, on_text
 from sqlstream.operators.evaluate import Evaluator
 from sqlstream.operators.lowering import Lowering, lower
-from sqlstream.operators.pairs import KeyTable, Residual, never_equal
-from sqlstream.operators.row_store import EMPTY, BatchRows, net
+from sqlstream.operators.pairs import KeyTable, Probed, Residual, never_equal
+from sqlstream.operators.row_store import EMPTY, BatchRows, RowSource, net
 from sqlstream.plan import nodes
 from sqlstream.rendering.expressions import to_duckdb
 from sqlstream.types import Schema
@@ -56,14 +56,24 @@ class LookupTable:
     schema: Schema
     key: tuple[int, ...] = ()
 
+    def evaluator(self, time_zone: str, more: tuple[str, ...] = ()) -> Evaluator:
+        """Makes the table's columns, and `more` that stay as they are, of those of `request`."""
+        used = set[UserFunction]()
+        select = [(f"c{i}", to_duckdb(e, used)) for i, e in enumerate(self.select)] + [(name, name) for name in more]
+        return Evaluator(select, None if self.where is None else to_duckdb(self.where, used), time_zone, used)
+
+    def keyed_reader(self, keys: tuple[int, ...]) -> KeyedReader:
+        """Of the rows that have some values in columns `keys` of the table."""
+        columns = [e.index if isinstance(e := self.select[k], Column) else None for k in keys]
+        if None in columns:
+            raise InternalError(f"table {self.name} cannot be asked for what is computed of its columns")
+        request = replace(self.request, filter=self.where)
+        return self.source.keyed_reader(request, tuple(c for c in columns if c is not None))
+
     def read(self, splits: list[Split], time_zone: str) -> pa.RecordBatch:
         """All rows as one batch."""
-        used = set[UserFunction]()
-        select = [(f"c{i}", to_duckdb(e, used)) for i, e in enumerate(self.select)]
         net_of = not self.source.append_only and not self.key
-        if net_of:
-            select.append((OP, OP))
-        evaluator = Evaluator(select, None if self.where is None else to_duckdb(self.where, used), time_zone, used)
+        evaluator = self.evaluator(time_zone, (OP,) if net_of else ())
         batches = []
         for split in splits:
             reader = self.source.reader(split, None, self.request)
@@ -119,6 +129,8 @@ class LookupJoin(RowByRow):
     def details(self) -> str:
         on = on_text(self.inputs[0].schema, self.table.schema, self.left_keys, self.right_keys, self.null_safe)
         text = f"{self.kind}, table={self.table.name}, {on}"
+        if self.table.source.keyed is not None:
+            text += ", by key"
         return (
             text
             if self.residual is None
@@ -126,6 +138,10 @@ class LookupJoin(RowByRow):
         )
 
     def operator(self, context: OperatorContext) -> Operator:
+        if self.table.source.keyed is not None:
+            from sqlstream.operators.keyed_lookup import KeyedLookupOperator
+
+            return KeyedLookupOperator(self, context)
         return LookupJoinOperator(self, context)
 
 
@@ -156,10 +172,30 @@ def _lookup_join(node: nodes.LookupJoin, job: Lowering) -> PhysicalNode:
         node.lookup.schema,
         key,
     )
+    if table.source.keyed is not None:
+        _check_asked(table, node)
     return LookupJoin(
         (job.lower(node.input),), table, node.kind, node.left_keys, node.right_keys, node.null_safe, node.residual,
         node.schema,
     )  # fmt: skip
+
+
+def _check_asked(table: LookupTable, node: nodes.LookupJoin) -> None:
+    """NotSupported unless the table can be asked for its rows by the keys of the join."""
+    hint = "'lookup.cache' = 'FULL' reads the table whole"
+    if not node.right_keys or any(node.null_safe):
+        raise NotSupported(
+            f"a lookup join with table {table.name} asks it for the rows of keys: its condition is one or more `=` between "
+            "columns",
+            hint=f"… JOIN t FOR SYSTEM_TIME AS OF o.proctime AS t ON o.k = t.k; {hint}",
+        )
+    computed = next((k for k in node.right_keys if not isinstance(table.select[k], Column)), None)
+    if computed is not None:
+        raise NotSupported(
+            f"a lookup join with table {table.name} asks it for its columns, not for what is computed of one "
+            f"({named(table.select[computed], table.schema)})",
+            hint=f"compare with the column itself; {hint}",
+        )
 
 
 class LookupJoinOperator(Operator):
@@ -178,6 +214,8 @@ class LookupJoinOperator(Operator):
         cache = node.table.source.lookup
         self._stays = not left.traits.append_only or cache.full and cache.reload is None
         self._reload = cache.reload or 0
+        self.rows: RowSource
+        self.table: Probed
         self._failing: float | None = None  # since when the table cannot be read
 
     def open(self) -> None:
@@ -242,9 +280,13 @@ class LookupJoinOperator(Operator):
         whole = missing is None and len(at) == b.num_rows and (at == np.arange(len(at))).all()
         rows = b if whole else b.take(pa.array(at))
         index = pa.array(found, mask=missing)
-        right = [c.take(index) for c in self.rows.batch.columns]
-        columns = [*rows.columns[: self.width], *right, *rows.columns[self.width :]]
+        columns = [*rows.columns[: self.width], *self._right(index), *rows.columns[self.width :]]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    def _right(self, index: pa.Array) -> list[pa.Array]:
+        """The table's columns in the rows at `index`, NULL where that is."""
+        assert isinstance(self.rows, BatchRows)
+        return [c.take(index) for c in self.rows.batch.columns]
 
     def close(self) -> None:
         if self.residual is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,13 @@ def pieces(counts: Array) -> Iterator[slice]:
         end = max(start + 1, int(np.searchsorted(ends, before + PAIRS_A_PIECE, side="right")))
         yield slice(start, end)
         start = end
+
+
+class Probed(Protocol):
+    """Rows that are found by their keys."""
+
+    def probe(self, keys: list[pa.Array], n: int) -> Iterator[tuple[Array, Array]]:
+        """(index into the probing rows, index into these), in the order of both; in pieces."""
 
 
 class KeyTable:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -168,6 +169,13 @@ class RowStore:
         return self.table.keys(slots)[: len(self.layout.partition)]
 
 
+class RowSource(Protocol):
+    """Rows by their numbers."""
+
+    def columns(self, at: Array, which: list[int]) -> list[pa.Array]:
+        """Columns `which` of the rows at `at`."""
+
+
 class BatchRows:
     """Rows of a batch behind the same `columns` as `RowStore`."""
 
@@ -196,9 +204,6 @@ class Beside:
             if mine:
                 found |= zip(mine, source.columns(rows[at], [i - start for i in mine]), strict=True)
         return [found[i] for i in which]
-
-
-RowSource = RowStore | BatchRows | Beside
 
 
 def net(batch: pa.RecordBatch, width: int) -> tuple[pa.RecordBatch, Array]:

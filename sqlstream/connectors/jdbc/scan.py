@@ -11,6 +11,7 @@ In batch the rows of a split are one query's, in whatever order the database fin
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -26,7 +27,17 @@ from sqlstream.connectors.jdbc.postgres_table import HEAP, PARTITIONED, DbTable,
 from sqlstream.connectors.jdbc.postgres_types import Reading, reading
 from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.relation import row_schema
-from sqlstream.contracts import LookupCache, ScanRequest, Source, SourceBatch, Split, SplitReader, TableContext
+from sqlstream.contracts import (
+    KeyedCache,
+    KeyedReader,
+    LookupCache,
+    ScanRequest,
+    Source,
+    SourceBatch,
+    Split,
+    SplitReader,
+    TableContext,
+)
 from sqlstream.errors import CheckpointError, OptionError
 
 BLOCKS = 4096  # of the table (32 MiB) a query: what going on in the middle reads again at most
@@ -65,10 +76,12 @@ class JdbcSource(Source):
         ranges: Ranges | None,
         fetch_size: int,
         lookup: LookupCache,
+        keyed: KeyedCache | None = None,
+        retries: int = 3,
     ) -> None:
         self.table, self.address, self.name, self.ranges = table, address, name, ranges
         self._fetch_size = fetch_size
-        self.lookup = lookup
+        self.lookup, self.keyed, self._retries = lookup, keyed, retries
         self._running: list[Connection] = []
 
     @property
@@ -93,8 +106,11 @@ class JdbcSource(Source):
             there = find_table(connection, self.name)
             for c in self.table.schema:
                 reading(there.column(c.name, self.where), c.type, self.where)
+            info: dict[str, Any] = {"blocks": there.blocks}
+            if self.lookup.reload is not None:
+                info["read"] = uuid.uuid4().hex  # that it has changed is not known: it is read again
             if self.ranges is None:
-                return [Split("0", {"blocks": there.blocks})]
+                return [Split("0", info)]
             column = there.column(self.ranges.column, self.where)
             if column.base not in ("int2", "int4", "int8", "numeric"):
                 raise OptionError(
@@ -102,7 +118,7 @@ class JdbcSource(Source):
                     subject="scan.partition.column",
                 )
             bounds = self.ranges.bounds()
-            return [Split(str(n), {"from": a, "to": b, "blocks": there.blocks}, n) for n, (a, b) in enumerate(bounds)]
+            return [Split(str(n), {"from": a, "to": b, **info}, n) for n, (a, b) in enumerate(bounds)]
         finally:
             connection.close()
 
@@ -113,6 +129,11 @@ class JdbcSource(Source):
 
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
         return JdbcReader(self, split, position, request, first_row, self._fetch_size)
+
+    def keyed_reader(self, request: ScanRequest, keys: tuple[int, ...]) -> KeyedReader:
+        from sqlstream.connectors.jdbc.keyed import JdbcKeyedReader
+
+        return JdbcKeyedReader(self, request, keys, self._retries)
 
     def relation(self, connection: duckdb.DuckDBPyConnection, request: ScanRequest) -> str | None:
         name = f"_jdbc_{next(_names)}"
