@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import pickle
+import re
 import sys
 import threading
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from connector_cases import connector_of, read, relation, schema, sink_of, sourc
 from harness.servers import PostgreSQL, wanted
 
 from sqlstream.batches import Kind
+from sqlstream.cli.main import main
 from sqlstream.connectors.jdbc.conditions import condition
 from sqlstream.connectors.jdbc.postgres import Disconnected
 from sqlstream.connectors.jdbc.postgres_table import DbColumn
@@ -595,3 +598,30 @@ def test_a_package_that_is_not_installed_is_named(
     with pytest.raises(OptionError, match="needs a package that is not installed") as e:
         read(declared(options, name, schema(("a", INT))))
     assert "sqlstream-engine[postgres]" in str(e.value.hint)
+
+
+# ---- the page
+
+
+def test_the_page_shows_what_happens(
+    postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """docs/connectors/postgres.md: its SQL, run, prints its table."""
+    page = (Path(__file__).parents[3] / "docs/connectors/postgres.md").read_text()
+    (script,) = re.findall(r"^```sql\n(.*?)^```$", page, re.M | re.S)
+    (shown,) = re.findall(r"^```\n(\+.*?)^```$", page, re.M | re.S)
+    (rows,) = re.findall(r"and the orders (.*?), the last query", page, re.S)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "orders.csv").write_text("".join(f"{r}\n" for r in re.findall(r"`(.*?)`", rows)))
+    database = postgresql.database()
+    postgresql.psql(
+        "CREATE TABLE customers (id bigint PRIMARY KEY, name text); INSERT INTO customers VALUES (1, 'ann'), (2, 'bob'); "
+        "CREATE TABLE totals (customer text PRIMARY KEY, orders bigint, amount numeric)",
+        database,
+    )
+    for found, there in (("localhost:5432/shop", f"{postgresql.address}/{database}"), ("'ann'", "'postgres'"),
+                         ("ann:", "postgres:"), ("secret", postgresql.password)):  # fmt: skip
+        script = script.replace(found, there)
+    (tmp_path / "page.sql").write_text(script)
+    assert main(["run", "page.sql"]) == 0
+    assert shown in capsys.readouterr().out
