@@ -19,6 +19,7 @@ from sqlstream.formats.base import Bad, Decoder, Malformed
 from sqlstream.formats.readers import METADATA
 from sqlstream.formats.scan import loading
 from sqlstream.formats.scan.block import BlockScanner, Scanned
+from sqlstream.formats.scan.columns import Array
 from sqlstream.types import rename_array
 
 Records = Callable[[bytes], pa.Table]  # the records layer of whole lines; raises as DuckDB does
@@ -119,10 +120,8 @@ class Scanning:
         places = scanned.unusual
         if not len(places):
             return scanned.batch, []
-        view, end = memoryview(block.buffer), block.end
         assert self._recipe is not None
-        lines = self._recipe.joined(bytes(view[a : min(b, end)]) for _, a, b, _ in places.tolist())
-        found, bad = self._examined(lines)
+        found, bad = self._examined(self._recipe.joined(_texts(block, places[:, 1:3])))
         refused = np.array([b.after + n for n, b in enumerate(bad)], np.int64)
         good = np.delete(places[:, 0], refused)
         if found.num_rows != len(good):
@@ -188,6 +187,14 @@ class Rows:
             columns.append(records.column(f"c{i}") if constant is None else pa.repeat(constant, records.num_rows))
         batch = pa.RecordBatch.from_arrays(columns, schema=self._request.arrow_schema())
         return self._derivation.of(batch)
+
+
+def _texts(block: Block, places: Array) -> pa.BinaryArray:
+    """The records of the block that have their (begin, end) in `places`, in order."""
+    # They, and what stands between them, are values in the block's buffer.
+    ends = np.minimum(places.reshape(-1), block.end).astype(np.int32)
+    values = pa.Array.from_buffers(pa.binary(), len(ends) - 1, [None, pa.py_buffer(ends), pa.py_buffer(block.buffer)])
+    return values.take(pa.array(np.arange(0, len(values), 2)))
 
 
 def concat_rows(table: pa.Table) -> pa.RecordBatch:

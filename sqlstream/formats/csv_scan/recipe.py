@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sqlstream.formats.csv_records import CsvSyntax
 from sqlstream.formats.csv_scan.plan import RecordPlan, Wanted, plan_of
@@ -39,6 +41,7 @@ class CsvRecipe(Recipe):
     def scanner(self, cursor: duckdb.DuckDBPyConnection) -> RecordScanner:
         return RecordScanner(self.plan, RawValues(self.plan, cursor) if self.plan.raw else None)
 
-    def joined(self, records: Iterable[bytes]) -> bytes:
+    def joined(self, records: pa.BinaryArray) -> bytes:
         """A CR at the end of one and an LF that begins the next are two line ends."""
-        return b"".join(r + b"\n" if r.endswith(b"\r") else r for r in records)
+        behind = pc.if_else(pc.ends_with(records, pattern=b"\r"), b"\n", b"")
+        return super().joined(pc.binary_join_element_wise(records, behind, b""))

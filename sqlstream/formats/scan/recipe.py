@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import duckdb
+import pyarrow as pa
 
 from sqlstream.errors import InternalError
 from sqlstream.formats.scan.block import BlockScanner
 from sqlstream.formats.scan.loading import Loading
+from sqlstream.state.arrays import byte_strings
 
 
 class Recipe:
@@ -31,6 +31,7 @@ class Recipe:
         """The records (SQL), raising where a rule is broken that is not of one value."""
         return records
 
-    def joined(self, records: Iterable[bytes]) -> bytes:
+    def joined(self, records: pa.BinaryArray) -> bytes:
         """Records as one block."""
-        return b"".join(records)
+        data, ends = byte_strings(records)
+        return data[ends[0] : ends[-1]].tobytes()
