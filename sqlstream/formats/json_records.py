@@ -133,12 +133,14 @@ class JsonRecords:
         checked: set[tuple[str, ...]] = set()
         twice: set[tuple[str, ...]] = set()
         for leaf in self.leaves:
-            shown = ".".join(leaf.path)
+            shown, raising = ".".join(leaf.path), []
             for n in range(len(leaf.path)):
                 if (above := leaf.path[:n]) and above not in checked:
                     checked.add(above)
-                    reason = literal(f"field {'.'.join(above)} is not an object")
-                    why.append(f"WHEN json_type(j, {pointer(above)}) NOT IN ('OBJECT', 'NULL') THEN {reason}")
+                    reason = f"field {'.'.join(above)} is not an object"
+                    other = f"WHEN json_type(j, {pointer(above)}) NOT IN ('OBJECT', 'NULL') THEN"
+                    why.append(f"{other} {literal(reason)}")
+                    raising.append(f"{other} {_raised(reason)}")
                 if (
                     field := leaf.path[: n + 1]
                 ) not in twice and not self.by_document:  # a document's value is the first
@@ -148,7 +150,8 @@ class JsonRecords:
                     reason = literal(f"duplicate key {'.'.join(field)}")
                     why.append(f"WHEN {count} > 1 THEN {reason}")
             if leaf.presence is not None:
-                values.append(f"coalesce(json_type(j, {pointer(leaf.path)}), 'NULL') <> 'NULL' AS {leaf.name}")
+                value = f"coalesce(json_type(j, {pointer(leaf.path)}), 'NULL') <> 'NULL'"
+                values.append(f"{_unless(raising, value)} AS {leaf.name}")
                 continue
             value = self._document_value(leaf.type, leaf.path)
             present = f"json_type(j, {pointer(leaf.path)}) <> 'NULL'"
@@ -156,8 +159,8 @@ class JsonRecords:
                 parent = f"json_type(j, {pointer(leaf.path[:-1])})" if leaf.path[1:] else "json_type(j)"
                 missing = f"{parent} = 'OBJECT' AND json_type(j, {pointer(leaf.path)}) IS NULL"
                 why.append(f"WHEN {missing} THEN {literal(f'field {shown} is missing')}")
-                raising = f"CAST(concat({literal(f'field {shown} is missing in ')}, j) AS INTEGER)"
-                value = f"CASE WHEN {missing} THEN (CASE WHEN {raising} IS NULL THEN NULL END) ELSE {value} END"
+                raising.append(f"WHEN {missing} THEN {_raised(f'field {shown} is missing')}")
+            value = _unless(raising, value)
             if len(leaf.path) == 1 and not leaf.type.nullable:
                 reason = literal(f"field {shown} is NULL but its column is NOT NULL")
                 why.append(f"WHEN coalesce({present}, false) = false THEN {reason}")
@@ -175,7 +178,9 @@ class JsonRecords:
     def _document_value(self, t: Type, path: tuple[str, ...]) -> str:
         if t.kind == "ROW":
             fields = [f"f{i} := {self._document_value(f.type, (*path, f.name))}" for i, f in enumerate(t.fields)]
-            return f"CASE WHEN json_type(j, {pointer(path)}) <> 'NULL' THEN struct_pack({', '.join(fields)}) END"
+            kind, other = f"json_type(j, {pointer(path)})", _raised(f"field {'.'.join(path)} is not an object")
+            packed = f"struct_pack({', '.join(fields)})"
+            return f"CASE WHEN {kind} = 'OBJECT' THEN {packed} WHEN {kind} <> 'NULL' THEN {other} END"
         if is_scalar(t):
             return convert(t, f"json_extract_string(j, {pointer(path)})", self.standard)
         if _row_collides(t):
@@ -220,6 +225,15 @@ class JsonRecords:
             )
         ]
         return Examined(table.filter(good).drop_columns(["n", "_why"]), bad)
+
+
+def _raised(reason: str) -> str:
+    """SQL that fails, and says why of which document."""
+    return f"(CASE WHEN CAST(concat({literal(f'{reason} in ')}, j) AS INTEGER) IS NULL THEN NULL END)"
+
+
+def _unless(raising: list[str], value: str) -> str:
+    return f"CASE {' '.join(raising)} ELSE {value} END" if raising else value
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], t: Type) -> None:

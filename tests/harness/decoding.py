@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from harness.csv_shapes import CsvShape
 from harness.json_shapes import Shape
@@ -71,8 +72,13 @@ def same(x: pa.Array, y: pa.Array) -> bool:
     if pa.types.is_floating(x.type):
         words = pa.int64() if x.type == pa.float64() else pa.int32()
         return bool(x.view(words).equals(y.view(words)))
-    if pa.types.is_nested(x.type):
-        return repr(x.to_pylist()) == repr(y.to_pylist())
+    if pa.types.is_struct(x.type):
+        return bool(x.is_valid().equals(y.is_valid())) and all(map(same, x.flatten(), y.flatten()))
+    if pa.types.is_nested(x.type):  # a MAP is a list of pairs
+        lists = [a.cast(pa.list_(pa.struct([a.type.key_field, a.type.item_field]))) if pa.types.is_map(a.type) else a
+                 for a in (x, y)]  # fmt: skip
+        a, b = lists
+        return bool(pc.list_value_length(a).equals(pc.list_value_length(b))) and same(a.flatten(), b.flatten())
     return bool(x.equals(y))
 
 

@@ -154,6 +154,18 @@ def test_odd_names(tmp_path: Path) -> None:
     assert read(strict)[0] == [(1, "s", 2)]
 
 
+@pytest.mark.parametrize("leaf", [ScanColumn(("r", "x"), STRING), ScanColumn(("r",), row(("x", STRING)))], ids=str)
+@pytest.mark.parametrize("neighbour", ["", '{"r":nul}\n'])
+def test_a_row_is_an_object_by_document_too(leaf: ScanColumn, neighbour: str, tmp_path: Path) -> None:
+    """And that does not depend on whether another line of the block is looked into."""
+    path = tmp_path / "f.json"
+    path.write_text('{"r":{"x":"a"}}\n{"r":7}\n{"r":null}\n' + neighbour)
+    options = {"json_fail__on__missing__field": "true", "json_ignore__parse__errors": "true"}
+    tab = file_table(path, schema(("r", row(("x", STRING)))), format="json", **options)
+    rows, skipped = read(tab, ScanRequest((leaf,)))
+    assert (len(rows), skipped) == (2, 1 + (neighbour != ""))
+
+
 def test_fail_on_missing_field(tmp_path: Path) -> None:
     path = tmp_path / "f.json"
     path.write_text('{"a":null,"b":"x","r":null}\n{"a":1,"b":"y","r":{}}\n')
