@@ -40,11 +40,8 @@ def is_scanned(decoder: Decoder) -> bool:
 
 def is_best(decoder: Decoder, size: int) -> bool:
     """Whether blocks are the fast way to read a file of so many bytes, which a statement could read."""
-    if not is_scanned(decoder):
-        return False
-    recipe = decoder.scanned()
-    assert recipe is not None
-    return not recipe.needs_kernel or recipe.loading.is_near(size)
+    recipe = decoder.scanned() if loading.is_allowed() else None
+    return recipe is not None and (not recipe.needs_kernel or recipe.loading.is_near(size))
 
 
 class Scanning:

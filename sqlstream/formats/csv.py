@@ -151,9 +151,13 @@ class CsvDecoder(Decoder):
             raise Malformed
         return self._columns(records)
 
-    def scanned(self) -> Recipe | None:
+    @cached_property
+    def _recipe(self) -> CsvRecipe | None:
         wanted = (Wanted(f"c{i}", at, t) for i, at, t, _ in self._fields())
         return CsvRecipe.of(wanted, self._syntax, self.dialect.null)
+
+    def scanned(self) -> Recipe | None:
+        return self._recipe
 
     @property
     def records_are_rows(self) -> bool:

@@ -23,7 +23,7 @@ CREATE TABLE rejected (bad_line BIGINT, bad_reason STRING, bad_record STRING)
   WITH ('connector' = 'filesystem', 'path' = 'out/rejected', 'format' = 'json');
 CREATE TABLE auctions (id INT, seller INT, category INT, opened TIMESTAMP(3),
   WATERMARK FOR opened AS opened - INTERVAL '2' SECOND)
-  WITH ('connector' = 'filesystem', 'path' = '../auctions', 'format' = 'json');
+  WITH ('connector' = 'filesystem', 'path' = '../auctions', 'format' = 'csv');
 CREATE TABLE sellers (id INT, grade INT, sales INT, PRIMARY KEY (id) NOT ENFORCED)
   WITH ('connector' = 'filesystem', 'path' = '../sellers', 'format' = 'debezium-json');
 CREATE FUNCTION bidding AS 'kill_functions.Bidding' LANGUAGE PYTHON;
@@ -215,7 +215,8 @@ def write_inputs(directory: Path, rows: int, seed: int) -> None:
     files = {}
     for name, n in PLACES.items():
         (directory / name).mkdir(parents=True)
-        files[name] = [(directory / name / f"{k}.json").open("w") for k in range(n)]
+        suffix = "csv" if name == "auctions" else "json"
+        files[name] = [(directory / name / f"{k}.{suffix}").open("w") for k in range(n)]
     keys = 300
     for i in range(rows):
         bid = {
@@ -226,8 +227,8 @@ def write_inputs(directory: Path, rows: int, seed: int) -> None:
         line = json.dumps({**bid, "at": stamp(i)})
         r.choice(files["bids"]).write((line if r.random() < 0.98 else line[: r.randrange(1, 9)]) + "\n")
         if i % (max(rows // keys, 1)) == 0:
-            auction = {"id": i * keys // rows, "seller": r.randrange(9), "category": r.randrange(5), "opened": stamp(i)}
-            r.choice(files["auctions"]).write(json.dumps(auction) + "\n")
+            auction = f'{i * keys // rows},{r.randrange(9)},{r.randrange(5)},"{stamp(i)}"'
+            r.choice(files["auctions"]).write(auction + "\n")
         if i % 3 == 0:
             key = {"id": r.randrange(200)}
             row = {**key, "grade": r.randrange(6), "sales": r.randrange(1000)}
@@ -241,7 +242,7 @@ def write_inputs(directory: Path, rows: int, seed: int) -> None:
 
 def cut_inputs(source: Path, target: Path, read: dict[str, int]) -> None:
     """Of each file of the inputs its first lines: as many as `read` says, by `<folder>/<file>`."""
-    for path in sorted(p for name in PLACES for p in (source / name).glob("*.json")):
+    for path in sorted(p for name in PLACES for p in (source / name).glob("*.*")):
         name = f"{path.parent.name}/{path.name}"
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)

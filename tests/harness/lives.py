@@ -97,7 +97,7 @@ def start(directory: Path, arguments: list[str], fault: str | None = None) -> Ru
     global _started
     _started += 1
     log = directory / f"log-{_started}.txt"
-    # One life reads JSON by the scanner, the next goes on without it: a position is a position.
+    # One life reads JSON and CSV by their scanners, the next goes on without them: a position is a position.
     scanner = ("on", "off")[_started % 2]
     process = _SERVER.Process(target=_child, args=(arguments, str(directory), str(log), fault, scanner), daemon=True)
     process.start()

@@ -127,7 +127,7 @@ def parallel(case: Case, directory: Path, rng: random.Random) -> Answer:
 def streaming(
     case: Case, directory: Path, rng: random.Random, parallelism: int = 1, options: dict[str, str] | None = None
 ) -> Answer:
-    """JSON is read by the scanner in one task, and without it in several."""
+    """JSON and CSV are read by their scanners in one task, and without them in several."""
     with switched("on" if parallelism == 1 else "off"):
         return _streaming(case, directory, _options(case, rng, parallelism) | _chosen(rng) | (options or {}))
 
@@ -158,7 +158,7 @@ BACKENDS: tuple[dict[str, str], ...] = (
 
 
 def restored(case: Case, directory: Path, rng: random.Random) -> Answer:
-    """The answer of a job that was stopped and restored, from its sink. What one run has read without the JSON scanner another goes
+    """The answer of a job that was stopped and restored, from its sink. What one run has read without a scanner another goes
     on from with it."""
     with tempfile.TemporaryDirectory(dir=directory) as name:
         place = Path(name)
