@@ -11,7 +11,8 @@ import pytest
 from harness.servers import SERVERS, Kafka, PostgreSQL, Redis, Server, ServerError, wanted
 from harness.servers.base import asked
 
-KINDS = [pytest.param(k, id=n, marks=[pytest.mark.slow] if n == "rabbitmq" else []) for n, k in SERVERS.items()]
+USED = {"kafka", "postgresql", "redis"}  # by tests that .ci/run runs
+KINDS = [pytest.param(k, id=n, marks=[] if n in USED else [pytest.mark.slow]) for n, k in SERVERS.items()]
 
 
 @pytest.mark.parametrize("kind", KINDS)
