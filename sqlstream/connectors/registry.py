@@ -1,7 +1,8 @@
-"""The connectors there are, by name. Adding one is a file and a line here."""
+"""The connectors there are, by name. Adding one is a file and a line here; other packages have theirs as entry points."""
 
 from __future__ import annotations
 
+from sqlstream import extensions
 from sqlstream.alignment import OPTIONS as ALIGNMENT
 from sqlstream.connectors.blackhole import BlackholeConnector
 from sqlstream.connectors.datagen import DatagenConnector
@@ -28,24 +29,34 @@ CONNECTORS: dict[str, type[Connector]] = {
 }
 
 
+def names() -> list[str]:
+    """Of all connectors, also those of other packages."""
+    return sorted({*CONNECTORS, *extensions.names(extensions.CONNECTORS)})
+
+
+def connector_class(name: str) -> type[Connector] | None:
+    """What a name stands for; None: nothing. RunError where another package's cannot be loaded."""
+    return CONNECTORS.get(name) or extensions.extension(extensions.CONNECTORS, name, Connector)
+
+
 def connector(table: TableContext, name: str | None) -> Connector:
     """The connector that a table's option 'connector' names, its other options checked (names, values, required)."""
-    there = ", ".join(sorted(CONNECTORS))
     if name is None:
         near = did_you_mean(next(iter(table.options), ""), ["connector"])
         raise OptionError(
             f"table {table.name}: option 'connector' is missing",
             hint=near
             if near.startswith("did you mean")
-            else f"WITH ('connector' = 'filesystem', …); connectors: {there}",
+            else f"WITH ('connector' = 'filesystem', …); connectors: {', '.join(names())}",
             subject=next(iter(table.options), None) if near.startswith("did you mean") else None,
         )
-    if name not in CONNECTORS:
+    known = connector_class(name)
+    if known is None:
         raise OptionError(
-            f"table {table.name}: unknown connector '{name}' (there are: {there})",
-            hint=did_you_mean(name, CONNECTORS, "connectors"),
+            f"table {table.name}: unknown connector '{name}' (there are: {', '.join(names())})",
+            hint=did_you_mean(name, names(), "connectors"),
             subject=name,
         )
-    found = CONNECTORS[name]()
+    found = known()
     read(table.options, (*found.known_options(table.options), *ALIGNMENT), f"table {table.name}")
     return found

@@ -1,7 +1,8 @@
-"""The formats there are, by name. Adding one is a file and a line here."""
+"""The formats there are, by name. Adding one is a file and a line here; other packages have theirs as entry points."""
 
 from __future__ import annotations
 
+from sqlstream import extensions
 from sqlstream.contracts import TableContext
 from sqlstream.errors import NotSupported, OptionError, did_you_mean
 from sqlstream.formats.base import Format
@@ -24,8 +25,7 @@ def format_of(table: TableContext) -> Format:
     """The format that option 'format' of `table` names; OptionError when it is missing or unknown."""
     name = table.options.get("format")
     if name is None:
-        there = ", ".join(sorted(FORMATS))
-        raise OptionError(f"table {table.name}: option 'format' is missing", hint=f"formats: {there}")
+        raise OptionError(f"table {table.name}: option 'format' is missing", hint=f"formats: {', '.join(names())}")
     found = format_named(name, f"table {table.name}: ")
     if not found.files:
         raise NotSupported(
@@ -37,6 +37,12 @@ def format_of(table: TableContext) -> Format:
 
 def format_named(name: str, where: str = "") -> Format:
     """A format. OptionError with the nearest names when there is none; its message begins with `where`."""
-    if name not in FORMATS:
-        raise OptionError(f"{where}unknown format '{name}'", hint=did_you_mean(name, FORMATS, "formats"), subject=name)
-    return FORMATS[name]()
+    known = FORMATS.get(name) or extensions.extension(extensions.FORMATS, name, Format)
+    if known is None:
+        raise OptionError(f"{where}unknown format '{name}'", hint=did_you_mean(name, names(), "formats"), subject=name)
+    return known()
+
+
+def names() -> list[str]:
+    """Of all formats, also those of other packages."""
+    return sorted({*FORMATS, *extensions.names(extensions.FORMATS)})

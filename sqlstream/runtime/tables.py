@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 
 from sqlstream import alignment
-from sqlstream.connectors.registry import CONNECTORS
+from sqlstream.connectors.registry import connector_class
 from sqlstream.errors import CheckpointError
 from sqlstream.options import find, shown
 
@@ -26,7 +26,7 @@ def remembered(tables: Tables, run: str) -> dict[str, dict[str, str]]:
 
 
 def _options(options: Mapping[str, str], run: str) -> dict[str, str]:
-    connector = CONNECTORS.get(options.get("connector", ""))
+    connector = connector_class(options.get("connector", ""))
     known = alignment.OPTIONS if connector is None else (*connector().known_options(options), *alignment.OPTIONS)
     out = {}
     for key, text in shown(options).items():

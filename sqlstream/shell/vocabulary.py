@@ -185,17 +185,17 @@ def functions() -> tuple[Function, ...]:
 @cache
 def connectors() -> tuple[str, ...]:
     """Their names."""
-    from sqlstream.connectors.registry import CONNECTORS
+    from sqlstream.connectors.registry import names
 
-    return tuple(CONNECTORS)
+    return tuple(names())
 
 
 @cache
 def formats() -> tuple[str, ...]:
     """Their names."""
-    from sqlstream.formats.registry import FORMATS
+    from sqlstream.formats.registry import names
 
-    return tuple(FORMATS)
+    return tuple(names())
 
 
 @cache

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import numpy as np
 import pyarrow as pa
 import pytest
-from connector_cases import Row, read, relation, schema, sink_of, source_of, table, whole
+from connector_cases import connector_of, relation, schema, sink_of, source_of, table
 from harness.servers import Kafka, PostgreSQL
 from harness.topics import Topics
 
 from sqlstream.connectors.python import OBJECTS
 from sqlstream.connectors.python_source import TableObject
 from sqlstream.connectors.registry import CONNECTORS
-from sqlstream.connectors.relation import relation_of
-from sqlstream.contracts import Connector, ScanColumn, ScanRequest, SinkTask, Source, Split, TableContext
+from sqlstream.contracts import Connector, SinkTask, TableContext
 from sqlstream.errors import NotSupported
 from sqlstream.formats.registry import FORMATS
+from sqlstream.testing.connectors import SourceContract
+from sqlstream.testing.connectors import stage as staged
 from sqlstream.types import BIGINT, INT, STRING, Schema
 
 AB = schema(("a", BIGINT), ("b", STRING))
@@ -116,98 +113,24 @@ WRITTEN = [k for k in KINDS if CONNECTORS[k.connector].sink is not Connector.sin
 
 
 def stage(t: TableContext, task: SinkTask, rows: list[tuple[int, str]]) -> Callable[[], None]:
-    """Writes rows as a task does, up to a checkpoint. What it gives commits them."""
-    sink = pickle.loads(pickle.dumps(sink_of(t)))
-    writer = sink.writer(task)
     a, b = zip(*rows, strict=True)
-    kinds = np.zeros(len(rows), np.int8) if sink.changelog else None
-    writer.write(pa.record_batch({"a": pa.array(a, pa.int64()), "b": pa.array(b)}), kinds)
-    writer.flush()
-    staged = json.loads(json.dumps(writer.prepare(1)))
-    writer.close()
-    return lambda: sink.committer(task).commit(staged)
+    return staged(sink_of(t), task, pa.record_batch({"a": pa.array(a, pa.int64()), "b": pa.array(b)}))
 
 
-@pytest.fixture(params=READ, ids=str)
-def given(request: pytest.FixtureRequest, tmp_path: Path) -> TableContext:
-    """A table of each kind that can be read from."""
-    made: TableContext = request.param.table(tmp_path, request)
-    return made
+@pytest.mark.parametrize("promise", [n for n in dir(SourceContract) if n.startswith("test_")])
+@pytest.mark.parametrize("kind", READ, ids=str)
+def test_a_source_keeps(kind: Kind, promise: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    t = kind.table(tmp_path, request)
+    found, own = connector_of(t)
+    getattr(Tried(type(found), own), promise)()
 
 
-@pytest.fixture
-def source(given: TableContext) -> Source:
-    """Its source, as a task gets it."""
-    made: Source = pickle.loads(pickle.dumps(source_of(given)))
-    return made
+class Tried(SourceContract):
+    def __init__(self, connector: type[Connector], t: TableContext) -> None:
+        self.connector, self._table = connector, t
 
-
-def rows_from(
-    source: Source, split: Split, position: Any, request: ScanRequest, size: int, first: int = 0
-) -> tuple[list[Row], list[tuple[int, int, Any]]]:
-    """The rows of a split from a position on; of each batch its first row's number, how many it has, and its position."""
-    rows: list[Row] = []
-    batches = []
-    reader = source.reader(split, position, request, first)
-    try:
-        while not reader.finished:
-            got = reader.poll(size)
-            if got is not None and got.batch.num_rows:
-                rows += [tuple(r.values()) for r in got.batch.to_pylist()]
-                batches.append((got.first_row, got.batch.num_rows, got.position))
-    finally:
-        reader.close()
-    return rows, batches
-
-
-def test_splits_are_the_same_another_time(given: TableContext, source: Source) -> None:
-    splits = source.splits()
-    assert splits and source_of(given).splits() == splits
-    assert len({s.id for s in splits}) == len(splits)
-    json.dumps([dict(s.info) for s in splits])
-    known = tuple(pickle.loads(pickle.dumps(splits)))
-    assert tuple(source_of(given).splits(known)) == known
-
-
-@pytest.mark.parametrize("size", [1, 3, 1000])
-def test_both_ways_give_the_same_rows(given: TableContext, source: Source, size: int) -> None:
-    assert read(given, batch=size, source=source)[0] == relation(given) != []
-
-
-@pytest.mark.parametrize("size", [1, 3])
-def test_reading_goes_on_from_each_position(given: TableContext, source: Source, size: int) -> None:
-    request = whole(given.schema)
-    for split in source.splits():
-        rows, batches = rows_from(source, split, None, request, size)
-        done = 0
-        for first, n, position in batches:
-            assert first == done and n <= size
-            done += n
-            again = json.loads(json.dumps(position))
-            assert rows_from(source, split, again, request, size, done)[0] == rows[done:]
-        assert done == len(rows)
-
-
-def test_a_request_for_nothing_has_all_rows(given: TableContext, source: Source) -> None:
-    n = len(relation(given))
-    assert len(relation(given, ScanRequest(()))) == n
-    assert len(read(given, ScanRequest(()), source=source)[0]) == n
-
-
-def test_columns_come_in_the_order_of_the_request_then_what_is_derived(given: TableContext, source: Source) -> None:
-    columns = [ScanColumn((c.name,), c.type) for c in reversed([*given.schema])]
-    last = len(columns) - 1
-    request = ScanRequest(tuple(columns), (("d0", f"c{last} IS NULL"), ("d1", f"c{last}")))
-    n = len(columns)  # behind them is the kind of the change, if rows can change
-    rows = [(*reversed(r[:n]), r[0] is None, r[0], *r[n:]) for r in relation(given)]
-    assert relation(given, request) == rows == read(given, request, source=source)[0]
-
-
-def test_a_relation_is_scanned_as_often_as_a_statement_names_it(given: TableContext, source: Source) -> None:
-    with duckdb.connect() as connection:
-        found = relation_of(source, connection, whole(given.schema))
-        both = connection.execute(f"SELECT * FROM {found} UNION ALL SELECT * FROM {found}").fetchall()
-    assert sorted(both, key=str) == sorted(2 * relation(given), key=str)
+    def made(self) -> TableContext:
+        return self._table
 
 
 @pytest.mark.parametrize("kind", WRITTEN, ids=str)
