@@ -30,7 +30,7 @@ def package(tmp_path: Path) -> Path:
 def command(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments], cwd=package, env={"PYTHONPATH": str(package), "HOME": str(package), "PATH": ""},
-        capture_output=True, text=True,
+        capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
 

@@ -59,6 +59,7 @@ def rows_from(
             if got is not None and got.batch.num_rows:
                 rows += [tuple(r.values()) for r in got.batch.to_pylist()]
                 batches.append((got.first_row, got.batch.num_rows, got.position))
+        assert reader.poll(size) is None, "a reader that is finished gives something"
     finally:
         reader.close()
     return rows, batches
