@@ -10,6 +10,7 @@ from sqlstream.connectors.filesystem import FilesystemConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
 from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
 from sqlstream.connectors.nexmark import NexmarkConnector
+from sqlstream.connectors.postgres_cdc.connector import PostgresCdcConnector
 from sqlstream.connectors.print import PrintConnector
 from sqlstream.connectors.python import PythonConnector
 from sqlstream.contracts import Connector, TableContext
@@ -23,6 +24,7 @@ CONNECTORS: dict[str, type[Connector]] = {
     "jdbc": JdbcConnector,
     "kafka": KafkaConnector,
     "nexmark": NexmarkConnector,
+    "postgres-cdc": PostgresCdcConnector,
     "print": PrintConnector,
     "python": PythonConnector,
     "upsert-kafka": UpsertKafkaConnector,

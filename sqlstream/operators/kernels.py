@@ -29,6 +29,7 @@ MODULES = (
     "sqlstream.operators.join_kernels",
     "sqlstream.operators.session_kernels",
     "sqlstream.connectors.kafka.message_kernels",
+    "sqlstream.connectors.postgres_cdc.change_kernels",
 )
 
 

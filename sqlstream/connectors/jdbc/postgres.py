@@ -21,7 +21,7 @@ from sqlstream.errors import DataError, InternalError, OptionError, RunError, Sq
 # Classes of SQLSTATE after which the same may go well another time: connections, resources, operator intervention, the
 # system; and serialization failures, deadlocks, locks that were not had, a server that begins or ends.
 _PASSING = ("08", "53", "57", "58")
-_PASSING_STATES = ("40001", "40P01", "55P03", "25006", "25P03")
+PASSING_STATES = ("40001", "40P01", "55P03", "55006", "25006", "25P03")
 _OF_DATA = ("22", "23")
 _OF_NAMES = ("42", "3F", "3D", "0A")
 _DENIED = "42501"
@@ -163,7 +163,7 @@ class Connection:
         told = f"{self.where}: {message}"
         if state is None:  # the server says ERROR, the driver that there is no server
             return RunError(told) if "ERROR:" in str(e) else Disconnected(told)
-        if state.startswith(_PASSING) or state in _PASSING_STATES:
+        if state.startswith(_PASSING) or state in PASSING_STATES:
             return (Disconnected if state.startswith(("08", "57P")) else Passing)(told)
         if state.startswith(_OF_DATA):
             return DataError(told)

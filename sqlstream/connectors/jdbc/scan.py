@@ -220,11 +220,20 @@ class _Rows:
 
 
 class JdbcReader(SplitReader):
-    """One split by one connection, which is made when the first rows are asked for."""
+    """One split by one connection, which is made when the first rows are asked for. `snapshot`: the moment, as another
+    session has exported it."""
 
     def __init__(
-        self, source: JdbcSource, split: Split, position: Any, request: ScanRequest, first_row: int, fetch_size: int
+        self,
+        source: JdbcSource,
+        split: Split,
+        position: Any,
+        request: ScanRequest,
+        first_row: int,
+        fetch_size: int,
+        snapshot: str | None = None,
     ) -> None:
+        self._snapshot = snapshot
         self._source, self._split, self._request = source, split, request
         self._row, self._most = first_row, fetch_size
         self._position = position
@@ -271,6 +280,8 @@ class JdbcReader(SplitReader):
     def _begin(self) -> Iterator[tuple[pa.RecordBatch, Callable[[int], Any]]]:
         self._connection = connection = self._source.connect()
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if self._snapshot is not None:
+            connection.execute(f"SET TRANSACTION SNAPSHOT {text(self._snapshot)}")
         query = Query.of(self._source, connection, self._split, self._request)
         there = query.there
         if there.kind in HEAP and there.alone and self._source.ranges is None and _by_blocks(connection):

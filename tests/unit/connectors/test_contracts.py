@@ -104,7 +104,7 @@ class Kind:
 
 
 OBJECTS.add("of test_contracts", TableObject(pa.table({"a": range(5), "b": ["x", None, "z", "", "y"]})))
-SERVED = {"upsert-kafka"}  # its rows have a key: see tests/connectors
+SERVED = {"upsert-kafka", "postgres-cdc"}  # rows have a key: see tests/connectors, and test_postgres_cdc.py
 FILES = sorted(n for n, f in FORMATS.items() if f.files)
 KINDS = [Kind(c, f) for c in sorted(CONNECTORS.keys() - SERVED) for f in (FILES if c == "filesystem" else [None])]
 READ = [k for k in KINDS if CONNECTORS[k.connector].source is not Connector.source]
