@@ -103,6 +103,15 @@ def test_nobody_waits_for_an_idle_table(tmp_path: Path) -> None:
     assert stages(tmp_path, one_group(), {"table.exec.source.idle-timeout": "50 ms"}, [])[-1] == 43
 
 
+def test_a_table_has_an_idle_timeout_of_its_own(tmp_path: Path) -> None:
+    for name, seconds in (("fast", range(40)), ("slow", range(1)), ("other", range(2))):
+        write(tmp_path, name, seconds)
+    own = {n: f"{more}, 'scan.watermark.idle-timeout' = '50 ms'" for n, more in one_group().items()}
+    assert stages(tmp_path, own, {"table.exec.source.idle-timeout": "1 h"}, [])[-1] == 43
+    never = {n: f"{more}, 'scan.watermark.idle-timeout' = '0'" for n, more in one_group().items()}
+    assert stages(tmp_path, never, {"table.exec.source.idle-timeout": "50 ms"}, []) == [12 + 1 + 2]  # the first row that is too far ahead is seen, too
+
+
 def test_nobody_waits_for_a_table_that_has_ended(tmp_path: Path) -> None:
     for name, seconds in (("fast", range(40)), ("slow", range(3)), ("other", range(2))):
         write(tmp_path, name, seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sqlstream import extensions
-from sqlstream.alignment import OPTIONS as ALIGNMENT
 from sqlstream.connectors.blackhole import BlackholeConnector
 from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
@@ -16,6 +15,7 @@ from sqlstream.connectors.python import PythonConnector
 from sqlstream.contracts import Connector, TableContext
 from sqlstream.errors import OptionError, did_you_mean
 from sqlstream.options import read
+from sqlstream.watermark_options import OPTIONS as WATERMARKS
 
 CONNECTORS: dict[str, type[Connector]] = {
     "blackhole": BlackholeConnector,
@@ -60,5 +60,5 @@ def connector(table: TableContext, name: str | None) -> Connector:
             subject=name,
         )
     found = known()
-    read(table.options, (*found.known_options(table.options), *ALIGNMENT), f"table {table.name}")
+    read(table.options, (*found.known_options(table.options), *WATERMARKS), f"table {table.name}")
     return found

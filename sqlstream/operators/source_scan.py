@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.alignment import Alignment
 from sqlstream.batches import END, NO_WATERMARK, OP, ORD, WM, Delta, Time
 from sqlstream.clock import Clock
 from sqlstream.contracts import BadRecord, Passed, ScanColumn, ScanRequest, Source, SourceBatch, SplitReader
@@ -37,6 +36,7 @@ from sqlstream.rendering.arrow import by_arrow
 from sqlstream.rendering.bounds import skip_of
 from sqlstream.rendering.expressions import predicate, to_duckdb
 from sqlstream.types import BOOLEAN, ROWTIME, Column, Schema
+from sqlstream.watermark_options import Alignment
 
 POSITION_BITS = 40
 OPEN = 64  # readers that are kept while they rest, if no others need to be open
@@ -57,6 +57,7 @@ class SourceScan(PhysicalNode):
     row_wm: bool = False
     arrival: bool = False
     alignment: Alignment | None = field(default=None, metadata=TUNING)
+    idle_timeout: int | None = field(default=None, metadata=TUNING)  # µs; None: the session's
 
     name = "Source"
 
@@ -156,7 +157,7 @@ def _united(uses: list[nodes.Scan], job: Lowering) -> SourceScan:
         time_column = columns.index(timed.columns[timed.time_column])
     return SourceScan(
         (), uses[0].table, uses[0].source, columns, tuple(names[c] for c in columns), keep, watermark, time_column,
-        row_wm=job.timed, arrival=job.ordered, alignment=uses[0].alignment,
+        row_wm=job.timed, arrival=job.ordered, alignment=uses[0].alignment, idle_timeout=uses[0].idle_timeout,
     )  # fmt: skip
 
 
@@ -170,7 +171,7 @@ class ScanTask:
 
     node: SourceScan
     clock: Clock
-    idle_timeout: int = 0  # µs; 0: never idle
+    idle_timeout: int = 0  # µs; 0: never idle. The session's, where the table has none of its own
     zone: str = "UTC"  # the session's
     name: str = "0"  # of the task
     complete: bool = False  # no split will be added
@@ -187,7 +188,9 @@ class ScanTask:
         self._request = self.node.request(self.zone)
         self._positions = Positions(self.name)
         marked = self.node.watermark is not None
-        self.queue = SplitQueue(self._positions, self.idle_timeout, self.clock.monotonic, marked)
+        own = self.node.idle_timeout
+        timeout = self.idle_timeout if own is None else own
+        self.queue = SplitQueue(self._positions, timeout, self.clock.monotonic, marked)
 
     def hold(self, watermark: int) -> None:
         """The source's watermark was here before: it does not go back behind it."""

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from sqlstream.alignment import KEYS as ALIGNED
-from sqlstream.alignment import alignment_of
 from sqlstream.catalog import information_schema
 from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Table
@@ -24,6 +22,8 @@ from sqlstream.secrets import learn
 from sqlstream.stores import ENVIRONMENT, Stores
 from sqlstream.types import PROCTIME, ROWTIME, Schema, timestamp_ltz
 from sqlstream.types import Column as SchemaColumn
+from sqlstream.watermark_options import KEYS as MARKED
+from sqlstream.watermark_options import alignment_of, idle_timeout_of
 
 PROCTIME_PATH = ("$proctime",)
 PROCTIME_TYPE = timestamp_ltz(3).null(False)
@@ -37,7 +37,7 @@ def context(
     return TableContext(
         table.name,
         table.physical(),
-        {k: v for k, v in table.options if k != "connector" and k not in ALIGNED},
+        {k: v for k, v in table.options if k != "connector" and k not in MARKED},
         table.primary_key,
         table.partitioned_by,
         table.working_directory or os.getcwd(),
@@ -226,8 +226,9 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
     time_column = next((i for i, c in enumerate(columns) if c.time == ROWTIME), None) if plain else None
     keyed = bool(table.primary_key) and not source.append_only
     aligned = alignment_of(table.name, table.option_map, watermark is not None)
+    idle = idle_timeout_of(table.name, table.option_map)
     scan = nodes.Scan(
-        table.name, source, tuple(scan_columns), tuple(names), watermark, None, time_column, keyed, aligned
+        table.name, source, tuple(scan_columns), tuple(names), watermark, None, time_column, keyed, aligned, idle
     )
     primary = tuple(names.index(k) for k in table.primary_key)
     rows = nodes.ChangelogNormalize(scan, primary) if keyed else scan

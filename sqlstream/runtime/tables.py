@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from sqlstream import alignment
+from sqlstream import watermark_options
 from sqlstream.connectors.registry import connector_class
 from sqlstream.errors import CheckpointError
 from sqlstream.options import find, shown
@@ -27,7 +27,11 @@ def remembered(tables: Tables, run: str) -> dict[str, dict[str, str]]:
 
 def _options(options: Mapping[str, str], run: str) -> dict[str, str]:
     connector = connector_class(options.get("connector", ""))
-    known = alignment.OPTIONS if connector is None else (*connector().known_options(options), *alignment.OPTIONS)
+    known = (
+        watermark_options.OPTIONS
+        if connector is None
+        else (*connector().known_options(options), *watermark_options.OPTIONS)
+    )
     out = {}
     for key, text in shown(options).items():
         option = find(known, key)

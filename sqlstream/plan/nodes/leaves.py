@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlstream.alignment import Alignment
 from sqlstream.contracts import FAIL, ScanColumn, Source
 from sqlstream.expressions import Expr, named
 from sqlstream.plan.nodes.node import TUNING, Node, Prune, Pruned, in_order, moved
 from sqlstream.types import BIGINT, BYTES_TYPE, ROWTIME, STRING, Column, timestamp_ltz
+from sqlstream.watermark_options import Alignment
 
 WATERMARK_PATH = (
     "$watermark",
@@ -34,6 +34,7 @@ class Scan(Node):
     time_column: int | None = None
     changes: bool = False
     alignment: Alignment | None = field(default=None, metadata=TUNING)  # with which other tables it keeps pace
+    idle_timeout: int | None = field(default=None, metadata=TUNING)  # µs; None: the session's
 
     lowered_in = "source_scan"
     wants_arrival = False
