@@ -109,7 +109,9 @@ def test_a_table_has_an_idle_timeout_of_its_own(tmp_path: Path) -> None:
     own = {n: f"{more}, 'scan.watermark.idle-timeout' = '50 ms'" for n, more in one_group().items()}
     assert stages(tmp_path, own, {"table.exec.source.idle-timeout": "1 h"}, [])[-1] == 43
     never = {n: f"{more}, 'scan.watermark.idle-timeout' = '0'" for n, more in one_group().items()}
-    assert stages(tmp_path, never, {"table.exec.source.idle-timeout": "50 ms"}, []) == [12 + 1 + 2]  # the first row that is too far ahead is seen, too
+    assert stages(tmp_path, never, {"table.exec.source.idle-timeout": "50 ms"}, []) == [
+        12 + 1 + 2
+    ]  # the first row that is too far ahead is seen, too
 
 
 def test_nobody_waits_for_a_table_that_has_ended(tmp_path: Path) -> None:
