@@ -126,7 +126,7 @@ def one_job(
             run = start(directory, ["run", "job.sql", "-D", f"parallelism.default={tasks}"], fault)
             touched = False
             if lives <= most and fault is None:
-                run.process.join(r.uniform(0.1, 1.5))
+                run.process.join(r.uniform(0.3, 1.2))
                 if servers and r.random() < 0.4:
                     (server.kill if r.random() < 0.7 else server.stop)()
                     touched = True

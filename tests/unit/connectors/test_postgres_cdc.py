@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +23,7 @@ from sqlstream.connectors.postgres_cdc.connector import PostgresCdcConnector
 from sqlstream.connectors.postgres_cdc.source import CdcSource
 from sqlstream.contracts import ScanColumn, ScanRequest, Split, SplitReader, TableContext
 from sqlstream.errors import CheckpointError, DataError, OptionError, RunError, SqlStreamError
+from sqlstream.session import Session
 from sqlstream.sql.types import parse_type
 from sqlstream.types import INT, STRING, Schema
 
@@ -332,3 +336,51 @@ def test_what_is_wrong_is_said(made: Callable[..., Table]) -> None:
     t.psql(f"SELECT pg_create_logical_replication_slot('{t.name}', 'test_decoding')")
     with pytest.raises(OptionError, match="is of plugin test_decoding"):
         t.reader(t.source()).poll(1)
+
+
+def test_the_page_shows_what_happens(postgresql: PostgreSQL) -> None:
+    """docs/connectors/postgres-cdc.md: its query over its changes comes to its table."""
+    page = (Path(__file__).parents[3] / "docs/connectors/postgres-cdc.md").read_text()
+    (script,) = re.findall(r"^```sql\n(.*?)^```$", page, re.M | re.S)
+    (changes,) = re.findall(r"^```\n(INSERT.*?)^```$", page, re.M | re.S)
+    (shown,) = re.findall(r"^```\n(\+.*?)^```$", page, re.M | re.S)
+    wanted = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in shown.splitlines()[3:-1]]
+    database = postgresql.database()
+    first = ", ".join(re.findall(r"`(\(\d, .*?\))`", page))
+    postgresql.psql("CREATE TABLE orders (id bigint PRIMARY KEY, customer text, amount numeric(10, 2))", database)
+    postgresql.psql(f"INSERT INTO orders VALUES {first}", database)
+    for found, there in (("localhost", "127.0.0.1"), ("5432", str(postgresql.port)), ("'ann'", "'postgres'"),
+                         ("secret", postgresql.password), ("shop", database)):  # fmt: skip
+        script = script.replace(found, there)
+    slot = f"{database}_page"
+    state: dict[str, Row] = {}
+    with closing_all(
+        Session(options={"execution.runtime-mode": "streaming"}), script.replace("totals_of_orders", slot)
+    ) as rows:
+        for batch, kinds in rows:
+            for n, row in enumerate(batch.to_pylist()):
+                values = tuple(str(v) for v in row.values())
+                if kinds is not None and kinds[n] == Kind.DELETE:
+                    del state[values[0]]
+                else:
+                    state[values[0]] = values
+            if len(state) == 2:
+                postgresql.psql(changes, database)
+            if list(state.values()) == wanted:
+                break
+    end = time.monotonic() + 20
+    drop = (
+        f"SELECT pg_drop_replication_slot('{slot}') FROM pg_replication_slots WHERE slot_name = '{slot}' AND NOT active"
+    )
+    while not postgresql.psql(drop, database) and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+@contextmanager
+def closing_all(session: Session, script: str) -> Iterator[Iterator[Any]]:
+    """The rows of a script's last statement, which is ended behind."""
+    *_, last = session.execute(script)
+    try:
+        yield last.batches()
+    finally:
+        last.close()
