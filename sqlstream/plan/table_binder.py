@@ -18,7 +18,7 @@ from sqlstream.plan.expression_binder import ExpressionBinder
 from sqlstream.plan.nodes.leaves import WATERMARK_PATH
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.state_binder import States
-from sqlstream.secrets import learn
+from sqlstream.references import resolved
 from sqlstream.stores import ENVIRONMENT, Stores
 from sqlstream.types import PROCTIME, ROWTIME, Schema, timestamp_ltz
 from sqlstream.types import Column as SchemaColumn
@@ -34,13 +34,14 @@ def context(
     table: Table, time_zone: str = "UTC", stores: Stores = ENVIRONMENT, seconds: Callable[[], float] = time.monotonic
 ) -> TableContext:
     """What the connector is told."""
+    directory = table.working_directory or os.getcwd()
     return TableContext(
         table.name,
         table.physical(),
-        {k: v for k, v in table.options if k != "connector" and k not in MARKED},
+        {k: resolved(k, v, table.name, directory) for k, v in table.options if k != "connector" and k not in MARKED},
         table.primary_key,
         table.partitioned_by,
-        table.working_directory or os.getcwd(),
+        directory,
         time_zone,
         stores,
         seconds,
@@ -61,8 +62,6 @@ def connector_of(
             hint="FROM and JOIN take it; nothing is inserted into it",
         )
     c = context(table, time_zone, stores, seconds)
-    for key, value in table.options:
-        learn(key, value)
     return connector(c, table.option_map.get("connector")), c
 
 

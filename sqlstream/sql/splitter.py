@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlstream.errors import ParseError, Position, did_you_mean
+from sqlstream.references import PREFIXES as REFERENCES
 from sqlstream.sql.lexer import END, Token, tokenize
 from sqlstream.sql.source import Source
 
@@ -103,7 +104,7 @@ def substitute(
     source: str | None = None,
     unknown: Callable[[ParseError], str] | None = None,
 ) -> str:
-    """The text with each `${name}` outside comments, and `$$` texts, replaced by its value.
+    """The text with each `${name}` outside comments, and `$$` texts, replaced by its value; but for `${env:…}` and `${file:…}`.
 
     Within quotes the value's own quotes are doubled, so that a path like `it's.json` stays one string.
     ParseError, with the place and the names that there are, for an unknown variable; `unknown` gets it instead of the
@@ -124,6 +125,8 @@ def substitute(
                 at = found.start() + 1
         elif name is not None:
             key = name.strip()
+            if key.startswith(REFERENCES):  # of an option's value: it stands there until the table is opened
+                continue
             if key not in variables:
                 error = Source(text, source).error(
                     f"unknown variable ${{{key}}}",
