@@ -612,6 +612,7 @@ def test_the_page_shows_what_happens(
     (shown,) = re.findall(r"^```\n(\+.*?)^```$", page, re.M | re.S)
     (rows,) = re.findall(r"and the orders (.*?), the last query", page, re.S)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHOP_PASSWORD", postgresql.password)
     (tmp_path / "orders.csv").write_text("".join(f"{r}\n" for r in re.findall(r"`(.*?)`", rows)))
     database = postgresql.database()
     postgresql.psql(
