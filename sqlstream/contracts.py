@@ -194,6 +194,12 @@ class SplitReader:
         return False
 
     @property
+    def wakes_closed(self) -> bool:
+        """Whether `wake` is also called when the reader was closed meanwhile: then not many are kept open that rest, and a new one
+        goes on from the position."""
+        return False
+
+    @property
     def skipped_records(self) -> int:
         """Malformed records skipped by option so far (in this reader)."""
         return 0

@@ -67,6 +67,10 @@ class GrowingReader(SplitReader):
     def superseded(self) -> bool:
         return self._file is not None and self._watch.superseded(self._file)
 
+    @property
+    def wakes_closed(self) -> bool:
+        return True
+
     def rest(self, wake: Callable[[], None]) -> bool:
         if self._file is None or self._piece is not None or self._file.version != self._seen:
             return False

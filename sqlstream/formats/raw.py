@@ -143,7 +143,7 @@ class RawEncoder(Encoder):
             return Texts.of(values.to_pylist())
         if c.number is None:
             texts = values.to_pylist()
-            return Texts.of([None if v is None else v.encode(c.charset) for v in texts])
+            return Texts.of([None if v is None else v.encode(c.charset, "replace") for v in texts])
         there = values.is_valid().to_numpy(zero_copy_only=False)
         numbers = pc.fill_null(values, False if c.type.kind == "BOOLEAN" else 0).to_numpy(zero_copy_only=False)
         data = np.ascontiguousarray(numbers.astype(c.number)).tobytes()

@@ -39,7 +39,7 @@ from sqlstream.types import BOOLEAN, ROWTIME, Column, Schema
 from sqlstream.watermark_options import Alignment
 
 POSITION_BITS = 40
-OPEN = 64  # readers that are kept while they rest, if no others need to be open
+OPEN = 64  # readers that are kept while they rest, if no others need to be open, and closed ones are woken, too
 SMALL, SMALL_BYTES = 65_536, 1 << 28  # rows; bytes
 
 
@@ -280,7 +280,9 @@ class ScanTask:
         self.queue.quiet(state, reader.superseded)
         self.queue.rests(state)
         self._readers.move_to_end(state.id)
-        while len(self._readers) > OPEN and (oldest := next(iter(self._readers.values()))).resting:
+        while (
+            reader.wakes_closed and len(self._readers) > OPEN and (oldest := next(iter(self._readers.values()))).resting
+        ):
             self._close(oldest)
         return True
 

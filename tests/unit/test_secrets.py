@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from sqlstream import secrets
+from sqlstream.connectors.kafka.settings import settings
 from sqlstream.errors import SqlStreamError
 from sqlstream.runtime.tables import check_tables, remembered
 from sqlstream.secrets import HIDDEN_VALUE, redacted, shown_value
@@ -140,3 +141,21 @@ def test_what_a_checkpoint_remembers_of_secrets() -> None:
     with pytest.raises(SqlStreamError, match="'path' was") as e:
         check_tables("j", 1, kept, remembered(other, "0123abcd"))
     assert "hunter" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["properties.ssl.key.pem", "properties.ssl.keystore.key", "properties.sasl.jaas.config"]
+)
+def test_private_keys_of_kafkas_clients_are_hidden(key: str) -> None:
+    assert shown_value(key, "-----BEGIN PRIVATE KEY-----") == HIDDEN_VALUE
+    assert "BEGIN" not in redacted(f"CREATE TABLE t (a INT) WITH ('{key}' = '-----BEGIN PRIVATE KEY-----')")
+
+
+def test_a_password_within_a_jaas_config_is_hidden_by_itself() -> None:
+    settings(
+        {
+            "properties.bootstrap.servers": "x",
+            "properties.sasl.jaas.config": 'X required username="u" password="hunter2x";',
+        }
+    )
+    assert redacted("login as u with hunter2x failed") == f"login as u with {HIDDEN_VALUE} failed"

@@ -12,7 +12,6 @@ from sqlstream.connectors.kafka.settings import (
     EARLIEST,
     GROUP,
     LATEST,
-    OF_GROUP,
     PROPERTIES,
     SERVERS,
     SPECIFIC,
@@ -23,7 +22,8 @@ from sqlstream.functions.java_patterns import compiled
 
 SECONDS = 20.0  # that an answer may take
 NO_OFFSET = -1001  # librdkafka's word for: none was committed
-AT_END = -1
+EARLIEST_RESET = "earliest"
+EARLIEST_RESETS = (EARLIEST_RESET, "smallest", "beginning")
 Partition = tuple[str, int]
 
 
@@ -86,7 +86,10 @@ class Brokers:
             given = dict(at.offsets)
             rest = [p for p in partitions if p[1] not in given]
             found = {p: given[p[1]] for p in partitions if p[1] in given}
-            return {**found, **(self.offsets(rest, Place(OF_GROUP), group, reset) if rest else {})}
+            return {
+                **found,
+                **self._committed(rest, group, EARLIEST_RESET),
+            }  # of those that are not named, as Flink has it
         if at.mode in (EARLIEST, LATEST):
             return {p: self._bounds(p)[at.mode == LATEST] for p in partitions}
         if at.mode == AT_TIME:
@@ -101,20 +104,20 @@ class Brokers:
 
     def _committed(self, partitions: list[Partition], group: str | None, reset: str | None) -> dict[Partition, int]:
         found: dict[Partition, int] = {}
-        if group is not None:
+        if group is not None and partitions:
             asked = [self._of(*p) for p in partitions]
             for x in self._asked(self._client.committed, asked):
                 if x.offset >= 0:
                     found[(x.topic, x.partition)] = x.offset
         rest = [p for p in partitions if p not in found]
-        if rest and reset not in ("earliest", "smallest", "beginning", "latest", "largest", "end"):
+        if rest and reset not in (*EARLIEST_RESETS, "latest", "largest", "end"):
             of = f"group '{group}' has committed no offset" if group else f"option '{PROPERTIES}{GROUP}' is missing"
             raise OptionError(
                 f"table {self._table}: 'scan.startup.mode' is 'group-offsets', and {of} for {rest[0][0]}, partition {rest[0][1]}",
                 hint="'scan.startup.mode' = 'earliest-offset' or 'latest-offset' says where to begin, or "
                 "'properties.auto.offset.reset' = 'earliest' or 'latest' what to do where nothing was committed",
             )
-        at = EARLIEST if reset in ("earliest", "smallest", "beginning") else LATEST
+        at = EARLIEST if reset in EARLIEST_RESETS else LATEST
         return {**found, **self.offsets(rest, Place(at), None, None)} if rest else found
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:

@@ -103,9 +103,11 @@ class PartitionQueue:
     ) -> Messages | None:
         """Messages that are there, or come within so many milliseconds; None: there are none. `upto`: none from that offset on.
         `metadata`: which of it is wanted. KafkaError, DataError where the partition cannot be read."""
-        count = self._lib.rd_kafka_consume_batch_queue(self._queue, milliseconds, self._pointers.ctypes.data, MOST)
-        if count <= 0:
+        # The library waits until it has all that it was asked for: so for the first one, and the others as far as they are there.
+        count = self._consumed(0, 1, milliseconds)
+        if not count:
             return None
+        count += self._consumed(count, MOST - count, 0)
         pointers = self._pointers[:count]
         try:
             wrong = kernels.look(self._memory, self._origin, pointers, count, self._errors, self._offsets)
@@ -129,6 +131,11 @@ class PartitionQueue:
             return Messages(self._texts(good, kernels.PAYLOAD), offsets.copy(), self.following, texts, columns)
         finally:
             kernels.call_each(pointers, count, self._destroy, 0, self._errors)
+
+    def _consumed(self, behind: int, most: int, milliseconds: int) -> int:
+        """How many messages came, whose pointers stand behind so many others now."""
+        to = self._pointers.ctypes.data + behind * self._pointers.itemsize
+        return max(0, int(self._lib.rd_kafka_consume_batch_queue(self._queue, milliseconds, to, most)))
 
     def _texts(self, pointers: np.ndarray, part: int) -> Texts:
         n = len(pointers)
@@ -200,8 +207,10 @@ class PartitionQueue:
 
     def close(self) -> None:
         """It is read no further."""
-        self._consumer.leave(self.topic, self.partition)
-        self._lib.rd_kafka_queue_destroy(self._queue)
+        try:
+            self._consumer.leave(self.topic, self.partition)
+        finally:
+            self._lib.rd_kafka_queue_destroy(self._queue)
 
 
 class _Partitions:

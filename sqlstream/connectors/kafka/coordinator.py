@@ -8,6 +8,7 @@ kafka-python speaks that protocol, with all ways to log in.
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -96,14 +97,14 @@ class Coordinator:
             found.state.value,
         )
 
-    def open(self, prefix: str) -> Iterable[Transaction]:
-        """Those that are open, of ids that begin so."""
+    def open(self, named: re.Pattern[str]) -> Iterable[Transaction]:
+        """Those that are open, of ids that the pattern is all of."""
         try:
             listed = self._client.list_transactions()
         except self._failure as e:
             raise self._error("transactions cannot be listed", e) from None
         ids = sorted(
-            t.transactional_id for some in listed.values() for t in some if t.transactional_id.startswith(prefix)
+            t.transactional_id for some in listed.values() for t in some if named.fullmatch(t.transactional_id)
         )
         found = (self.of(i) for i in ids)
         return [t for t in found if t is not None and t.state == ONGOING]

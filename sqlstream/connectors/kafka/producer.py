@@ -28,7 +28,6 @@ ANY_PARTITION = -1  # the partitioner's choice
 QUEUE_FULL, TOO_LARGE, TRANSPORT, ALL_DOWN, RESOLVE = -184, 10, -195, -187, -193
 PASSING = frozenset({TRANSPORT, ALL_DOWN, RESOLVE})  # librdkafka tries again by itself
 STEP, PAUSE = 100, 0.005  # ms that a flush waits at once, and s that a full queue is given
-CLOSING = 2_000  # ms for what must still be told the brokers at the end
 MESSAGE = np.dtype({
     "names": ["error", "topic", "partition", "payload", "size", "key", "key_size", "offset", "private"],
     "formats": ["i4", "u8", "i4", "u8", "u8", "u8", "u8", "i8", "u8"],

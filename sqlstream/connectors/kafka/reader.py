@@ -22,13 +22,15 @@ SOON = 0.02  # s that a poll waits for what is being decoded
 
 @dataclass
 class _Rows:
-    """Rows that nobody has taken yet: those of `piece` from `taken` on. `end`: the split is at its end behind them."""
+    """Rows that nobody has taken yet: those of `piece` from `taken` on. `end`: the split is at its end behind them; `error`: what
+    stands in place of rows."""
 
     piece: Piece | None
     following: int
     taken: int = 0
     refused: int = 0  # malformed messages that were handed over
     end: bool = False
+    error: Exception | None = None
 
     @property
     def left(self) -> int:
@@ -68,6 +70,16 @@ class PartitionReader(SplitReader):
     # ---- on the thread
 
     def _decoded(self, begin: int) -> Iterator[_Rows]:
+        """An error is handed over as rows are: who rests is woken by it, too."""
+        try:
+            for rows in self._taken_in(begin):
+                yield rows
+                self._woken()  # what was yielded can be taken now
+        except Exception as e:
+            yield _Rows(None, self._queue.following, error=e)
+            self._woken()
+
+    def _taken_in(self, begin: int) -> Iterator[_Rows]:
         if self._stop is not None and begin >= self._stop:
             yield _Rows(None, begin, end=True)
             return
@@ -78,7 +90,6 @@ class PartitionReader(SplitReader):
             if messages is not None or end:
                 piece = None if messages is None else self._decoder.decode(messages)
                 yield _Rows(piece, self._queue.following, end=end)
-                self._woken()  # what was yielded can be taken now
             if end:
                 return
 
@@ -123,6 +134,8 @@ class PartitionReader(SplitReader):
     def _next(self) -> _Rows | None:
         """What comes next that has rows, or malformed messages; the end is taken note of."""
         while (rows := self._ahead.next(SOON if self._stop is None else None)) is not None:
+            if rows.error is not None:
+                raise rows.error
             self._skipped(rows)
             if rows.left or (rows.piece is not None and len(rows.piece.bad) > rows.refused):
                 return rows
@@ -168,8 +181,10 @@ class PartitionReader(SplitReader):
         self._closing = True
         self._queue.stop_waiting()
         self._ahead.close()
-        self._queue.close()
-        self._close_client()
+        try:
+            self._queue.close()
+        finally:
+            self._close_client()
 
 
 def _position(messages: Messages, of: np.ndarray, row: int) -> dict[str, int]:

@@ -11,6 +11,7 @@ from sqlstream.connectors.messages.options import KEY_OPTIONS, VALUE_OPTIONS
 from sqlstream.contracts import TableContext
 from sqlstream.errors import OptionError
 from sqlstream.options import Option
+from sqlstream.secrets import learn
 
 PROPERTIES = "properties."
 SERVERS, GROUP = "bootstrap.servers", "group.id"
@@ -125,7 +126,8 @@ def settings(options: Mapping[str, Any]) -> dict[str, str]:
             continue
         if name == "sasl.jaas.config":
             for m in _JAAS.finditer(value):
-                out[f"sasl.{m[1]}"] = re.sub(r"\\(.)", r"\1", m[2] if m[2] is not None else m[3])
+                said = out[f"sasl.{m[1]}"] = re.sub(r"\\(.)", r"\1", m[2] if m[2] is not None else m[3])
+                learn(f"sasl.{m[1]}", said)
             continue
         if name == "ssl.endpoint.identification.algorithm" and not value.strip():
             value = "none"

@@ -8,17 +8,20 @@ transaction is one at a time, so that a task has two or three producers: one wri
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.connectors.kafka.coordinator import Coordinator
+from sqlstream.connectors.kafka.coordinator import ONGOING, Coordinator
+from sqlstream.connectors.kafka.library import KafkaError
 from sqlstream.connectors.kafka.producer import Producer
 from sqlstream.connectors.messages.encoder import MessageEncoder
 from sqlstream.contracts import Committable, Sink, SinkCommitter, SinkTask, SinkWriter, Stage
@@ -26,6 +29,7 @@ from sqlstream.contracts import Committable, Sink, SinkCommitter, SinkTask, Sink
 AT_LEAST_ONCE, EXACTLY_ONCE, NO_GUARANTEE = "at-least-once", "exactly-once", "none"
 DEFAULT, FIXED, ROUND_ROBIN = "default", "fixed", "round-robin"
 SECONDS = 60.0  # that the brokers may take for messages, and for a transaction
+CLOSING = 2.0  # seconds that they may take when all is given up
 TRANSACTION_TIMEOUT = "900000"  # ms: what brokers allow if nobody has changed it
 PRODUCERS = {
     "partitioner": "murmur2_random",  # as Java's, so that a key goes where others' writers put it
@@ -46,6 +50,15 @@ class Target:
     prefix: str = ""
     partitioner: str = DEFAULT
     partitions: int = 0
+
+    def transactional_id(self, attempt: str, task: int, number: int) -> str:
+        """Of a task's n-th producer in an attempt."""
+        return f"{self.prefix}-{attempt}-{task}-{number}"
+
+    @property
+    def transactional_ids(self) -> re.Pattern[str]:
+        """All of these, and none of a table whose prefix begins with this one's."""
+        return re.compile(re.escape(self.prefix) + r"-[0-9a-f]{12}-\d+-\d+")
 
     def producer(self, more: Mapping[str, str], warn: Any) -> Producer:
         """A new one."""
@@ -178,11 +191,15 @@ class TransactionWriter(KafkaWriter):
         return self._current
 
     def _new(self) -> tuple[str, Producer]:
-        name = f"{self._target.prefix}-{self._attempt}-{self._task.subtask}-{self._made}"
+        name = self._target.transactional_id(self._attempt, self._task.subtask, self._made)
         self._made += 1
         timeout = self._target.settings.get("transaction.timeout.ms", TRANSACTION_TIMEOUT)
         producer = self._target.producer({"transactional.id": name, "transaction.timeout.ms": timeout}, self._warn)
-        producer.initialize(SECONDS)
+        try:
+            producer.initialize(SECONDS)
+        except BaseException:
+            producer.close()
+            raise
         return name, producer
 
     def prepare(self, checkpoint: int) -> list[Committable]:
@@ -192,12 +209,20 @@ class TransactionWriter(KafkaWriter):
         if self._coordinator is None:
             self._coordinator = Coordinator(self._target.settings, self._target.table)
         found = self._coordinator.of(self._name)
-        assert found is not None  # it is open
+        if found is None or found.state != ONGOING:
+            raise KafkaError(
+                f"table {self._target.table}: transaction {self._name} was aborted by the brokers before its checkpoint",
+                -1,
+                hint="'properties.transaction.timeout.ms' must be longer than the time between two checkpoints",
+            )
         self._prepared.put(self._task.subtask, self._name, self._current)
         self._current = None
         return [found.committable()]
 
     def close(self) -> None:
+        if self._current is not None:
+            with suppress(KafkaError):  # brokers do it then, or who goes on
+                self._current.abort(CLOSING)  # else it would hold readers back until it is over time
         super().close()
         self._prepared.close(self._task.subtask)
         if self._coordinator is not None:
@@ -234,8 +259,8 @@ class TransactionCommitter(SinkCommitter):
         return []
 
     def abort(self) -> None:
-        prefix = f"{self._target.prefix}-"
-        self._with_coordinator(lambda coordinator: [coordinator.abort(t) for t in coordinator.open(prefix)])
+        named = self._target.transactional_ids
+        self._with_coordinator(lambda coordinator: [coordinator.abort(t) for t in coordinator.open(named)])
 
     def _with_coordinator(self, use: Any) -> None:
         coordinator = Coordinator(self._target.settings, self._target.table)

@@ -1,0 +1,174 @@
+"""What goes wrong with topics, tasks and transactions, against a real broker: nothing waits for ever, and nobody's rows are lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from harness.servers import Kafka
+from harness.topics import Topics
+
+import sqlstream
+from sqlstream.connectors.kafka.connector import KafkaConnector
+from sqlstream.connectors.kafka.coordinator import Coordinator
+from sqlstream.connectors.kafka.library import KafkaError
+from sqlstream.connectors.kafka.sink import KafkaSink, TransactionWriter
+from sqlstream.contracts import SinkTask
+from sqlstream.operators import source_scan
+from sqlstream.testing.connectors import stage, table
+
+ROWS = pa.record_batch({"id": pa.array([1, 2], pa.int64())})
+TASK = SinkTask("job", "run", 0)
+
+
+@pytest.fixture
+def topics(kafka: Kafka) -> Topics:
+    return Topics(kafka.bootstrap)
+
+
+def declared(topics: Topics, topic: str, **more: str) -> str:
+    options = {
+        "connector": "kafka", "topic": topic, "properties.bootstrap.servers": topics.bootstrap, "format": "json",
+        "scan.startup.mode": "earliest-offset", **{k.replace("__", "-").replace("_", "."): v for k, v in more.items()},
+    }  # fmt: skip
+    said = ", ".join(f"'{k}' = '{v}'" for k, v in options.items())
+    return f"CREATE TEMPORARY TABLE t (id BIGINT) WITH ({said})"
+
+
+def streamed(topics: Topics, topic: str, then: list[tuple[int, str]], wanted: int) -> list[int]:
+    """So many rows of an unbounded query; `then`: what comes when it has waited for a while, each in a partition."""
+
+    def put() -> None:
+        time.sleep(1.0)
+        for partition, value in then:
+            topics.put(topic, [value], partition)
+
+    found: list[int] = []
+    with sqlstream.connect() as c:
+        for sql in (
+            "SET 'execution.runtime-mode' = 'streaming'",
+            "SET 'parallelism.default' = '1'",
+            declared(topics, topic),
+        ):
+            c.execute(sql)
+        for row in c.execute("SELECT id FROM t"):
+            if not found:
+                threading.Thread(target=put, daemon=True).start()
+            found.append(row[-1])
+            if len(found) == wanted:
+                break
+    return found
+
+
+@pytest.mark.timeout(30)
+def test_a_malformed_message_ends_a_job_that_waits(topics: Topics) -> None:
+    topic = topics.new()
+    topics.put(topic, ['{"id": 1}'])
+    with pytest.raises(Exception, match="offset 1: malformed record"):
+        streamed(topics, topic, [(0, '{"id": "x"}')], 2)
+
+
+@pytest.mark.timeout(30)
+def test_partitions_that_wait_are_read_on_however_many(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_scan, "OPEN", 1)
+    topic = topics.new(4)
+    topics.put(topic, ['{"id": 9}'])
+    assert sorted(streamed(topics, topic, [(p, f'{{"id": {p}}}') for p in range(4)], 5)) == [0, 1, 2, 3, 9]
+
+
+def test_offsets_of_some_partitions(topics: Topics) -> None:
+    """Flink's SpecifiedOffsetsInitializer: of the others what the group has committed, else their start."""
+    topic = topics.new(2)
+    for p in (0, 1):
+        topics.put(topic, [f'{{"id": {10 * p + i}}}' for i in range(3)], partition=p)
+    for expected, more in (
+        ([2, 10, 11, 12], {"scan_startup_mode": "specific-offsets", "scan_startup_specific__offsets": "partition:0,offset:2",
+                           "scan_bounded_mode": "latest-offset"}),
+        ([0, 1], {"scan_bounded_mode": "specific-offsets", "scan_bounded_specific__offsets": "partition:0,offset:2"}),
+    ):  # fmt: skip
+        with sqlstream.connect() as c:
+            c.execute(declared(topics, topic, **more))
+            assert c.execute("SELECT id FROM t ORDER BY id").fetchall() == [(i,) for i in expected]
+
+
+def test_text_that_an_encoding_has_not_is_written_as_java_does(topics: Topics) -> None:
+    topic = topics.new()
+    with sqlstream.connect() as c:
+        c.execute("SET 'table.dml-sync' = 'true'")
+        c.execute(declared(topics, topic, format="raw", raw_charset="ISO-8859-1").replace("id BIGINT", "x STRING"))
+        c.execute("INSERT INTO t VALUES ('ü€')")
+    assert topics.values(topic) == [b"\xfc?"]
+
+
+# ---- transactions
+
+
+def sink(topics: Topics, topic: str, prefix: str) -> KafkaSink:
+    options = {"topic": topic, "properties.bootstrap.servers": topics.bootstrap, "format": "json",
+               "sink.delivery-guarantee": "exactly-once", "sink.transactional-id-prefix": prefix}  # fmt: skip
+    made = KafkaConnector().sink(table(KafkaConnector(), "id BIGINT", options))
+    assert isinstance(made, KafkaSink)
+    return made
+
+
+def writing(made: KafkaSink) -> Any:
+    """A writer whose transaction has rows at the brokers."""
+    writer = made.writer(TASK)
+    assert isinstance(writer, TransactionWriter)
+    writer.write(ROWS, None)
+    assert writer._current is not None
+    writer._current.flush(20)
+    return writer
+
+
+def open_of(made: KafkaSink) -> list[Any]:
+    coordinator = Coordinator(made.target.settings, "t")
+    try:
+        return list(coordinator.open(made.target.transactional_ids))
+    finally:
+        coordinator.close()
+
+
+def test_a_prefix_that_begins_like_another_is_another(topics: Topics) -> None:
+    topic = topics.new()
+    commit = stage(sink(topics, topic, f"{topic}-b"), TASK, ROWS)
+    sink(topics, topic, topic).committer(TASK).abort()
+    commit()
+    assert len(topics.values(topic)) == 2
+
+
+def test_what_is_given_up_holds_no_reader_back(topics: Topics) -> None:
+    topic = topics.new()
+    made = sink(topics, topic, topic)
+    writer = writing(made)
+    assert len(open_of(made)) == 1
+    writer.close()
+    assert not open_of(made)
+    assert topics.values(topic) == []
+
+
+def test_a_transaction_that_brokers_aborted_is_in_no_checkpoint(topics: Topics) -> None:
+    """Its rows are read again then, where a checkpoint that has it could never be committed."""
+    made = sink(topics, topics.new(), "of_" + topics.new())
+    writer = writing(made)
+    made.committer(TASK).abort()
+    with pytest.raises(KafkaError, match="was aborted by the brokers"):
+        writer.prepare(1)
+    writer.close()
+
+
+def test_producers_are_used_again(topics: Topics) -> None:
+    made = sink(topics, topics.new(), "of_" + topics.new())
+    writer, committer = made.writer(TASK), made.committer(TASK)
+    names = set()
+    for checkpoint in range(4):
+        writer.write(ROWS, np.zeros(2, np.int8))
+        prepared = writer.prepare(checkpoint)
+        names |= {c["transaction"] for c in prepared}
+        committer.commit(prepared)
+    writer.close()
+    assert len(names) == 1
