@@ -181,8 +181,8 @@ class JsonRecords:
             kind, other = f"json_type(j, {pointer(path)})", _raised(f"field {'.'.join(path)} is not an object")
             packed = f"struct_pack({', '.join(fields)})"
             return f"CASE WHEN {kind} = 'OBJECT' THEN {packed} WHEN {kind} <> 'NULL' THEN {other} END"
-        if is_scalar(t):
-            return convert(t, f"json_extract_string(j, {pointer(path)})", self.standard)
+        if is_scalar(t):  # as the text that the structure has: of a number it is another one than json_extract_string's
+            return convert(t, f"json_transform(json_extract(j, {pointer(path)}), '\"VARCHAR\"')", self.standard)
         if _row_collides(t):
             raise NotSupported(
                 f"field {'.'.join(path)}: rows inside {t.kind} with field names that differ only by case",

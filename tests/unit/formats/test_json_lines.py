@@ -154,6 +154,15 @@ def test_odd_names(tmp_path: Path) -> None:
     assert read(strict)[0] == [(1, "s", 2)]
 
 
+@pytest.mark.parametrize("neighbour", ["", '{"s":nul}\n'])
+def test_a_number_is_one_text(neighbour: str, tmp_path: Path) -> None:
+    """Whether or not another line of the block is looked into."""
+    path = tmp_path / "f.json"
+    path.write_text('{"s":92e17}\n{"s":1e-7}\n{"s":12345678901234567890}\n' + neighbour)
+    tab = file_table(path, schema(("s", STRING)), format="json", json_ignore__parse__errors="true")
+    assert read(tab)[0] == [("9.2e+18",), ("1e-07",), ("12345678901234567890",)]
+
+
 @pytest.mark.parametrize("leaf", [ScanColumn(("r", "x"), STRING), ScanColumn(("r",), row(("x", STRING)))], ids=str)
 @pytest.mark.parametrize("neighbour", ["", '{"r":nul}\n'])
 def test_a_row_is_an_object_by_document_too(leaf: ScanColumn, neighbour: str, tmp_path: Path) -> None:
