@@ -1,11 +1,12 @@
 """Calc: filter and project, one DuckDB statement a batch. No state; hidden columns go through.
 
 Columns that only move are not copied through DuckDB: with a condition it says of each row whether it holds
-(`rendering.expressions.predicate`), and Arrow filters them.
+(`rendering.expressions.predicate`), or Arrow does where it can, and Arrow filters them.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ from sqlstream.operators.evaluate import Evaluator
 from sqlstream.operators.lowering import Lowering, lower
 from sqlstream.operators.unnest import Unnest
 from sqlstream.plan import nodes
+from sqlstream.rendering.arrow import by_arrow
 from sqlstream.rendering.expressions import predicate, to_duckdb
 from sqlstream.types import Schema, as_schema, as_type
 
@@ -136,6 +138,7 @@ class CalcOperator(Operator):
         if self._chosen:
             assert node.condition is not None
             select, where = [("keep", predicate(node.condition, used))], None
+        self._by_arrow = by_arrow(node.condition) if self._chosen and node.condition is not None else None
         self._evaluator = Evaluator(select, where, context.time_zone, used) if select else None
 
     def step(self, inputs: list[Delta]) -> Delta:
@@ -144,15 +147,11 @@ class CalcOperator(Operator):
         return Delta([b for b in out if b.num_rows], delta.time)
 
     def _apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        try:
-            made = self._evaluator.run(batch) if self._evaluator is not None else None
-        except DataError as error:
-            raise self._explained(error, batch) from None
         if self._chosen:
-            assert made is not None
             moved = [batch.column(e.index) for e in self.node.exprs if isinstance(e, Column)]
             moved += [batch.column(h) for h in self.node.traits.hidden]
-            return pa.RecordBatch.from_arrays(moved, schema=self._schema).filter(made.column(0))
+            return pa.RecordBatch.from_arrays(moved, schema=self._schema).filter(self._kept(batch))
+        made = self._made(batch)
         if self._filtered:
             assert made is not None
             return as_schema(made, self._schema)
@@ -166,6 +165,21 @@ class CalcOperator(Operator):
                 arrays.append(batch.column(e.index))
         arrays += [batch.column(h) for h in self.node.traits.hidden]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _kept(self, batch: pa.RecordBatch) -> pa.Array:
+        """Of each row, whether the condition holds; NULL: it does not."""
+        if self._by_arrow is not None:
+            with contextlib.suppress(pa.ArrowInvalid):
+                return self._by_arrow(batch)
+        made = self._made(batch)
+        assert made is not None
+        return made.column(0)
+
+    def _made(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
+        try:
+            return self._evaluator.run(batch) if self._evaluator is not None else None
+        except DataError as error:
+            raise self._explained(error, batch) from None
 
     def _explained(self, error: DataError, batch: pa.RecordBatch) -> DataError:
         """The error with the expression that raised it: each is tried alone."""
