@@ -160,12 +160,11 @@ class BlockDecoder:
         malformed records that are kept."""
         block = block if isinstance(block, Block) else Block.of(block)
         scanning = self._tools.scanning
-        taken, left = scanning.taken, scanning.left
         decoded = scanning.decode(block)
-        self.left += scanning.left - left
+        self.left += scanning.left
         if decoded is None:
             return self._decoded(block.bytes(), first_line)
-        self.scanned += scanning.taken - taken
+        self.scanned += scanning.taken
         self.lines = scanning.lines
         for bad in decoded.bad:
             self._refuse(bad, first_line, bad.after)

@@ -46,8 +46,8 @@ def is_best(decoder: Decoder, size: int) -> bool:
 
 class Scanning:
     """The rows of blocks for a request, while the kernel is there and most lines are as it knows them. For one thread at a
-    time. `taken`: lines that it has taken in so far; `left`: blocks that it has left, as most lines are unusual; `lines`: those of
-    the block that was decoded last."""
+    time. Of the block that it was given last, `lines`: how many there are; `taken`: how many it has taken in itself; `left`: whether
+    it has left the block, as most lines are unusual."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Scanning:
         self._recipe = decoder.scanned() if loading.is_allowed() else None
         self._of = (decoder, request, constants, cursor)
         self._records = records
-        self.taken = self.left = self.lines = 0
+        self.taken, self.lines, self.left = 0, 0, False
 
     @cached_property
     def _scanner(self) -> BlockScanner:
@@ -87,6 +87,7 @@ class Scanning:
 
     def records(self, block: Block) -> tuple[pa.RecordBatch, list[Bad]] | None:
         """The records layer of the block, whose rules nobody has looked at yet, and its malformed records. None: as of `decode`."""
+        self.taken, self.lines, self.left = 0, 0, False
         if self._recipe is None or not len(block) or not self._recipe.loading.is_there(len(block)):
             return None
         end, data = block.end, block.buffer
@@ -97,19 +98,19 @@ class Scanning:
         try:
             scanned = self._scanner.scan(data, block.start, end)
             if scanned is None:
-                self.left += 1
+                self.left = True
                 return None
             self.lines = scanned.lines - (not ends)
             records, bad = self._whole(scanned, block)
         except (*FAILURES, Malformed):
             return None
         except MemoryError:  # a long line, and many columns of texts
-            self.left += 1
+            self.left = True
             return None
         finally:
             if behind is not None:  # perhaps of the next block
                 data[block.end] = behind
-        self.taken += scanned.batch.num_rows - len(scanned.unusual)
+        self.taken = scanned.batch.num_rows - len(scanned.unusual)
         return records, bad
 
     def _whole(self, scanned: Scanned, block: Block) -> tuple[pa.RecordBatch, list[Bad]]:

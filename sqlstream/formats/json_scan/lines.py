@@ -165,6 +165,45 @@ def rare_value(data, p, action, nodes, node, words, at, stride, state, powers, t
 
 
 @inlined
+def wanted_value(data, p, action, nodes, node, words, at, stride, texts, region, filled, state, powers, tens):  # type: ignore[no-untyped-def]
+    """The value of a node at p, which is not NULL, into words[at] or to the end of its texts; behind it, or -1."""
+    if action == INTEGER:
+        quoted = byte(data, p) == QUOTE
+        p = integer(data, p + quoted, word(nodes, node + GREATEST), words, at)
+        if quoted and p >= 0:
+            p = p + 1 if byte(data, p) == QUOTE else np.int64(-1)
+        return p
+    if action == TIMESTAMP:
+        p = timestamp(data, p + 1, nodes, node, words, at) if byte(data, p) == QUOTE else np.int64(-1)
+        if p >= 0:
+            p = p + 1 if byte(data, p) == QUOTE else np.int64(-1)
+        return p
+    if action == TEXT or action == RAW:
+        k = word(nodes, node + STRING)
+        to = k * region + word(filled, k)
+        p = text_value(data, p, texts, to, state) if action == TEXT else raw_text(data, p, texts, to, state)
+        if p >= 0:
+            put_word(filled, k, word(state, OUT) - k * region)
+        return p
+    return rare_value(data, p, action, nodes, node, words, at, stride, state, powers, tens)
+
+
+@apart
+def left_out(data, begin, row, line, valid, stride, offsets, filled, state, unusual, to):  # type: ignore[no-untyped-def]
+    """Notes at unusual[to] the line that begins at `begin`, and takes back what its row has; the place behind the line."""
+    end = line_end(data, begin) + 1
+    put_word(unusual, to, row)
+    put_word(unusual, to + 1, begin)
+    put_word(unusual, to + 2, end)
+    put_word(unusual, to + 3, line)
+    for k in range(word(state, SLOTS)):
+        put_byte(valid, k * stride + row, 0)
+    for k in range(word(state, STRINGS)):
+        put_word(filled, k, np.int64(offsets[k * (stride + 1) + row]))
+    return end
+
+
+@inlined
 def skipped(data, p):  # type: ignore[no-untyped-def]
     """Behind a value that nobody wants, at p; -1. First what most of them are: short and plain."""
     c = byte(data, p)
@@ -198,7 +237,7 @@ def scan_lines(  # type: ignore[no-untyped-def]
     """
     p = start
     row, line = word(state, ROW), word(state, LINES)
-    slots, strings = word(state, SLOTS), word(state, STRINGS)
+    strings = word(state, STRINGS)
     required, unknown = word(state, REQUIRED), word(state, UNKNOWN)
     odd, room = word(state, UNUSUAL), word(state, ROOM)
     while p < end and row < room and (odd - FEW) * SHARE < row:
@@ -299,26 +338,9 @@ def scan_lines(  # type: ignore[no-untyped-def]
                     counted += word(nodes, node + NULL_WEIGHT)
                 else:
                     at = word(nodes, node + SLOT) * stride + row
-                    if action == INTEGER:
-                        quoted = c == QUOTE
-                        p = integer(data, p + quoted, word(nodes, node + GREATEST), words, at)
-                        if quoted and p >= 0:
-                            p = p + 1 if byte(data, p) == QUOTE else np.int64(-1)
-                    elif action == TIMESTAMP:
-                        p = timestamp(data, p + 1, nodes, node, words, at) if c == QUOTE else np.int64(-1)
-                        if p >= 0:
-                            p = p + 1 if byte(data, p) == QUOTE else np.int64(-1)
-                    elif action == TEXT or action == RAW:
-                        k = word(nodes, node + STRING)
-                        to = k * region + word(filled, k)
-                        if action == TEXT:
-                            p = text_value(data, p, texts, to, state)
-                        else:
-                            p = raw_text(data, p, texts, to, state)
-                        if p >= 0:
-                            put_word(filled, k, word(state, OUT) - k * region)
-                    else:
-                        p = rare_value(data, p, action, nodes, node, words, at, stride, state, powers, tens)
+                    p = wanted_value(
+                        data, p, action, nodes, node, words, at, stride, texts, region, filled, state, powers, tens
+                    )
                     put_byte(valid, at, 1)
                     counted += word(nodes, node + WEIGHT)
             if p < 0:
@@ -334,16 +356,8 @@ def scan_lines(  # type: ignore[no-untyped-def]
         if good:
             p += 1
         else:
-            p = line_end(data, begin) + 1
-            put_word(unusual, odd * PLACES, row)
-            put_word(unusual, odd * PLACES + 1, begin)
-            put_word(unusual, odd * PLACES + 2, p)
-            put_word(unusual, odd * PLACES + 3, line)
+            p = left_out(data, begin, row, line, valid, stride, offsets, filled, state, unusual, odd * PLACES)
             odd += 1
-            for k in range(slots):
-                put_byte(valid, k * stride + row, 0)
-            for k in range(strings):
-                put_word(filled, k, np.int64(offsets[k * (stride + 1) + row]))
         line += 1
         row += 1
         for k in range(strings):
