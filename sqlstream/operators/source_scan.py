@@ -297,7 +297,8 @@ class ScanTask:
         batch = got.batch
         n = batch.num_rows
         node = self.node
-        self.queue.rouse(state, self._output)
+        if n or got.bad:
+            self.queue.rouse(state, self._output)
         before = None if node.watermark is None else self._advance(state, batch.column("_w"))
         arrays: list[pa.Array] = []
         stored = 0

@@ -9,17 +9,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from confluent_kafka import KafkaError as Error
+from confluent_kafka import KafkaException, Producer
 from harness.servers import Kafka
 from harness.topics import Topics
 
 import sqlstream
+from sqlstream.connectors.kafka.brokers import Brokers
 from sqlstream.connectors.kafka.connector import KafkaConnector
 from sqlstream.connectors.kafka.coordinator import Coordinator
 from sqlstream.connectors.kafka.library import KafkaError
 from sqlstream.connectors.kafka.sink import KafkaSink, TransactionWriter
 from sqlstream.contracts import SinkTask
 from sqlstream.operators import source_scan
-from sqlstream.testing.connectors import stage, table
+from sqlstream.testing.connectors import stage, table, whole
 
 ROWS = pa.record_batch({"id": pa.array([1, 2], pa.int64())})
 TASK = SinkTask("job", "run", 0)
@@ -80,6 +83,23 @@ def test_partitions_that_wait_are_read_on_however_many(topics: Topics, monkeypat
     assert sorted(streamed(topics, topic, [(p, f'{{"id": {p}}}') for p in range(4)], 5)) == [0, 1, 2, 3, 9]
 
 
+def test_a_partition_that_has_no_leader_yet_is_asked_about_again(topics: Topics) -> None:
+    """So it is for a moment after a topic was made."""
+    brokers = Brokers({"bootstrap.servers": topics.bootstrap}, "t")
+    refused = [5, 6]
+
+    def ask(timeout: float) -> str:
+        if refused:
+            raise KafkaException(Error(refused.pop()))
+        return "answer"
+
+    assert brokers._asked(ask) == "answer"
+    refused[:] = [29]  # TOPIC_AUTHORIZATION_FAILED
+    with pytest.raises(KafkaError, match="authoriz"):
+        brokers._asked(ask)
+    brokers.close()
+
+
 def test_offsets_of_some_partitions(topics: Topics) -> None:
     """Flink's SpecifiedOffsetsInitializer: of the others what the group has committed, else their start."""
     topic = topics.new(2)
@@ -102,6 +122,36 @@ def test_text_that_an_encoding_has_not_is_written_as_java_does(topics: Topics) -
         c.execute(declared(topics, topic, format="raw", raw_charset="ISO-8859-1").replace("id BIGINT", "x STRING"))
         c.execute("INSERT INTO t VALUES ('ü€')")
     assert topics.values(topic) == [b"\xfc?"]
+
+
+def test_the_position_goes_on_without_rows(topics: Topics) -> None:
+    """Behind marks of transactions and messages without rows: else they must not be deleted before the job goes on."""
+    topic = topics.new()
+    producer = Producer({"bootstrap.servers": topics.bootstrap, "transactional.id": topic, "log_level": 0})
+    producer.init_transactions()
+    producer.begin_transaction()
+    for value in (b'{"id": 1}', None):
+        producer.produce(topic, value)
+    producer.commit_transaction()
+    options = {
+        "topic": topic,
+        "properties.bootstrap.servers": topics.bootstrap,
+        "format": "json",
+        "scan.startup.mode": "earliest-offset",
+    }
+    t = table(KafkaConnector(), "id BIGINT", options)
+    source = KafkaConnector().source(t)
+    (split,) = source.splits()
+    for position in (None, {"offset": 1}):
+        reader = source.reader(split, position, whole(t.schema))
+        until, rows = time.monotonic() + 20, 0
+        while position != {"offset": 3}:
+            assert time.monotonic() < until, position
+            if (got := reader.poll(10)) is not None:
+                position, rows = got.position, rows + got.batch.num_rows
+        assert reader.poll(10) is None
+        reader.close()
+    assert rows == 0
 
 
 # ---- transactions

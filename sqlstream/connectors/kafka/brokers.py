@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +22,10 @@ from sqlstream.errors import DataError, OptionError
 from sqlstream.functions.java_patterns import compiled
 
 SECONDS = 20.0  # that an answer may take
+LEADER_CHANGES, PAUSE = (
+    frozenset({5, 6}),
+    0.1,
+)  # LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER; seconds between two questions
 NO_OFFSET = -1001  # librdkafka's word for: none was committed
 EARLIEST_RESET = "earliest"
 EARLIEST_RESETS = (EARLIEST_RESET, "smallest", "beginning")
@@ -47,6 +52,17 @@ class Brokers:
         self._said.append(error.str())
 
     def _asked(self, ask: Any, *args: Any, **more: Any) -> Any:
+        """The answer; a partition whose leader has just changed, or is not there yet, is asked about again."""
+        until = time.monotonic() + SECONDS
+        while True:
+            try:
+                return self._answer(ask, *args, **more)
+            except KafkaError as e:
+                if e.code not in LEADER_CHANGES or time.monotonic() > until:
+                    raise
+            time.sleep(PAUSE)
+
+    def _answer(self, ask: Any, *args: Any, **more: Any) -> Any:
         try:
             return ask(*args, timeout=SECONDS, **more)
         except self._failure as e:

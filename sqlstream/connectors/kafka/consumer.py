@@ -101,14 +101,14 @@ class PartitionQueue:
     def take(
         self, milliseconds: int, keys: bool, metadata: Mapping[str, Any], upto: int | None = None
     ) -> Messages | None:
-        """Messages that are there, or come within so many milliseconds; None: there are none. `upto`: none from that offset on.
-        `metadata`: which of it is wanted. KafkaError, DataError where the partition cannot be read."""
+        """Messages that are there, or come within so many milliseconds; None: there are none. Of none at all where `following` has
+        gone on without them, over marks of transactions. `upto`: none from that offset on. `metadata`: which of it is wanted. KafkaError, DataError where the partition cannot be read."""
         # The library waits until it has all that it was asked for: so for the first one, and the others as far as they are there.
         count = self._consumed(0, 1, milliseconds)
         if not count:
             return None
         count += self._consumed(count, MOST - count, 0)
-        pointers = self._pointers[:count]
+        pointers, before = self._pointers[:count], self.following
         try:
             wrong = kernels.look(self._memory, self._origin, pointers, count, self._errors, self._offsets)
             offsets, good = self._offsets[:count], pointers
@@ -124,7 +124,7 @@ class PartitionQueue:
             if len(good):
                 self.following = max(self.following, int(offsets[-1]) + 1)
             self.at_end |= upto is not None and self.following >= upto
-            if not len(good):
+            if not len(good) and self.following == before:
                 return None
             columns = {key: self._metadata(key, good, offsets) for key in metadata}
             texts = self._texts(good, kernels.KEY) if keys else None
@@ -186,7 +186,7 @@ class PartitionQueue:
         for p in pointers.tolist():
             self._lib.rd_kafka_message_timestamp(p, kind.ctypes.data)
             kinds.append(int(kind[0]) & 3)
-        return _TYPES.take(pa.array(kinds)).cast(t)
+        return _TYPES.take(pa.array(kinds, pa.int8())).cast(t)
 
     def _headers(self, message: int) -> list[tuple[str, bytes | None]]:
         found = c.c_void_p()

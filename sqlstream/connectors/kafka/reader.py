@@ -64,7 +64,6 @@ class PartitionReader(SplitReader):
         self._now: _Rows | None = None
         self._wake: Callable[[], None] | None = None
         self._lock = threading.Lock()
-        self._following = begin
         self._ahead: DecodeAhead[_Rows] = DecodeAhead(self._decoded(begin), depth=2)
 
     # ---- on the thread
@@ -132,14 +131,13 @@ class PartitionReader(SplitReader):
         return self._taken(self._now, max_rows)
 
     def _next(self) -> _Rows | None:
-        """What comes next that has rows, or malformed messages; the end is taken note of."""
+        """What comes next, which may be a place further on without rows; the end is taken note of."""
         while (rows := self._ahead.next(SOON if self._stop is None else None)) is not None:
             if rows.error is not None:
                 raise rows.error
             self._skipped(rows)
-            if rows.left or (rows.piece is not None and len(rows.piece.bad) > rows.refused):
+            if rows.piece is not None:
                 return rows
-            self._following = rows.following
             if rows.end:
                 self._finished = True
                 return None
