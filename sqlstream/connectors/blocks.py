@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,9 +87,7 @@ def _lines(block: Block) -> int:
     return sum(counts) * len(block) // (SAMPLES * SAMPLE)
 
 
-def whole_records(
-    file: Any, decoder: Decoder, start: bool, many: Callable[[], bool] = lambda: False
-) -> Iterator[tuple[bytes, Block]]:
+def whole_records(file: Any, decoder: Decoder, start: bool, many: bool = False) -> Iterator[tuple[bytes, Block]]:
     """(head, block) to the end of `file`: blocks of whole records; the last record needs no newline. The bytes of a block stay
     until the next one is asked for. `many`: whether the next ones are to have as many rows as pay what a batch costs.
 
@@ -105,7 +103,7 @@ def whole_records(
             buffer = larger
         view = buffer.data
         got = file.readinto(view[have : have + size])
-        have, begin, size = have + got, 0, BLOCK
+        have, begin, size = have + got, 0, MANY * BLOCK - FIRST if many and BLOCK > FIRST else BLOCK
         if start:
             if have < len(BOM) and got:
                 continue
@@ -125,5 +123,3 @@ def whole_records(
             return
         have -= cut
         buffer[:have] = buffer[cut : cut + have].copy()
-        if BLOCK > FIRST and many():
-            size = MANY * BLOCK - FIRST

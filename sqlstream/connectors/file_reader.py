@@ -237,9 +237,7 @@ class FileReader(SplitReader):
         many = is_local(scan.path) and self._canceled is None and is_scanned(scan.decoder)
         values, first = values_a_record(scan.request), place.row
         with opened(scan.path, place.byte, scan.stores, self._canceled) as file:
-            # DuckDB, where a scanner has left a block, is slower with what is larger than caches
-            blocks = whole_records(file, scan.decoder, place.byte == 0, lambda: many and not decoding.left)
-            for head, block in blocks:
+            for head, block in whole_records(file, scan.decoder, place.byte == 0, many):
                 place.passed(len(head), scan.decoder.lines(head))
                 for part in parts_of(block, scan.decoder, values):
                     unless_left = unless_left and place.row == first
