@@ -221,7 +221,7 @@ class _Rows:
 
 class JdbcReader(SplitReader):
     """One split by one connection, which is made when the first rows are asked for. `snapshot`: the moment, as another
-    session has exported it."""
+    session has exported it; "": now. Then all blocks are read that the table has."""
 
     def __init__(
         self,
@@ -280,7 +280,7 @@ class JdbcReader(SplitReader):
     def _begin(self) -> Iterator[tuple[pa.RecordBatch, Callable[[int], Any]]]:
         self._connection = connection = self._source.connect()
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        if self._snapshot is not None:
+        if self._snapshot:
             connection.execute(f"SET TRANSACTION SNAPSHOT {text(self._snapshot)}")
         query = Query.of(self._source, connection, self._split, self._request)
         there = query.there
@@ -296,7 +296,8 @@ class JdbcReader(SplitReader):
         at, end, given = 0, 0, 0
         if self._position is not None:
             at, end, given = (int(self._position[k]) for k in ("block", "end", "rows"))
-        blocks = int(self._split.info["blocks"])
+        # what was there when the split was made; or, of a snapshot, at that moment or later
+        blocks = query.there.blocks if self._snapshot is not None else int(self._split.info["blocks"])
         # a query whose filter is narrow may find its rows by an index: they are put in order
         order = " ORDER BY t.ctid" if len(query.conditions) else ""
         while at < blocks:

@@ -83,7 +83,7 @@ class CdcSource(Source):
         try:
             there = find_table(connection, self.name)
             snapshot.check(connection, there, self.key_of(there))
-            return [Split("0", {"blocks": there.blocks, "slot": self.slot.name})]
+            return [Split("0", {"slot": self.slot.name})]
         finally:
             connection.close()
 
@@ -237,7 +237,8 @@ class CdcReader(SplitReader):
             columns = tuple(c for c in self._request.columns if c.path[0] != "$metadata")
             scan = JdbcSource(source.table, source.address, source.name, None, 0, LookupCache())
             request = replace(ScanRequest(columns), zone=self._request.zone)
-            self._snapshot = JdbcReader(scan, self._split, at, request, 0, 0, exported)
+            # Not the blocks that were there when the split was made: the slot came later, and with it the snapshot.
+            self._snapshot = JdbcReader(scan, self._split, at, request, 0, 0, exported or "")
         else:
             self._skip = self._given = 0 if self._position is None else int(self._position.get("skip", 0))
             self._start()
