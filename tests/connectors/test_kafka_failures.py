@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from typing import Any
@@ -16,11 +17,13 @@ from harness.topics import Topics
 
 import sqlstream
 from sqlstream.connectors.kafka.brokers import Brokers
-from sqlstream.connectors.kafka.connector import KafkaConnector
+from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
 from sqlstream.connectors.kafka.coordinator import Coordinator
-from sqlstream.connectors.kafka.library import KafkaError
+from sqlstream.connectors.kafka.library import KafkaError, library
 from sqlstream.connectors.kafka.sink import KafkaSink, TransactionWriter
+from sqlstream.connectors.kafka.source import KafkaSource
 from sqlstream.contracts import SinkTask
+from sqlstream.errors import NotSupported
 from sqlstream.operators import source_scan
 from sqlstream.testing.connectors import stage, table, whole
 
@@ -113,6 +116,40 @@ def test_offsets_of_some_partitions(topics: Topics) -> None:
         with sqlstream.connect() as c:
             c.execute(declared(topics, topic, **more))
             assert c.execute("SELECT id FROM t ORDER BY id").fetchall() == [(i,) for i in expected]
+
+
+def test_values_have_columns(topics: Topics) -> None:
+    options = {"topic": "t", "properties.bootstrap.servers": topics.bootstrap, "key.format": "json", "value.format": "json",
+               "value.fields-include": "EXCEPT_KEY"}  # fmt: skip
+    connector = UpsertKafkaConnector()
+    t = table(connector, "id BIGINT, PRIMARY KEY (id) NOT ENFORCED", options)
+    with pytest.raises(NotSupported, match="no column is left for the values"):
+        connector.sink(t)
+
+
+def test_many_partitions_are_not_read_further_ahead_than_a_few(topics: Topics) -> None:
+    """librdkafka's limit is of a queue, and each partition has one."""
+    topic, value = topics.new(64), b"x" * 100_000
+    topics.put(topic, [value] * 300)
+    options = {
+        "topic": topic,
+        "properties.bootstrap.servers": topics.bootstrap,
+        "format": "raw",
+        "scan.startup.mode": "earliest-offset",
+    }
+    t = table(KafkaConnector(), "x BYTES", options)
+    source = KafkaConnector().source(t)
+    assert isinstance(source, KafkaSource)
+    source.splits()
+    queue, length = source._shared().open(topic, 0, 0), library().rd_kafka_queue_length
+    length.restype, length.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
+    waiting, last = 0, -1
+    while not waiting or waiting != last:
+        time.sleep(0.5)
+        waiting, last = length(queue._queue), waiting
+    queue.close()
+    source._release()
+    assert 0 < waiting < 150
 
 
 def test_text_that_an_encoding_has_not_is_written_as_java_does(topics: Topics) -> None:

@@ -54,6 +54,11 @@ class KafkaConnector(Connector):
 
         options = self._read(table)
         value, key = self._parts(table, options, reads=False)
+        if not value.columns:
+            raise NotSupported(
+                f"table {table.name}: no column is left for the values of messages",
+                hint="'value.fields-include' = 'ALL' writes the key's columns into them, too",
+            )
         encoder = MessageEncoder(PartEncoder.of(value), None if key is None else PartEncoder.of(key), self._upserts)
         topics = _topics(table, options)
         if len(topics.names) != 1:

@@ -26,6 +26,8 @@ OWN: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 # Who waits for the end of a partition learns of it when a broker has nothing to send for so long.
 HURRIED = {"fetch.wait.max.ms": "50"}
+# KiB of messages that the library reads ahead: of each partition, whose queue is its own here, and about as many of all.
+LEAST_AHEAD, MOST_AHEAD, ALL_AHEAD = 1024, 65_536, 262_144
 NO_GROUP = "sqlstream"  # librdkafka wants one; nothing is committed for it
 NOTES = 20  # that are kept until somebody asks
 
@@ -191,7 +193,12 @@ class KafkaSource(Source):
         """One client for all readers of a process: it has a connection, and a thread, for each broker."""
         with self._lock:
             if self._consumer is None:
-                defaults = {GROUP: NO_GROUP, **(HURRIED if self.bounded else {})}
+                each = max(LEAST_AHEAD, min(MOST_AHEAD, ALL_AHEAD // max(1, len(self._known))))
+                defaults = {
+                    GROUP: NO_GROUP,
+                    "queued.max.messages.kbytes": str(each),
+                    **(HURRIED if self.bounded else {}),
+                }
                 self._consumer = Consumer({**defaults, **self._settings, **OWN}, self._table.name, self._note)
             self._readers += 1
             return self._consumer
