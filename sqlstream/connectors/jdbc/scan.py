@@ -1,7 +1,7 @@
 """A table of a database as a bounded source: one split, or as many ranges of a column as the options say.
 
-A reader's rows come in the order in which the table holds them, so that a position, the block that it has come to, is all
-that going on needs. What changes in the table meanwhile may be read twice or not at all then, as in any scan of a database
+A reader's rows come in the order in which the table holds them, so that a position, the place of the last row, is all that
+going on needs. What changes in the table meanwhile may be read twice or not at all then, as in any scan of a database
 that begins anew; within one reader's life all rows are those of one moment (REPEATABLE READ). A view has no such order: it is
 read by its PRIMARY KEY if the table declares one, else from the start only.
 
@@ -187,7 +187,7 @@ class Query:
         """c0, c1, … of what the driver gave."""
         schema = self.request.arrow_schema()
         if not len(schema):
-            return pa.RecordBatch.from_arrays([found.column(0)], names=["one"])
+            return pa.RecordBatch.from_arrays([pa.repeat(pa.scalar(1, pa.int32()), found.num_rows)], names=["one"])
         arrays = [r.values(found.column(i)) for i, r in enumerate(self.readings)]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -291,27 +291,20 @@ class JdbcReader(SplitReader):
         return self._by_key(connection, query)
 
     def _by_block(self, connection: Connection, query: Query) -> Iterator[tuple[pa.RecordBatch, Callable[[int], Any]]]:
-        """Some blocks of the table a query. Position: the first of them that is to be read, where the query ends, and how many
-        rows of it are read."""
-        at, end, given = 0, 0, 0
-        if self._position is not None:
-            at, end, given = (int(self._position[k]) for k in ("block", "end", "rows"))
+        """Some blocks of the table a query. Position: the place of the last row, its block and its number there."""
+        place = None if self._position is None else str(self._position["place"])
+        at = 0 if place is None else int(place[1:].partition(",")[0])
         # what was there when the split was made; or, of a snapshot, at that moment or later
         blocks = query.there.blocks if self._snapshot is not None else int(self._split.info["blocks"])
         # a query whose filter is narrow may find its rows by an index: they are put in order
         order = " ORDER BY t.ctid" if len(query.conditions) else ""
         while at < blocks:
-            end = end or min(at + BLOCKS, blocks)
-            seen = 0
-            for found in connection.stream(query.sql((f"ctid >= '({at},0)' AND ctid < '({end},0)'",), (), order)):
-                skipped = min(max(given - seen, 0), found.num_rows)
-                before = seen + skipped
-                seen += found.num_rows
-                if skipped < found.num_rows:
-                    rows = query.rows(found.slice(skipped))
-                    place = {"block": at, "end": end}
-                    yield rows, lambda n, place=place, before=before: {**place, "rows": before + n}  # type: ignore[misc]
-            at, end, given = end, 0, 0
+            end = min((at // BLOCKS + 1) * BLOCKS, blocks)
+            begin = f"ctid >= '({at},0)'" if place is None else f"ctid > {text(place)}::tid"
+            for found in connection.stream(query.sql((begin, f"ctid < '({end},0)'"), ("ctid::text",), order)):
+                places = found.column(found.num_columns - 1)
+                yield query.rows(found), lambda n, places=places: {"place": places[n - 1].as_py()}  # type: ignore[misc]
+            at, place = end, None
 
     def _by_place(self, connection: Connection, query: Query) -> Iterator[tuple[pa.RecordBatch, Callable[[int], Any]]]:
         """One query in the order of the rows' places. Position: the place of the last row."""
