@@ -462,8 +462,6 @@ class Job:
         What a newer, damaged checkpoint prepared is published too: it was complete, and readers may have seen a part.
         """
         assert self._run is not None
-        if self._run.replaced is not None:
-            Publisher(sinks, SinkTask(self.name, self._run.replaced.run, 0)).abort()
         if manifest is not None and (old := manifest.metrics.get("inherited")):
             # Whether the job that took it had published it before it ended, its checkpoint does not say.
             try:
@@ -471,6 +469,8 @@ class Job:
                 self._publisher.recover(old["sinks"], Stage.COMMITTED)  # what it remembers goes on
             except RunError as e:
                 self._say(f"warning: output of the checkpoint that the job began from is not here: {e.message}")
+        if self._run.replaced is not None:  # after that: the checkpoint may be one of its own
+            Publisher(sinks, SinkTask(self.name, self._run.replaced.run, 0)).abort()
         ahead = None if self._replay is None else self._replay.goal
         self._run.republish(self._publisher, [m for m in (manifest, ahead) if m is not None])
 

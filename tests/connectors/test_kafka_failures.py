@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -259,3 +265,25 @@ def test_producers_are_used_again(topics: Topics) -> None:
         committer.commit(prepared)
     writer.close()
     assert len(names) == 1
+
+
+def test_a_job_that_begins_from_a_checkpoint_commits_what_that_has(topics: Topics, tmp_path: Path) -> None:
+    """Also where it takes the place of the job that died before it could."""
+    source, out = topics.new(), topics.new()
+    topics.put(source, (f'{{"id": {i}}}' for i in range(300)))
+    exactly = {"sink_delivery__guarantee": "exactly-once", "sink_transactional__id__prefix": out}
+    script = tmp_path / "job.sql"
+
+    def run(fault: dict[str, str], *more: str) -> int:
+        script.write_text("; ".join([
+            "SET 'pipeline.name' = 'copy'", "SET 'execution.runtime-mode' = 'streaming'", "SET 'execution.epoch.max-rows' = '100'",
+            *more, declared(topics, source, scan_bounded_mode="latest-offset"),
+            declared(topics, out, **exactly).replace("TABLE t", "TABLE o"), "INSERT INTO o SELECT id FROM t",
+        ]) + ";")  # fmt: skip
+        command = [sys.executable, "-m", "sqlstream", "run", str(script), *(["--fresh"] if more else [])]
+        return subprocess.run(command, cwd=tmp_path, env={**os.environ, **fault}, timeout=60).returncode
+
+    assert run({"SQLSTREAM_FAULT": "before-publish:2"}) == -signal.SIGKILL
+    (last,) = tmp_path.glob(".sqlstream/copy/runs/*/chk-2")
+    assert run({}, f"SET 'execution.state-recovery.path' = '{last}'") == 0
+    assert sorted(json.loads(v or b"")["id"] for v in topics.values(out)) == list(range(300))
