@@ -97,6 +97,7 @@ def parsed(url: str, username: str | None, password: str | None, connect_timeout
     if not database:
         raise OptionError(f"{where}: option 'url' names no database", hint="…//host:port/database")
     defaults = {
+        "client_encoding": "UTF8",  # names and values go through in it, whatever the database has
         "connect_timeout": str(connect_timeout),
         "application_name": "sqlstream",
         # A server that has vanished without a word is missed, and not waited for.
@@ -105,6 +106,7 @@ def parsed(url: str, username: str | None, password: str | None, connect_timeout
         "keepalives_count": "3",
         "tcp_user_timeout": "60000",
     }
+    parameters.pop("client_encoding", None)
     return Address(kind, hosts, database, in_url["user"], in_url["password"], {**defaults, **parameters})
 
 

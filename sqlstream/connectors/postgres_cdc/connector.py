@@ -56,6 +56,7 @@ class PostgresCdcConnector(Connector):
             "application_name": "sqlstream",
             "keepalives_idle": "30",
             "tcp_user_timeout": "60000",
+            "client_encoding": "UTF8",
         }
         address = Address(POSTGRESQL, hosts, o["database-name"], o["username"], o["password"], parameters)
         slot = Slot(

@@ -62,7 +62,7 @@ class PostgreSQL(Server):
         return [self._program("postgres") or "", "-D", str(self.directory / "data")]
 
     def environment(self) -> dict[str, str]:
-        return {"LC_ALL": "C.UTF-8", "HOME": str(self.directory)}
+        return {"LC_ALL": "C.UTF-8", "PGCLIENTENCODING": "UTF8", "HOME": str(self.directory)}
 
     def answers(self) -> bool:
         is_ready = [self._program("pg_isready") or "", "-q", "-h", LOOPBACK, "-p", str(self.port)]

@@ -214,6 +214,23 @@ def test_names_may_have_anything_in_them(psql: Callable[[str], str], options: di
         assert sorted(read(t)[0]) == expected == sorted(relation(t))
 
 
+def test_a_database_may_have_another_encoding(postgresql: PostgreSQL, name: str) -> None:
+    database = f"latin_{name}"
+    postgresql.psql(f"CREATE DATABASE {database} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    postgresql.psql("SET client_encoding = 'UTF8'; CREATE TABLE t (\"\u00fc\" text PRIMARY KEY, b text)", database)
+    t = declared(
+        {"connector": "jdbc", "url": postgresql.url(database)}, "t", schema(("ü", STRING), ("b", STRING)), ("ü",)
+    )
+    write(t, [["é", "ß"], ["x", "naïve"]])
+    assert read(t)[0] == [("é", "ß"), ("x", "naïve")]
+    source = source_of(t)
+    reader = source.keyed_reader(whole(t.schema), (0,))
+    assert reader.rows([pa.array(["é", "ö"])]).to_pylist() == [{"c0": "é", "c1": "ß"}]
+    reader.close()
+    with pytest.raises(DataError, match="has no equivalent in encoding"):
+        write(t, [["\u4f60", ""]])
+
+
 def test_names_are_found_whatever_their_case(psql: Callable[[str], str], options: dict[str, str], name: str) -> None:
     psql(f"CREATE TABLE {name} (userid int); INSERT INTO {name} VALUES (7)")
     assert sql(options, f"Public.{name.upper()}", "(userId INT)", "SELECT userId FROM t") == [(7,)]
