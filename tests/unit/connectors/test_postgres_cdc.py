@@ -227,7 +227,7 @@ def test_no_gap_and_no_repeat(made: Callable[..., Table], keyed: bool) -> None:
     ended = threading.Event()
 
     def write() -> None:
-        for n in range(40):
+        for n in range(25):
             first = r.randrange(3000)
             t.psql(
                 f"BEGIN; UPDATE t SET b = 'u{n}' WHERE a BETWEEN {first} AND {first + r.choice((0, 300))}; "
@@ -263,7 +263,7 @@ def test_no_gap_and_no_repeat(made: Callable[..., Table], keyed: bool) -> None:
         if at is None:
             time.sleep(0.005)
     writer.join()
-    assert ended.is_set() and lives > 5
+    assert ended.is_set() and lives > 3
     lines = t.psql("SELECT a, b FROM t ").splitlines()
     there = [(int(a), b) for a, b in (line.split("|") for line in lines)]
     assert by_key == dict(there) if keyed else +state == Counter(there) and -state == Counter()
