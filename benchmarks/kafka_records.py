@@ -1,7 +1,7 @@
 """Records of JSON from Kafka, read, parsed and counted, or written to another topic: sqlstream and Flink, from one broker.
 
-    python benchmarks/kafka.py --records 2000000
-    python benchmarks/kafka.py --records 2000000 --engines sqlstream --bootstrap broker:9092
+    python benchmarks/kafka_records.py --records 2000000
+    python benchmarks/kafka_records.py --records 2000000 --engines sqlstream --bootstrap broker:9092
 
 Without `--bootstrap` a broker is started here, as the tests do it (`python -m tests.harness.servers install kafka`), on the same cores. Records
 have about 250 bytes, in as many partitions as there are tasks. A table in Flink's SQL is the same for both; Flink's connector comes from
