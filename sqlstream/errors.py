@@ -9,6 +9,7 @@
     │   └── DataError               a record, file or value is malformed
     ├── RunError                    the run failed: I/O, a full disk, a lost file (may be transient)
     │   ├── CheckpointError         a checkpoint cannot be written or read
+    │   │   └── OutputLost          what it has prepared can be published no more
     │   ├── JobLocked               another process runs this job
     │   └── Canceled                the user ended it
     └── InternalError               a bug in sqlstream
@@ -113,6 +114,10 @@ class RunError(SqlStreamError):
 
 class CheckpointError(RunError):
     """A checkpoint cannot be written or read."""
+
+
+class OutputLost(CheckpointError):
+    """What a checkpoint has prepared, and nobody can publish any more."""
 
 
 class JobLocked(RunError):

@@ -55,7 +55,7 @@ class RawColumn:
     @property
     def is_utf8(self) -> bool:
         """Whether bytes are the text as Arrow has it."""
-        return self.charset in ("utf-8", "ascii")
+        return self.charset == "utf-8"
 
 
 @dataclass(frozen=True)

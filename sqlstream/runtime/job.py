@@ -32,7 +32,7 @@ from sqlstream.checkpoint.verification import Damaged
 from sqlstream.clock import Clock, SystemClock
 from sqlstream.contracts import Sink as TableSink
 from sqlstream.contracts import SinkTask, Stage
-from sqlstream.errors import CheckpointError, OptionError, RunError, SqlStreamError
+from sqlstream.errors import CheckpointError, OptionError, OutputLost, RunError, SqlStreamError
 from sqlstream.operators.sink import Receive, Sink
 from sqlstream.options import SessionOptions
 from sqlstream.runtime.allowed import Allowed
@@ -467,6 +467,8 @@ class Job:
             try:
                 Publisher(sinks, SinkTask(old["job"], old["run"], 0)).recover(old["sinks"], Stage.COMMITTING)
                 self._publisher.recover(old["sinks"], Stage.COMMITTED)  # what it remembers goes on
+            except OutputLost:
+                raise
             except RunError as e:
                 self._say(f"warning: output of the checkpoint that the job began from is not here: {e.message}")
         if self._run.replaced is not None:  # after that: the checkpoint may be one of its own

@@ -95,9 +95,9 @@ class Brokers:
         return found
 
     def offsets(
-        self, partitions: list[Partition], at: Place, group: str | None, reset: str | None
+        self, partitions: list[Partition], at: Place, group: str | None, reset: str | None, which: str = "scan.startup"
     ) -> dict[Partition, int]:
-        """The offsets of a place."""
+        """The offsets of a place, of the options `which`. `reset`: what counts where the group has committed none."""
         if at.mode == SPECIFIC:
             given = dict(at.offsets)
             rest = [p for p in partitions if p[1] not in given]
@@ -112,13 +112,15 @@ class Brokers:
             asked = [self._of(t, p, at.time) for t, p in partitions]
             found = {(x.topic, x.partition): x.offset for x in self._asked(self._client.offsets_for_times, asked)}
             return {p: self._bounds(p)[1] if o < 0 else o for p, o in found.items()}
-        return self._committed(partitions, group, reset)
+        return self._committed(partitions, group, reset, which)
 
     def _bounds(self, partition: Partition) -> tuple[int, int]:
         low, high = self._asked(self._client.get_watermark_offsets, self._of(*partition), cached=False)
         return low, high
 
-    def _committed(self, partitions: list[Partition], group: str | None, reset: str | None) -> dict[Partition, int]:
+    def _committed(
+        self, partitions: list[Partition], group: str | None, reset: str | None, which: str = "scan.startup"
+    ) -> dict[Partition, int]:
         found: dict[Partition, int] = {}
         if group is not None and partitions:
             asked = [self._of(*p) for p in partitions]
@@ -128,10 +130,13 @@ class Brokers:
         rest = [p for p in partitions if p not in found]
         if rest and reset not in (*EARLIEST_RESETS, "latest", "largest", "end"):
             of = f"group '{group}' has committed no offset" if group else f"option '{PROPERTIES}{GROUP}' is missing"
+            begins = "'scan.startup.mode' = 'earliest-offset' or 'latest-offset' says where to begin, or "
+            begins += "'properties.auto.offset.reset' = 'earliest' or 'latest' what to do where nothing was committed"
             raise OptionError(
-                f"table {self._table}: 'scan.startup.mode' is 'group-offsets', and {of} for {rest[0][0]}, partition {rest[0][1]}",
-                hint="'scan.startup.mode' = 'earliest-offset' or 'latest-offset' says where to begin, or "
-                "'properties.auto.offset.reset' = 'earliest' or 'latest' what to do where nothing was committed",
+                f"table {self._table}: '{which}.mode' is 'group-offsets', and {of} for {rest[0][0]}, partition {rest[0][1]}",
+                hint=begins
+                if which == "scan.startup"
+                else "'scan.bounded.mode' = 'latest-offset' ends where the topic does now",
             )
         at = EARLIEST if reset in EARLIEST_RESETS else LATEST
         return {**found, **self.offsets(rest, Place(at), None, None)} if rest else found

@@ -48,6 +48,7 @@ class KafkaConnector(Connector):
         )  # fmt: skip
 
     def sink(self, table: TableContext) -> Sink:
+        from sqlstream.connectors.kafka.coordinator import check_settings
         from sqlstream.connectors.kafka.library import library
         from sqlstream.connectors.kafka.sink import KafkaSink, Target
         from sqlstream.connectors.messages.encoder import MessageEncoder, PartEncoder
@@ -73,6 +74,8 @@ class KafkaConnector(Connector):
                 hint="a name that no other table or job has, such as the job's",
             )
         library()
+        if guarantee == "exactly-once":
+            check_settings(settings(options), table.name)
         partitioner = options.get("sink.partitioner", "default")
         target = Target(
             table.name, topics.names[0], settings(options), encoder, guarantee, prefix or "", partitioner,

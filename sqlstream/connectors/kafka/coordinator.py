@@ -19,7 +19,7 @@ from sqlstream.connectors.kafka.library import KafkaError
 from sqlstream.connectors.kafka.settings import SERVERS
 from sqlstream.contracts import Committable
 from sqlstream.distribution import install
-from sqlstream.errors import CheckpointError, RunError
+from sqlstream.errors import NotSupported, OutputLost, RunError
 
 ONGOING, COMMITTED, ABORTED = "Ongoing", ("PrepareCommit", "CompleteCommit"), ("PrepareAbort", "CompleteAbort", "Dead")
 _SAME = {
@@ -28,6 +28,20 @@ _SAME = {
     "ssl.certificate.location": "ssl_certfile", "ssl.key.location": "ssl_keyfile", "ssl.key.password": "ssl_password",
     "sasl.kerberos.service.name": "sasl_kerberos_service_name",
 }  # fmt: skip
+
+
+_WITHOUT = {"ssl.endpoint.identification.algorithm", "ssl.cipher.suites", "ssl.curves.list", "ssl.sigalgs.list"}
+
+
+def check_settings(settings: Mapping[str, str], table: str) -> None:
+    """NotSupported for a way to log in that one of the two clients has not: it would fail after a crash, and not before."""
+    for key in settings:
+        if key.startswith(("ssl.", "sasl.", "enable.ssl.")) and key not in _SAME and key not in _WITHOUT:
+            raise NotSupported(
+                f"table {table}: 'properties.{key}' does not go with 'sink.delivery-guarantee' = 'exactly-once'",
+                hint="transactions of a process that has died are ended by kafka-python, which knows "
+                + ", ".join(f"'properties.{k}'" for k in _SAME if k.startswith(("ssl.", "sasl."))),
+            )
 
 
 @cache
@@ -39,9 +53,9 @@ def kafka_python() -> Any:
             import kafka.admin.client
             import kafka.errors
             import kafka.protocol.producer.transaction
-    except ImportError:
+    except ImportError as e:
         raise RunError(
-            "'sink.delivery-guarantee' = 'exactly-once' needs the package kafka-python", hint=install("kafka")
+            f"'sink.delivery-guarantee' = 'exactly-once' needs the package kafka-python ({e})", hint=install("kafka")
         ) from None
     logging.getLogger("kafka").addHandler(logging.NullHandler())  # what it says is in the errors, too
     return kafka
@@ -111,11 +125,11 @@ class Coordinator:
 
     def finish(self, committable: Committable) -> None:
         """Commits a transaction that a checkpoint knows, unless it is committed. An id is used again only after that, so that a
-        later transaction of it says that it was. CheckpointError where the brokers have aborted it."""
+        later transaction of it says that it was. OutputLost where the brokers have aborted it."""
         name = committable["transaction"]
         now = self.of(name)
         if now is None:
-            raise CheckpointError(
+            raise OutputLost(
                 f"table {self._table}: the brokers do not know transaction {name}, which the checkpoint has prepared: it ended "
                 "so long ago that they forgot how",
                 hint="go on from a later checkpoint, or start anew with --fresh",
@@ -123,7 +137,7 @@ class Coordinator:
         if now.started > committable["started"] or now.state in COMMITTED:
             return
         if now.state in ABORTED:
-            raise CheckpointError(
+            raise OutputLost(
                 f"table {self._table}: transaction {name} of the checkpoint was aborted by the brokers, since nobody committed it in "
                 "time: its rows are lost",
                 hint="'properties.transaction.timeout.ms' gives more time (the brokers' transaction.max.timeout.ms allows for it); "

@@ -107,7 +107,7 @@ class KafkaSource(Source):
             return []
         group, reset = self._settings.get(GROUP), self._settings.get("auto.offset.reset")
         starts = brokers.offsets(fresh, begin, group, reset)
-        stops = brokers.offsets(fresh, self._end, group, reset) if self.bounded else {}
+        stops = brokers.offsets(fresh, self._end, group, None, "scan.bounded") if self.bounded else {}
         out = []
         for topic, partition in fresh:
             number = self._known[(topic, partition)] = len(self._known)

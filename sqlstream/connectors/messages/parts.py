@@ -121,7 +121,9 @@ class Part:
             records = concat_rows(self._layer(line + b"\n")).slice(0, 1)
             return Records(records, of[: records.num_rows], [])
         except (*FAILURES, Malformed) as e:
-            return Records(concat_rows(self._layer(b"")), NO_MESSAGES, [Refused(int(of[0]), brief(e))])
+            return Records(
+                concat_rows(self._layer(b"")), NO_MESSAGES, [Refused(int(of[0]), brief(e) or "it is not one record")]
+            )
 
     def _layer(self, data: bytes) -> pa.Table:
         """The records layer of whole lines."""
