@@ -82,10 +82,10 @@ def _option(key: str, value: str) -> str:
 def script(query: str, bootstrap: str, topic: str, records: int, partitions: int) -> tuple[list[str], str]:
     """Tables and the job."""
     columns, select = QUERIES[query]
-    out = f"CREATE TABLE out ({columns}) WITH ('connector' = 'blackhole')"
+    out = f"CREATE TABLE written ({columns}) WITH ('connector' = 'blackhole')"
     if query == "copy":
-        out = table("out", columns, bootstrap, f"{topic}-copy", None, partitions)
-    return [table("records", COLUMNS, bootstrap, topic, records, partitions), out], f"INSERT INTO out {select}"
+        out = table("written", columns, bootstrap, f"{topic}-copy", None, partitions)
+    return [table("records", COLUMNS, bootstrap, topic, records, partitions), out], f"INSERT INTO written {select}"
 
 
 def jar(directory: Path) -> Path:
@@ -156,11 +156,12 @@ def main() -> None:
                 runs = args.runs if engine == "sqlstream" else 1
                 found = [measured(engine, query, args, bootstrap, topic, directory) for _ in range(runs)]
                 if failed := next((f for f in found if f.result is None), None):
-                    print(f"{query}, {engine}: {failed.error}", file=sys.stderr)
+                    print(f"{query}, {engine}: {failed.error[-600:]}", file=sys.stderr)
                     continue
                 seconds = statistics.median(f.result["seconds"] for f in found)
                 cpu = statistics.median(f.cpu_seconds for f in found)
                 rates[engine] = args.records / seconds
+                print(query, engine, *(f"{f.result['seconds']:.2f}" for f in found), flush=True)
                 rows.append([query, engine, f"{seconds:.2f}", f"{args.records / seconds / 1000:,.0f}",
                              f"{1e6 * cpu / args.records:.2f}", f"{max(f.peak_bytes for f in found) / 2**20:,.0f}"])  # fmt: skip
             if len(rates) == 2:

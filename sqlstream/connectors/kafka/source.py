@@ -26,6 +26,8 @@ OWN: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 # Who waits for the end of a partition learns of it when a broker has nothing to send for so long.
 HURRIED = {"fetch.wait.max.ms": "50"}
+QUEUED = "200000"  # messages of a partition that are read ahead, if they take no more room than they may
+BACKOFF = "5"  # ms until a queue that was full is filled again: librdkafka's 1000 would be a second without messages
 # KiB of messages that the library reads ahead: of each partition, whose queue is its own here, and about as many of all.
 LEAST_AHEAD, MOST_AHEAD, ALL_AHEAD = 1024, 65_536, 262_144
 NO_GROUP = "sqlstream"  # librdkafka wants one; nothing is committed for it
@@ -197,6 +199,8 @@ class KafkaSource(Source):
                 defaults = {
                     GROUP: NO_GROUP,
                     "queued.max.messages.kbytes": str(each),
+                    "queued.min.messages": QUEUED,
+                    "fetch.queue.backoff.ms": BACKOFF,
                     **(HURRIED if self.bounded else {}),
                 }
                 self._consumer = Consumer({**defaults, **self._settings, **OWN}, self._table.name, self._note)
