@@ -39,8 +39,8 @@ def extension(group: str, name: str, base: type[T]) -> type[T] | None:
         raise RunError(f"{what} '{name}' of {_of(first)} cannot be loaded: {type(e).__name__}: {e}") from e
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         raise RunError(f"{what} '{name}' of {_of(first)} is no subclass of {base.__module__}.{base.__qualname__}")
-    if loaded.name != name:  # type: ignore[attr-defined]
-        raise RunError(f"{what} '{name}' of {_of(first)} calls itself '{loaded.name}'")  # type: ignore[attr-defined]
+    if (called := getattr(loaded, "name", "")) != name:
+        raise RunError(f"{what} '{name}' of {_of(first)} calls itself '{called}'")
     return loaded
 
 

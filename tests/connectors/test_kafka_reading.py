@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from harness.servers import Kafka
 from harness.topics import Topics
 
 import sqlstream
+from sqlstream.connectors.kafka.connector import KafkaConnector
 from sqlstream.errors import SqlStreamError
+from sqlstream.testing.connectors import table, whole
 
 COLUMNS = "id BIGINT, name STRING"
 
@@ -215,6 +218,7 @@ def test_mistakes_are_explained(connection: Any, topics: Topics, kafka: Kafka) -
     assert "format 'raw' is of one column" in error(format="raw")
     assert "needs a PRIMARY KEY" in error(connector="upsert-kafka", format="", value_format="json", key_format="json",
                                           scan_startup_mode="")  # fmt: skip
+    assert "has no username" in error(properties_sasl_jaas_config="x.PlainLoginModule required;")
     assert "unknown option 'scan.startup.modus'" in error(scan_startup_modus="x")
 
 
@@ -223,3 +227,31 @@ def test_no_broker_answers(connection: Any, topics: Topics, monkeypatch: pytest.
     declare(connection, topics, "x", properties_bootstrap_servers="127.0.0.1:1")
     with pytest.raises(Exception, match=r"the brokers 127.0.0.1:1 do not answer"):
         connection.execute("SELECT * FROM t").fetchall()
+
+
+def test_a_poll_for_what_is_to_come_gives_up_soon(topics: Topics) -> None:
+    """The end is waited for, but a job can be stopped meanwhile."""
+    topic = topics.new()
+    topics.put(topic, ['{"id": 1}'])
+    options = {
+        "topic": topic, "properties.bootstrap.servers": topics.bootstrap, "format": "json",
+        "scan.startup.mode": "earliest-offset", "scan.bounded.mode": "specific-offsets",
+        "scan.bounded.specific-offsets": "partition:0,offset:2",
+    }  # fmt: skip
+    given = table(KafkaConnector(), "id BIGINT", options)
+    source = KafkaConnector().source(given)
+    (split,) = source.splits()
+    reader = source.reader(split, None, whole(given.schema))
+    polled = ThreadPoolExecutor(1)
+    try:
+        rows = 0
+        while not rows:
+            got = polled.submit(reader.poll, 10).result(timeout=10)
+            rows += 0 if got is None else got.batch.num_rows
+        assert polled.submit(reader.poll, 10).result(timeout=5) is None and not reader.finished
+        topics.put(topic, ['{"id": 2}'])
+        while not reader.finished:
+            polled.submit(reader.poll, 10).result(timeout=10)
+    finally:
+        reader.close()
+        polled.shutdown(wait=False)

@@ -18,6 +18,9 @@ from sqlstream.contracts import BadRecord, SourceBatch, SplitReader
 
 WAIT = 100  # ms that a thread waits for messages before it looks whether it is still wanted
 SOON = 0.02  # s that a poll waits for what is being decoded
+AWHILE = (
+    0.1  # s that it waits where the end is waited for: no longer, for somebody may want to stop while no broker answers
+)
 
 
 @dataclass
@@ -132,7 +135,7 @@ class PartitionReader(SplitReader):
 
     def _next(self) -> _Rows | None:
         """What comes next, which may be a place further on without rows; the end is taken note of."""
-        while (rows := self._ahead.next(SOON if self._stop is None else None)) is not None:
+        while (rows := self._ahead.next(SOON if self._stop is None else AWHILE)) is not None:
             if rows.error is not None:
                 raise rows.error
             self._skipped(rows)

@@ -125,7 +125,14 @@ def settings(options: Mapping[str, Any]) -> dict[str, str]:
         if name == key or name == "*" or value is None or name in _WITHOUT_EFFECT:
             continue
         if name == "sasl.jaas.config":
-            for m in _JAAS.finditer(value):
+            found = list(_JAAS.finditer(value))
+            if {m[1] for m in found} != {"username", "password"}:
+                raise OptionError(
+                    'option \'properties.sasl.jaas.config\' has no username="…" and password="…"',
+                    hint="'properties.sasl.username' and 'properties.sasl.password' say them, too; Kerberos and OAuth are set up by "
+                    "librdkafka's own properties",
+                )
+            for m in found:
                 said = out[f"sasl.{m[1]}"] = re.sub(r"\\(.)", r"\1", m[2] if m[2] is not None else m[3])
                 learn(f"sasl.{m[1]}", said)
             continue
