@@ -18,9 +18,8 @@ from sqlstream.contracts import BadRecord, SourceBatch, SplitReader
 
 WAIT = 100  # ms that a thread waits for messages before it looks whether it is still wanted
 SOON = 0.02  # s that a poll waits for what is being decoded
-AWHILE = (
-    0.1  # s that it waits where the end is waited for: no longer, for somebody may want to stop while no broker answers
-)
+# s that it waits where the end is waited for: no longer, for somebody may want to stop while no broker answers.
+AWHILE = 0.1
 
 
 @dataclass
