@@ -523,6 +523,8 @@ def _re2(node: Node, captures: tuple[int, ...]) -> str:
     if isinstance(node, Group):
         return f"({'' if node.number in captures else '?:'}{_re2(node.inner, captures)})"
     if isinstance(node, Repeat) and node.mode != "+":
+        if node.most not in (0, 1) and width(node.inner)[0] == 0:
+            raise NotRe2("RE2 does not end a repetition with an empty one, of which Java keeps the group")
         inner = _re2(node.inner, captures)
         return f"{inner if isinstance(node.inner, (One, Group)) else f'(?:{inner})'}{_counts(node)}"
     if isinstance(node, Anchor) and node.kind in _RE2_ANCHORS:

@@ -11,7 +11,7 @@ from sqlstream.expressions import Expr, Literal, Symbol
 from sqlstream.functions import json_rows
 from sqlstream.functions.json_paths import ANY_FIELD, ANY_ITEM, JsonPath, parse
 from sqlstream.functions.numbers import number_text, once
-from sqlstream.functions.regular_expressions import constant, quoted
+from sqlstream.functions.regular_expressions import constant
 from sqlstream.functions.scalar_function import Nulls, ScalarFunction, Typing, function, takes
 from sqlstream.types import BOOLEAN, STRING, SYMBOL, Type
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from sqlstream.errors import BindError, NotSupported
-from sqlstream.functions import user
+from sqlstream.functions import literal_patterns, user
 from sqlstream.functions.java_matching import replacement_parts
 from sqlstream.functions.java_patterns import (
     NotRe2,
@@ -24,6 +24,7 @@ from sqlstream.functions.java_patterns import (
     width,
 )
 from sqlstream.functions.sql_patterns import like_pattern, similar_pattern
+from sqlstream.literals import quoted
 from sqlstream.types import BOOLEAN, INT, STRING, Type, array
 
 _TEXTS = (STRING, STRING, STRING)
@@ -55,11 +56,6 @@ def constant(sql: str) -> str | None:
     if re.fullmatch(r"'(?:[^']|'')*'", sql, re.DOTALL) is None:
         return None
     return sql[1:-1].replace("''", "'")
-
-
-def quoted(text: str) -> str:
-    """An SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def calls(*names: str) -> tuple[user.UserFunction, ...]:
@@ -101,6 +97,10 @@ def matches(args: list[str], types: list[Type] | None = None, result: Type | Non
         return f"({args[0]} <> {args[0]})"
     pattern = _parsed(text, "REGEXP")
 
+    quick = literal_patterns.matches(pattern, args[0]) if _COLUMN.fullmatch(args[0]) else None
+    if quick is not None:
+        return quick
+
     def by_re2() -> str:
         found, literal = f"regexp_matches({args[0]}, {quoted(re2(pattern))})", needed(pattern)
         if len(literal) < _WORTH or "\0" in literal or not _COLUMN.fullmatch(args[0]):
@@ -132,7 +132,9 @@ def _extract(what: str, args: list[str]) -> str:
             raise NotRe2("an empty group, or none")
         return f"CASE WHEN regexp_matches({args[0]}, {quoted(re2(pattern))}) THEN {found} END"
 
-    return _or_python(text, what, by_re2, "extract", [args[0], args[1], group])
+    found = _or_python(text, what, by_re2, "extract", [args[0], args[1], group])
+    quick = literal_patterns.extract(pattern, number, args[0], found) if _COLUMN.fullmatch(args[0]) else None
+    return quick or found
 
 
 def extracts_nothing(args: list[str], types: list[Type], result: Type) -> str:
