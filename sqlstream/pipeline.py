@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from sqlstream.runtime.graph import JobGraph
     from sqlstream.runtime.job import Job
 
-FORMERLY = 2  # ways in which versions before made plans
+FORMERLY = 3  # ways in which versions before made plans
 
 
 # ---- statements
@@ -239,10 +239,10 @@ def optimised(
     statement reads does not depend on the others. `traces` gets what the rules did to each plan. `reorder`, `buckets`: of a stream
     (`rules_with`).
 
-    `former`: as versions before did it, whose jobs keep their plans. 1: without the rules that came later; 2: watermarks are
+    `former`: as versions before did it, whose jobs keep their plans. From 2 on without the rules that came later; 3: watermarks are
     those of the statements together, too."""
     chosen = (reorder or buckets) and not batch
-    rules = FORMER_RULES if former else rules_with(reorder, buckets) if chosen else RULES
+    rules = FORMER_RULES if former > 1 else rules_with(reorder, buckets) if chosen else RULES
     made = [_optimised(t.plan, not batch, rules) for t in targets]
     # asked of optimised plans: top-n, which waits for no watermark, comes out of OVER, which does
     if not batch and not (former == FORMERLY and any(uses_rowtime(p) for p, _ in made)):
@@ -460,7 +460,8 @@ def job_graph(env: Environment, targets: list[Target], former: int = 0) -> JobGr
 
     o = env.settings
     conflicts = Conflicts(o.upsert_materialize, o.require_on_conflict)
-    lowering = Lowering(o.parallelism, o.state_ttl, conflicts, o.multi_join, o.recursion_limit, o.agg_phases)
+    joins = "false" if former and o.multi_join == "AUTO" else o.multi_join
+    lowering = Lowering(o.parallelism, o.state_ttl, conflicts, joins, o.recursion_limit, o.agg_phases)
     plans = optimised(targets, former=former, reorder=o.join_reorder, buckets=o.buckets)
     graph = JobGraph(lowering.job(plans, late_table(env, targets)), env.time_zone)
     if o.non_deterministic_update == "TRY_RESOLVE" and not former:

@@ -421,6 +421,21 @@ def test_a_job_keeps_the_plan_that_it_began_with(tmp_path: Path, inputs: Path, m
     assert result(place, "d") == result(anew, "d") != Counter()
 
 
+def test_joins_that_began_one_after_the_other_stay_so(tmp_path: Path, inputs: Path) -> None:
+    """Versions before made one operator of joins by one key only when asked."""
+    text = f"{TABLES}INSERT INTO j SELECT t.k, t.v, x.v FROM t JOIN u ON t.k = u.k AND t.v = u.v JOIN t AS x ON x.k = u.k AND x.v = u.v;"
+    place, anew = tmp_path / "job", tmp_path / "anew"
+    for p in (place, anew):
+        p.mkdir()
+        shutil.copytree(inputs / "in", p / "in")
+    run(place, text, {"table.optimizer.multi-join.enabled": "false"}, stop_at=ROWS)
+    said = run(place, text, {})
+    assert any("resumes" in line for line in said), said
+    run(anew, text, {})
+    assert "MultiJoin" not in plan_of(place) and "MultiJoin" in plan_of(anew)
+    assert result(place, "j") == result(anew, "j") != Counter()
+
+
 # ---- what cannot be read again, and what the user accepts
 
 

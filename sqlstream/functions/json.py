@@ -13,6 +13,7 @@ from sqlstream.functions.json_paths import ANY_FIELD, ANY_ITEM, JsonPath, parse
 from sqlstream.functions.numbers import number_text, once
 from sqlstream.functions.regular_expressions import constant
 from sqlstream.functions.scalar_function import Nulls, ScalarFunction, Typing, function, takes
+from sqlstream.literals import quoted
 from sqlstream.types import BOOLEAN, STRING, SYMBOL, Type
 
 # Numbers that DuckDB would write in another way are left to `json_rows`.

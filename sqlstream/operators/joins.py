@@ -2,7 +2,7 @@
 
 window ends among the keys                   WindowJoin
 times at most so far apart, inputs grow      IntervalJoin
-INNER JOINs in a row by one key, by option   MultiJoin
+INNER JOINs in a row by one key              MultiJoin, by option or where it can only win
 else                                         Join
 """
 
@@ -21,10 +21,9 @@ from sqlstream.types import WINDOW_ENDS
 
 @lower.register(nodes.Join)
 def _join(node: nodes.Join, job: Lowering) -> PhysicalNode:
-    chain = Chain.of(node) if job.multi_join else None
-    if chain is not None and len(chain.inputs) > 2:
-        inputs, lives = tuple(map(job.lower, chain.inputs)), tuple(map(job.ttl, chain.ttl))
-        return MultiJoin(inputs, chain.keys, chain.residuals, node.schema, ttl=lives)
+    joined = _joined(node, job)
+    if joined is not None:
+        return joined
     left, right = job.lower(node.left), job.lower(node.right)
     bounds, ends = node.bounds, node.windowed
     grow = left.traits.append_only and right.traits.append_only
@@ -40,3 +39,17 @@ def _join(node: nodes.Join, job: Lowering) -> PhysicalNode:
         return job.hinted(made, *node.ttl)
     ttl = (job.ttl(node.ttl[0]), job.ttl(node.ttl[1]))
     return Join((left, right), *keys, node.residual, node.schema, ttl=ttl)
+
+
+def _joined(node: nodes.Join, job: Lowering) -> MultiJoin | None:
+    """The joins that end in `node` as one, where the option asks for it or, for AUTO, where it does the same for less: of
+    inputs that grow each pair is made as often as by two Joins, unless a condition has thinned out the pairs that they keep."""
+    chain = Chain.of(node) if job.multi_join != "false" else None
+    if chain is None or len(chain.inputs) < 3:
+        return None
+    inputs, lives = tuple(map(job.lower, chain.inputs)), tuple(map(job.ttl, chain.ttl))
+    if job.multi_join == "AUTO" and not (
+        all(i.traits.append_only for i in inputs) and not any(lives) and all(r is None for r in chain.residuals[:-1])
+    ):
+        return None
+    return MultiJoin(inputs, chain.keys, chain.residuals, node.schema, ttl=lives)

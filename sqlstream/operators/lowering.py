@@ -46,7 +46,8 @@ class Lowering:
     uids     the calls of process table functions that have one
 
     `ttl`: how long rows of state live without being written, in µs; 0: for ever. `conflicts`: where rows can
-    meet in one PRIMARY KEY of the table that they go to. `multi_join`: whether INNER JOINs by one key are one operator.
+    meet in one PRIMARY KEY of the table that they go to. `multi_join`: true, false or AUTO, whether INNER JOINs by
+    one key are one operator.
     `phases`: of aggregates, in several tasks (`PhysicalNode.sent`).
     """
 
@@ -55,7 +56,7 @@ class Lowering:
         parallelism: int = 1,
         ttl: int = 0,
         conflicts: Conflicts | None = None,
-        multi_join: bool = False,
+        multi_join: str = "AUTO",
         recursion_limit: int = 10_000,
         phases: str = "AUTO",
     ) -> None:

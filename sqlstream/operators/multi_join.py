@@ -7,8 +7,8 @@ other inputs, one input after the other, so that the conditions of the joins thi
 State: the rows of each input. Out, an epoch: what goes of the inputs, one after the other, then what comes of them, each
 joined with what the others have at that point; so no row is both added and taken away (see `join.py`).
 
-With `table.optimizer.multi-join.enabled`, as in Flink. It pays where the pairs are many and the others of a key are few:
-a row that comes makes its pairs anew, which a Join has kept.
+As Flink's, by `table.optimizer.multi-join.enabled`; without being asked where it can only win (`joins.py`). It pays where the
+pairs are many and the others of a key are few: a row that comes makes its pairs anew, which a Join has kept.
 """
 
 from __future__ import annotations
@@ -215,8 +215,9 @@ class MultiJoinOperator(Operator):
         for other in self.sides:
             if other is not side:
                 many *= other.map.counts(part.keys)
-        for piece in pieces(many):
-            for sources, at in self._rows(side, part, piece):
+        some = np.flatnonzero(many)
+        for piece in pieces(many[some]):
+            for sources, at in self._rows(side, part, some[piece]):
                 weight: Array | None = None
                 if not self.node.traits.append_only:
                     weight = sign * part.counts[at[self.sides.index(side)]]
@@ -225,9 +226,8 @@ class MultiJoinOperator(Operator):
                             weight = weight * other.copies(slots)
                 self.out.left(Beside(sources, at, self.node.starts), np.arange(len(at[0])), weight)
 
-    def _rows(self, side: JoinSide, part: Part, piece: slice) -> Iterator[tuple[list[RowSource], list[Array]]]:
-        """The joined rows of `part[piece]`: for each input its rows, and which of them; nothing where none is left."""
-        rows = np.arange(piece.start, piece.stop)
+    def _rows(self, side: JoinSide, part: Part, rows: Array) -> Iterator[tuple[list[RowSource], list[Array]]]:
+        """The joined rows of these of `part`: for each input its rows, and which of them; nothing where none is left."""
         at: list[Array] = []
         sources: list[RowSource] = []
         for other, residual in zip(self.sides, self.residuals, strict=True):

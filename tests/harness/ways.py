@@ -298,7 +298,7 @@ def _chosen(rng: random.Random) -> dict[str, str]:
     """Now and then rows of state live for a time that nothing reaches, or joins are one: then operators go other ways to the
     same answer. Of all runs of a job alike."""
     ttl = {"table.exec.state.ttl": "1000 d"} if rng.random() < 0.25 else {}
-    return ttl | ({"table.optimizer.multi-join.enabled": "true"} if rng.random() < 0.3 else {})
+    return ttl | ({"table.optimizer.multi-join.enabled": rng.choice(["true", "false"])} if rng.random() < 0.5 else {})
 
 
 def _only(session: Session, sql: str) -> Result:
