@@ -64,7 +64,7 @@ class FilesystemConnector(Connector):
     name = "filesystem"
     options = (
         Option("path", required=True, doc="a file, a directory or a glob; relative to the working directory, or a URL"),
-        Option("format", required=True, doc="json, csv, parquet or debezium-json"),
+        Option("format", required=True, doc="json, csv, parquet, debezium-json, canal-json, maxwell-json or ogg-json"),
         Option("source.monitor-interval", "duration", None,
                "look for new files and appended bytes so often; makes the source unbounded", minimum=1,
                compared="presence"),

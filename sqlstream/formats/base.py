@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
 
 import duckdb
@@ -238,6 +239,8 @@ class Format:
     messages = True  # a record may be a message by itself
     files = True  # records may stand in files
     changelog: bool = False  # rows carry `_op`
+    # What is known of a message beside its columns, by METADATA keys: columns of the request whose path is (METADATA, key).
+    metadata: Mapping[str, Type] = MappingProxyType({})
     options: tuple[Option, ...] = ()
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:

@@ -14,26 +14,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
-import numpy as np
-import pyarrow as pa
 
-from sqlstream.batches import OP
 from sqlstream.contracts import ScanRequest, TableContext
 from sqlstream.errors import DataError, NotSupported
-from sqlstream.formats.base import Decoder, Encoder, Examined, Format, Sample
-from sqlstream.formats.conversion import ISO_STANDARD, SQL_STANDARD
+from sqlstream.formats.base import Decoder, Encoder, Format, Sample
 from sqlstream.formats.inference import column_type
-from sqlstream.formats.json import timestamp_hint, with_derived
-from sqlstream.formats.json_encode import lines, object_text
+from sqlstream.formats.json_changes import (
+    MILLISECONDS,
+    TIME,
+    ChangeDecoder,
+    Known,
+    Style,
+    encoder_of,
+    metadata_leaves,
+    options_of,
+)
 from sqlstream.formats.json_inference import fields_of, settled_field, skips
-from sqlstream.formats.json_records import JsonRecords, Leaf, Rule, whole_lines
-from sqlstream.formats.json_scan.recipe import JsonRecipe
-from sqlstream.formats.readers import LONGEST_OBJECT, METADATA, Paths
-from sqlstream.formats.scan.recipe import Recipe
+from sqlstream.formats.json_records import JsonRecords, Leaf, Rule
+from sqlstream.formats.readers import METADATA
 from sqlstream.options import Option
-from sqlstream.types import STRING, Schema, Type, inside
+from sqlstream.types import BIGINT, STRING, Type, map_of
 
-_OP = Rule("op NOT IN ('c', 'r', 'u', 'd')", "'op' is none of c, r, u, d")
 _BEFORE = Rule("op IN ('u', 'd') AND NOT has_before", "an update or delete has no 'before'")
 _KEY_BEFORE = Rule("op = 'd' AND NOT has_before", "a delete has no 'before'")
 _AFTER = Rule("op IN ('c', 'r', 'u') AND NOT has_after", "a create or update has no 'after'")
@@ -54,81 +55,28 @@ _HINTS = {
     "with a PRIMARY KEY does without it",
     _KEY_BEFORE.reason: "PostgreSQL sends the key before a change unless the table is of REPLICA IDENTITY NOTHING",
 }
-_KINDS = "CASE op WHEN 'u' THEN {update} WHEN 'd' THEN [3] WHEN 'c' THEN [0] WHEN 'r' THEN [0] ELSE [] END"
+STYLE = Style("debezium-json", "op", ("c", "r"), ("u",), ("d",), _HINTS)
+# Rules name what they are told by in this order.
+_OP = Rule(STYLE.known.wrong, "'op' is none of c, r, u, d")
+KNOWN = {
+    "schema": Known(STRING, ("schema",), STRING, of_record=True),
+    "ingestion-timestamp": Known(TIME, ("ts_ms",), BIGINT, MILLISECONDS),
+    "source.timestamp": Known(TIME, ("source", "ts_ms"), BIGINT, MILLISECONDS),
+    "source.database": Known(STRING, ("source", "db"), STRING),
+    "source.schema": Known(STRING, ("source", "schema"), STRING),
+    "source.table": Known(STRING, ("source", "table"), STRING),
+    "source.properties": Known(map_of(STRING, STRING), ("source",), map_of(STRING, STRING)),
+}
 
 
 @dataclass(frozen=True)
-class DebeziumDecoder(Decoder):
-    """Envelopes to changes: leaves a0, a1, … of `after`, b0, b1, … of `before`, and `op`. `primary_key`: the table's."""
-
-    leaves: JsonRecords
-    request: ScanRequest
-    primary_key: tuple[str, ...]
-    byte_order_mark = False
-
-    def records(self, paths: Paths, file: bool = False, block: bool = False, longest: int = LONGEST_OBJECT) -> str:
-        return self.leaves.sql(paths, file, longest)
-
-    def rows(self, records: str, constants: Mapping[str, str]) -> str:
-        columns = []
-        for i, c in enumerate(self.request.columns):
-            image = (
-                constants[c.path[1]] if c.path[0] == METADATA else f"CASE WHEN _op IN (0, 2) THEN a{i} ELSE b{i} END"
-            )
-            columns.append(f"{image} AS c{i}")
-        kinds = _KINDS.format(update=self._update())
-        changes = f"SELECT *, CAST(unnest({kinds}) AS TINYINT) AS _op FROM {records}"
-        return with_derived(f"SELECT {', '.join([*columns, OP])} FROM ({changes})", self.request, op=True)
-
-    def _update(self) -> str:
-        """The kinds of rows of an update."""
-        if not self.primary_key:
-            return "[1, 2]"
-        key = [i for i, c in enumerate(self.request.columns) if c.path in [(k,) for k in self.primary_key]]
-        moved = " OR ".join(f"b{i} IS DISTINCT FROM a{i}" for i in key) or "FALSE"
-        return f"CASE WHEN has_before AND ({moved}) THEN [3, 2] ELSE [2] END"
-
-    def cut(self, block: bytes | memoryview) -> int:
-        return whole_lines(block)
-
-    def scanned(self) -> Recipe | None:
-        return JsonRecipe.of(self.leaves)
-
-    def single_line(self, message: bytes) -> bytes:
-        return message.replace(b"\n", b"\t")  # both are blanks between tokens, and neither may stand in a string
+class DebeziumDecoder(ChangeDecoder):
+    """Envelopes to changes."""
 
     def hint(self, reason: str) -> str | None:
         if re.search(r": [A-Za-z0-9+/]+=* is not a DECIMAL", reason):
             return "Debezium writes such numbers as text with 'decimal.handling.mode' = 'string' in its connector"
-        return _HINTS.get(reason) or timestamp_hint(DebeziumJsonFormat.name, self.leaves.standard, reason)
-
-    def plain(self, file: Any) -> bool:
-        return self.leaves.numbers.plain(file)
-
-    def exact(self, block: bytes) -> bytes:
-        return self.leaves.numbers.quoted(block)
-
-    def examine(self, cursor: duckdb.DuckDBPyConnection, block: bytes) -> Examined | None:
-        return self.leaves.examine(cursor, block)
-
-
-@dataclass(frozen=True)
-class DebeziumEncoder(Encoder):
-    """Changes as envelopes, one a change."""
-
-    schema: Schema
-    standard: str
-    ignore_null: bool
-
-    def encode(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> list[pa.Buffer]:
-        fields = [(c.name, c.type, f"c{i}") for i, c in enumerate(self.schema)]
-        row = object_text(fields, self.standard, self.ignore_null)
-        if kinds is None:
-            kinds = np.zeros(batch.num_rows, np.int8)
-        batch = inside(batch, self.schema).append_column(pa.field(OP, pa.int8()), pa.array(kinds, pa.int8()))
-        created = f"""concat('{{"before":null,"after":', {row}, ',"op":"c"}}')"""
-        deleted = f"""concat('{{"before":', {row}, ',"after":null,"op":"d"}}')"""
-        return lines(batch, f"CASE WHEN {OP} IN (0, 2) THEN {created} ELSE {deleted} END")
+        return super().hint(reason)
 
 
 class DebeziumJsonFormat(Format):
@@ -137,15 +85,11 @@ class DebeziumJsonFormat(Format):
     name = "debezium-json"
     extension = "json"
     changelog = True
+    metadata = {key: k.type for key, k in KNOWN.items()}
     options = (
         Option("debezium-json.schema-include", "bool", False,
                "whether records are {\"schema\": …, \"payload\": envelope}, as Kafka Connect writes with schemas on"),
-        Option("debezium-json.ignore-parse-errors", "bool", False,
-               "skip malformed records (and count them) instead of failing",
-               compared="nothing"),
-        Option("debezium-json.timestamp-format.standard", "enum", SQL_STANDARD,
-               "SQL: '2020-12-30 12:13:14.123'; ISO-8601: '2020-12-30T12:13:14.123'", (SQL_STANDARD, ISO_STANDARD)),
-        Option("debezium-json.encode.ignore-null-fields", "bool", False, "leave NULL fields out of what is written"),
+        *options_of("debezium-json"),
     )  # fmt: skip
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
@@ -159,8 +103,11 @@ class DebeziumJsonFormat(Format):
             leaves.append(Leaf(name, (*root, image), STRING, presence=table.schema.names[0]))
         for letter, image in (("b", "before"), ("a", "after")):
             leaves += [Leaf(f"{letter}{i}", (*root, image, *c.path), c.type) for i, c in columns]
-        standard = options["debezium-json.timestamp-format.standard"]
-        return DebeziumDecoder(JsonRecords(tuple(leaves), standard, rules=rules), request, table.primary_key)
+        more, wrong, metadata = metadata_leaves(request, KNOWN, root)
+        records = JsonRecords(
+            (*leaves, *more), options["debezium-json.timestamp-format.standard"], rules=(*rules, *wrong)
+        )
+        return DebeziumDecoder(records, request, table.primary_key, STYLE, metadata)
 
     def encoder(self, table: TableContext, options: Mapping[str, Any]) -> Encoder:
         if options["debezium-json.schema-include"]:
@@ -168,11 +115,8 @@ class DebeziumJsonFormat(Format):
                 f"table {table.name}: debezium-json cannot be written with schemas",
                 hint="leave out 'debezium-json.schema-include' in a table that is written to",
             )
-        return DebeziumEncoder(
-            table.schema,
-            options["debezium-json.timestamp-format.standard"],
-            options["debezium-json.encode.ignore-null-fields"],
-        )
+        created, deleted = ('{"before":null,"after":', ',"op":"c"}'), ('{"before":', ',"after":null,"op":"d"}')
+        return encoder_of(table.schema, options, self.name, created, deleted)
 
     def infer(
         self, cursor: duckdb.DuckDBPyConnection, sample: Sample, options: Mapping[str, Any]

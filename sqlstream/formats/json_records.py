@@ -43,6 +43,9 @@ class Leaf:
     path: tuple[str, ...]
     type: Type
     presence: str | None = None  # the value is whether an object is there; this names a field it may have
+    document: str = (
+        ""  # SQL of the value over `j`, the record as JSON, where a path cannot say it; `path` is what it looks at
+    )
 
     @property
     def of_record(self) -> bool:
@@ -64,6 +67,7 @@ class JsonRecords:
 
     fail_on_missing  a record without one of the leaves is malformed
     rules            which records else are
+    kept             SQL over `j`, the record as JSON: one for which it does not hold is as one that is `null`
     """
 
     leaves: tuple[Leaf, ...]
@@ -71,12 +75,16 @@ class JsonRecords:
     fail_on_missing: bool = False
     rules: tuple[Rule, ...] = ()
     as_text: frozenset[str] = frozenset()  # leaves that are given as their text, unchecked
+    kept: str = ""
 
-    @property
+    @cached_property
     def by_document(self) -> bool:
         """Whether the structure of the leaves cannot say what they are: see above."""
         return (
             self.fail_on_missing
+            or bool(self.kept)
+            or any(leaf.document for leaf in self.leaves)
+            or _overlaps(self.leaves)
             or _collides(leaf.path for leaf in self.leaves)
             or any(_row_collides(leaf.type) for leaf in self.leaves)
         )
@@ -100,6 +108,7 @@ class JsonRecords:
         also = f", r.{FILE}" if file else ""
         if self.by_document:
             json = json_call(paths, {"j": "JSON"}, False, file, longest)
+            json = f"(SELECT * REPLACE ({self._kept()} AS j) FROM {json})" if self.kept else json
             return f"SELECT {self._from_document(tolerant=False)}{also} FROM {json} AS r"
         tree: dict[str, Any] = {}
         for leaf in sorted(self.leaves, key=lambda leaf: (leaf.presence is not None, len(leaf.path))):
@@ -114,6 +123,9 @@ class JsonRecords:
             json, above = json_call(paths, columns, True, file, longest), ["r"]
         values = [self._value(leaf, ".".join([*above, *(quoted(p) for p in leaf.path)])) for leaf in self.leaves]
         return f"SELECT {', '.join(values) or '1 AS r0'}{also} FROM {json} AS r"
+
+    def _kept(self) -> str:
+        return f"CASE WHEN j IS NULL OR ({self.kept}) THEN j ELSE CAST('null' AS JSON) END"
 
     def _value(self, leaf: Leaf, x: str) -> str:
         if leaf.presence is not None:
@@ -133,6 +145,9 @@ class JsonRecords:
         checked: set[tuple[str, ...]] = set()
         twice: set[tuple[str, ...]] = set()
         for leaf in self.leaves:
+            if leaf.document:
+                values.append(f"{f'TRY({leaf.document})' if tolerant else leaf.document} AS {leaf.name}")
+                continue
             shown, raising = ".".join(leaf.path), []
             for n in range(len(leaf.path)):
                 if (above := leaf.path[:n]) and above not in checked:
@@ -176,19 +191,12 @@ class JsonRecords:
         return ", ".join(values)
 
     def _document_value(self, t: Type, path: tuple[str, ...]) -> str:
-        if t.kind == "ROW":
-            fields = [f"f{i} := {self._document_value(f.type, (*path, f.name))}" for i, f in enumerate(t.fields)]
-            kind, other = f"json_type(j, {pointer(path)})", _raised(f"field {'.'.join(path)} is not an object")
-            packed = f"struct_pack({', '.join(fields)})"
-            return f"CASE WHEN {kind} = 'OBJECT' THEN {packed} WHEN {kind} <> 'NULL' THEN {other} END"
-        if is_scalar(t):  # as the text that the structure has: of a number it is another one than json_extract_string's
-            return convert(t, f"json_transform(json_extract(j, {pointer(path)}), '\"VARCHAR\"')", self.standard)
-        if _row_collides(t):
+        if not is_scalar(t) and t.kind != "ROW" and _row_collides(t):
             raise NotSupported(
                 f"field {'.'.join(path)}: rows inside {t.kind} with field names that differ only by case",
                 hint="declare the field as STRING and take it apart with JSON functions",
             )
-        return convert(t, f"CAST(json_extract(j, {pointer(path)}) AS {raw_type(t)})", self.standard)
+        return document_value(t, path, self.standard)
 
     @cached_property
     def numbers(self) -> ExactNumbers:
@@ -204,6 +212,7 @@ class JsonRecords:
             return None
         cursor.register("examined", pa.table({"n": numbers, "line": lines}))
         document = "SELECT n, CASE WHEN json_valid(line) THEN CAST(line AS JSON) END AS j FROM examined"
+        document = f"SELECT n, {self._kept()} AS j FROM ({document})" if self.kept else document
         sql = f"SELECT n, {self._from_document(tolerant=True)} FROM ({document}) ORDER BY n"
         if self.rules:
             broken = " ".join(f"WHEN {r.wrong} THEN {literal(r.reason)}" for r in self.rules)
@@ -227,9 +236,41 @@ class JsonRecords:
         return Examined(table.filter(good).drop_columns(["n", "_why"]), bad)
 
 
-def _raised(reason: str) -> str:
+def document_value(
+    t: Type, path: tuple[str, ...], standard: str, j: str = "j", depth: int = 0, within: tuple[str, ...] = ()
+) -> str:
+    """SQL of the value at `path` of the JSON value `j`, which is at `within` of its record; raises on what does not fit."""
+    at = f"json_extract({j}, {pointer(path)})"
+    if t.kind == "ROW":
+        fields = [
+            f"f{i} := {document_value(f.type, (*path, f.name), standard, j, depth, within)}"
+            for i, f in enumerate(t.fields)
+        ]
+        kind, shown = f"json_type({j}, {pointer(path)})", ".".join((*within, *path))
+        packed = f"struct_pack({', '.join(fields)})"
+        return f"CASE WHEN {kind} = 'OBJECT' THEN {packed} WHEN {kind} <> 'NULL' THEN {_raised(f'field {shown} is not an object', j)} END"
+    if is_scalar(t):  # as the text that the structure has: of a number it is another one than json_extract_string's
+        return convert(t, f"json_transform({at}, '\"VARCHAR\"')", standard, depth)
+    if not _has_rows(t):
+        return convert(t, f"CAST({at} AS {raw_type(t)})", standard, depth)
+    e, inner = f"e{depth}", (*within, *path)
+    if t.kind == "ARRAY":
+        value = document_value(t.element, (), standard, e, depth + 1, inner)
+        return f"list_transform(CAST({at} AS JSON[]), lambda {e}: {value})"
+    key = convert(t.fields[0].type, f"{e}.key", standard, depth + 1)
+    value = document_value(t.element, (), standard, f"{e}.value", depth + 1, inner)
+    entries = f"list_transform(map_entries(CAST({at} AS MAP(VARCHAR, JSON))), lambda {e}: struct_pack(k := {key}, v := {value}))"
+    return f"CASE WHEN json_type({j}, {pointer(path)}) <> 'NULL' THEN map_from_entries({entries}) END"
+
+
+def _has_rows(t: Type) -> bool:
+    """Whether some value inside is an object with names of its own: a cast would have no others in it."""
+    return t.kind == "ROW" or any(_has_rows(f.type) for f in t.fields)
+
+
+def _raised(reason: str, j: str = "j") -> str:
     """SQL that fails, and says why of which document."""
-    return f"(CASE WHEN CAST(concat({literal(f'{reason} in ')}, j) AS INTEGER) IS NULL THEN NULL END)"
+    return f"(CASE WHEN CAST(concat({literal(f'{reason} in ')}, {j}) AS INTEGER) IS NULL THEN NULL END)"
 
 
 def _unless(raising: list[str], value: str) -> str:
@@ -258,6 +299,13 @@ def _collides(paths: Iterable[tuple[str, ...]]) -> bool:
         return True
     names = {path[: n + 1] for path in paths for n in range(len(path))}
     return len({tuple(p.casefold() for p in path) for path in names}) < len(names)
+
+
+def _overlaps(leaves: Iterable[Leaf]) -> bool:
+    """Whether a leaf is inside another one that is no ROW."""
+    paths = [leaf.path if leaf.presence is None else (*leaf.path, leaf.presence) for leaf in leaves]
+    whole = {leaf.path for leaf in leaves if leaf.presence is None and leaf.type.kind != "ROW"}
+    return any(path[:n] in whole for path in paths for n in range(1, len(path)))
 
 
 def _row_collides(t: Type) -> bool:

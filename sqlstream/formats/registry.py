@@ -6,16 +6,22 @@ from sqlstream import extensions
 from sqlstream.contracts import TableContext
 from sqlstream.errors import NotSupported, OptionError, did_you_mean
 from sqlstream.formats.base import Format
+from sqlstream.formats.canal_json import CanalJsonFormat
 from sqlstream.formats.csv import CsvFormat
 from sqlstream.formats.debezium_json import DebeziumJsonFormat
 from sqlstream.formats.json import JsonFormat
+from sqlstream.formats.maxwell_json import MaxwellJsonFormat
+from sqlstream.formats.ogg_json import OggJsonFormat
 from sqlstream.formats.parquet import ParquetFormat
 from sqlstream.formats.raw import RawFormat
 
 FORMATS: dict[str, type[Format]] = {
+    "canal-json": CanalJsonFormat,
     "csv": CsvFormat,
     "debezium-json": DebeziumJsonFormat,
     "json": JsonFormat,
+    "maxwell-json": MaxwellJsonFormat,
+    "ogg-json": OggJsonFormat,
     "parquet": ParquetFormat,
     "raw": RawFormat,
 }

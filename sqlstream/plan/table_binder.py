@@ -12,15 +12,15 @@ from sqlstream.catalog.catalog import Catalog
 from sqlstream.catalog.objects import Table
 from sqlstream.contracts import Connector, ScanColumn, Source, TableContext
 from sqlstream.errors import BindError, NotSupported, SqlStreamError, did_you_mean
-from sqlstream.expressions import Call, Column, Expr, substitute
+from sqlstream.expressions import Call, Cast, Column, Expr, substitute
 from sqlstream.plan import nodes
-from sqlstream.plan.expression_binder import ExpressionBinder
+from sqlstream.plan.expression_binder import ExpressionBinder, check_cast
 from sqlstream.plan.nodes.leaves import WATERMARK_PATH
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.state_binder import States
 from sqlstream.references import resolved
 from sqlstream.stores import ENVIRONMENT, Stores
-from sqlstream.types import PROCTIME, ROWTIME, Schema, timestamp_ltz
+from sqlstream.types import PROCTIME, ROWTIME, Schema, Type, timestamp_ltz
 from sqlstream.types import Column as SchemaColumn
 from sqlstream.watermark_options import KEYS as MARKED
 from sqlstream.watermark_options import alignment_of, idle_timeout_of
@@ -133,6 +133,9 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
         assert t is not None
         scan_columns.append(ScanColumn(path, t))
         names.append(c.name)
+    declared = list(scan_columns)
+    # METADATA columns that are declared as another type than they have are cast.
+    read: list[Expr] = [Column(c.type, i, n) for i, (c, n) in enumerate(zip(declared, names, strict=True))]
     if any(c.metadata is not None for c in table.columns):
         found, ctx = connector_of(table, time_zone)
         keys = found.metadata(ctx)
@@ -149,11 +152,23 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
                     hint=did_you_mean(c.metadata, keys, "metadata"),
                     position=c.position,
                 )
+            if c.metadata is not None and not _alike(keys[c.metadata], declared[names.index(c.name)].type):
+                at, given = names.index(c.name), keys[c.metadata]
+                try:
+                    check_cast(given, declared[at].type)
+                except SqlStreamError as error:
+                    error.message = (
+                        f"table {table.name}, METADATA column {c.name}, of type {given.text()}: {error.message}"
+                    )
+                    raise
+                scan_columns[at] = ScanColumn(scan_columns[at].path, given)
+                read[at] = Cast(declared[at].type, Column(given, at, c.name))
     if not scan_columns:
         # All columns are computed: the clock stands for each row's being there, since a scan gives one column at least.
         scan_columns.append(ScanColumn(PROCTIME_PATH, PROCTIME_TYPE))
         names.append("$proctime")
-    stored = Schema(tuple(SchemaColumn(n, c.type) for n, c in zip(names, scan_columns, strict=True)))
+        declared, read = list(scan_columns), [Column(PROCTIME_TYPE, 0, "$proctime")]
+    stored = Schema(tuple(SchemaColumn(n, c.type) for n, c in zip(names, declared, strict=True)))
     catalog = catalog.at(table.within)
     binder = ExpressionBinder(Scope.of(table.local_name, stored), catalog)
     exprs: list[Expr] = []
@@ -161,11 +176,11 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
     for c in table.columns:
         if c.computed is None:
             at = names.index(c.name)
-            exprs.append(Column(scan_columns[at].type, at, c.name))
-            columns.append(SchemaColumn(c.name, scan_columns[at].type))
+            exprs.append(read[at])
+            columns.append(SchemaColumn(c.name, declared[at].type))
             continue
         try:
-            e = binder.bind(c.computed)
+            e = substitute(binder.bind(c.computed), tuple(read))
         except SqlStreamError as error:
             error.message = f"table {table.name}, computed column {c.name}: {error.message}"
             raise
@@ -221,7 +236,7 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
             )
         watermark = substitute(over, tuple(exprs))
         columns[at] = replace(columns[at], time=ROWTIME)
-    plain = all(c.computed is None for c in table.columns)
+    plain = all(c.computed is None for c in table.columns) and not any(isinstance(e, Cast) for e in read)
     time_column = next((i for i, c in enumerate(columns) if c.time == ROWTIME), None) if plain else None
     keyed = bool(table.primary_key) and not source.append_only
     aligned = alignment_of(table.name, table.option_map, watermark is not None)
@@ -232,3 +247,8 @@ def bind_table(table: Table, catalog: Catalog, source: Source, time_zone: str = 
     primary = tuple(names.index(k) for k in table.primary_key)
     rows = nodes.ChangelogNormalize(scan, primary) if keyed else scan
     return rows if plain else nodes.Project(rows, tuple(exprs), tuple(columns))
+
+
+def _alike(a: Type, b: Type) -> bool:
+    """Whether values are the same, whatever may be NULL."""
+    return a.text().replace(" NOT NULL", "") == b.text().replace(" NOT NULL", "")

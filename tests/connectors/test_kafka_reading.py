@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.kafka_tables import both_ways, declare
 from harness.servers import Kafka
 from harness.topics import Topics
 
@@ -19,7 +19,7 @@ from sqlstream.connectors.kafka.connector import KafkaConnector
 from sqlstream.errors import SqlStreamError
 from sqlstream.testing.connectors import table, whole
 
-COLUMNS = "id BIGINT, name STRING"
+COLUMNS = "id BIGINT, name STRING"  # of `declare`
 
 
 @pytest.fixture
@@ -32,40 +32,6 @@ def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     monkeypatch.chdir(tmp_path)
     with sqlstream.connect() as c:
         yield c
-
-
-def declare(
-    connection: Any,
-    topics: Topics,
-    topic: str,
-    columns: str = COLUMNS,
-    name: str = "t",
-    bounded: bool = True,
-    **more: str,
-) -> None:
-    options = {
-        "connector": "kafka", "topic": topic, "properties.bootstrap.servers": topics.bootstrap, "format": "json",
-        "scan.startup.mode": "earliest-offset", **({"scan.bounded.mode": "latest-offset"} if bounded else {}),
-        **{k.replace("__", "-").replace("_", "."): v for k, v in more.items()},
-    }  # fmt: skip
-    said = ", ".join(f"'{k}' = '{v}'" for k, v in options.items() if v)
-    connection.execute(f"CREATE TEMPORARY TABLE {name} ({columns}) WITH ({said})")
-
-
-def both_ways(connection: Any, sql: str) -> list[Any]:
-    """The rows of a query, in batch and streaming the same ones."""
-    found = []
-    for mode in ("batch", "streaming"):
-        connection.execute(f"SET 'execution.runtime-mode' = '{mode}'")
-        cursor = connection.execute(sql)
-        rows = cursor.fetchall()
-        if cursor.description[0][0] == "op":  # changes
-            left = Counter(r[1:] for r in rows if r[0] in ("+I", "+U"))
-            left.subtract(r[1:] for r in rows if r[0] in ("-D", "-U"))
-            rows = list(left.elements())
-        found.append(sorted(rows, key=repr))
-    assert found[0] == found[1]
-    return found[0]
 
 
 def test_rows_and_what_is_known_of_their_messages(connection: Any, topics: Topics) -> None:

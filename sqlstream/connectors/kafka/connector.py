@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlstream.connectors.kafka.metadata import KAFKA_METADATA
 from sqlstream.connectors.kafka.settings import EARLIEST, OPTIONS, UPSERT_OPTIONS, Place, begin, end, settings
-from sqlstream.connectors.messages.options import bad_records, format_options, key_columns, key_format, value_format
+from sqlstream.connectors.messages.options import (
+    bad_records,
+    format_options,
+    key_columns,
+    key_format,
+    value_format,
+    value_metadata,
+)
 from sqlstream.contracts import Connector, Sink, Source, TableContext
 from sqlstream.errors import NotSupported, OptionError
 from sqlstream.options import Option, read
@@ -30,7 +37,7 @@ class KafkaConnector(Connector):
         return self.options + format_options(given)
 
     def metadata(self, table: TableContext) -> Mapping[str, Type]:
-        return KAFKA_METADATA
+        return {**KAFKA_METADATA, **value_metadata(table.options)}
 
     def source(self, table: TableContext) -> Source:
         # here: not before a table of it is read, and only then the package confluent-kafka must be there

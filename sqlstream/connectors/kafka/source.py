@@ -179,7 +179,8 @@ class KafkaSource(Source):
             request, self._value, self._key, f"table {self._table.name}: {name_of(split)}", self.bad_records != FAIL,
             self.bad_table is not None, self._upserts,
         )  # fmt: skip
-        wanted = {c.path[1]: KAFKA_METADATA[c.path[1]] for c in request.columns if c.path[0] == METADATA}
+        keys = [c.path[1] for c in request.columns if c.path[0] == METADATA]
+        wanted = {k: KAFKA_METADATA[k] for k in keys if k in KAFKA_METADATA}
         info = split.info
         consumer = self._shared()
         try:

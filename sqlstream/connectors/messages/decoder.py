@@ -19,6 +19,8 @@ from sqlstream.formats.base import Format
 from sqlstream.formats.messages import Refused, Texts
 from sqlstream.formats.readers import METADATA
 
+OF_VALUE = "value."  # what the keys of METADATA begin with that is in the value of a message
+
 
 @dataclass(frozen=True)
 class PartFormat:
@@ -36,8 +38,13 @@ class PartFormat:
     prefix: str = ""
 
     def part(self, columns: list[ScanColumn]) -> Part:
-        """What decodes these columns of the table."""
-        inner = [ScanColumn((self.columns[c.path[0]], *c.path[1:]), c.type) for c in columns]
+        """What decodes these columns of the table, and METADATA columns that the format has."""
+        inner = [
+            ScanColumn((METADATA, c.path[1].removeprefix(OF_VALUE)), c.type)
+            if c.path[0] == METADATA
+            else ScanColumn((self.columns[c.path[0]], *c.path[1:]), c.type)
+            for c in columns
+        ]
         request = with_message(inner)
         return Part(self.format.decoder(self.table, request, self.options), request)
 
@@ -72,7 +79,11 @@ class MessageDecoder:
         self.skipped = 0
         self._value_format, self._key_format = value, key
         of_key = [] if key is None else [i for i, c in enumerate(request.columns) if c.path[0] in key.columns]
-        self._metadata = [(i, c.path[1]) for i, c in enumerate(request.columns) if c.path[0] == METADATA]
+        self._metadata = [
+            (i, c.path[1])
+            for i, c in enumerate(request.columns)
+            if c.path[0] == METADATA and not c.path[1].startswith(OF_VALUE)
+        ]
         known = {*of_key, *(i for i, _ in self._metadata)}
         of_value = [i for i in range(len(request.columns)) if i not in known]
         columns = request.columns

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlstream.connectors.messages.decoder import PartFormat
+from sqlstream.connectors.messages.decoder import OF_VALUE, PartFormat
 from sqlstream.contracts import FAIL, SKIP, TableContext
 from sqlstream.errors import BindError, NotSupported, OptionError, did_you_mean
 from sqlstream.formats.base import Format
-from sqlstream.formats.registry import format_named
+from sqlstream.formats.registry import FORMATS, format_named
 from sqlstream.options import Option
-from sqlstream.types import Schema
+from sqlstream.types import Schema, Type
 
 BAD_RECORDS, IGNORE = "source.bad-records", "ignore-parse-errors"
 VALUE_OPTIONS = (
@@ -41,13 +41,19 @@ def format_options(given: Mapping[str, str]) -> tuple[Option, ...]:
     return tuple(found)
 
 
+def value_metadata(given: Mapping[str, str]) -> dict[str, Type]:
+    """The METADATA keys that a table's format of values has, with their types."""
+    found = [message_format(given[key]) for key in ("format", "value.format") if key in given]
+    return {f"{OF_VALUE}{key}": t for f in found for key, t in f.metadata.items()}
+
+
 def message_format(name: str) -> Format:
     """A format whose records may be messages."""
     found = format_named(name)
     if not found.messages:
         raise NotSupported(
             f"format '{name}' is one of files: a message cannot have it",
-            hint="formats of messages: json, csv, raw, debezium-json",
+            hint=f"formats of messages: {', '.join(n for n, f in FORMATS.items() if f.messages)}",
         )
     return found
 

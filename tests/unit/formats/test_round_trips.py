@@ -194,7 +194,8 @@ def random_rows(types: list[Type]) -> list[list[Any]]:
 
 
 JSON = [{"format": "json"}, {"format": "json", "json_timestamp__format_standard": "ISO-8601"},
-        {"format": "debezium-json"}, {"format": "json", "json_encode_ignore__null__fields": "true"}]  # fmt: skip
+        {"format": "debezium-json"}, {"format": "json", "json_encode_ignore__null__fields": "true"},
+        {"format": "canal-json"}, {"format": "maxwell-json"}, {"format": "ogg-json"}]  # fmt: skip
 CSV = [{}, {"csv_field__delimiter": ";"}, {"csv_field__delimiter": "\\t"}, {"csv_quote__character": "'"},
        {"csv_escape__character": "\\"}, {"csv_header": "true"}, {"csv_allow__comments": "true"}]  # fmt: skip
 FLAT = [*EDGES]
