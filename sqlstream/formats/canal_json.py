@@ -99,8 +99,8 @@ class CanalJsonFormat(Format):
         more, wrong, metadata = metadata_leaves(request, KNOWN)
         rules = [STYLE.known, _DATA, _OLD, _NO_TYPE, *wrong]
         kept = []
-        for name in ("database", "table"):
-            pattern = options[f"canal-json.{name}.include"]
+        included = {"database": options["canal-json.database.include"], "table": options["canal-json.table.include"]}
+        for name, pattern in included.items():
             if pattern is not None:
                 found = f"json_extract_string(j, '/{name}')"
                 kept.append(f"coalesce(regexp_full_match({found}, {_pattern(table, name, pattern)}), TRUE)")
