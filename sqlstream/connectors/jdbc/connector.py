@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlstream.connectors.jdbc.url import Address, parsed
+from sqlstream.connectors.jdbc.url import Address
 from sqlstream.contracts import Connector, KeyedCache, LookupCache, Sink, Source, TableContext
 from sqlstream.errors import OptionError
 from sqlstream.literals import quoted
 from sqlstream.options import Option, read
 
-_DRIVERS = {"postgresql": ("org.postgresql.Driver",)}
 _PARTITION = tuple(f"scan.partition.{k}" for k in ("column", "num", "lower-bound", "upper-bound"))
 _EXACTLY_ONCE = "exactly-once"
 
@@ -23,7 +22,7 @@ class JdbcConnector(Connector):
     options = (
         Option("url", required=True,
                doc="jdbc:postgresql://host:port/database, or postgresql://user:password@host:port/database?sslmode=…: as "
-               "Java's driver and as PostgreSQL's own tools write it"),
+               "Java's driver and as PostgreSQL's own tools write it; jdbc:sqlite:path, jdbc:duckdb:path"),
         Option("table-name", required=True, doc="the table in the database: t, schema.t, \"My Schema\".\"T\""),
         Option("username", doc="unless it is in the URL"),
         Option("password", doc="unless it is in the URL", compared="nothing"),
@@ -100,32 +99,36 @@ class JdbcConnector(Connector):
         return JdbcSink(table, address, options["table-name"], writes)
 
     def ddl_columns(self, table: TableContext) -> str | None:
-        from sqlstream.connectors.jdbc.postgres import Connection
-        from sqlstream.connectors.jdbc.postgres_table import find_table
-        from sqlstream.connectors.jdbc.postgres_types import type_of
+        from sqlstream.connectors.jdbc.databases import database
 
         options, address = self._read(table)
-        connection = Connection(address, f"table {table.name}")
+        kind = database(address.kind)
+        connection = kind.connect(address, f"table {table.name}")
         try:
-            there = find_table(connection, options["table-name"])
+            there = kind.find_table(connection, options["table-name"])
         finally:
             connection.close()
-        columns = [f"{_name(c.name)} {type_of(c)}" for c in there.columns.values()]
+        columns = [f"{_name(c.name)} {kind.type_of(c)}" for c in there.columns.values()]
         if there.key:
             columns.append(f"PRIMARY KEY ({', '.join(map(_name, there.key))}) NOT ENFORCED")
         return ", ".join(columns)
 
     def _read(self, table: TableContext) -> tuple[dict[str, Any], Address]:
+        from sqlstream.connectors.jdbc.databases import database, parsed
+
         where = f"table {table.name}"
         options = read(table.options, self.options, where)
         if not options["table-name"].strip():
             raise OptionError(f"{where}: option 'table-name' is empty")
         timeout = options["connection.max-retry-timeout"] // 1_000_000
-        address = parsed(options["url"], options["username"], options["password"], timeout, where)
-        if options["driver"] is not None and options["driver"] not in _DRIVERS[address.kind]:
+        address = parsed(
+            options["url"], options["username"], options["password"], timeout, where, table.working_directory
+        )
+        drivers = database(address.kind).drivers
+        if options["driver"] is not None and options["driver"] not in drivers:
             raise OptionError(
                 f"{where}: option 'driver': {quoted(options['driver'])} is no driver of {address.kind}",
-                hint=f"leave it out, or {_DRIVERS[address.kind][0]}",
+                hint=f"leave it out, or {drivers[0]}",
                 subject="driver",
             )
         return options, address

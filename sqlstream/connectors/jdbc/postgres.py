@@ -7,13 +7,16 @@ lets go of the interpreter meanwhile.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pyarrow as pa
 
+from sqlstream.connectors.jdbc.database import DbConnection, Disconnected, Passing
+from sqlstream.connectors.jdbc.readings import Reading
 from sqlstream.connectors.jdbc.url import Address
 from sqlstream.distribution import install
 from sqlstream.errors import DataError, InternalError, OptionError, RunError, SqlStreamError
@@ -25,18 +28,6 @@ PASSING_STATES = ("40001", "40P01", "55P03", "55006", "25006", "25P03")
 _OF_DATA = ("22", "23")
 _OF_NAMES = ("42", "3F", "3D", "0A")
 _DENIED = "42501"
-
-
-class Disconnected(RunError):
-    """The server is gone, or was not there: another attempt may find it."""
-
-    transient = True
-
-
-class Passing(RunError):
-    """The server could not do it now."""
-
-    transient = True
 
 
 def _driver() -> Any:
@@ -65,6 +56,16 @@ class _Kept:
         """Nothing."""
 
 
+def uri(address: Address) -> str:
+    """For libpq."""
+    who = "" if address.user is None else quote(address.user, safe="")
+    if address.password is not None:
+        who += ":" + quote(address.password, safe="")
+    query = urlencode(address.parameters, quote_via=quote)
+    base = f"postgresql://{who}{'@' if who else ''}{address.hosts}/{quote(address.database, safe='')}"
+    return f"{base}?{query}" if query else base
+
+
 def quoted(name: str) -> str:
     """An identifier, whatever is in it."""
     return '"' + name.replace('"', '""') + '"'
@@ -77,8 +78,8 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-class Connection:
-    """One session. Errors are ours and begin with `where` ("table t"). Not for several threads at once."""
+class Connection(DbConnection):
+    """One session. Parameters: $1, $2, …"""
 
     def __init__(self, address: Address, where: str) -> None:
         driver = _driver()
@@ -88,7 +89,7 @@ class Connection:
         self._error: type[Exception] = driver.Error
         self.closed = False
         try:
-            low = adbc_driver_manager.AdbcConnection(_database(address.uri()))
+            low = adbc_driver_manager.AdbcConnection(_database(uri(address)))
             self._connection = driver.Connection(_Kept(), low, autocommit=True)
         except driver.Error as e:
             raise Disconnected(
@@ -96,7 +97,6 @@ class Connection:
             ) from ConnectionError(_message(e))
 
     def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> None:
-        """A statement whose answer is not looked at. Parameters: $1, $2, …"""
         with self._told(), self._connection.cursor() as cursor:
             cursor.execute(sql, parameters or None)
 
@@ -107,12 +107,10 @@ class Connection:
             return cursor.fetch_arrow_table()
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """A small answer as Python values."""
         columns = [c.to_pylist() for c in self.table(sql).columns]
         return list(zip(*columns, strict=True))
 
-    def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """The rows of an answer as they come, some megabytes at a time."""
+    def stream(self, sql: str, readings: Sequence[Reading] = ()) -> Iterator[pa.RecordBatch]:
         with self._told(), self._connection.cursor() as cursor:
             cursor.execute(sql)
             with cursor.fetch_record_batch() as found:
@@ -123,25 +121,11 @@ class Connection:
         with self._told(), self._connection.cursor() as cursor:
             cursor.adbc_ingest(table, rows, mode="append", db_schema_name=schema, temporary=schema is None)
 
-    @contextmanager
-    def transaction(self, begin: str = "BEGIN") -> Iterator[None]:
-        """All or nothing of what is done within."""
-        self.execute(begin)
-        try:
-            yield
-        except BaseException:
-            with suppress(SqlStreamError):
-                self.execute("ROLLBACK")
-            raise
-        self.execute("COMMIT")
-
     def cancel(self) -> None:
-        """Ends the statement that runs, from any thread."""
         with suppress(Exception):
             self._connection.adbc_cancel()
 
     def close(self) -> None:
-        """Also in the middle of an answer."""
         if not self.closed:
             self.closed = True
             with suppress(Exception):  # what it says about what was left unfinished

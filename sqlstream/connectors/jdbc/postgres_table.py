@@ -1,15 +1,11 @@
-"""A table of PostgreSQL as its catalog has it: its name as it is there, its columns and their types, its unique keys.
-
-Names are looked for as they are written and, when there is none, without regard to case: PostgreSQL makes small letters of
-names that are not quoted, and Flink's dialect does not quote.
-"""
+"""A table of PostgreSQL as its catalog has it, and what its rows lie in."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from sqlstream.connectors.jdbc.postgres import Connection, quoted, text
+from sqlstream.connectors.jdbc.tables import DbColumn, DbTable, meanings
 from sqlstream.errors import OptionError, did_you_mean
 
 _KINDS = "('r', 'p', 'v', 'm', 'f')"
@@ -17,54 +13,18 @@ HEAP, PARTITIONED = ("r", "m"), "p"
 
 
 @dataclass(frozen=True)
-class DbColumn:
-    """A column there. `base`: the name of its type below domains (`int4`; of arrays `_int4`), `type`: as one writes it,
-    `scale`: of numeric, None when it has none. `given`: the server makes its values itself, always."""
+class PostgresTable(DbTable):
+    """`kind`: pg_class.relkind. `alone`: none inherit from it. `blocks`: pages now."""
 
-    name: str
-    base: str
-    type: str
-    scale: int | None
-    not_null: bool
-    given: bool
-
-
-@dataclass(frozen=True)
-class DbTable:
-    """A table, or what is read like one. `kind`: pg_class.relkind. `alone`: none inherit from it. `blocks`: pages now."""
-
-    schema: str
-    name: str
     kind: str
     alone: bool
     blocks: int
-    columns: dict[str, DbColumn]
-    unique: tuple[frozenset[str], ...]  # sets of columns that tell rows from each other
-    key: tuple[str, ...]  # the primary key
-
-    @property
-    def sql(self) -> str:
-        """Its name in statements."""
-        return f"{quoted(self.schema)}.{quoted(self.name)}"
-
-    def column(self, name: str, where: str) -> DbColumn:
-        """The column that a name of the table here means. OptionError when there is none."""
-        if name in self.columns:
-            return self.columns[name]
-        near = [c for c in self.columns.values() if c.name.lower() == name.lower()]
-        if len(near) == 1:
-            return near[0]
-        raise OptionError(
-            f"{where}: {self.schema}.{self.name} has no column '{name}'",
-            hint=did_you_mean(name, self.columns, "columns"),
-            subject=name,
-        )
 
 
-def find_table(connection: Connection, name: str) -> DbTable:
+def find_table(connection: Connection, name: str) -> PostgresTable:
     """The table that option 'table-name' means: `t`, `schema.t`, parts in double quotes or not. OptionError when there is none."""
     found = None
-    for schema, table in _readings(name):
+    for schema, table in meanings(name):
         for exact in (True, False):
             found = found or _found(connection, schema, table, exact)
     if found is None:
@@ -94,18 +54,8 @@ def find_table(connection: Connection, name: str) -> DbTable:
     )
     key = next((tuple(k) for k, primary in unique if primary), ())
     by_name = {c[0]: DbColumn(*c) for c in columns}
-    return DbTable(schema, table, kind, alone, blocks, by_name, tuple(frozenset(k) for k, _ in unique), key)
-
-
-def _readings(name: str) -> list[tuple[str | None, str]]:
-    """(schema, table): what a name may mean, the likeliest first."""
-    quotes = re.fullmatch(r'(?:"((?:[^"]|"")+)"|([^".]+))(?:\.(?:"((?:[^"]|"")+)"|([^".]+)))?', name)
-    whole: list[tuple[str | None, str]] = [(None, name)]
-    if quotes is None:
-        return whole
-    first = quotes[1].replace('""', '"') if quotes[1] is not None else quotes[2]
-    second = quotes[3].replace('""', '"') if quotes[3] is not None else quotes[4]
-    return [(None, first), *whole] if second is None else [(first, second), *whole]
+    sql, sets = f"{quoted(schema)}.{quoted(table)}", tuple(frozenset(k) for k, _ in unique)
+    return PostgresTable(schema, table, sql, by_name, sets, key, kind, alone, blocks)
 
 
 def _found(

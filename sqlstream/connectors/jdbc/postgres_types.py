@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sqlstream.connectors.jdbc.postgres import quoted
-from sqlstream.connectors.jdbc.postgres_table import DbColumn
+from sqlstream.connectors.jdbc.readings import Reading
+from sqlstream.connectors.jdbc.tables import DbColumn
 from sqlstream.errors import DataError, OptionError
 from sqlstream.types import (
     BIGINT,
@@ -33,9 +33,6 @@ from sqlstream.types import (
     timestamp,
     timestamp_ltz,
 )
-
-_DAY = 86_400_000_000
-FIRST, LAST = -719_162 * _DAY, 2_932_897 * _DAY - 1  # µs of 0001-01-01 and of the end of 9999-12-31
 
 _INTEGERS = ("int2", "int4", "int8")
 _CHARACTERS = ("text", "varchar", "bpchar", "name")
@@ -85,50 +82,6 @@ def type_of(column: DbColumn) -> Type:
     return _OF_THERE.get(column.base, STRING)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How a column is read: what to select, and what its values are here."""
-
-    sql: str
-    type: Type
-    where: str  # for messages: the column and its type there
-
-    def values(self, found: pa.Array) -> pa.Array:
-        """The engine's values of what the driver gave. DataError for those that the type cannot hold."""
-        t = self.type
-        if isinstance(found, pa.ExtensionArray):
-            found = found.storage
-        if t.kind in ("TIMESTAMP", "TIMESTAMP_LTZ", "DATE"):
-            self._check_years(found)
-        if t.is_timestamp and t.precision is not None and t.precision < 6:
-            step = 10 ** (6 - t.precision)
-            us = found.view(pa.int64())
-            found = pc.multiply(_floor_divided(us, step), step).view(found.type)
-        try:
-            return found if found.type == t.arrow() else found.cast(t.arrow())
-        except pa.ArrowInvalid as e:
-            raise DataError(f"{self.where} has a value that is no {t.null()}: {e}") from e
-
-    def _check_years(self, found: pa.Array) -> None:
-        days = self.type.kind == "DATE"
-        ends = pc.min_max(found.view(pa.int32() if days else pa.int64()))
-        low, high = ends["min"].as_py(), ends["max"].as_py()
-        first, last = (FIRST // _DAY, LAST // _DAY) if days else (FIRST, LAST)
-        if low is not None and (low < first or high > last):
-            raise DataError(
-                f"{self.where} has 'infinity', or a year that is not in 1 to 9999, which {self.type.null()} does not have",
-                hint="declare the column STRING, or read a view without such rows",
-            )
-
-
-def _floor_divided(values: pa.Array, by: int) -> pa.Array:
-    """values // by, rounding down."""
-    quotient = pc.divide(values, by)
-    below = pc.less(pc.multiply(quotient, by), values)
-    exact = pc.equal(pc.multiply(quotient, by), values)
-    return pc.if_else(pc.or_(below, exact), quotient, pc.subtract(quotient, 1))
-
-
 def _fits(column: DbColumn, t: Type) -> bool:
     """Whether numeric has no more digits behind the point than a DECIMAL here."""
     return column.scale is not None and column.scale <= (t.scale or 0)
@@ -162,7 +115,7 @@ def reading(column: DbColumn, t: Type, where: str) -> Reading:
 
 
 @dataclass(frozen=True)
-class Writing:
+class PostgresWriting:
     """How a column is written: its values as they go (`wire` and `arrow`), and what PostgreSQL makes of them (`sql`, over
     a column of that name; None: they are what the column has)."""
 
@@ -179,7 +132,7 @@ class Writing:
             raise DataError(f"{where}: column {self.column.name} ({self.column.type}) cannot hold a value: {e}") from e
 
 
-def writing(column: DbColumn, t: Type, where: str) -> Writing:
+def writing(column: DbColumn, t: Type, where: str) -> PostgresWriting:
     """How a type here is written to a column there. OptionError where it cannot be."""
     name, base = quoted(column.name), column.base
     if t.kind == "DECIMAL":
@@ -197,18 +150,18 @@ def writing(column: DbColumn, t: Type, where: str) -> Writing:
         )
     wire, arrow = own
     if base == wire or (wire == "text" and base in _TEXTS) or (wire == "_text" and base in ("_varchar", "_bpchar")):
-        return Writing(column, wire, arrow)
+        return PostgresWriting(column, wire, arrow)
     if wire in _INTEGERS and base in _INTEGERS:  # checked here, where the value can be named
-        return Writing(column, base, _WIDER[base])
+        return PostgresWriting(column, base, _WIDER[base])
     if wire == "float4" and base == "float8":
-        return Writing(column, base, _WIDER[base])
+        return PostgresWriting(column, base, _WIDER[base])
     if wire == "text":
-        return Writing(column, wire, arrow, f"{name}::{column.type}")
+        return PostgresWriting(column, wire, arrow, f"{name}::{column.type}")
     numbers = ("int2", "int4", "int8", "float4", "float8", "numeric")
     times = (("date", "timestamp"), ("timestamp", "date"))
     if (wire in numbers and base in numbers) or (wire, base) in times or base in _TEXTS or wire == "_text":
         # as PostgreSQL assigns one to the other, or, of arrays of strings, reads them
-        return Writing(column, wire, arrow, f"{name}::{column.type}" if wire == "_text" else name)
+        return PostgresWriting(column, wire, arrow, f"{name}::{column.type}" if wire == "_text" else name)
     suggestion = _HINTS.get(base, "STRING")
     raise OptionError(
         f"{where}: {t.null()} cannot be written to column {column.name}, which is {column.type} in the database",

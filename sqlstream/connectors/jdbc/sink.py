@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.connectors.jdbc.postgres import Connection, Disconnected, Passing
+from sqlstream.connectors.jdbc.database import Database, DbConnection, Disconnected, Passing
+from sqlstream.connectors.jdbc.databases import database
 from sqlstream.connectors.jdbc.target import APPEND, DELETE, UPSERT, Change, Target
 from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.upsert import UpsertWriter
@@ -66,9 +67,14 @@ class JdbcSink(Sink):
 
         return StagingCommitter(self, task) if self.writes.exactly_once else SinkCommitter()
 
-    def connect(self) -> Connection:
+    @property
+    def database(self) -> Database:
+        """Which one it is."""
+        return database(self.address.kind)
+
+    def connect(self) -> DbConnection:
         """A new session."""
-        return Connection(self.address, f"table {self.table.name}")
+        return self.database.connect(self.address, f"table {self.table.name}")
 
 
 class Gathered(UpsertWriter):
@@ -108,11 +114,11 @@ class Repeated:
     """Does something with a connection, and again with a new one when it failed for a reason that may pass. `keeps`: the
     connection, for the next time, until it is closed."""
 
-    def __init__(self, connect: Callable[[], Connection], retries: int, keeps: bool = True) -> None:
+    def __init__(self, connect: Callable[[], DbConnection], retries: int, keeps: bool = True) -> None:
         self._connect, self._retries, self._keeps = connect, retries, keeps
-        self._connection: Connection | None = None
+        self._connection: DbConnection | None = None
 
-    def do(self, work: Callable[[Connection], None]) -> None:
+    def do(self, work: Callable[[DbConnection], None]) -> None:
         """`work` in one transaction. What it raises, when it has failed once more than there are retries."""
         for attempt in range(self._retries + 1):
             try:
@@ -130,7 +136,7 @@ class Repeated:
                 if not self._keeps:
                     self.close()
 
-    def first(self, work: Callable[[Connection], None]) -> None:
+    def first(self, work: Callable[[DbConnection], None]) -> None:
         """`do`, and nothing is left open when it fails: nobody has a thing yet that could be closed."""
         try:
             self.do(work)
@@ -152,7 +158,7 @@ class DirectWriter(SinkWriter):
         self._sink, self._writes = sink, sink.writes
         self._waiting = Gathered(sink.table.primary_key)
         self._repeated = Repeated(sink.connect, sink.writes.retries)
-        self._target: tuple[Connection, Target] | None = None
+        self._target: tuple[DbConnection, Target] | None = None
         self._seconds = sink.table.seconds
         self._written = self._seconds()
         self._repeated.first(lambda connection: self._known(connection, None))  # says now what is wrong with the table
@@ -179,9 +185,9 @@ class DirectWriter(SinkWriter):
         if changes:
             self._repeated.do(lambda connection: self._known(connection, changes))
 
-    def _known(self, connection: Connection, changes: list[Change] | None) -> None:
+    def _known(self, connection: DbConnection, changes: list[Change] | None) -> None:
         if self._target is None or self._target[0] is not connection:
             t = self._sink.table
-            self._target = connection, Target(connection, self._sink.name, t.schema, t.primary_key)
+            self._target = connection, self._sink.database.target(connection, self._sink.name, t.schema, t.primary_key)
         for change in changes or ():
             self._target[1].apply(change)

@@ -15,20 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.connectors.jdbc.postgres import Connection, text
+from sqlstream.connectors.jdbc.database import Database, DbConnection
 from sqlstream.connectors.jdbc.sink import Gathered, JdbcSink, Repeated
 from sqlstream.connectors.jdbc.target import Target
 from sqlstream.contracts import Committable, SinkCommitter, SinkTask, SinkWriter
 from sqlstream.errors import CheckpointError, RunError
 from sqlstream.types import Column, Schema, from_arrow
 
-TABLES = (
-    "CREATE TABLE IF NOT EXISTS sqlstream_staged (owner text, batch text, part int, rows bytea, "
-    "PRIMARY KEY (owner, batch, part))",
-    # compressed already
-    "ALTER TABLE sqlstream_staged ALTER COLUMN rows SET STORAGE EXTERNAL",
-    "CREATE TABLE IF NOT EXISTS sqlstream_checkpoints (owner text PRIMARY KEY, checkpoint bigint, at timestamptz)",
-)
 STAGED_BYTES = 32 << 20  # in memory, before they are staged in the middle of a checkpoint's time
 PART_BYTES = 8 << 20  # of Arrow's columns, in one part
 
@@ -38,22 +31,20 @@ def owner_of(task: SinkTask, place: str) -> str:
     return f"{task.job}/{task.run}/{place}"
 
 
-def make_tables(connection: Connection) -> None:
+def make_tables(database: Database, connection: DbConnection) -> None:
     """Both of ours, unless they are there. RunError, which says what to do, where that is not allowed."""
-    (there,) = connection.rows(
-        "SELECT to_regclass('sqlstream_staged') IS NOT NULL AND to_regclass('sqlstream_checkpoints') IS NOT NULL"
-    )
-    if there[0]:
+    if all(database.has_table(connection, n) for n in ("sqlstream_staged", "sqlstream_checkpoints")):
         return
+    staging = database.staging
     try:
-        # of several that make them at once one does
-        connection.rows("SELECT pg_advisory_xact_lock(7379616173)::text")
-        for statement in TABLES:
+        if staging.alone:
+            connection.rows(staging.alone)
+        for statement in staging.tables:
             connection.execute(statement)
     except RunError as e:
         raise RunError(
             f"{e.message}: exactly-once writing keeps rows in tables of its own until their checkpoint is complete",
-            hint=f"who may do so: {'; '.join(TABLES)}; and GRANT SELECT, INSERT, UPDATE, DELETE on both. Or "
+            hint=f"who may do so: {'; '.join(staging.tables)}; and GRANT SELECT, INSERT, UPDATE, DELETE on both. Or "
             "'sink.delivery-guarantee' = 'at-least-once'",
         ) from e
 
@@ -63,15 +54,18 @@ class StagingWriter(SinkWriter):
 
     def __init__(self, sink: JdbcSink, task: SinkTask) -> None:
         self._sink, self._owner = sink, owner_of(task, sink.place)
+        self._database = sink.database
         self._waiting = Gathered(sink.table.primary_key)
         self._repeated = Repeated(sink.connect, sink.writes.retries)
         self._batch, self._kinds = uuid.uuid4().hex, list[str]()
         self._repeated.first(self._begin)
 
-    def _begin(self, connection: Connection) -> None:
+    def _begin(self, connection: DbConnection) -> None:
         t = self._sink.table
-        Target(connection, self._sink.name, t.schema, t.primary_key)  # says now what is wrong with the table
-        make_tables(connection)
+        self._database.target(
+            connection, self._sink.name, t.schema, t.primary_key
+        )  # says now what is wrong with the table
+        make_tables(self._database, connection)
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         self._waiting.write(batch, kinds)
@@ -95,12 +89,14 @@ class StagingWriter(SinkWriter):
             return
         first = len(self._kinds)
 
-        def insert(connection: Connection) -> None:
-            # A server that says so has them, whatever it was configured to.
-            connection.execute("SET LOCAL synchronous_commit = on")
+        def insert(connection: DbConnection) -> None:
+            staging = self._database.staging
+            if staging.durable:
+                connection.execute(staging.durable)
+            values = ", ".join(map(self._database.parameter, range(1, 5)))
             for n, (_, part) in enumerate(parts):
                 connection.execute(
-                    "INSERT INTO sqlstream_staged VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+                    f"INSERT INTO sqlstream_staged VALUES ({values}){staging.mine}",
                     (self._owner, self._batch, first + n, part),
                 )
 
@@ -116,6 +112,7 @@ class StagingCommitter(SinkCommitter):
 
     def __init__(self, sink: JdbcSink, task: SinkTask) -> None:
         self._sink, self._owner, self._task = sink, owner_of(task, sink.place), task
+        self._database = sink.database
         self._repeated = Repeated(
             sink.connect, sink.writes.retries, keeps=False
         )  # nobody says when the last commit was
@@ -127,46 +124,59 @@ class StagingCommitter(SinkCommitter):
         for c in _together(committables):
             self._repeated.do(lambda connection, c=c: self._commit(connection, c))  # type: ignore[misc]
 
-    def _commit(self, connection: Connection, committable: Committable) -> None:
-        number, mine = int(committable["checkpoint"]), text(self._owner)
-        connection.execute("SET LOCAL synchronous_commit = on")
+    def _commit(self, connection: DbConnection, committable: Committable) -> None:
+        staging, number, mine = self._database.staging, int(committable["checkpoint"]), self._database.text(self._owner)
+        if staging.durable:
+            connection.execute(staging.durable)
         # Of two processes that believe to be this run one waits here for the other.
-        connection.execute(f"INSERT INTO sqlstream_checkpoints VALUES ({mine}, 0, now()) ON CONFLICT DO NOTHING")
-        ((last,),) = connection.rows(f"SELECT checkpoint FROM sqlstream_checkpoints WHERE owner = {mine} FOR UPDATE")
+        connection.execute(f"INSERT INTO sqlstream_checkpoints VALUES ({mine}, 0, CURRENT_TIMESTAMP){staging.mine}")
+        ((last,),) = connection.rows(f"SELECT checkpoint FROM sqlstream_checkpoints WHERE owner = {mine}{staging.lock}")
         if last >= number:
             return
         targets: dict[tuple[str, str], Target] = {}
         for batch in committable["batches"]:
+            which = f"owner = {mine} AND batch = {self._database.text(str(batch['batch']))}"
             for part, kind in enumerate(batch["kinds"]):
-                which = f"owner = {mine} AND batch = {text(str(batch['batch']))} AND part = {part}"
-                found = connection.table(f"DELETE FROM sqlstream_staged WHERE {which} RETURNING rows").column(0)
-                if not len(found):
+                found = connection.rows(
+                    f"SELECT {self._database.quoted('rows')} FROM sqlstream_staged WHERE {which} AND part = {part}"
+                )
+                if not found:
                     raise CheckpointError(
                         f"table {self._sink.table.name}: rows that were staged for checkpoint {number} are gone from "
                         "sqlstream_staged, and are not in the table",
                         hint="restore the database to the time of the checkpoint, or start anew with --fresh",
                     )
-                with pa.ipc.open_stream(found[0].as_buffer()) as rows:
+                with pa.ipc.open_stream(pa.py_buffer(found[0][0])) as rows:
                     for r in rows:
                         key = (str(batch["table"]), str(r.schema))
                         if key not in targets:
-                            targets[key] = _target(connection, batch, r)
+                            targets[key] = self._target(connection, batch, r)
                         targets[key].apply((kind, r))
-        connection.execute(f"UPDATE sqlstream_checkpoints SET checkpoint = {number}, at = now() WHERE owner = {mine}")
+            connection.execute(f"DELETE FROM sqlstream_staged WHERE {which}")
+        at = self._database.quoted("at")
+        connection.execute(
+            f"UPDATE sqlstream_checkpoints SET checkpoint = {number}, {at} = CURRENT_TIMESTAMP WHERE owner = {mine}"
+        )
+
+    def _target(self, connection: DbConnection, batch: dict[str, Any], rows: pa.RecordBatch) -> Target:
+        """The table that a batch is for."""
+        schema = Schema(tuple(Column(f.name, from_arrow(f.type)) for f in rows.schema))
+        # keys alone are deleted: which columns rows are known by was looked at when the writer was made
+        return self._database.target(connection, str(batch["table"]), schema, tuple(batch["key"]))
 
     def abort(self) -> None:
         self._repeated.do(self._abort)
 
-    def _abort(self, connection: Connection) -> None:
-        if _has(connection, "sqlstream_staged"):
-            connection.execute(f"DELETE FROM sqlstream_staged WHERE owner = {text(self._owner)}")
+    def _abort(self, connection: DbConnection) -> None:
+        if self._database.has_table(connection, "sqlstream_staged"):
+            connection.execute(f"DELETE FROM sqlstream_staged WHERE owner = {self._database.text(self._owner)}")
 
     def published(self, after: int) -> list[str]:
         found: list[str] = []
 
-        def look(connection: Connection) -> None:
-            if _has(connection, "sqlstream_checkpoints"):
-                where = f"owner = {text(self._owner)} AND checkpoint > {int(after)}"
+        def look(connection: DbConnection) -> None:
+            if self._database.has_table(connection, "sqlstream_checkpoints"):
+                where = f"owner = {self._database.text(self._owner)} AND checkpoint > {int(after)}"
                 rows = connection.rows(f"SELECT checkpoint FROM sqlstream_checkpoints WHERE {where}")
                 found[:] = [f"checkpoint {n} in database {self._sink.address.database}" for (n,) in rows]
 
@@ -176,28 +186,18 @@ class StagingCommitter(SinkCommitter):
     def others(self) -> list[str]:
         found: list[str] = []
 
-        def look(connection: Connection) -> None:
-            if _has(connection, "sqlstream_checkpoints"):
-                mine, others = text(self._owner), text(f"{self._task.job}/")
+        def look(connection: DbConnection) -> None:
+            if self._database.has_table(connection, "sqlstream_checkpoints"):
+                prefix = f"{self._task.job}/"
+                mine, others = self._database.text(self._owner), self._database.text(prefix)
                 rows = connection.rows(
-                    f"SELECT owner FROM sqlstream_checkpoints WHERE starts_with(owner, {others}) AND owner <> {mine} "
-                    f"AND checkpoint > 0"
+                    f"SELECT owner FROM sqlstream_checkpoints WHERE substr(owner, 1, {len(prefix)}) = {others} "
+                    f"AND owner <> {mine} AND checkpoint > 0"
                 )
                 found[:] = [f"database {self._sink.address.database}, run {o.split('/')[1]}" for (o,) in rows]
 
         self._repeated.do(look)
         return found
-
-
-def _target(connection: Connection, batch: dict[str, Any], rows: pa.RecordBatch) -> Target:
-    """The table that a batch is for."""
-    schema = Schema(tuple(Column(f.name, from_arrow(f.type)) for f in rows.schema))
-    # keys alone are deleted: which columns rows are known by was looked at when the writer was made
-    return Target(connection, str(batch["table"]), schema, tuple(batch["key"]))
-
-
-def _has(connection: Connection, table: str) -> bool:
-    return bool(connection.rows(f"SELECT to_regclass({text(table)}) IS NOT NULL")[0][0])
 
 
 def _together(committables: list[Committable]) -> list[Committable]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sqlstream.batches import OP, Kind
-from sqlstream.connectors.jdbc.postgres_table import DbTable
+from sqlstream.connectors.jdbc.tables import DbTable
 from sqlstream.connectors.postgres_cdc.change_kernels import (
     DELETED_KEY,
     DELETED_ROW,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlstream.connectors.jdbc.url import POSTGRESQL, Address
+from sqlstream.connectors.jdbc.databases import POSTGRESQL
+from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.postgres_cdc.changes import METADATA
 from sqlstream.contracts import Connector, Source, TableContext
 from sqlstream.options import Option, read

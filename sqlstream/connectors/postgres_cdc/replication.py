@@ -11,11 +11,12 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlstream import threads
-from sqlstream.connectors.jdbc.postgres import PASSING_STATES, Disconnected, Passing
+from sqlstream.connectors.jdbc.database import Disconnected, Passing
+from sqlstream.connectors.jdbc.postgres import PASSING_STATES, uri
 from sqlstream.connectors.jdbc.postgres import text as quoted_text
 from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.postgres_cdc.changes import Relation
@@ -71,8 +72,8 @@ class Replication:
         settings = " ".join(f"-c {k}={v}" for k, v in SETTINGS.items())
         given = address.parameters.get("options", "")
         parameters = {**address.parameters, "replication": "database", "options": f"{given} {settings}".strip()}
-        uri = Address(address.kind, address.hosts, address.database, address.user, address.password, parameters).uri()
-        self._connection = pq.PGconn.connect(uri.encode())
+        to = uri(replace(address, parameters=parameters))
+        self._connection = pq.PGconn.connect(to.encode())
         if self._connection.status != pq.ConnStatus.OK:
             said = self._said()
             self._connection.finish()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlstream.connectors.jdbc.postgres import Connection, quoted, text
-from sqlstream.connectors.jdbc.postgres_table import DbTable
+from sqlstream.connectors.jdbc.tables import DbTable
 from sqlstream.connectors.postgres_cdc.replication import Replication, number_of
 from sqlstream.errors import CheckpointError, OptionError, RunError
 

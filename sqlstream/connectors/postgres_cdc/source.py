@@ -21,8 +21,9 @@ import pyarrow as pa
 from sqlstream.batches import OP
 from sqlstream.connectors.derive import Derivation
 from sqlstream.connectors.jdbc.postgres import Connection, quoted
-from sqlstream.connectors.jdbc.postgres_table import DbTable, find_table
+from sqlstream.connectors.jdbc.postgres_table import find_table
 from sqlstream.connectors.jdbc.scan import JdbcReader, JdbcSource
+from sqlstream.connectors.jdbc.tables import DbTable
 from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.postgres_cdc import snapshot
 from sqlstream.connectors.postgres_cdc.changes import Changes

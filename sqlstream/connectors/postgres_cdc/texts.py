@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sqlstream.connectors.jdbc.postgres_table import DbColumn
-from sqlstream.connectors.jdbc.postgres_types import Reading, reading
+from sqlstream.connectors.jdbc.postgres_types import reading
+from sqlstream.connectors.jdbc.readings import Reading
+from sqlstream.connectors.jdbc.tables import DbColumn
 from sqlstream.errors import DataError, OptionError
 from sqlstream.types import Type
 

@@ -23,9 +23,11 @@ from harness.servers import PostgreSQL, wanted
 from sqlstream.batches import Kind
 from sqlstream.cli.main import main
 from sqlstream.connectors.jdbc.conditions import condition
-from sqlstream.connectors.jdbc.postgres import Disconnected
-from sqlstream.connectors.jdbc.postgres_table import DbColumn
-from sqlstream.connectors.jdbc.url import parsed
+from sqlstream.connectors.jdbc.database import Disconnected
+from sqlstream.connectors.jdbc.databases import database as database_of
+from sqlstream.connectors.jdbc.databases import parsed
+from sqlstream.connectors.jdbc.postgres import uri as uri_of
+from sqlstream.connectors.jdbc.tables import DbColumn
 from sqlstream.contracts import SinkTask, TableContext
 from sqlstream.errors import CheckpointError, DataError, OptionError, SqlStreamError
 from sqlstream.expressions import Call, Column, Expr, Literal
@@ -246,7 +248,7 @@ def test_names_are_found_whatever_their_case(psql: Callable[[str], str], options
 def test_positions_hold_while_other_rows_come_and_go(
     psql: Callable[[str], str], options: dict[str, str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sqlstream.connectors.jdbc.scan.BLOCKS", 2)
+    monkeypatch.setattr("sqlstream.connectors.jdbc.postgres_database.BLOCKS", 2)
     psql(
         f"CREATE TABLE {name} (a int, b text); INSERT INTO {name} SELECT i, repeat('x', 300) FROM generate_series(1, 500) i"
     )
@@ -373,7 +375,7 @@ def call(function: str, *args: Expr) -> Expr:
     ],
 )
 def test_what_of_a_filter_is_asked(asked: Expr, expected: str | None) -> None:
-    assert condition(asked, THERE) == expected
+    assert condition(asked, THERE, database_of("postgresql")) == expected
 
 
 def test_a_filter_and_the_columns_are_left_to_the_server(
@@ -604,7 +606,7 @@ def test_options_that_cannot_be(given: dict[str, str], text: str, hint: str) -> 
 )  # fmt: skip
 def test_urls(url: str, uri: str) -> None:
     address = parsed(url, None, None, 7, "t")
-    base, _, query = address.uri().partition("?")
+    base, _, query = uri_of(address).partition("?")
     wanted_base, _, wanted_query = uri.partition("?")
     assert base == wanted_base and f"&{query}".endswith(f"&{wanted_query}" if wanted_query else query)
     assert "connect_timeout=7" in query and "password" not in repr(address)

@@ -14,8 +14,8 @@ import pytest
 from connector_cases import schema, source_of
 from harness.servers import PostgreSQL, wanted
 
+from sqlstream.connectors.jdbc.database import Disconnected
 from sqlstream.connectors.jdbc.keyed import Asked
-from sqlstream.connectors.jdbc.postgres import Disconnected
 from sqlstream.contracts import KeyedReader, ScanColumn, ScanRequest, TableContext
 from sqlstream.errors import NotSupported, OptionError
 from sqlstream.session import Session

@@ -1,0 +1,37 @@
+"""Values of texts, as databases write them: numbers, dates and times of a column at once."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sqlstream.errors import DataError
+from sqlstream.types import Type
+
+_ZONE = r":\d{2}[\d.:]*(Z|[+-]\d{2}(:?\d{2})?)$"
+
+
+def of_texts(texts: pa.Array, t: Type, where: str) -> pa.Array:
+    """The values of texts, NULL of NULL; of times and dates as they are before `Reading.values` has looked at them. Digits behind the
+    point that a DECIMAL has not are rounded. A time with a zone is that moment, one without one of UTC. DataError for a text that is
+    no `t`, which says `where`."""
+    try:
+        if t.is_string:
+            return texts
+        if t.kind in ("BINARY", "VARBINARY"):
+            return texts.cast(pa.binary())
+        if t.kind == "DECIMAL":
+            wide = texts.cast(pa.decimal256(76, 38))
+            return pc.round(wide, t.scale or 0, "half_towards_infinity").cast(t.arrow())
+        if t.kind == "TIME":
+            dated = pc.binary_join_element_wise(pa.scalar("1970-01-01"), texts, " ")
+            return dated.cast(pa.timestamp("us")).cast(pa.time64("us")).cast(t.arrow())
+        if t.kind == "TIMESTAMP":
+            return texts.cast(pa.timestamp("us"))
+        if t.kind == "TIMESTAMP_LTZ":
+            bare = pc.invert(pc.match_substring_regex(texts, _ZONE))
+            zoned = pc.if_else(bare, pc.binary_join_element_wise(texts, pa.scalar("Z"), ""), texts)
+            return zoned.cast(pa.timestamp("us", "UTC"))
+        return texts.cast(pa.date32() if t.kind == "DATE" else t.arrow())
+    except pa.ArrowInvalid as e:
+        raise DataError(f"{where} has a value that is no {t.null()}: {e}") from e
