@@ -175,6 +175,7 @@ class DuckWriting:
     column: DbColumn
 
     def values(self, rows: pa.Array, where: str) -> pa.Array:
+        """As they are."""
         return rows
 
 

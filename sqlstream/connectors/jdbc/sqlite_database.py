@@ -90,6 +90,7 @@ class SqliteWriting:
     type: Type
 
     def values(self, rows: pa.Array, where: str) -> pa.Array:
+        """DataError for NaN, of which SQLite would make NULL."""
         kind = self.type.kind
         if kind in ("FLOAT", "DOUBLE") and pc.any(pc.is_nan(rows)).as_py():
             raise DataError(f"{where}: column {self.column.name}: SQLite has no NaN, and would make NULL of it")

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from sqlstream.connectors.jdbc.postgres_types import reading
 from sqlstream.connectors.jdbc.readings import Reading
 from sqlstream.connectors.jdbc.tables import DbColumn
+from sqlstream.connectors.jdbc.texts import of_texts
 from sqlstream.errors import DataError, OptionError
 from sqlstream.types import Type
 
@@ -57,8 +58,7 @@ class TextReading:
             if t.kind in ("BINARY", "VARBINARY"):
                 return _bytes(texts)
             if t.kind == "DECIMAL":
-                wide = texts.cast(pa.decimal256(76, 38))
-                return pc.round(wide, t.scale or 0, "half_towards_infinity").cast(t.arrow())
+                return of_texts(texts, t, self.scanned.where)
             if t.kind == "TIME":
                 dated = pc.binary_join_element_wise(pa.scalar("1970-01-01"), texts, " ")
                 return dated.cast(pa.timestamp("us")).cast(t.arrow())
