@@ -45,6 +45,7 @@ class TableContext:
     stores: Stores = ENVIRONMENT
     seconds: Callable[[], float] = time.monotonic  # what is paced goes by it
     undeclared: bool = False  # its columns are those that were found in it
+    metadata: tuple[tuple[str, str], ...] = ()  # METADATA columns that are written, too (not VIRTUAL): name and key
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
 from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
+from sqlstream.connectors.nats.connector import NatsConnector
 from sqlstream.connectors.nexmark import NexmarkConnector
 from sqlstream.connectors.postgres_cdc.connector import PostgresCdcConnector
 from sqlstream.connectors.print import PrintConnector
@@ -23,6 +24,7 @@ CONNECTORS: dict[str, type[Connector]] = {
     "filesystem": FilesystemConnector,
     "jdbc": JdbcConnector,
     "kafka": KafkaConnector,
+    "nats": NatsConnector,
     "nexmark": NexmarkConnector,
     "postgres-cdc": PostgresCdcConnector,
     "print": PrintConnector,

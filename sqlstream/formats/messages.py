@@ -72,6 +72,11 @@ class Texts:
             begin = end + 1
         return out
 
+    def values(self) -> list[bytes | None]:
+        """Each; None for NULL."""
+        lines = iter(self.lines)
+        return [None if size < 0 else next(lines) if size else b"" for size in self.sizes.tolist()]
+
     def array(self) -> pa.Array:
         """As binary: NULL where one is NULL."""
         end = self.size

@@ -46,6 +46,7 @@ def context(
         stores,
         seconds,
         table.undeclared,
+        tuple((c.name, c.metadata) for c in table.columns if c.metadata is not None and not c.virtual),
     )
 
 

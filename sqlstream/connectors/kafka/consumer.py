@@ -128,7 +128,7 @@ class PartitionQueue:
                 return None
             columns = {key: self._metadata(key, good, offsets) for key in metadata}
             texts = self._texts(good, kernels.KEY) if keys else None
-            return Messages(self._texts(good, kernels.PAYLOAD), offsets.copy(), self.following, texts, columns)
+            return Messages(self._texts(good, kernels.PAYLOAD), offsets.copy(), texts, columns)
         finally:
             kernels.call_each(pointers, count, self._destroy, 0, self._errors)
 

@@ -1,195 +1,46 @@
-"""One partition, read ahead and decoded on a thread of its own. A position is {"offset": of the next message, "skip": how many
-of its rows were taken}."""
+"""One partition as a feed of messages. A position is {"offset": of the next message}."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from sqlstream.connectors.decode_ahead import DecodeAhead
 from sqlstream.connectors.kafka.consumer import Consumer, PartitionQueue
-from sqlstream.connectors.messages.decoder import MessageDecoder, Piece
 from sqlstream.connectors.messages.messages import Messages
-from sqlstream.contracts import BadRecord, SourceBatch, SplitReader
-
-WAIT = 100  # ms that a thread waits for messages before it looks whether it is still wanted
-SOON = 0.02  # s that a poll waits for what is being decoded
-# s that it waits where the end is waited for: no longer, for somebody may want to stop while no broker answers.
-AWHILE = 0.1
+from sqlstream.connectors.messages.reader import WAIT, Feed
 
 
-@dataclass
-class _Rows:
-    """Rows that nobody has taken yet: those of `piece` from `taken` on. `end`: the split is at its end behind them; `error`: what
-    stands in place of rows."""
-
-    piece: Piece | None
-    following: int
-    taken: int = 0
-    refused: int = 0  # malformed messages that were handed over
-    end: bool = False
-    error: Exception | None = None
-
-    @property
-    def left(self) -> int:
-        """How many."""
-        return 0 if self.piece is None else self.piece.batch.num_rows - self.taken
-
-
-class PartitionReader(SplitReader):
-    """`stop`: the first offset that is not read; None: it is read for ever. `close_client` is called when it is done with."""
+class PartitionFeed(Feed):
+    """From offset `begin` on. `stop`: the first offset that is not read; None: it is read for ever. `metadata`, `keys`: what is wanted
+    of messages beside their values."""
 
     def __init__(
         self,
         consumer: Consumer,
-        decoder: MessageDecoder,
-        metadata: Mapping[str, Any],
         topic: str,
         partition: int,
-        start: int,
+        begin: int,
         stop: int | None,
-        position: Any,
-        first_row: int,
-        close_client: Callable[[], None],
+        metadata: Mapping[str, Any],
+        keys: bool,
     ) -> None:
-        position = position or {}
-        self._decoder, self._metadata, self._stop = decoder, metadata, stop
-        self._row, self._skip = first_row, int(position.get("skip", 0))
-        begin = int(position.get("offset", start))
+        self._consumer, self._metadata, self._keys, self._stop = consumer, metadata, keys, stop
         self._queue: PartitionQueue = consumer.open(topic, partition, begin)
-        self._consumer, self._close_client = consumer, close_client
-        self._closing = self._finished = False
-        self._now: _Rows | None = None
-        self._wake: Callable[[], None] | None = None
-        self._lock = threading.Lock()
-        self._ahead: DecodeAhead[_Rows] = DecodeAhead(self._decoded(begin), depth=2)
-
-    # ---- on the thread
-
-    def _decoded(self, begin: int) -> Iterator[_Rows]:
-        """An error is handed over as rows are: who rests is woken by it, too."""
-        try:
-            for rows in self._taken_in(begin):
-                yield rows
-                self._woken()  # what was yielded can be taken now
-        except Exception as e:
-            yield _Rows(None, self._queue.following, error=e)
-            self._woken()
-
-    def _taken_in(self, begin: int) -> Iterator[_Rows]:
-        if self._stop is not None and begin >= self._stop:
-            yield _Rows(None, begin, end=True)
-            return
-        while not self._closing:
-            self._consumer.look()
-            messages = self._queue.take(WAIT, self._decoder.reads_keys, self._metadata, self._stop)
-            end = self._at_end()
-            if messages is not None or end:
-                piece = None if messages is None else self._decoder.decode(messages)
-                yield _Rows(piece, self._queue.following, end=end)
-            if end:
-                return
-
-    def _at_end(self) -> bool:
-        """Nothing more of a bounded split comes: also where what stands before its end are no messages but marks."""
-        return self._stop is not None and self._queue.at_end and self._queue.following >= self._stop
-
-    def _woken(self) -> None:
-        with self._lock:
-            wake, self._wake = self._wake, None
-        if wake is not None:
-            wake()
-
-    # ---- on the task's
+        self.at_end = stop is not None and begin >= stop
 
     @property
-    def finished(self) -> bool:
-        return self._finished
+    def following(self) -> dict[str, Any]:
+        return {"offset": self._queue.following}
 
-    @property
-    def skipped_records(self) -> int:
-        return self._decoder.skipped
+    def take(self) -> Messages | None:
+        self._consumer.look()
+        messages = self._queue.take(int(WAIT * 1000), self._keys, self._metadata, self._stop)
+        # also where what stands before the end are no messages but marks
+        self.at_end = self._stop is not None and self._queue.at_end and self._queue.following >= self._stop
+        return messages
 
-    def rest(self, wake: Callable[[], None]) -> bool:
-        if self._now is not None or self._finished:
-            return False
-        with self._lock:
-            self._wake = wake
-        if self._ahead.waiting:
-            self._woken()
-        return True
-
-    def poll(self, max_rows: int) -> SourceBatch | None:
-        if self._finished:
-            return None
-        if self._now is None:
-            self._now = self._next()
-            if self._now is None:
-                return None
-        return self._taken(self._now, max_rows)
-
-    def _next(self) -> _Rows | None:
-        """What comes next, which may be a place further on without rows; the end is taken note of."""
-        while (rows := self._ahead.next(SOON if self._stop is None else AWHILE)) is not None:
-            if rows.error is not None:
-                raise rows.error
-            self._skipped(rows)
-            if rows.piece is not None:
-                return rows
-            if rows.end:
-                self._finished = True
-                return None
-        return None
-
-    def _skipped(self, rows: _Rows) -> None:
-        """Rows of the first message that an earlier reader has taken."""
-        if self._skip and rows.piece is not None and rows.left:
-            rows.taken = min(self._skip, int(np.searchsorted(rows.piece.of, rows.piece.of[0], "right")))
-            self._skip = 0
-
-    def _taken(self, rows: _Rows, most: int) -> SourceBatch:
-        piece = rows.piece
-        assert piece is not None
-        n = min(most, rows.left)
-        begin, end = rows.taken, rows.taken + n
-        rows.taken = end
-        bad = self._bad(rows, piece, end)
-        whole = end == piece.batch.num_rows
-        if whole:
-            self._now = None
-            self._finished = rows.end
-            position = {"offset": rows.following}
-        else:
-            position = _position(piece.messages, piece.of, end)
-        first = self._row
-        self._row += n
-        drained = whole and not self._ahead.waiting and not rows.end
-        return SourceBatch(piece.batch.slice(begin, n), first, position, drained, bad)
-
-    def _bad(self, rows: _Rows, piece: Piece, end: int) -> list[BadRecord]:
-        """The malformed messages before the next row that was not taken."""
-        upto = len(piece.messages) if end == piece.batch.num_rows else int(piece.of[end])
-        found = [b for b, message in piece.bad[rows.refused :] if message < upto]
-        rows.refused += len(found)
-        return found
+    def stop_waiting(self) -> None:
+        self._queue.stop_waiting()
 
     def close(self) -> None:
-        self._closing = True
-        self._queue.stop_waiting()
-        self._ahead.close()
-        try:
-            self._queue.close()
-        finally:
-            self._close_client()
-
-
-def _position(messages: Messages, of: np.ndarray, row: int) -> dict[str, int]:
-    """Where row `row` begins."""
-    message = int(of[row])
-    skip = row - int(np.searchsorted(of, message, "left"))
-    at = {"offset": int(messages.places[message])}
-    return at | ({"skip": skip} if skip else {})
+        self._queue.close()

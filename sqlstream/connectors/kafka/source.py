@@ -12,9 +12,11 @@ from typing import Any
 from sqlstream.connectors.kafka.brokers import Brokers, Partition
 from sqlstream.connectors.kafka.consumer import Consumer
 from sqlstream.connectors.kafka.metadata import KAFKA_METADATA
-from sqlstream.connectors.kafka.reader import PartitionReader
+from sqlstream.connectors.kafka.reader import PartitionFeed
 from sqlstream.connectors.kafka.settings import EARLIEST, GROUP, UNBOUNDED, Place
+from sqlstream.connectors.messages.clients import Notes
 from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.connectors.messages.reader import MessageReader
 from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
 from sqlstream.errors import SqlStreamError
 from sqlstream.formats.readers import METADATA
@@ -31,7 +33,6 @@ BACKOFF = "5"  # ms until a queue that was full is filled again: librdkafka's 10
 # KiB of messages that the library reads ahead: of each partition, whose queue is its own here, and about as many of all.
 LEAST_AHEAD, MOST_AHEAD, ALL_AHEAD = 1024, 65_536, 262_144
 NO_GROUP = "sqlstream"  # librdkafka wants one; nothing is committed for it
-NOTES = 20  # that are kept until somebody asks
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class KafkaSource(Source):
         self.append_only = not (value.format.changelog or upserts)
         self.bad_records = bad_records
         self._known: dict[Partition, int] = {}  # numbers of splits
-        self._notes: list[str] = []
+        self._notes = Notes()
         self._lock = threading.Lock()
         self._consumer: Consumer | None = None
         self._readers = 0
@@ -156,21 +157,14 @@ class KafkaSource(Source):
             with self._lock:
                 self._found += found
             for s in found:
-                self._note(f"table {self._table.name}: {name_of(s)} is new, and is read from its start")
+                self._notes.add(f"table {self._table.name}: {name_of(s)} is new, and is read from its start")
         except SqlStreamError as e:
-            self._note(f"warning: {e.message}; new partitions are looked for later")
+            self._notes.add(f"warning: {e.message}; new partitions are looked for later")
         finally:
             self._looked, self._looking = self._table.seconds(), None
 
     def notes(self) -> list[str]:
-        with self._lock:
-            said, self._notes = self._notes, []
-        return said
-
-    def _note(self, text: str) -> None:
-        with self._lock:
-            if text not in self._notes and len(self._notes) < NOTES:
-                self._notes.append(text)
+        return self._notes.take()
 
     # ---- readers
 
@@ -184,10 +178,12 @@ class KafkaSource(Source):
         info = split.info
         consumer = self._shared()
         try:
-            return PartitionReader(
-                consumer, decoder, wanted, info["topic"], info["partition"], info["start"], info.get("stop"), position,
-                first_row, self._release,
+            stop = info.get("stop")
+            begin = int((position or {}).get("offset", info["start"]))
+            feed = PartitionFeed(
+                consumer, info["topic"], info["partition"], begin, stop, wanted, decoder.reads_keys
             )  # fmt: skip
+            return MessageReader(feed, decoder, position, first_row, stop is not None, self._release)
         except BaseException:
             self._release()
             raise
@@ -204,7 +200,7 @@ class KafkaSource(Source):
                     "fetch.queue.backoff.ms": BACKOFF,
                     **(HURRIED if self.bounded else {}),
                 }
-                self._consumer = Consumer({**defaults, **self._settings, **OWN}, self._table.name, self._note)
+                self._consumer = Consumer({**defaults, **self._settings, **OWN}, self._table.name, self._notes.add)
             self._readers += 1
             return self._consumer
 
@@ -230,7 +226,7 @@ class KafkaSource(Source):
                 self._committing = Brokers(self._settings, self._table.name)
             self._committing.commit(offsets)
         except SqlStreamError as e:
-            self._note(f"warning: {e.message}: the offsets of group '{self._settings[GROUP]}' were not committed")
+            self._notes.add(f"warning: {e.message}: the offsets of group '{self._settings[GROUP]}' were not committed")
 
 
 def name_of(split: Split) -> str:

@@ -61,6 +61,7 @@ class Server:
 
     name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]  # Debian's
+    client: ClassVar[str | None] = None  # the module by which its tests speak to it, if that is of an extra
     user: ClassVar[str | None] = None
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     patience: ClassVar[float] = 60.0  # seconds, to start and to stop; a busy machine is slow

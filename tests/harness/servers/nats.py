@@ -10,6 +10,7 @@ class NATS(Server):
 
     name = "nats"
     packages = ("nats-server",)
+    client = "nats"
 
     def __init__(self, token: str = "") -> None:
         self.token = token

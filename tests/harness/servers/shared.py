@@ -7,6 +7,7 @@ which the run belongs to is gone.
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import pickle
 from pathlib import Path
@@ -22,7 +23,10 @@ Kind = TypeVar("Kind", bound=Server)
 
 def wanted(kind: type[Server]) -> None:
     """Skips the test where a server is not installed; an error where SQLSTREAM_TEST_SERVERS=require is set."""
-    if (missing := kind.missing()) is not None:
+    missing = kind.missing()
+    if missing is None and kind.client is not None and importlib.util.find_spec(kind.client) is None:
+        missing = f"{kind.client}, which speaks to {kind.name}, is not installed: pip install -e '.[test]'"
+    if missing is not None:
         if os.environ.get(REQUIRE) == "require":
             pytest.fail(f"{missing} ({REQUIRE}=require)", pytrace=False)
         pytest.skip(missing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from connector_cases import connector_of, relation, schema, sink_of, source_of, table
-from harness.servers import Kafka, PostgreSQL
+from harness.servers import NATS, Kafka, PostgreSQL
 from harness.topics import Topics
 
 from sqlstream.connectors.python import OBJECTS
@@ -54,6 +55,22 @@ def kafka_topic(server: Kafka) -> Mapping[str, str]:
     return {"properties.bootstrap.servers": server.bootstrap, "topic": name, "sink_transactional__id__prefix": name}
 
 
+def nats_stream(server: NATS) -> Mapping[str, str]:
+    import nats
+
+    name = f"t{uuid.uuid4().hex}"
+
+    async def fill() -> None:
+        connection = await nats.connect(f"nats://{server.address}")
+        await connection.jetstream().add_stream(name=name, subjects=[f"{name}.*"])
+        for i in range(8):
+            await connection.jetstream().publish(f"{name}.x", f'{{"a": {i}, "b": "x{i}"}}'.encode())
+        await connection.close()
+
+    asyncio.run(fill())
+    return {"url": f"nats://{server.address}", "stream": name, "subject": f"{name}.x"}
+
+
 CASES = {
     "blackhole": Case(AB, {}),
     "datagen": Case(AB, {"number__of__rows": "20", "fields_b_null__rate": "0.5"}),
@@ -69,6 +86,12 @@ CASES = {
         },
         server="kafka",
         made=kafka_topic,
+    ),
+    "nats": Case(
+        AB,
+        {"format": "json", "scan_bounded_mode": "latest", "sink_delivery__guarantee": "exactly-once"},
+        server="nats",
+        made=nats_stream,
     ),
     "nexmark": Case(schema(("event_type", INT)), {"events_num": "60"}),
     "print": Case(AB, {}),

@@ -1,0 +1,110 @@
+"""What the connectors of message systems have in common beside messages: the client's library, its failures, how it is secured, and
+what there is to say."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import ssl
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from sqlstream.contracts import TableContext
+from sqlstream.distribution import install
+from sqlstream.errors import OptionError, RunError
+from sqlstream.options import Option
+
+NOTES = 20  # that are kept until somebody asks
+LONGEST_REST = 10.0  # seconds between two tries
+
+TLS_OPTIONS = (
+    Option("tls.ca-file", "path", doc="the certificates that are trusted, as PEM; else the system's", compared="nothing"),
+    Option("tls.certificate-file", "path", doc="the client's own certificate, as PEM", compared="nothing"),
+    Option("tls.key-file", "path", doc="the key of that certificate, as PEM, unless it stands in its file", compared="nothing"),
+    Option("tls.key-password", doc="what that key is encrypted with", compared="nothing"),
+    Option("tls.verify", "bool", True, "whether the server's certificate has to be valid and of its name", compared="nothing"),
+)  # fmt: skip
+
+
+class Unreachable(RunError):
+    """The server does not answer, or could not do it now: another attempt may find it."""
+
+    transient = True
+
+
+def library(module: str, connector: str, extra: str) -> Any:
+    """A module of the client's library. OptionError, which says what to install, where it is not there."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as e:
+        raise OptionError(
+            f"connector '{connector}' needs a package that is not installed: {e}", hint=install(extra)
+        ) from e
+
+
+def tls_context(table: TableContext, options: Mapping[str, Any], wanted: bool) -> ssl.SSLContext | None:
+    """How connections are secured, by TLS_OPTIONS; None: they are not. `wanted`: the URL asks for it. OptionError where options do not
+    fit, or a file is not what it should be."""
+    given = [o.key for o in TLS_OPTIONS if o.key in table.options]
+    if not wanted:
+        if given:
+            raise OptionError(
+                f"table {table.name}: option '{given[0]}' is for a connection with TLS, and 'url' asks for none",
+                hint="its scheme says so: tls://, mqtts://, amqps://, rediss://, https://, wss://",
+                subject=given[0],
+            )
+        return None
+    files = {k: _path(table, options[f"tls.{k}"]) for k in ("ca-file", "certificate-file", "key-file")}
+    try:
+        context = ssl.create_default_context(cafile=files["ca-file"])
+        if files["certificate-file"] is not None:
+            context.load_cert_chain(files["certificate-file"], files["key-file"], options["tls.key-password"])
+    except (OSError, ssl.SSLError) as e:
+        raise OptionError(f"table {table.name}: options 'tls.*': a file cannot be used: {e.strerror or e}") from e
+    if not options["tls.verify"]:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _path(table: TableContext, path: str | None) -> str | None:
+    return None if path is None else os.path.join(table.working_directory, os.path.expanduser(path))
+
+
+class Notes:
+    """What a source has to say, until somebody asks (`Source.notes`). From any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Once, however often it is said meanwhile."""
+        with self._lock:
+            if text not in self._said and len(self._said) < NOTES:
+                self._said.append(text)
+
+    def take(self) -> list[str]:
+        """All of them."""
+        with self._lock:
+            said, self._said = self._said, []
+        return said
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Notes, ()
+
+
+class Backoff:
+    """How long to rest before the next try: longer each time, until one has succeeded."""
+
+    def __init__(self, first: float = 0.1) -> None:
+        self._first = self._next = first
+
+    def rest(self) -> float:
+        """Seconds."""
+        now, self._next = self._next, min(self._next * 2, LONGEST_REST)
+        return now
+
+    def succeeded(self) -> None:
+        """From the beginning."""
+        self._next = self._first

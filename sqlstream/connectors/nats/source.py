@@ -1,0 +1,130 @@
+"""A stream of JetStream as a source: one split, whose positions are sequence numbers."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from sqlstream.connectors.messages.arrays import wanted
+from sqlstream.connectors.messages.clients import Notes
+from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.connectors.messages.reader import MessageReader
+from sqlstream.connectors.nats.client import Address, Client
+from sqlstream.connectors.nats.reader import Reading, StreamFeed, stream_of
+from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
+from sqlstream.errors import OptionError, SqlStreamError
+
+EARLIEST, LATEST, AT_TIME, SEQUENCE, UNBOUNDED = "earliest", "latest", "timestamp", "sequence", "unbounded"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where reading begins. `time`: ms since 1970."""
+
+    mode: str
+    time: int = 0
+    sequence: int = 1
+
+
+class NatsSource(Source):
+    """`reading.stream`: "" for the one that has the subject."""
+
+    def __init__(
+        self,
+        table: TableContext,
+        address: Address,
+        reading: Reading,
+        value: PartFormat,
+        start: Start,
+        bounded: bool,
+        bad_records: str,
+    ) -> None:
+        self._table, self._address, self._reading, self._value = table, address, reading, value
+        self._start, self.bounded, self.bad_records = start, bounded, bad_records
+        self.append_only = not value.format.changelog
+        self.settled = True  # there is one split
+        self._notes = Notes()
+        self._feed: StreamFeed | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_feed": None}
+
+    def _connect(self, renewed: Callable[[], None] = lambda: None) -> Client:
+        return Client(self._address, self._table.name, self._notes.add, renewed)
+
+    def splits(
+        self,
+        known: tuple[Split, ...] = (),
+        positions: Mapping[str, Any] = MappingProxyType({}),
+        finished: Collection[str] = (),
+    ) -> list[Split]:
+        if known:
+            return list(known)
+        client = self._connect()
+        try:
+            name = self._reading.stream or client.run(self._named(client))
+            state = client.run(stream_of(client, self._table.name, name)).state
+        finally:
+            client.close()
+        start = {EARLIEST: max(state.first_seq, 1), LATEST: state.last_seq + 1, SEQUENCE: self._start.sequence}
+        info: dict[str, Any] = {"stream": name, "start": start.get(self._start.mode, 0)}
+        if self._start.mode == AT_TIME:
+            at = datetime.datetime.fromtimestamp(self._start.time / 1000, datetime.UTC)
+            info["since"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if self.bounded:
+            info["stop"] = state.last_seq + 1
+        return [Split(name, info)]
+
+    async def _named(self, client: Client) -> str:
+        subject = self._reading.subjects[0]
+        try:
+            found: str = await client.stream.find_stream_name_by_subject(subject)
+        except client.stream_errors.NotFoundError as e:
+            raise OptionError(
+                f"table {self._table.name}: no stream has subject '{subject}'",
+                hint="messages are read from streams of JetStream: nats stream add makes one, and 'stream' names it",
+            ) from e
+        return found
+
+    def unreadable(
+        self, known: tuple[Split, ...], positions: Mapping[str, Any], finished: Collection[str]
+    ) -> str | None:
+        try:
+            client = self._connect()
+            try:
+                found = client.run(stream_of(client, self._table.name, known[0].info["stream"]))
+            finally:
+                client.close()
+        except SqlStreamError as e:
+            return e.message
+        if found.config.retention == "workqueue":
+            return f"table {self._table.name}: stream {known[0].id} gives its messages once"
+        if found.state.first_seq > max(known[0].info["start"], 1):
+            return f"table {self._table.name}: stream {known[0].id}: what stood at its start was deleted (the stream's limits)"
+        return None
+
+    def notes(self) -> list[str]:
+        return self._notes.take()
+
+    def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
+        info, bad = split.info, self.bad_table is not None
+        name = f"table {self._table.name}: stream {info['stream']}"
+        decoder = MessageDecoder(request, self._value, None, name, self.bad_records != FAIL, bad)
+        reading = Reading(info["stream"], self._reading.subjects, self._reading.durable)
+        begin = int((position or {}).get("offset", info["start"]))
+        feed = self._feed = StreamFeed(
+            self._connect, self._table.name, reading, begin, info.get("since"), info.get("stop"), position is not None,
+            wanted(request), self._notes,
+        )  # fmt: skip
+        return MessageReader(feed, decoder, position, first_row, self.bounded)
+
+    def checkpointed(self, positions: Mapping[str, Any]) -> None:
+        """Of a durable consumer the server learns what was taken; positions are the job's own."""
+        if self._reading.durable is None or self._feed is None:
+            return
+        for position in positions.values():
+            if position is not None:
+                self._feed.acknowledge(position["offset"])
