@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlstream import extensions
 from sqlstream.connectors.blackhole import BlackholeConnector
 from sqlstream.connectors.datagen import DatagenConnector
+from sqlstream.connectors.delta.connector import DeltaConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
 from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
@@ -21,6 +22,7 @@ from sqlstream.watermark_options import OPTIONS as WATERMARKS
 CONNECTORS: dict[str, type[Connector]] = {
     "blackhole": BlackholeConnector,
     "datagen": DatagenConnector,
+    "delta": DeltaConnector,
     "filesystem": FilesystemConnector,
     "jdbc": JdbcConnector,
     "kafka": KafkaConnector,
