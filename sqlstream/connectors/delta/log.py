@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -31,11 +32,18 @@ class Added:
 
 @dataclass
 class Version:
-    """What a version has changed of the rows. `removed`: how many files, other than to write the same rows anew."""
+    """What a version has changed of the rows. `removed`: how many files, other than to write the same rows anew. `said`: by who made
+    it; `time`: when, in ms since 1970 UTC."""
 
     number: int
     added: list[Added] = field(default_factory=list)
     removed: int = 0
+    said: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def time(self) -> int:
+        """0: it is not known."""
+        return int(self.said.get("inCommitTimestamp", self.said.get("timestamp", 0)))
 
 
 def version_at(path: str, number: int, stores: Stores) -> Version | None:
@@ -53,14 +61,23 @@ def version_at(path: str, number: int, stores: Stores) -> Version | None:
             if (add := action.get("add")) is not None and add["dataChange"]:
                 rows = json.loads(add["stats"]).get("numRecords") if add.get("stats") else None
                 values = dict(add["partitionValues"])
-                out.added.append(
-                    Added(unquote(add["path"]), int(add["size"]), values, rows, add.get("deletionVector"))
-                )  # fmt: skip
+                out.added.append(Added(unquote(add["path"]), int(add["size"]), values, rows, add.get("deletionVector")))
             elif (remove := action.get("remove")) is not None and remove["dataChange"]:
                 out.removed += 1
+            elif "commitInfo" in action:
+                out.said = dict(action["commitInfo"])
     except (ValueError, KeyError, TypeError) as e:
         raise DataError(f"{name} is no version of a Delta table: {e}") from e
     return out
+
+
+def versions_down(path: str, newest: int, stores: Stores) -> Iterator[Version]:
+    """What there is of the log, the newest version first."""
+    for number in range(newest, -1, -1):
+        found = version_at(path, number, stores)
+        if found is None:
+            return
+        yield found
 
 
 def first_version(path: str, stores: Stores) -> int | None:

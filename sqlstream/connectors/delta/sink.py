@@ -15,12 +15,14 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 
+from sqlstream.connectors.delta.log import versions_down
 from sqlstream.connectors.delta.partitions import partition_texts
 from sqlstream.connectors.delta.statistics import COLUMNS, statistics
 from sqlstream.connectors.delta.table import (
@@ -48,6 +50,7 @@ DELETED = "_sqlstream_deleted"  # their column that says so
 ATTEMPTS = 30
 LONGEST_REST = 5.0  # seconds between two tries
 TARGET = 128 << 20
+LOOKED_AT = 100  # versions, the newest ones, for what other runs of the job have written
 
 
 @dataclass(frozen=True)
@@ -360,10 +363,10 @@ class DeltaCommitter(SinkCommitter):
     def others(self) -> list[str]:
         if self._sink.replaces is not None or (there := self._where.find()) is None:
             return []
-        with self._where.reported("read"):
-            runs = {
-                str(h.get("sqlstream.run")) for h in there.history() if h.get("sqlstream.job") == self._task.job
-            } - {self._task.run}  # fmt: skip
+        newest = islice(versions_down(self._where.path, there.version(), self._where.stores), LOOKED_AT)
+        said = [v.said for v in newest]
+        runs = {str(s.get("sqlstream.run")) for s in said if s.get("sqlstream.job") == self._task.job}
+        runs.discard(self._task.run)
         return [f"run {r} in the Delta table at {self._where.path}" for r in sorted(runs)]
 
 

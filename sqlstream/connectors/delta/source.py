@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.connectors.delta.log import Added, first_version, version_at
+from sqlstream.connectors.delta.log import Added, first_version, version_at, versions_down
 from sqlstream.connectors.delta.partitions import partition_texts
 from sqlstream.connectors.delta.table import Place, names_of, schema_of
 from sqlstream.connectors.file_reader import FileReader
@@ -128,8 +129,8 @@ class DeltaSource(LakeSource):
 
         assert self.begin.starting_time is not None
         at = datetime.datetime.fromisoformat(self.begin.starting_time).timestamp() * 1000
-        with self.place.reported("read"):
-            found = [int(h["version"]) for h in opened.history() if int(h["timestamp"]) >= at]
+        newest = versions_down(self.place.path, opened.version(), self.table.stores)
+        found = [v.number for v in takewhile(lambda v: v.time >= at, newest)]
         if not found:
             raise OptionError(
                 f"{self.where}: option 'startingTimestamp': no version is as young as {self.begin.starting_time}",

@@ -19,6 +19,7 @@ from sqlstream.stores import S3, Stores
 from sqlstream.types import Type
 
 REGION = "us-east-1"  # of stores that are no AWS, which have none
+PATIENCE = "30s"  # with a store that does not answer: delta-rs's three minutes are longer than a job waits for a checkpoint
 NO_COLUMNS = ("TIME", "INTERVAL_DAY", "INTERVAL_MONTH", "MULTISET")  # types that Delta has not
 PROPERTIES = "delta."  # what names of the table's own properties begin with
 ENFORCED = ("delta.generationExpression", "delta.invariants", "delta.identity.start")  # of a column, by who writes
@@ -66,9 +67,9 @@ class Place:
         """The table; None when there is none."""
         lake = library()
         with self.reported("opened"):
+            # is_deltatable() would hold Python's lock while it asks a store
             with contextlib.suppress(lake.exceptions.TableNotFoundError):
-                if lake.DeltaTable.is_deltatable(self.path, storage_options=self.options()):
-                    return lake.DeltaTable(self.path, storage_options=self.options())
+                return lake.DeltaTable(self.path, storage_options=self.options())
             return None
 
     def missing(self) -> DataError:
@@ -97,7 +98,8 @@ class Place:
         """How delta-rs reaches the store: what the session says; the rest it finds in the environment."""
         if self.path.partition("://")[0] not in S3:
             return {}
-        s, out = self.stores, {"AWS_REGION": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION}
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
+        s, out = self.stores, {"AWS_REGION": region, "max_retries": "5", "retry_timeout": PATIENCE}
         endpoint = s.endpoint if s.endpoint is None or "://" in s.endpoint else f"https://{s.endpoint}"
         if endpoint is not None:
             out["AWS_ENDPOINT_URL"] = endpoint

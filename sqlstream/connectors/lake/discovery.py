@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sqlstream.contracts import Split
 from sqlstream.errors import RunError, SqlStreamError
-from sqlstream.threads import Thread, start
+from sqlstream.threads import start
 
 NOTES = 20  # that are kept until somebody asks
 
@@ -22,7 +22,7 @@ class Discovery:
         self._lock = threading.Lock()
         self._found: list[Split] = []
         self._failed: SqlStreamError | None = None
-        self._looking: Thread | None = None
+        self._looking = False
         self._looked = seconds()
         self._notes: list[str] = []
 
@@ -33,8 +33,9 @@ class Discovery:
             failed, self._failed = self._failed, None
         if failed is not None:
             raise failed
-        if self._looking is None and self._seconds() - self._looked >= self._interval:
-            self._looking = start("sqlstream-lake-discovery", self._run)
+        if not self._looking and self._seconds() - self._looked >= self._interval:
+            self._looking = True  # before: the thread may have ended when `start` comes back
+            start("sqlstream-lake-discovery", self._run)
         return found
 
     def notes(self) -> list[str]:
@@ -60,4 +61,4 @@ class Discovery:
             with self._lock:
                 self._failed = e
         finally:
-            self._looked, self._looking = self._seconds(), None
+            self._looked, self._looking = self._seconds(), False

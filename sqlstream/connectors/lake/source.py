@@ -228,7 +228,7 @@ class LakeSource(Source):
         if request.skip is not None:
             wanted = [not j.skipped for j in judge(asked, self.known(splits, looked_at(request)), constants)]
             if not any(wanted):
-                wanted[0] = True  # a statement over no file has no columns
+                return None  # a statement over no file has no columns
             files = [f for f, w in zip(files, wanted, strict=True) if w]
             constants = [c for c, w in zip(constants, wanted, strict=True) if w]
         if missing := next((f.path for f in files if not _exists(f.path, self.table.stores)), None):
