@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import struct
 import threading
 import time
@@ -12,19 +13,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import kill_lakes
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from harness.seed import SEED
 from object_store import BUCKET, KEY, SECRET, ObjectStore
 from pyroaring import BitMap
 from s3fs import S3FileSystem
 
+from sqlstream.cli.main import main
 from sqlstream.connectors.delta.connector import DeltaConnector
 from sqlstream.contracts import ScanColumn, ScanRequest, SinkTask, Stage
-from sqlstream.errors import CheckpointError, DataError, NotSupported, OptionError, RunError, SqlStreamError
+from sqlstream.errors import CheckpointError, DataError, NotSupported, OptionError, SqlStreamError
 from sqlstream.session import Session
-from sqlstream.testing.connectors import SinkContract, SourceContract, stage, table
+from sqlstream.testing.connectors import SinkContract, SourceContract, table
 
 UTC = datetime.UTC
 COLUMNS = """b BOOLEAN, i8 TINYINT, i16 SMALLINT, i32 INT, i64 BIGINT NOT NULL, f32 FLOAT, f64 DOUBLE, d DECIMAL(20, 4), s STRING,
@@ -123,7 +127,9 @@ def test_a_table_is_made_as_it_is_declared(tmp_path: Path) -> None:
     assert made.metadata().configuration == {"delta.appendOnly": "true"}
     assert [f.nullable for f in made.schema().fields] == [False, True]
     assert run(tmp_path, ddl("a BIGINT NOT NULL, p STRING", "t"), "SELECT * FROM t") == [(1, "x")]
-    found = run(tmp_path, f"CREATE TABLE t WITH ('connector' = 'delta', 'table-path' = '{tmp_path / 't'}')", "DESCRIBE t")
+    found = run(
+        tmp_path, f"CREATE TABLE t WITH ('connector' = 'delta', 'table-path' = '{tmp_path / 't'}')", "DESCRIBE t"
+    )
     assert [r[:3] for r in found] == [("a", "BIGINT", "FALSE"), ("p", "STRING", "TRUE")]
 
 
@@ -132,9 +138,14 @@ PARTITIONS = {
     "INT": [1, -5, None, 7],
     "DATE": [datetime.date(2026, 1, 2), datetime.date(1960, 1, 1), None, datetime.date(9999, 12, 31)],
     "TIMESTAMP(6)": [datetime.datetime(2026, 1, 2, 3, 4, 5, 678901), datetime.datetime(1960, 1, 1), None, None],
-    "TIMESTAMP_LTZ(6)": [datetime.datetime(2026, 1, 2, 3, 4, 5, 6, UTC), datetime.datetime(1960, 1, 1, tzinfo=UTC), None, None],
+    "TIMESTAMP_LTZ(6)": [
+        datetime.datetime(2026, 1, 2, 3, 4, 5, 6, UTC),
+        datetime.datetime(1960, 1, 1, tzinfo=UTC),
+        None,
+        None,
+    ],
     "BOOLEAN": [True, False, None, True],
-    "DECIMAL(10, 2)": [Decimal("1.50"), Decimal("2.25"), None, Decimal("100.00")]  # delta-rs writes -0.01 as 0.-1,
+    "DECIMAL(10, 2)": [Decimal("1.50"), Decimal("2.25"), None, Decimal("100.00")],  # delta-rs writes -0.01 as 0.-1,
 }
 
 
@@ -148,7 +159,9 @@ def test_partitions_of_each_type(tmp_path: Path, kind: str) -> None:
     rows = pa.table({"a": pa.array(range(4), pa.int64()), "p": pa.array(values, of_type), "q": ["1", "2", "1", "2"]})
     write_deltalake(str(tmp_path / "theirs"), rows, partition_by=["p", "q"])
     columns = f"a BIGINT, p {kind}, q STRING"
-    run(tmp_path, ddl(columns, "theirs", "s"), ddl(columns, "ours", partitioned="p, q"), "INSERT INTO t SELECT * FROM s")
+    run(
+        tmp_path, ddl(columns, "theirs", "s"), ddl(columns, "ours", partitioned="p, q"), "INSERT INTO t SELECT * FROM s"
+    )
     expected = rows.to_pylist()
     assert seen(tmp_path / "ours") == expected
     for name in ("theirs", "ours"):
@@ -201,7 +214,9 @@ def test_statistics_let_readers_leave_files_out(tmp_path: Path) -> None:
 
 def test_files_of_which_a_filter_leaves_nothing_are_not_opened(tmp_path: Path) -> None:
     for begin in (0, 100):
-        rows = pa.table({"a": range(begin, begin + 10), "p": [begin] * 10, "s": [f"{begin + i:03d}" for i in range(10)]})
+        rows = pa.table(
+            {"a": range(begin, begin + 10), "p": [begin] * 10, "s": [f"{begin + i:03d}" for i in range(10)]}
+        )
         write_deltalake(str(tmp_path / "t"), rows, mode="append", partition_by=["p"])
     (tmp_path / "t/p=0").rename(tmp_path / "elsewhere")
     columns = "a BIGINT, p BIGINT, s STRING"
@@ -234,12 +249,17 @@ def test_columns_that_came_later_are_null_before(tmp_path: Path) -> None:
     write_deltalake(str(tmp_path / "t"), pa.table({"a": [1]}))
     write_deltalake(str(tmp_path / "t"), pa.table({"a": [2], "b": ["x"]}), mode="append", schema_mode="merge")
     for mode in ("batch", "streaming"):
-        assert sorted(run(tmp_path, ddl("a BIGINT, b STRING", "t"), "SELECT * FROM t", mode=mode)) == [(1, None), (2, "x")]
+        assert sorted(run(tmp_path, ddl("a BIGINT, b STRING", "t"), "SELECT * FROM t", mode=mode)) == [
+            (1, None),
+            (2, "x"),
+        ]
 
 
 def renamed(path: Path) -> None:
     """A table whose columns have other names in its files, as other writers make them (delta-rs does not)."""
-    write_deltalake(str(path), pa.table({"col-1": [1, 2], "col-2": [{"f-1": 5}, None], "p-1": ["x", "x"]}), partition_by=["p-1"])
+    write_deltalake(
+        str(path), pa.table({"col-1": [1, 2], "col-2": [{"f-1": 5}, None], "p-1": ["x", "x"]}), partition_by=["p-1"]
+    )
     log = path / "_delta_log/00000000000000000000.json"
     said = [json.loads(line) for line in log.read_text().splitlines()]
     name = lambda n, i: {"delta.columnMapping.id": i, "delta.columnMapping.physicalName": n}  # noqa: E731
@@ -282,7 +302,12 @@ def with_deleted_rows(path: Path, rows: int, deleted: list[int]) -> None:
     for action in said:
         if "protocol" in action:
             features = ["deletionVectors"]
-            action["protocol"] = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features}
+            action["protocol"] = {
+                "minReaderVersion": 3,
+                "minWriterVersion": 7,
+                "readerFeatures": features,
+                "writerFeatures": features,
+            }
         if "metaData" in action:
             action["metaData"]["configuration"] = {"delta.enableDeletionVectors": "true"}
         if "add" in action:
@@ -498,12 +523,21 @@ def test_rows_of_a_key_take_each_others_place(tmp_path: Path) -> None:
         ("u", {"k": 1, "v": "a"}, {"k": 1, "v": "A"}), ("d", {"k": 2, "v": "b"}, None), ("c", None, {"k": 4, "v": "d"}),
     ]  # fmt: skip
     (tmp_path / "in").mkdir()
-    (tmp_path / "in/1.json").write_text("".join(json.dumps({"op": o, "before": b, "after": a}) + "\n" for o, b, a in changes))
+    (tmp_path / "in/1.json").write_text(
+        "".join(json.dumps({"op": o, "before": b, "after": a}) + "\n" for o, b, a in changes)
+    )
     s = "CREATE TABLE s (k INT, v STRING) WITH ('connector' = 'filesystem', 'path' = 'in', 'format' = 'debezium-json')"
     t = ddl("k INT, v STRING, PRIMARY KEY (k) NOT ENFORCED", "t")
     write_deltalake(str(tmp_path / "t"), pa.table({"k": pa.array([3, 9], pa.int32()), "v": ["old", "kept"]}))
     for size in ("1", "1000"):
-        run(tmp_path, s, t, f"SET 'execution.epoch.max-rows' = '{size}'", "INSERT INTO t SELECT * FROM s ON CONFLICT DO DEDUPLICATE", mode="streaming")
+        run(
+            tmp_path,
+            s,
+            t,
+            f"SET 'execution.epoch.max-rows' = '{size}'",
+            "INSERT INTO t SELECT * FROM s ON CONFLICT DO DEDUPLICATE",
+            mode="streaming",
+        )
         assert seen(tmp_path / "t") == [
             {"k": 1, "v": "A"}, {"k": 3, "v": None}, {"k": 4, "v": "d"}, {"k": 9, "v": "kept"},
         ]  # fmt: skip
@@ -775,7 +809,10 @@ def test_tables_whose_writers_have_more_to_see_to_are_refused(tmp_path: Path) ->
 
 
 def test_the_table_of_an_existing_type_that_is_wider(tmp_path: Path) -> None:
-    write_deltalake(str(tmp_path / "t"), pa.table({"b": pa.array([], pa.float64()), "a": pa.array([], pa.int64()), "c": pa.array([], pa.string())}))
+    write_deltalake(
+        str(tmp_path / "t"),
+        pa.table({"b": pa.array([], pa.float64()), "a": pa.array([], pa.int64()), "c": pa.array([], pa.string())}),
+    )
     run(tmp_path, ddl("a INT, b FLOAT", "t"), "INSERT INTO t VALUES (1, CAST(0.5 AS FLOAT))")
     assert seen(tmp_path / "t") == [{"b": 0.5, "a": 1, "c": None}]
 
@@ -784,10 +821,39 @@ def test_a_request_in_the_files_own_names() -> None:
     from sqlstream.connectors.lake.columns import ABSENT, Names, physical
     from sqlstream.types import BIGINT, STRING, array, row
 
-    names = Names({"r": ("col-1", Names({"x": ("f-1", Names()), "l": ("f-2", Names({"element": ("element", Names({"y": ("g", Names())}))}))}))})
+    names = Names(
+        {
+            "r": (
+                "col-1",
+                Names(
+                    {"x": ("f-1", Names()), "l": ("f-2", Names({"element": ("element", Names({"y": ("g", Names())}))}))}
+                ),
+            )
+        }
+    )
     t = row(("x", BIGINT), ("l", array(row(("y", STRING), ("z", STRING)))))
     request = ScanRequest((ScanColumn(("r",), t), ScanColumn(("r", "x"), BIGINT), ScanColumn(("s",), STRING)))
     found = physical(request, names)
     assert [c.path for c in found.columns] == [("col-1",), ("col-1", "f-1"), (ABSENT,)]
     assert found.columns[0].type == row(("f-1", BIGINT), ("f-2", array(row(("g", STRING), (ABSENT, STRING)))))
     assert found.columns[0].type.arrow() == t.arrow()
+
+
+def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/connectors/delta.md: its SQL, run, prints its tables."""
+    page = (Path(__file__).parents[2] / "docs/connectors/delta.md").read_text()
+    (sql,) = re.findall(r"^```sql\n(.*?)^```$", page, re.M | re.S)
+    (shown,) = re.findall(r"^```\n(.*?)^```$", page, re.M | re.S)
+    (tmp_path / "page.sql").write_text(sql)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "page.sql"]) == 0
+    assert capsys.readouterr().out == shown
+
+
+def test_killed_at_random(tmp_path: Path) -> None:
+    """The long form: kill_lakes.py."""
+    outcome, n = kill_lakes.Outcome(), 0
+    while outcome.kills < 3:
+        kill_lakes.one_job("delta", tmp_path / str(n), SEED + n, outcome, 3, size=1500)
+        n += 1
+    assert outcome.looks and outcome.theirs

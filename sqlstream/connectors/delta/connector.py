@@ -61,7 +61,9 @@ class DeltaConnector(Connector):
             )
         for a, b in (_OF_BATCH, _OF_STREAMING[:2]):
             if options[a] is not None and options[b] is not None:
-                raise OptionError(f"table {table.name}: options '{a}' and '{b}' are both set", hint="one says which version")
+                raise OptionError(
+                    f"table {table.name}: options '{a}' and '{b}' are both set", hint="one says which version"
+                )
         begin = Begin(
             options["versionAsOf"],
             _time(options, "timestampAsOf", table.name),

@@ -41,7 +41,7 @@ from sqlstream.connectors.partitions import escaped
 from sqlstream.connectors.paths import open_binary
 from sqlstream.connectors.upsert import UpsertWriter
 from sqlstream.contracts import Committable, Sink, SinkCommitter, SinkTask, SinkWriter, TableContext
-from sqlstream.errors import CheckpointError, OptionError, RunError
+from sqlstream.errors import CheckpointError, OptionError
 from sqlstream.own_files import is_name
 
 NULL_DIRECTORY = "__HIVE_DEFAULT_PARTITION__"
@@ -127,7 +127,10 @@ class DeltaSink(Sink):
             )
         named: dict[str, str | None] = {}
         if partition is not None:
-            named = {n: partition_texts(a).to_pylist()[0] for n, a in zip(partition.schema.names, partition.columns, strict=True)}
+            named = {
+                n: partition_texts(a).to_pylist()[0]
+                for n, a in zip(partition.schema.names, partition.columns, strict=True)
+            }
         return replace(self, replaces=named)
 
 
@@ -265,9 +268,7 @@ class DeltaCommitter(SinkCommitter):
                 store.remove(f["path"])
             self._uncommitted -= {f["path"] for f in (*files, *changes)}
 
-    def _commit(
-        self, number: int, files: list[dict[str, Any]], changes: list[dict[str, Any]], replaced: Any
-    ) -> None:
+    def _commit(self, number: int, files: list[dict[str, Any]], changes: list[dict[str, Any]], replaced: Any) -> None:
         """Once; CommitFailedError where the log has taken another's meanwhile."""
         opened, self._opened = self._opened or self._sink.opened(), None
         with self._where.reported("read"):

@@ -19,7 +19,9 @@ from sqlstream.stores import S3, Stores
 from sqlstream.types import Type
 
 REGION = "us-east-1"  # of stores that are no AWS, which have none
-PATIENCE = "30s"  # with a store that does not answer: delta-rs's three minutes are longer than a job waits for a checkpoint
+PATIENCE = (
+    "30s"  # with a store that does not answer: delta-rs's three minutes are longer than a job waits for a checkpoint
+)
 NO_COLUMNS = ("TIME", "INTERVAL_DAY", "INTERVAL_MONTH", "MULTISET")  # types that Delta has not
 PROPERTIES = "delta."  # what names of the table's own properties begin with
 ENFORCED = ("delta.generationExpression", "delta.invariants", "delta.identity.start")  # of a column, by who writes
@@ -36,9 +38,7 @@ def library() -> Any:
     try:
         import deltalake
     except ImportError as e:
-        raise OptionError(
-            f"connector 'delta' needs a package that is not installed: {e}", hint=install("lake")
-        ) from e
+        raise OptionError(f"connector 'delta' needs a package that is not installed: {e}", hint=install("lake")) from e
     return deltalake
 
 
@@ -92,7 +92,9 @@ class Place:
             hint = None
             if any(word in text.lower() for word in ("credential", "forbidden", "403")):
                 hint = "check 's3.access-key' and 's3.secret-key' (or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
-            raise Unreached(f"table {self.table}: {self.path} could not be {what}: {text.splitlines()[0]}", hint=hint) from e
+            raise Unreached(
+                f"table {self.table}: {self.path} could not be {what}: {text.splitlines()[0]}", hint=hint
+            ) from e
 
     def options(self) -> dict[str, str]:
         """How delta-rs reaches the store: what the session says; the rest it finds in the environment."""

@@ -51,5 +51,7 @@ def _type(t: Type, names: Names) -> Type:
     if t.kind in ("ARRAY", "MAP"):
         keys = ("element",) if t.kind == "ARRAY" else ("key", "value")
         inside = [names.inner.get(k, ("", Names()))[1] for k in keys]
-        return replace(t, fields=tuple(replace(f, type=_type(f.type, n)) for f, n in zip(t.fields, inside, strict=True)))
+        return replace(
+            t, fields=tuple(replace(f, type=_type(f.type, n)) for f, n in zip(t.fields, inside, strict=True))
+        )
     return t

@@ -47,7 +47,8 @@ def fitted(declared: Schema, there: pa.Schema, where: str, what: str) -> Shape:
     for f in there:
         if not f.nullable and f.name not in declared.names:
             raise OptionError(
-                f"{where}: column '{f.name}' of {what} is NOT NULL, and is not declared", hint="declare it, and write it"
+                f"{where}: column '{f.name}' of {what} is NOT NULL, and is not declared",
+                hint="declare it, and write it",
             )
     return Shape(pa.schema([f for f in there if f.name in declared.names], there.metadata))
 
@@ -59,12 +60,12 @@ def holds(given: pa.DataType, there: pa.DataType) -> bool:
     if pa.types.is_dictionary(there):
         return holds(given, there.value_type)
     if given in _INTEGERS and there in _INTEGERS:
-        return there.bit_width >= given.bit_width
+        return bool(there.bit_width >= given.bit_width)
     if pa.types.is_floating(given) and pa.types.is_floating(there):
-        return there.bit_width >= given.bit_width
+        return bool(there.bit_width >= given.bit_width)
     if pa.types.is_decimal(given) and pa.types.is_decimal(there):
         whole = there.precision - there.scale >= given.precision - given.scale
-        return whole and there.scale >= given.scale
+        return bool(whole and there.scale >= given.scale)
     if pa.types.is_timestamp(given) and pa.types.is_timestamp(there):
         return (given.tz is None) == (there.tz is None) and there.unit in ("us", "ns")
     for same in (_is_text, _is_bytes, pa.types.is_time, pa.types.is_date):

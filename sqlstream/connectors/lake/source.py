@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from sqlstream import stores as remote
 from sqlstream.connectors.block_decoder import ToolPool

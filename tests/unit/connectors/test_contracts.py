@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from connector_cases import connector_of, relation, schema, sink_of, source_of, table
+from deltalake import write_deltalake
 from harness.servers import NATS, Kafka, PostgreSQL
 from harness.topics import Topics
 
@@ -32,7 +33,7 @@ AB = schema(("a", BIGINT), ("b", STRING))
 class Case:
     """A table of a connector whose rows are the same each time: its columns, its options, and files that it reads.
 
-    `server`: the fixture of what it needs, and `made`: options of a new table there, with rows."""
+    `server`: the fixture of what it needs, and `made`: options of a new table there, or in the directory, with rows."""
 
     columns: Schema
     options: Mapping[str, str]
@@ -71,9 +72,17 @@ def nats_stream(server: NATS) -> Mapping[str, str]:
     return {"url": f"nats://{server.address}", "stream": name, "subject": f"{name}.x"}
 
 
+def delta_table(directory: Path) -> Mapping[str, str]:
+    for begin in (1, 4):
+        rows = pa.table({"a": pa.array(range(begin, begin + 3), pa.int64()), "b": ["x", None, "z"]})
+        write_deltalake(str(directory / "delta"), rows, mode="append")
+    return {"table__path": str(directory / "delta")}
+
+
 CASES = {
     "blackhole": Case(AB, {}),
     "datagen": Case(AB, {"number__of__rows": "20", "fields_b_null__rate": "0.5"}),
+    "delta": Case(AB, {}, made=delta_table),
     "filesystem": Case(AB, {"path": "{directory}"}),
     "jdbc": Case(AB, {"sink_delivery__guarantee": "exactly-once"}, server="postgresql", made=postgresql_table),
     "kafka": Case(
@@ -114,8 +123,7 @@ class Kind:
         assert self.connector in CASES, f"connector '{self.connector}' has no case in test_contracts.py"
         case = CASES[self.connector]
         options = {k: v.format(directory=directory) for k, v in case.options.items()}
-        if case.server:
-            options.update(case.made(request.getfixturevalue(case.server)))
+        options.update(case.made(request.getfixturevalue(case.server) if case.server else directory))
         for name, text in case.files.items():
             (directory / name).write_text(text)
         if self.format is None:
