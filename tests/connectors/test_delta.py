@@ -409,9 +409,10 @@ def test_nothing_written_is_no_version(tmp_path: Path) -> None:
     assert committer.combine([], 0) == []
 
 
-def test_of_two_that_commit_a_checkpoint_one_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", ["a BIGINT", "a BIGINT, PRIMARY KEY (a) NOT ENFORCED"])
+def test_of_two_that_commit_a_checkpoint_one_does(tmp_path: Path, columns: str) -> None:
     """A process that was believed dead, and the one that goes on."""
-    t = table(DeltaConnector(), "a BIGINT", {"table-path": str(tmp_path / "t")})
+    t = table(DeltaConnector(), columns, {"table-path": str(tmp_path / "t")})
     task = SinkTask("job", "run", 0)
     parts = [write(t, {"a": [n]}, task, n + 1) for n in range(5)]
     errors: list[BaseException] = []
@@ -560,6 +561,17 @@ def test_changes_are_merged_once(tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(CheckpointError, match="is gone"):
         committer.commit(three)
+
+
+def test_two_statements_that_write_the_same_keys(tmp_path: Path) -> None:
+    t = table(DeltaConnector(), "k INT, v INT, PRIMARY KEY (k) NOT ENFORCED", {"table-path": str(tmp_path / "t")})
+    committer = DeltaConnector().sink(t).committer(SinkTask("job", "run", 0))
+    parts = [c for n in range(2) for c in write(t, {"k": [1, n + 2], "v": [n, n]}, SinkTask("job", "run", n), 1)]
+    committer.commit(committer.combine(parts, 0))
+    assert seen(tmp_path / "t") == [{"k": 1, "v": 1}, {"k": 2, "v": 0}, {"k": 3, "v": 1}]
+    u = table(DeltaConnector(), "k INT, v INT", {"table-path": str(tmp_path / "t")})
+    with pytest.raises(OptionError, match="with and without a PRIMARY KEY"):
+        committer.combine([*parts, *write(u, {"k": [1], "v": [1]}, SinkTask("job", "run", 2), 1)], 0)
 
 
 def test_changes_that_no_checkpoint_knows_are_removed(tmp_path: Path) -> None:
@@ -843,7 +855,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     """docs/connectors/delta.md: its SQL, run, prints its tables."""
     page = (Path(__file__).parents[2] / "docs/connectors/delta.md").read_text()
     (sql,) = re.findall(r"^```sql\n(.*?)^```$", page, re.M | re.S)
-    (shown,) = re.findall(r"^```\n(.*?)^```$", page, re.M | re.S)
+    (shown,) = (b for kind, b in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.M | re.S) if not kind)
     (tmp_path / "page.sql").write_text(sql)
     monkeypatch.chdir(tmp_path)
     assert main(["run", "page.sql"]) == 0

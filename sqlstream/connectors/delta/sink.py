@@ -34,6 +34,7 @@ from sqlstream.connectors.delta.table import (
     schema_of,
 )
 from sqlstream.connectors.file_store import Store, safe
+from sqlstream.connectors.lake.changes import DELETED, last_of_each
 from sqlstream.connectors.lake.grouping import Key, grouped
 from sqlstream.connectors.lake.parts import Parts, Written
 from sqlstream.connectors.lake.shape import fitted
@@ -46,7 +47,6 @@ from sqlstream.own_files import is_name
 
 NULL_DIRECTORY = "__HIVE_DEFAULT_PARTITION__"
 CHANGES = "_sqlstream"  # where files of changes are until they are merged
-DELETED = "_sqlstream_deleted"  # their column that says so
 ATTEMPTS = 30
 LONGEST_REST = 5.0  # seconds between two tries
 TARGET = 128 << 20
@@ -244,6 +244,11 @@ class DeltaCommitter(SinkCommitter):
             together["checkpoint"] = max(int(c["checkpoint"]), together.get("checkpoint", 0))
             for kind in ("files", "changes"):
                 together.setdefault(kind, []).extend(c.get(kind, []))
+        if together.get("files") and together.get("changes"):
+            raise OptionError(
+                f"table {self._sink.table.name}: one job writes to {self._where.path} with and without a PRIMARY KEY",
+                hint="declare it in the same way for all of its statements",
+            )
         if self._sink.replaces is not None:
             together = {"checkpoint": 1, "files": [], "changes": [], **together, "replace": self._sink.replaces}
         self._uncommitted |= {f["path"] for kind in ("files", "changes") for f in together.get(kind, [])}
@@ -318,9 +323,10 @@ class DeltaCommitter(SinkCommitter):
                     "in the table",
                     hint="put it back, or start anew with --fresh",
                 ) from e
-        source = pa.concat_tables(tables)
+        key = self._sink.table.primary_key
+        source = last_of_each(pa.concat_tables(tables), key)
         quoted: Callable[[str], str] = lambda n: '"' + n.replace('"', '""') + '"'  # noqa: E731
-        on = " AND ".join(f"t.{quoted(k)} = s.{quoted(k)}" for k in self._sink.table.primary_key)
+        on = " AND ".join(f"t.{quoted(k)} = s.{quoted(k)}" for k in key)
         gone = f"s.{quoted(DELETED)}"
         names = [n for n in source.schema.names if n != DELETED]
         values = {quoted(n): f"s.{quoted(n)}" for n in names}

@@ -89,12 +89,11 @@ class Place:
             raise
         except (lake.exceptions.DeltaError, OSError, ValueError) as e:
             text = str(e).strip() or type(e).__name__
+            kind = Unreached if isinstance(e, OSError) else RunError
             hint = None
             if any(word in text.lower() for word in ("credential", "forbidden", "403")):
                 hint = "check 's3.access-key' and 's3.secret-key' (or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
-            raise Unreached(
-                f"table {self.table}: {self.path} could not be {what}: {text.splitlines()[0]}", hint=hint
-            ) from e
+            raise kind(f"table {self.table}: {self.path} could not be {what}: {text.splitlines()[0]}", hint=hint) from e
 
     def options(self) -> dict[str, str]:
         """How delta-rs reaches the store: what the session says; the rest it finds in the environment."""
