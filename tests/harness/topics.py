@@ -22,9 +22,9 @@ class Topics:
         self.bootstrap = bootstrap
         self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
-    def new(self, partitions: int = 1, **config: str) -> str:
+    def new(self, partitions: int = 1, replicas: int = 1, **config: str) -> str:
         name = f"t{next(_names)}_{uuid.uuid4().hex[:8]}"
-        made = NewTopic(name, partitions, 1, config={k.replace("_", "."): v for k, v in config.items()})
+        made = NewTopic(name, partitions, replicas, config={k.replace("_", "."): v for k, v in config.items()})
         self.admin.create_topics([made])[name].result()
         return name
 

@@ -22,14 +22,21 @@ from sqlstream.errors import DataError, OptionError
 from sqlstream.functions.java_patterns import compiled
 
 SECONDS = 20.0  # that an answer may take
-LEADER_CHANGES, PAUSE = (
-    frozenset({5, 6}),
-    0.1,
-)  # LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER; seconds between two questions
+STEP = 1.0  # of them are waited for at first, then twice as many, …: meanwhile one looks at what brokers say, and at Ctrl-C
+LEADER_CHANGES = frozenset({5, 6})  # LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER
+PAUSE = 0.1  # seconds between two questions
+NO_ANSWER = frozenset({-185, -195, -187, 7})  # _TIMED_OUT, _TRANSPORT, _ALL_BROKERS_DOWN, REQUEST_TIMED_OUT
+NOT_LET_IN = frozenset({-169, -181})  # _AUTHENTICATION, _SSL: no answer will come
 NO_OFFSET = -1001  # librdkafka's word for: none was committed
 EARLIEST_RESET = "earliest"
 EARLIEST_RESETS = (EARLIEST_RESET, "smallest", "beginning")
 Partition = tuple[str, int]
+
+
+class NotLetIn(KafkaError):
+    """Who says who they are, and is not believed: to ask again is in vain."""
+
+    transient = False
 
 
 class Brokers:
@@ -39,7 +46,7 @@ class Brokers:
         kafka = confluent_kafka()
         library().rd_kafka_conf_destroy(configured(settings, table))  # says which setting is wrong
         self._table, self._servers = table, settings[SERVERS]
-        self._said: list[str] = []
+        self._said: list[Any] = []  # errors
         given = {GROUP: "sqlstream", **settings, "error_cb": self._hear, "log_level": "0"}
         try:
             self._client = kafka.Consumer(given)
@@ -49,31 +56,30 @@ class Brokers:
         self._failure = kafka.KafkaException
 
     def _hear(self, error: Any) -> None:
-        self._said.append(error.str())
+        self._said.append(error)
 
     def _asked(self, ask: Any, *args: Any, **more: Any) -> Any:
         """The answer; a partition whose leader has just changed, or is not there yet, is asked about again."""
-        until = time.monotonic() + SECONDS
+        until, step = time.monotonic() + SECONDS, STEP
         while True:
+            left = until - time.monotonic()
             try:
-                return self._answer(ask, *args, **more)
-            except KafkaError as e:
-                if e.code not in LEADER_CHANGES or time.monotonic() > until:
-                    raise
+                return ask(*args, timeout=max(min(step, left), PAUSE), **more)
+            except self._failure as e:
+                self._client.poll(0)  # what its threads have said comes by the way
+                error, step = e.args[0], step * 2
+                again = error.code() in (LEADER_CHANGES | NO_ANSWER) and left > step
+                if not again or any(x.code() in NOT_LET_IN for x in self._said):
+                    raise self._error(error) from None
             time.sleep(PAUSE)
 
-    def _answer(self, ask: Any, *args: Any, **more: Any) -> Any:
-        try:
-            return ask(*args, timeout=SECONDS, **more)
-        except self._failure as e:
-            self._client.poll(0)  # what its threads have said comes by the way
-            error = e.args[0]
-            said = list(dict.fromkeys([*(t for t in self._said if t), error.str()]))
-            raise KafkaError(
-                f"table {self._table}: the brokers {self._servers} do not answer: {'; '.join(said[:3])}",
-                error.code(),
-                hint=_hint(said),
-            ) from None
+    def _error(self, error: Any) -> KafkaError:
+        said = list(dict.fromkeys([*(x.str() for x in self._said if x.str()), error.str()]))
+        what = f"table {self._table}: the brokers {self._servers} "
+        let_in = next((x for x in [error, *self._said] if x.code() in NOT_LET_IN), None)
+        if let_in is not None:
+            return NotLetIn(f"{what}do not let one in: {let_in.str()}", let_in.code(), _hint(said))
+        return KafkaError(f"{what}do not answer: {'; '.join(said[:3])}", error.code(), _hint(said))
 
     def topics(self, names: Iterable[str], pattern: str | None) -> dict[str, int]:
         """How many partitions topics have, those of these names or that a pattern (Java's) is all of. DataError where one is not
