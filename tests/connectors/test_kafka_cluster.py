@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from harness.topics import Topics
 
 import sqlstream
 
-ROWS = 6_000
+CHANGES = int(os.environ.get("SQLSTREAM_LEADER_CHANGES", "1"))  # of both brokers
 
 
 def _until(condition: Any, seconds: float = 60) -> None:
@@ -50,36 +51,56 @@ def test_leaders_change_under_a_job(tmp_path: Path) -> None:
             [sys.executable, "-m", "sqlstream", "run", str(script)], cwd=tmp_path, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        written = threading.Thread(target=_write, args=(topics, source))
-        written.start()
-
-        def there() -> int:
-            assert job.poll() is None, job.communicate()[1]
-            return len(topics.values(out))
-
-        _until(lambda: there() > 200)
-        first, second = cluster.brokers
-        second.kill()
-        before = there()
-        _until(lambda: there() > before + 200)  # the other one leads all partitions
-        second.start()
-        _until(lambda: _in_step(topics, source, out))
-        first.kill()
-        before = there()
-        _until(lambda: there() > before + 200)
-        first.start()
-        written.join()
-        _until(lambda: there() >= ROWS)
-        job.send_signal(signal.SIGINT)
-        _, said = job.communicate(timeout=60)
-        assert sorted(json.loads(v or b"")["n"] for v in topics.values(out)) == list(range(ROWS)), said
+        feed = Feed(topics, source)
+        try:
+            feed.start()
+            _change_leaders(cluster, topics, source, out, job)
+            rows = feed.end()
+            _until(lambda: len(topics.values(out)) >= rows)
+            job.send_signal(signal.SIGINT)
+            _, said = job.communicate(timeout=60)
+        finally:
+            feed.end()
+            job.kill()
+            job.communicate()
+        assert sorted(json.loads(v or b"")["n"] for v in topics.values(out)) == list(range(rows)), said
 
 
-def _write(topics: Topics, topic: str) -> None:
+def _change_leaders(cluster: KafkaCluster, topics: Topics, source: str, out: str, job: subprocess.Popen[str]) -> None:
+    def there() -> int:
+        assert job.poll() is None, job.communicate()[1]
+        return len(topics.values(out))
+
+    _until(lambda: there() > 200)
+    for _ in range(CHANGES):
+        for broker in (cluster.brokers[1], cluster.brokers[0]):
+            broker.kill()
+            before = there()
+            _until(lambda before=before: there() > before + 200)  # the other one leads all partitions
+            broker.start()
+            _until(lambda: _in_step(topics, source, out))
+
+
+class Feed(threading.Thread):
     """Some rows each tenth of a second, as long as leaders change."""
-    for start in range(0, ROWS, 100):
-        topics.put(topic, (json.dumps({"n": n}) for n in range(start, start + 100)), partition=start // 100 % 2)
-        time.sleep(0.15)
+
+    def __init__(self, topics: Topics, topic: str) -> None:
+        super().__init__(daemon=True)
+        self.topics, self.topic, self.rows = topics, topic, 0
+        self.ending = threading.Event()
+
+    def run(self) -> None:
+        while not self.ending.wait(0.1):
+            numbers = range(self.rows, self.rows + 100)
+            self.topics.put(self.topic, (json.dumps({"n": n}) for n in numbers), partition=self.rows // 100 % 2)
+            self.rows += 100
+
+    def end(self) -> int:
+        """No more; how many rows there are."""
+        self.ending.set()
+        if self.is_alive():
+            self.join()
+        return self.rows
 
 
 def _in_step(topics: Topics, *names: str) -> bool:
@@ -134,7 +155,7 @@ def table(server: Guarded, name: str, topic: str, **more: str) -> str:
     return f"CREATE TABLE {name} (n BIGINT) WITH ({said})"
 
 
-JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"alice\" password=\"${env:KAFKA_WORD}\";"
+JAAS = 'org.apache.kafka.common.security.plain.PlainLoginModule required username="alice" password="${env:KAFKA_WORD}";'
 READ = {"scan.startup.mode": "earliest-offset", "scan.bounded.mode": "latest-offset"}
 
 
