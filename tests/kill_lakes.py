@@ -67,7 +67,29 @@ class Delta:
         write_deltalake(str(self.directory / name), rows, mode="append")
 
 
-LAKES: Mapping[str, Any] = {"delta": Delta}
+class Iceberg:
+    """Tables by pyiceberg, in a catalog of SQLite."""
+
+    def __init__(self, directory: Path) -> None:
+        from pyiceberg.catalog.sql import SqlCatalog
+
+        self.uri, self.warehouse = f"sqlite:///{directory}/catalog.db", str(directory / "warehouse")
+        self.catalog = SqlCatalog("lake", uri=self.uri, warehouse=self.warehouse)
+
+    def options(self, table: str) -> str:
+        return (
+            f"'connector' = 'iceberg', 'catalog-name' = 'lake', 'catalog-type' = 'sql', 'uri' = '{self.uri}', "
+            f"'warehouse' = '{self.warehouse}', 'catalog-database' = 'db'"
+        )
+
+    def table(self, name: str) -> pa.Table:
+        return self.catalog.load_table(("db", name)).scan().to_arrow()
+
+    def put(self, name: str, rows: pa.Table) -> None:
+        self.catalog.load_table(("db", name)).append(rows)
+
+
+LAKES: Mapping[str, Any] = {"delta": Delta, "iceberg": Iceberg}
 
 
 @dataclass

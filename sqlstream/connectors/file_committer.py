@@ -4,7 +4,7 @@ A committable is one of
     {"staged", "final"}      a part file: published by rename (on object stores by copy, then delete). One that is
                              published already is left alone, and nobody ever changes it
     {"remove"}               a file that INSERT OVERWRITE replaces: what was there when its job had staged all rows
-    {"success"}              a partition that is complete gets its success file
+    {"success"}              a partition that is complete gets its success file, and a class of the user's is told
     {"pending"}              the partitions that are not, and since when there are rows of them: it is only remembered
     {"watermark", "idle"}    what a task says of the time: never in a checkpoint
 
@@ -21,6 +21,7 @@ from typing import Any
 
 from sqlstream.batches import NO_WATERMARK, Time, meet
 from sqlstream.connectors.file_store import STAGING, Store, reported, safe
+from sqlstream.connectors.partition_classes import CompletePartition
 from sqlstream.connectors.partition_commit import PartitionCommit
 from sqlstream.connectors.partitions import Partitions
 from sqlstream.connectors.tree import hidden
@@ -122,7 +123,7 @@ class FileCommitter(SinkCommitter):
                 if "staged" in c and self._store.exists(name := self._names(c)[1]):
                     self._store.remove(name)
             for directory in (c["success"] for c in committables if "success" in c):
-                if self._success is not None and not self._store.files(directory):
+                if self._success is not None and self._success.file and not self._store.files(directory):
                     self._store.remove(f"{directory}/{self._success.file}")
 
     def _publish(self, committables: list[Committable]) -> list[str]:
@@ -170,6 +171,14 @@ class FileCommitter(SinkCommitter):
         if not is_name(directory) or not self._partitions.is_partition(directory):
             raise self._strange(committable)
         if self._success is None:  # the option is gone since
+            return
+        if self._success.told is not None:
+            texts = self._partitions.texts(directory) or {}
+            names = self._partitions.names
+            self._success.told.commit(
+                CompletePartition(self._store.path(directory), names, tuple(texts[n] for n in names))
+            )
+        if not self._success.file:
             return
         name = f"{directory}/{self._success.file}"
         with reported(self._store.path(name), "write the success file"):

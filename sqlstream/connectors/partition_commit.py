@@ -1,4 +1,4 @@
-"""When a partition is complete, and what then tells its readers: a success file in its directory.
+"""When a partition is complete, and what then tells its readers: a success file in its directory, or a Python class.
 
 As in Flink: with `process-time` a partition is due when its delay is over since the sink first saw it, with
 `partition-time` when the watermark is past the time that its values say, and the delay. All that are left are due when the
@@ -15,6 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlstream.batches import END
+from sqlstream.connectors.partition_classes import PartitionClass
 from sqlstream.connectors.partitions import Partitions
 from sqlstream.errors import DataError, NotSupported, OptionError
 from sqlstream.options import Option
@@ -24,8 +25,10 @@ OPTIONS = (
     Option("partition.default-name", "string", "__DEFAULT_PARTITION__",
            "the value of a partition's directory where the column is NULL or an empty string"),
     Option("partition.time-extractor.kind", "enum", "default",
-           "how the time of a partition is told: by its values (custom, a Java class, is refused)",
+           "how the time of a partition is told: by its values, or by a Python class (custom)",
            choices=("default", "custom"), compared="nothing"),
+    Option("partition.time-extractor.class", "string", None,
+           "of custom: module.Class, with a method extract(keys, values) that gives a datetime", compared="nothing"),
     Option("partition.time-extractor.timestamp-pattern", "string", None,
            "the time of a partition, with $column for values: '$dt $hour:00:00'; default: the first column",
            compared="nothing"),
@@ -39,8 +42,12 @@ OPTIONS = (
     Option("sink.partition-commit.watermark-time-zone", "time zone", "UTC",
            "the zone of partitions' times, where the watermark is of a TIMESTAMP_LTZ", compared="nothing"),
     Option("sink.partition-commit.policy.kind", "string", None,
-           "what happens to a complete partition: success-file (metastore and custom are refused); default: nothing",
-           compared="nothing"),
+           "what happens to a complete partition: success-file, custom (a Python class is told), or both, with `,` between "
+           "(metastore is refused: there is none); default: nothing", compared="nothing"),
+    Option("sink.partition-commit.policy.class", "string", None,
+           "of custom: module.Class, with a method commit(partition)", compared="nothing"),
+    Option("sink.partition-commit.policy.class.parameters", "string", None,
+           "of custom: what the class is made with, texts with `;` between", compared="nothing"),
     Option("sink.partition-commit.success-file.name", "string", SUCCESS, "the name of the success file",
            compared="nothing"),
 )  # fmt: skip
@@ -60,15 +67,19 @@ _FORMATTER = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|.", re.DOTALL)
 
 @dataclass(frozen=True)
 class TimeExtractor:
-    """The time of a partition, of its values."""
+    """The time of a partition, of its values, or as a class says."""
 
     pattern: str | None
     formatter: str | None
     zone: str
+    said: PartitionClass | None = None
 
     def time(self, partitions: Partitions, directory: str) -> int:
         """In µs since 1970 UTC. DataError where its values are no time."""
         texts = partitions.texts(directory) or {}
+        if self.said is not None:
+            where = f"table {partitions.table}: partition {directory}"
+            return self._moment(self.said.time(partitions.names, [texts[n] for n in partitions.names], where))
         text = texts[partitions.names[0]]
         if self.pattern is not None:
             text = self.pattern
@@ -82,6 +93,9 @@ class TimeExtractor:
                 hint="'partition.time-extractor.timestamp-pattern' says how it is made of the columns, e.g. "
                 "'$dt $hour:00:00', and '….timestamp-formatter' how it is written",
             )
+        return self._moment(found)
+
+    def _moment(self, found: datetime) -> int:
         local = found.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
         return round((local - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
 
@@ -142,12 +156,14 @@ def _bad(formatter: str, what: str) -> OptionError:
 
 @dataclass(frozen=True)
 class PartitionCommit:
-    """What the options of a table say. `extractor`: None for the clock (process-time)."""
+    """What the options of a table say. `extractor`: None for the clock (process-time). `file`: the success file's name, ""
+    for none; `told`: the class that is told."""
 
     partitions: Partitions
     delay: int
     extractor: TimeExtractor | None
     file: str
+    told: PartitionClass | None = None
 
     def check(self, directory: str) -> None:
         """DataError when the partition has no time, and needs one."""
@@ -166,20 +182,23 @@ class PartitionCommit:
 def partition_commit(partitions: Partitions, options: Mapping[str, Any]) -> PartitionCommit | None:
     """None: nobody is told. OptionError, NotSupported for what is not to be had."""
     where = f"table {partitions.table}"
-    if options["partition.time-extractor.kind"] == "custom":
-        raise NotSupported(
-            f"{where}: 'partition.time-extractor.kind' = 'custom' names a Java class",
-            hint="say it by 'partition.time-extractor.timestamp-pattern' and '….timestamp-formatter'",
-        )
+    said = _class(
+        where, "partition.time-extractor", options["partition.time-extractor.kind"] == "custom", "extract",
+        options["partition.time-extractor.class"], None,
+    )  # fmt: skip
     if options["partition.time-extractor.timestamp-formatter"] is not None:
         formatter_pattern(options["partition.time-extractor.timestamp-formatter"])
     kinds = [k.strip() for k in (options["sink.partition-commit.policy.kind"] or "").split(",") if k.strip()]
-    if "metastore" in kinds or "custom" in kinds:
+    if "metastore" in kinds:
         raise NotSupported(
-            f"{where}: 'sink.partition-commit.policy.kind': there is no Hive metastore to tell, and no Java class to call",
-            hint="'success-file' puts a file into each complete partition",
+            f"{where}: 'sink.partition-commit.policy.kind': there is no Hive metastore to tell",
+            hint="'success-file' puts a file into each complete partition, and 'custom' tells a Python class",
         )
-    if unknown := [k for k in kinds if k != "success-file"]:
+    told = _class(
+        where, "sink.partition-commit.policy", "custom" in kinds, "commit", options["sink.partition-commit.policy.class"],
+        options["sink.partition-commit.policy.class.parameters"],
+    )  # fmt: skip
+    if unknown := [k for k in kinds if k not in ("success-file", "custom")]:
         raise OptionError(
             f"{where}: option 'sink.partition-commit.policy.kind': '{unknown[0]}' is not a value of it",
             hint="did you mean 'success-file'?",
@@ -200,5 +219,27 @@ def partition_commit(partitions: Partitions, options: Mapping[str, Any]) -> Part
             options["partition.time-extractor.timestamp-pattern"],
             options["partition.time-extractor.timestamp-formatter"],
             options["sink.partition-commit.watermark-time-zone"],
+            said,
         )
-    return PartitionCommit(partitions, options["sink.partition-commit.delay"], extractor, name)
+    file = name if "success-file" in kinds else ""
+    return PartitionCommit(partitions, options["sink.partition-commit.delay"], extractor, file, told)
+
+
+def _class(
+    where: str, prefix: str, custom: bool, method: str, given: str | None, parameters: str | None
+) -> PartitionClass | None:
+    """The class that options name. OptionError where they do not, or nothing asks for it, or it is not there."""
+    option = f"{prefix}.class"
+    if custom != (given is not None):
+        raise OptionError(
+            f"{where}: option '{option}' goes with '{prefix}.kind' = 'custom'",
+            hint=f"'{option}' = 'module.Class' names a Python class with a method {method}",
+            subject=option if given is not None else None,
+        )
+    if parameters is not None and not custom:
+        raise OptionError(f"{where}: option '{option}.parameters' goes with '{prefix}.kind' = 'custom'")
+    if given is None:
+        return None
+    found = PartitionClass(given, method, option, tuple(parameters.split(";")) if parameters else ())
+    found.made()  # says now what is wrong with it
+    return found

@@ -7,6 +7,7 @@ from sqlstream.connectors.blackhole import BlackholeConnector
 from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.delta.connector import DeltaConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
+from sqlstream.connectors.iceberg.connector import IcebergConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
 from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
 from sqlstream.connectors.nats.connector import NatsConnector
@@ -24,6 +25,7 @@ CONNECTORS: dict[str, type[Connector]] = {
     "datagen": DatagenConnector,
     "delta": DeltaConnector,
     "filesystem": FilesystemConnector,
+    "iceberg": IcebergConnector,
     "jdbc": JdbcConnector,
     "kafka": KafkaConnector,
     "nats": NatsConnector,

@@ -8,7 +8,7 @@ import re
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from harness import lakes
+from harness.lakes import create, plain, run, wrong
 from harness.seed import SEED
 from object_store import BUCKET, KEY, SECRET, ObjectStore
 from pyroaring import BitMap
@@ -27,7 +29,6 @@ from sqlstream.cli.main import main
 from sqlstream.connectors.delta.connector import DeltaConnector
 from sqlstream.contracts import ScanColumn, ScanRequest, SinkTask, Stage
 from sqlstream.errors import CheckpointError, DataError, NotSupported, OptionError, SqlStreamError
-from sqlstream.session import Session
 from sqlstream.testing.connectors import SinkContract, SourceContract, table
 
 UTC = datetime.UTC
@@ -52,27 +53,8 @@ VALUES = {
 }
 
 
-def run(directory: Path, *statements: str, mode: str = "batch") -> list[Any]:
-    """The rows of the last statement, as they are in the end."""
-    session = Session(working_directory=str(directory), options={"execution.runtime-mode": mode})
-    rows: list[Any] = []
-    for result in session.execute(";\n".join(statements)):
-        rows = []
-        for batch, kinds in result.batches():
-            changed = [tuple(r.values()) for r in batch.to_pylist()]
-            for n, row in enumerate(changed):
-                if kinds is not None and kinds[n] in (1, 3):
-                    rows.remove(row)
-                else:
-                    rows.append(row)
-    return rows
-
-
 def ddl(columns: str, path: Path | str, name: str = "t", partitioned: str = "", **options: str) -> str:
-    given = {"connector": "delta", "table-path": str(path), **options}
-    said = ", ".join(f"'{k}' = '{v}'" for k, v in given.items())
-    by = f"PARTITIONED BY ({partitioned})" if partitioned else ""
-    return f"CREATE TABLE {name} ({columns}) {by} WITH ({said})"
+    return create(columns, {"connector": "delta", "table-path": str(path), **options}, name, partitioned)
 
 
 def seen(path: Path, version: int | None = None) -> list[dict[str, Any]]:
@@ -95,17 +77,7 @@ def test_values_of_all_types_are_read(tmp_path: Path, mode: str) -> None:
     write_deltalake(str(tmp_path / "t"), all_types(), mode="append")
     got = run(tmp_path, ddl(COLUMNS, "t"), "SELECT * FROM t", mode=mode)
     expected = [tuple(VALUES[c][n] for c in VALUES) for n in range(3)]
-    assert [tuple(_plain(v) for v in r) for r in got] == [tuple(_plain(v) for v in r) for r in 2 * expected]
-
-
-def _plain(v: Any) -> Any:
-    if isinstance(v, dict) and "x" not in v:
-        return sorted(v.items())
-    if isinstance(v, dict):
-        return tuple(v.values())
-    if isinstance(v, tuple | list):
-        return tuple(map(_plain, v)) if v and not isinstance(v[0], tuple) else list(v)
-    return v if not isinstance(v, datetime.datetime) or v.tzinfo is None else v.astimezone(UTC)
+    assert [tuple(plain(v) for v in r) for r in got] == [tuple(plain(v) for v in r) for r in 2 * expected]
 
 
 @pytest.mark.parametrize("mode", ["batch", "streaming"])
@@ -166,7 +138,7 @@ def test_partitions_of_each_type(tmp_path: Path, kind: str) -> None:
     assert seen(tmp_path / "ours") == expected
     for name in ("theirs", "ours"):
         got = run(tmp_path, ddl(columns, name), "SELECT * FROM t")
-        assert sorted(tuple(_plain(v) for v in r) for r in got) == [tuple(r.values()) for r in expected]
+        assert sorted(tuple(plain(v) for v in r) for r in got) == [tuple(r.values()) for r in expected]
     assert run(tmp_path, ddl(columns, "ours"), "SELECT a FROM t WHERE p IS NULL AND q = '1'") == [(2,)]
 
 
@@ -373,15 +345,7 @@ class TestSink(SinkContract):
 
 
 def write(t: Any, rows: dict[str, Any], task: SinkTask, checkpoint: int) -> list[Any]:
-    """As a task does; the checkpoint's committables."""
-    sink = DeltaConnector().sink(t)
-    writer = sink.writer(task)
-    columns = {c.name: pa.array(rows[c.name], c.type.arrow_outside()) for c in t.schema}
-    writer.write(pa.record_batch(columns), None)
-    writer.flush()
-    prepared = json.loads(json.dumps(writer.prepare(checkpoint)))
-    writer.close()
-    return prepared
+    return lakes.write(DeltaConnector, t, rows, task, checkpoint)
 
 
 def test_a_checkpoint_is_one_version_and_says_which(tmp_path: Path) -> None:
@@ -586,44 +550,16 @@ def test_changes_that_no_checkpoint_knows_are_removed(tmp_path: Path) -> None:
 # ---- following
 
 
-class Following:
-    """A query over a table that grows, in a thread; `rows` are those that came."""
-
-    def __init__(self, directory: Path, columns: str, query: str = "SELECT * FROM t", **options: str) -> None:
-        self.rows: list[Any] = []
-        self.error: BaseException | None = None
-        given = {"mode": "streaming", "updateCheckIntervalMillis": "20", **options}
-        self._session = Session(working_directory=str(directory), options={"execution.runtime-mode": "streaming"})
-        path = given.pop("table-path", str(directory / "t"))
-        list(self._session.execute(ddl(columns, path, **given)))
-        self._thread = threading.Thread(target=self._run, args=(query,))
-        self._thread.start()
-
-    def _run(self, query: str) -> None:
-        try:
-            for result in self._session.execute(query):
-                for batch, _ in result.batches():
-                    self.rows += [tuple(r.values()) for r in batch.to_pylist()]
-        except BaseException as e:
-            self.error = e
-
-    def until(self, wanted: Callable[[], bool]) -> None:
-        end = time.monotonic() + 20
-        while not wanted():
-            if self.error is not None:
-                raise self.error
-            assert time.monotonic() < end, self.rows
-            time.sleep(0.01)
-
-    def close(self) -> None:
-        self._session.cancel()
-        self._thread.join()
+def following(directory: Path, **options: str) -> lakes.Following:
+    given = {"mode": "streaming", "updateCheckIntervalMillis": "20", **options}
+    table_ = ddl("a BIGINT", given.pop("table-path", str(directory / "t")), **given)
+    return lakes.Following(directory, table_, "SELECT a FROM t")
 
 
 def test_what_is_added_is_followed(tmp_path: Path) -> None:
     put = lambda *a: write_deltalake(str(tmp_path / "t"), pa.table({"a": a}), mode="append")  # noqa: E731
     put(1, 2)
-    f = Following(tmp_path, "a BIGINT", "SELECT a FROM t")
+    f = following(tmp_path)
     try:
         f.until(lambda: len(f.rows) == 2)
         for n in range(3, 8):
@@ -641,7 +577,7 @@ def test_what_is_added_is_followed(tmp_path: Path) -> None:
 def test_where_following_begins(tmp_path: Path, begin: str, expected: list[int]) -> None:
     for n in range(3):
         write_deltalake(str(tmp_path / "t"), pa.table({"a": [n]}), mode="append")
-    f = Following(tmp_path, "a BIGINT", "SELECT a FROM t", startingVersion=begin)
+    f = following(tmp_path, startingVersion=begin)
     try:
         f.until(lambda: len(f.rows) == len(expected) - 1)
         time.sleep(0.2)  # it has looked
@@ -658,7 +594,7 @@ def test_following_begins_at_a_time(tmp_path: Path) -> None:
             time.sleep(0.01)
             at = datetime.datetime.now(UTC).isoformat(timespec="milliseconds")
         write_deltalake(str(tmp_path / "t"), pa.table({"a": [n]}), mode="append")
-    f = Following(tmp_path, "a BIGINT", "SELECT a FROM t", startingTimestamp=at)
+    f = following(tmp_path, startingTimestamp=at)
     try:
         f.until(lambda: bool(f.rows))
         assert f.rows == [(2,)]
@@ -684,7 +620,7 @@ def test_rows_that_go_are_an_error_unless_it_is_said_that_they_are_not(tmp_path:
     option = "ignoreDeletes" if what == "delete a file" else "ignoreChanges"
     expected = {"delete a file": [], "change rows": [1, 20], "overwrite": [7]}[what]
     fresh()
-    f = Following(tmp_path, "a BIGINT", "SELECT a FROM t")
+    f = following(tmp_path)
     try:
         f.until(lambda: len(f.rows) == 3)
         change()
@@ -694,7 +630,7 @@ def test_rows_that_go_are_an_error_unless_it_is_said_that_they_are_not(tmp_path:
     finally:
         f.close()
     fresh()
-    f = Following(tmp_path, "a BIGINT", "SELECT a FROM t", **{option: "true"})
+    f = following(tmp_path, **{option: "true"})
     try:
         f.until(lambda: len(f.rows) == 3)
         change()
@@ -713,7 +649,7 @@ def test_a_log_that_was_cleaned_up_is_an_error(tmp_path: Path) -> None:
     for n in range(3):
         (t / f"_delta_log/{n:020d}.json").unlink()
     with pytest.raises(DataError, match="version 1 .* is there no more; the oldest is 3"):
-        f = Following(tmp_path, "a BIGINT", "SELECT a FROM t", startingVersion="1")
+        f = following(tmp_path, startingVersion="1")
         try:
             f.until(lambda: False)
         finally:
@@ -765,7 +701,7 @@ def test_a_table_in_a_store_is_followed(store: ObjectStore, tmp_path: Path, monk
     url = f"s3://{BUCKET}/followed/t"
     put = lambda n: run(tmp_path, ddl("a BIGINT", url), f"INSERT INTO t VALUES ({n})")  # noqa: E731
     put(1)
-    f = Following(tmp_path, "a BIGINT", "SELECT a FROM t", **{"table-path": url})
+    f = following(tmp_path, **{"table-path": url})
     try:
         f.until(lambda: f.rows == [(1,)])
         put(2)
@@ -775,12 +711,6 @@ def test_a_table_in_a_store_is_followed(store: ObjectStore, tmp_path: Path, monk
 
 
 # ---- mistakes
-
-
-def wrong(directory: Path, statement: str, *tables: str) -> SqlStreamError:
-    with pytest.raises(SqlStreamError) as e:
-        run(directory, *tables, statement)
-    return e.value
 
 
 def test_mistakes_say_what_to_do(tmp_path: Path) -> None:

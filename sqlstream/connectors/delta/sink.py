@@ -37,7 +37,7 @@ from sqlstream.connectors.file_store import Store, safe
 from sqlstream.connectors.lake.changes import DELETED, last_of_each
 from sqlstream.connectors.lake.grouping import Key, grouped
 from sqlstream.connectors.lake.parts import Parts, Written
-from sqlstream.connectors.lake.shape import fitted
+from sqlstream.connectors.lake.shape import Shape, fitted
 from sqlstream.connectors.partitions import escaped
 from sqlstream.connectors.paths import open_binary
 from sqlstream.connectors.upsert import UpsertWriter
@@ -116,9 +116,14 @@ class DeltaSink(Sink):
                 f"is partitioned by ({', '.join(partitions)})",
                 hint="declare it as it is, or leave PARTITIONED BY out",
             )
-        arrow_schema(self.table)
-        fitted(self.table.schema, schema_of(there), name, "the Delta table")
+        self.shape(there)
         return there
+
+    def shape(self, there: Any) -> Shape:
+        """How rows are written to it."""
+        arrow_schema(self.table)
+        where, key = f"table {self.table.name}", self.table.primary_key
+        return fitted(self.table.schema, schema_of(there), where, "the Delta table", key)
 
     def overwriting(self, partition: pa.RecordBatch | None) -> Sink:
         if self.table.primary_key:
@@ -142,7 +147,7 @@ class DeltaWriter(SinkWriter):
         self._store = Store(sink.where.path, sink.table.stores)
         metadata = opened.metadata()
         self._partitions = list(metadata.partition_columns)
-        self._shape = fitted(sink.table.schema, schema_of(opened), f"table {sink.table.name}", "the Delta table")
+        self._shape = sink.shape(opened)
         inside = [f for f in self._shape.schema if f.name not in self._partitions]
         self._columns = int(metadata.configuration.get("delta.dataSkippingNumIndexedCols", COLUMNS))
         self._parts = Parts(
@@ -189,7 +194,7 @@ class ChangeWriter(UpsertWriter):
         super().__init__(sink.table.primary_key)
         self._sink, self._task = sink, task
         self._store = Store(sink.where.path, sink.table.stores)
-        self._shape = fitted(sink.table.schema, schema_of(opened), f"table {sink.table.name}", "the Delta table")
+        self._shape = sink.shape(opened)
         self._changes: list[pa.RecordBatch] = []
         self._schema = pa.schema([*self._shape.schema.remove_metadata(), pa.field(DELETED, pa.bool_(), False)])
         self._parts = Parts(

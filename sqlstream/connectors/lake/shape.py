@@ -25,8 +25,8 @@ class Shape:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-def fitted(declared: Schema, there: pa.Schema, where: str, what: str) -> Shape:
-    """How rows of `declared` are written to a table of these columns. OptionError where they do not fit."""
+def fitted(declared: Schema, there: pa.Schema, where: str, what: str, key: tuple[str, ...] = ()) -> Shape:
+    """How rows of `declared`, with this PRIMARY KEY, are written to a table of these columns. OptionError where they do not fit."""
     for c in declared:
         i = there.get_field_index(c.name)
         if i < 0:
@@ -39,7 +39,7 @@ def fitted(declared: Schema, there: pa.Schema, where: str, what: str) -> Shape:
                 f"{where}: column '{c.name}' is {c.type}, and {f.type} in {what}",
                 hint="declare it as it is there, and CAST in the query",
             )
-        if c.type.nullable and not f.nullable:
+        if c.type.nullable and not f.nullable and c.name not in key:
             raise OptionError(
                 f"{where}: column '{c.name}' may be NULL, and may not in {what}",
                 hint=f"declare it {c.type.text()} NOT NULL",

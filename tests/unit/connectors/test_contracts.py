@@ -15,6 +15,7 @@ from connector_cases import connector_of, relation, schema, sink_of, source_of, 
 from deltalake import write_deltalake
 from harness.servers import NATS, Kafka, PostgreSQL
 from harness.topics import Topics
+from pyiceberg.catalog.sql import SqlCatalog
 
 from sqlstream.connectors.python import OBJECTS
 from sqlstream.connectors.python_source import TableObject
@@ -79,11 +80,24 @@ def delta_table(directory: Path) -> Mapping[str, str]:
     return {"table__path": str(directory / "delta")}
 
 
+def iceberg_table(directory: Path) -> Mapping[str, str]:
+    options = {"uri": f"sqlite:///{directory}/catalog.db", "warehouse": str(directory / "warehouse")}
+    catalog = SqlCatalog("lake", **options)
+    catalog.create_namespace("default")
+    rows = pa.table({"a": pa.array(range(1, 4), pa.int64()), "b": ["x", None, "z"]})
+    made = catalog.create_table(("default", "t"), rows.schema)
+    for _ in range(2):
+        made.append(rows)
+    catalog.close()
+    return {"catalog__name": "lake", "catalog__type": "sql", **options}
+
+
 CASES = {
     "blackhole": Case(AB, {}),
     "datagen": Case(AB, {"number__of__rows": "20", "fields_b_null__rate": "0.5"}),
     "delta": Case(AB, {}, made=delta_table),
     "filesystem": Case(AB, {"path": "{directory}"}),
+    "iceberg": Case(AB, {}, made=iceberg_table),
     "jdbc": Case(AB, {"sink_delivery__guarantee": "exactly-once"}, server="postgresql", made=postgresql_table),
     "kafka": Case(
         AB,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -178,10 +179,23 @@ def test_files_outside_of_partitions_are_named(tmp_path: Path) -> None:
         (("_h",), {}, NotSupported, "begin with _"),
         (("dt", "dt"), {}, OptionError, "twice"),
         (("dt",), {"sink.partition-commit.policy.kind": "metastore"}, NotSupported, "metastore"),
-        (("dt",), {"sink.partition-commit.policy.kind": "custom"}, NotSupported, "Java class"),
+        (("dt",), {"sink.partition-commit.policy.kind": "custom"}, OptionError, "policy.class' goes with"),
+        (("dt",), {"sink.partition-commit.policy.class": "a.B"}, OptionError, "policy.class' goes with"),
+        (
+            ("dt",),
+            {"sink.partition-commit.policy.kind": "custom", "sink.partition-commit.policy.class": "nothing.There"},
+            OptionError,
+            "no module named 'nothing'",
+        ),
+        (
+            ("dt",),
+            {"sink.partition-commit.policy.kind": "custom", "sink.partition-commit.policy.class": "fractions.Fraction"},
+            OptionError,
+            "no method commit",
+        ),
         (("dt",), {"sink.partition-commit.policy.kind": "success"}, OptionError, "success-file"),
         ((), SUCCESS, OptionError, "PARTITIONED BY"),
-        (("dt",), {"partition.time-extractor.kind": "custom"}, NotSupported, "Java class"),
+        (("dt",), {"partition.time-extractor.kind": "custom"}, OptionError, "time-extractor.class' goes with"),
         (("dt",), {"partition.time-extractor.timestamp-formatter": "yyyy-QQ"}, OptionError, "the letter 'Q'"),
         (("dt",), {"partition.time-extractor.timestamp-formatter": "HH:mm"}, OptionError, "no year"),
         (("dt",), {"auto-compaction": "true"}, NotSupported, "rename"),
@@ -460,6 +474,70 @@ def test_a_partition_that_is_a_link_is_not_written_through(tmp_path: Path) -> No
 
 
 # ---- whole statements
+
+
+CLASSES = """
+import json
+from datetime import datetime
+
+
+class Compact:
+    def extract(self, keys, values):
+        assert keys == ["day", "hour"]
+        return datetime.strptime("".join(values), "%Y%m%d%H")
+
+
+class Announce:
+    def __init__(self, path, word):
+        self.path, self.word = path, word
+
+    def commit(self, partition):
+        with open(self.path, "a") as file:
+            file.write(json.dumps([self.word, partition.path, partition.keys, partition.values]) + chr(10))
+
+
+class Fails(Announce):
+    def commit(self, partition):
+        raise KeyError("nobody listens")
+"""
+
+
+@pytest.mark.parametrize("kind", ["custom", "success-file,custom"])
+def test_classes_of_the_users_say_when_and_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    (tmp_path / "partition_policies.py").write_text(CLASSES)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "partition_policies", raising=False)
+    columns = schema(("a", BIGINT), ("day", STRING), ("hour", STRING))
+    options = {
+        "sink.partition-commit.trigger": "partition-time", "sink.partition-commit.delay": "1 h",
+        "partition.time-extractor.kind": "custom", "partition.time-extractor.class": "partition_policies.Compact",
+        "sink.partition-commit.policy.kind": kind, "sink.partition-commit.policy.class": "partition_policies.Announce",
+        "sink.partition-commit.policy.class.parameters": f"{tmp_path}/told.json;ready",
+    }  # fmt: skip
+    t = partitioned(tmp_path / "out", columns, ("day", "hour"), **options)
+    task = SinkTask("job", "run", 0)
+    sink = sink_of(t)
+    writer, committer = sink.writer(task), sink.committer(task)
+    batch = {"a": pa.array([1, 2], pa.int64()), "day": ["20260101", "20260101"], "hour": ["09", "10"]}
+    writer.write(pa.record_batch(batch), None)
+    writer.advance(Time(at("2026-01-01 10:30:00"), 0))
+    prepared = committer.combine(writer.prepare(1), 0)
+    for _ in range(2):  # a second time, as after a failure
+        committer.commit(prepared)
+    path = f"{tmp_path}/out/day=20260101/hour=09"
+    said = [json.loads(line) for line in (tmp_path / "told.json").read_text().splitlines()]
+    assert said == 2 * [["ready", path, ["day", "hour"], ["20260101", "09"]]]
+    assert complete(tmp_path / "out") == ({"day=20260101/hour=09"} if "success-file" in kind else set())
+    fails = sink_of(
+        partitioned(
+            tmp_path / "out",
+            columns,
+            ("day", "hour"),
+            **{**options, "sink.partition-commit.policy.class": "partition_policies.Fails"},
+        )
+    )
+    with pytest.raises(RunError, match="partition_policies.Fails raised KeyError: 'nobody listens'"):
+        fails.committer(task).commit([{"success": "day=20260101/hour=09"}])
 
 
 def result(session: Session, sql: str) -> list[tuple[Any, ...]]:
