@@ -1,6 +1,6 @@
-"""Kills a job that writes to PostgreSQL exactly once, and its server, at random moments until the job is done.
+"""Kills a job that writes to a database exactly once, and its server, at random moments until the job is done.
 
-    python tests/kill_postgres.py --kills 200 --seed 7
+    python tests/kill_postgres.py --kills 200 --seed 7 [--server mariadb]
 
 The job appends rows to one table and counts them by key in another, which it also deletes from. Its process is killed after
 a random time or at a random fault point, at random parallelism; now and then the server is killed or restarted under it.
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.lives import NEVER, start
-from harness.servers import PostgreSQL, ServerError
+from harness.servers import MariaDB, PostgreSQL, ServerError
 
 from sqlstream import faults
 
@@ -59,6 +59,37 @@ SELECT count(*) FROM (SELECT auction, count(*) AS n FROM dear GROUP BY auction) 
 FULL JOIN counts c ON c.auction = d.auction WHERE c.n IS DISTINCT FROM d.n
 """
 
+TABLES_OF_MARIADB = """
+CREATE TABLE dear (id int, auction int, price int);
+CREATE TABLE counts (auction int PRIMARY KEY, n int);
+CREATE TABLE best (auction int PRIMARY KEY, n bigint, highest int, tag json);
+"""
+# without FULL JOIN: sums of what both sides have
+APART_OF_MARIADB = """
+SELECT count(*) FROM (SELECT auction, sum(n) AS n FROM (
+  SELECT auction, count(*) AS n FROM dear GROUP BY auction UNION ALL SELECT auction, -n FROM counts) both_sides GROUP BY auction) d WHERE n <> 0
+"""
+Server = PostgreSQL | MariaDB
+
+
+def asked(server: Server, sql: str, database: str) -> str:
+    """What SQL prints: rows by lines, values parted by |."""
+    return (
+        server.psql(sql, database) if isinstance(server, PostgreSQL) else server.sql(sql, database).replace("\t", "|")
+    )
+
+
+def apart_of(server: Server) -> str:
+    return APART if isinstance(server, PostgreSQL) else APART_OF_MARIADB
+
+
+def url_of(server: Server, database: str) -> str:
+    return (
+        server.url(database)
+        if isinstance(server, PostgreSQL)
+        else f"mysql://root:{server.password}@{server.address}/{database}"
+    )
+
 
 @dataclass
 class Outcome:
@@ -75,7 +106,7 @@ class Outcome:
 class Reader:
     """Looks at the tables until it is told to end."""
 
-    server: PostgreSQL
+    server: Server
     database: str
     outcome: Outcome
     wrong: list[str] = field(default_factory=list)
@@ -85,7 +116,9 @@ class Reader:
         last = ""
         while not self._end.is_set():
             with contextlib.suppress(ServerError):  # it is being killed
-                apart, seen = self.server.psql(f"{APART}; SELECT count(*) FROM dear", self.database).split()
+                apart, seen = asked(
+                    self.server, f"{apart_of(self.server)}; SELECT count(*) FROM dear", self.database
+                ).split()
                 self.outcome.looks += 1
                 self.outcome.changes += seen != last
                 last = seen
@@ -98,7 +131,7 @@ class Reader:
 
 
 def one_job(
-    server: PostgreSQL, directory: Path, seed: int, outcome: Outcome, most: int, servers: bool, size: int = ROWS
+    server: Server, directory: Path, seed: int, outcome: Outcome, most: int, servers: bool, size: int = ROWS
 ) -> None:
     """A job from its start to its end, killed at most so often. AssertionError when its tables are not right."""
     r = random.Random(seed)
@@ -109,8 +142,8 @@ def one_job(
         lines = "".join(json.dumps(b) + "\n" for b in bids[n::4])
         (directory / f"bids/{n}.json").write_text(lines)
     database = server.database()
-    server.psql(TABLES, database)
-    script = SCRIPT.format(interval=r.choice((20, 50, 100)), rows=r.choice((100, 250)), url=server.url(database))
+    asked(server, TABLES if isinstance(server, PostgreSQL) else TABLES_OF_MARIADB, database)
+    script = SCRIPT.format(interval=r.choice((20, 50, 100)), rows=r.choice((100, 250)), url=url_of(server, database))
     (directory / "job.sql").write_text(script)
     reader = Reader(server, database, outcome)
     thread = threading.Thread(target=reader.run)
@@ -154,13 +187,13 @@ def one_job(
     assert rows(server, database, "SELECT id, auction, price FROM dear ORDER BY id") == dear
     best = sorted((a, len(p), max(p)) for a, p in prices.items() if len(p) % 5)
     assert rows(server, database, "SELECT auction, n, highest FROM best ORDER BY auction") == best
-    assert rows(server, database, APART) == [(0,)]
+    assert rows(server, database, apart_of(server)) == [(0,)]
     assert rows(server, database, "SELECT count(*) FROM sqlstream_staged") == [(0,)]
     outcome.jobs += 1
 
 
-def rows(server: PostgreSQL, database: str, sql: str) -> list[tuple[int, ...]]:
-    return [tuple(map(int, line.split("|"))) for line in server.psql(sql, database).splitlines()]
+def rows(server: Server, database: str, sql: str) -> list[tuple[int, ...]]:
+    return [tuple(map(int, line.split("|"))) for line in asked(server, sql, database).splitlines()]
 
 
 POINTS = sorted(set(faults.POINTS) & {
@@ -173,9 +206,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3)))
+    parser.add_argument("--server", choices=("postgresql", "mariadb"), default="postgresql")
     given = parser.parse_args()
     outcome, begun = Outcome(), time.monotonic()
-    with PostgreSQL() as server, tempfile.TemporaryDirectory() as directory:
+    with (
+        (PostgreSQL if given.server == "postgresql" else MariaDB)() as server,
+        tempfile.TemporaryDirectory() as directory,
+    ):
         n = 0
         while outcome.kills < given.kills:
             one_job(server, Path(directory) / str(n), given.seed + n, outcome, 12, servers=True)

@@ -30,6 +30,8 @@ MODULES = (
     "sqlstream.operators.session_kernels",
     "sqlstream.connectors.kafka.message_kernels",
     "sqlstream.connectors.postgres_cdc.change_kernels",
+    "sqlstream.connectors.jdbc.mysql_kernels",
+    "sqlstream.connectors.value_kernels",
 )
 
 

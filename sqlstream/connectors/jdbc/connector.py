@@ -22,7 +22,8 @@ class JdbcConnector(Connector):
     options = (
         Option("url", required=True,
                doc="jdbc:postgresql://host:port/database, or postgresql://user:password@host:port/database?sslmode=…: as "
-               "Java's driver and as PostgreSQL's own tools write it; jdbc:sqlite:path, jdbc:duckdb:path"),
+               "Java's driver and as PostgreSQL's own tools write it; jdbc:mysql://host:port/database, "
+               "jdbc:mariadb://…, mysql://…; jdbc:sqlite:path, jdbc:duckdb:path"),
         Option("table-name", required=True, doc="the table in the database: t, schema.t, \"My Schema\".\"T\""),
         Option("username", doc="unless it is in the URL"),
         Option("password", doc="unless it is in the URL", compared="nothing"),

@@ -126,6 +126,10 @@ class Database:
         """Of a URL, which is taken apart. OptionError."""
         raise InternalError("Database.address")
 
+    def at(self, address: Address) -> Database:
+        """This one, as parameters of a URL say that it is to be read."""
+        return self
+
     def connect(self, address: Address, where: str) -> DbConnection:
         """A new session."""
         raise InternalError("Database.connect")

@@ -9,20 +9,28 @@ from sqlstream.connectors.jdbc.database import Database
 from sqlstream.connectors.jdbc.url import Address, taken_apart
 from sqlstream.errors import OptionError
 
-POSTGRESQL, SQLITE, DUCKDB = "postgresql", "sqlite", "duckdb"
+POSTGRESQL, MYSQL, SQLITE, DUCKDB = "postgresql", "mysql", "sqlite", "duckdb"
 # Each is imported when it is used: most jobs know one.
-_MODULES = {POSTGRESQL: "postgres_database", SQLITE: "sqlite_database", DUCKDB: "duckdb_database"}
+_MODULES = {
+    POSTGRESQL: "postgres_database", MYSQL: "mysql_database", SQLITE: "sqlite_database", DUCKDB: "duckdb_database",
+}  # fmt: skip
 _SCHEMES = {
-    "jdbc:postgresql": POSTGRESQL, "postgresql": POSTGRESQL, "postgres": POSTGRESQL, "jdbc:sqlite": SQLITE,
+    "jdbc:postgresql": POSTGRESQL, "postgresql": POSTGRESQL, "postgres": POSTGRESQL, "jdbc:mysql": MYSQL,
+    "jdbc:mariadb": MYSQL, "mysql": MYSQL, "mariadb": MYSQL, "jdbc:sqlite": SQLITE,
     "jdbc:duckdb": DUCKDB,
 }  # fmt: skip
-_HINT = "jdbc:postgresql://host:port/database, jdbc:sqlite:file or jdbc:duckdb:file"
+_HINT = "jdbc:postgresql://host:port/database, jdbc:mysql://host:port/database, jdbc:sqlite:file or jdbc:duckdb:file"
 
 
 def database(kind: str) -> Database:
     """What a URL's scheme stands for."""
     found: Database = import_module(f"sqlstream.connectors.jdbc.{_MODULES[kind]}").DATABASE
     return found
+
+
+def database_at(address: Address) -> Database:
+    """The one that an address is of, as its URL says that it is to be read."""
+    return database(address.kind).at(address)
 
 
 def parsed(

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from sqlstream.connectors.derive import Derivation
 from sqlstream.connectors.jdbc.database import Database, DbConnection, Place, Placed
-from sqlstream.connectors.jdbc.databases import database
+from sqlstream.connectors.jdbc.databases import database_at
 from sqlstream.connectors.jdbc.query import Query
 from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.relation import row_schema
@@ -91,7 +91,7 @@ class JdbcSource(Source):
     @property
     def database(self) -> Database:
         """Which one it is."""
-        return database(self.address.kind)
+        return database_at(self.address)
 
     def connect(self) -> DbConnection:
         """A new session."""

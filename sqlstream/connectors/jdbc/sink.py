@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.connectors.jdbc.database import Database, DbConnection, Disconnected, Passing
-from sqlstream.connectors.jdbc.databases import database
+from sqlstream.connectors.jdbc.databases import database_at
 from sqlstream.connectors.jdbc.target import APPEND, DELETE, UPSERT, Change, Target
 from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.upsert import UpsertWriter
@@ -70,7 +70,7 @@ class JdbcSink(Sink):
     @property
     def database(self) -> Database:
         """Which one it is."""
-        return database(self.address.kind)
+        return database_at(self.address)
 
     def connect(self) -> DbConnection:
         """A new session."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlstream.state.kernel import I64, U8, VOID, kernel, r, w
+from sqlstream.state.kernel import I64, U8, kernel, r, w
 
 # What a tuple is.
 INSERTED, UPDATED, OLD_KEY, OLD_ROW, DELETED_KEY, DELETED_ROW = 1, 2, 3, 4, 5, 6
@@ -51,15 +51,3 @@ def take_apart(data, starts, count, columns, kinds, of, begins, sizes):  # type:
                     sizes[base + j] = -2 if value == 117 else -1  # u
             made += 1
     return made
-
-
-@kernel(VOID, r(U8), r(I64), r(I64), I64, w(U8))
-def gather(data, begins, sizes, count, out):  # type: ignore[no-untyped-def]
-    """The bytes of `count` values, one behind the other."""
-    to = 0
-    for i in range(count):
-        begin = begins[i]
-        for k in range(sizes[i]):
-            out[to + k] = data[begin + k]
-        if sizes[i] > 0:
-            to += sizes[i]

@@ -25,10 +25,10 @@ from sqlstream.connectors.postgres_cdc.change_kernels import (
     OLD_ROW,
     UNCHANGED,
     UPDATED,
-    gather,
     take_apart,
 )
 from sqlstream.connectors.postgres_cdc.texts import TextReading
+from sqlstream.connectors.values import texts_at
 from sqlstream.contracts import ScanRequest
 from sqlstream.errors import DataError, RunError
 from sqlstream.types import STRING, timestamp_ltz
@@ -184,14 +184,4 @@ class _Tuples:
         if column not in self.relation.columns:
             raise RunError(f"the stream has no column '{column}' any more: it was dropped, or has another name")
         j = self.relation.columns.index(column)
-        begins, sizes = np.ascontiguousarray(self.begins[at, j]), np.ascontiguousarray(self.sizes[at, j])
-        lengths = np.maximum(sizes, 0)
-        offsets = np.zeros(len(at) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        out = np.empty(int(offsets[-1]), np.uint8)
-        gather(self.data, begins, sizes, len(at), out)
-        null = sizes < 0
-        valid = None if not null.any() else pa.array(~null).buffers()[1]
-        return pa.Array.from_buffers(
-            pa.string(), len(at), [valid, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(out)]
-        )
+        return texts_at(self.data, self.begins[at, j], self.sizes[at, j])

@@ -1,0 +1,18 @@
+"""Jobs that write to MariaDB, killed: nothing is lost, twice or half seen. The long form: kill_postgres.py --server mariadb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import kill_postgres
+from harness.seed import SEED
+from harness.servers import MariaDB
+
+
+def test_killed_at_random(mariadb: MariaDB, tmp_path: Path) -> None:
+    outcome = kill_postgres.Outcome()
+    n = 0
+    while outcome.kills < 4:
+        kill_postgres.one_job(mariadb, tmp_path / str(n), SEED + n, outcome, 4, servers=False, size=1500)
+        n += 1
+    assert outcome.looks
