@@ -1,0 +1,27 @@
+-- NATS JetStream: readings of sensors, and an alert for each that is too hot.
+-- Needs streams `readings` (subjects readings.*) and `alerts` (alerts.*) on the server NATS_URL (nats://localhost:4222).
+-- Shows: the subject as METADATA, read and written.
+
+CREATE TABLE readings (
+  subject STRING METADATA, sensor INT, celsius DOUBLE
+) WITH ('connector' = 'nats', 'url' = '${env:NATS_URL}', 'stream' = 'readings', 'subject' = 'readings.*',
+        'scan.bounded.mode' = 'latest', 'format' = 'json');
+
+CREATE TABLE alerts (
+  subject STRING METADATA, sensor INT, celsius DOUBLE
+) WITH ('connector' = 'nats', 'url' = '${env:NATS_URL}', 'subject' = 'alerts.*', 'scan.bounded.mode' = 'latest',
+        'sink.delivery-guarantee' = 'exactly-once', 'format' = 'json');
+
+INSERT INTO readings VALUES ('readings.cellar', 1, 12.5), ('readings.kitchen', 2, 71.0), ('readings.attic', 3, 33.0);
+
+INSERT INTO alerts
+SELECT 'alerts.' || SPLIT_INDEX(subject, '.', 1), sensor, celsius FROM readings WHERE celsius > 60;
+
+SELECT * FROM alerts ORDER BY sensor;
+
+-- prints
+-- +----------------+--------+---------+
+-- | subject        | sensor | celsius |
+-- +----------------+--------+---------+
+-- | alerts.kitchen |      2 |    71.0 |
+-- +----------------+--------+---------+
