@@ -21,7 +21,9 @@ from harness.topics import Topics
 
 ROOT = Path(__file__).parents[2]
 QUERIES = ROOT / "queries" / "connectors"
-Served = Callable[[Any, str, Path], tuple[str, dict[str, str]]]  # request, script, directory: the script, and the environment
+Served = Callable[
+    [Any, str, Path], tuple[str, dict[str, str]]
+]  # request, script, directory: the script, and the environment
 
 
 def statements_of(script: str) -> str:
@@ -125,7 +127,9 @@ def test_changes_of_postgresql(postgresql: PostgreSQL, request: pytest.FixtureRe
     job = run(script, environment, tmp_path)
     try:
         comes(["ann|2|5.25", "bob|1|2.50"])
-        postgresql.psql("UPDATE orders SET amount = 9 WHERE id = 3; DELETE FROM orders WHERE customer = 'bob'", database)
+        postgresql.psql(
+            "UPDATE orders SET amount = 9 WHERE id = 3; DELETE FROM orders WHERE customer = 'bob'", database
+        )
         comes(["ann|2|14.00"])
         job.send_signal(signal.SIGINT)
         job.communicate(timeout=60)
