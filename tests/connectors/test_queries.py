@@ -71,11 +71,11 @@ def by_nats(request: Any, script: str, directory: Path) -> tuple[str, dict[str, 
 
     server: NATS = request.getfixturevalue("nats")
     streams = Streams(server)
-    for name in ("readings", "alerts"):
-        made = streams.new()
-        streams.do(lambda js, made=made: js.delete_stream(made))
-        streams.do(lambda js, name=name, made=made: js.add_stream(name=made, subjects=[f"{made}.*"]))
-        script = script.replace(f"'{name}'", f"'{made}'").replace(f"{name}.", f"{made}.")
+    there = streams.do(lambda js: js.streams_info())
+    for name in ("readings", "hot"):
+        if any(stream.config.name == name for stream in there):  # of a run before
+            streams.do(lambda js, name=name: js.delete_stream(name))
+        streams.do(lambda js, name=name: js.add_stream(name=name, subjects=[f"{name}.*"]))
     return script, {"NATS_URL": f"nats://{server.address}"}
 
 
