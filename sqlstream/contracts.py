@@ -251,6 +251,7 @@ class Source:
     keyed: KeyedCache | None = (
         None  # a lookup join asks it for the rows of keys (`keyed_reader`), and does not read it whole
     )
+    by_key_alone: bool = False  # of those that are `keyed`: their rows cannot be read through
     append_only: bool = True  # False: batches carry `_op`
     # What becomes of malformed records: FAIL, SKIP, or the name of the table that takes them.
     bad_records: str = FAIL
@@ -296,6 +297,9 @@ class Source:
     def hurry(self, hurried: bool) -> None:
         """Whether readers that are made from now on give rows as fast as they are asked for, whatever their pace: those of
         the past, which a changed job reads again."""
+
+    def begins(self, durable: bool) -> None:
+        """A job begins to read it, which takes checkpoints (`checkpointed`) if it is `durable`. Before `splits`."""
 
     def look(self) -> None:
         """A round of reading begins: a source whose readers rest looks, now and then, whether to wake them. From any

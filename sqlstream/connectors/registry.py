@@ -10,11 +10,14 @@ from sqlstream.connectors.filesystem import FilesystemConnector
 from sqlstream.connectors.iceberg.connector import IcebergConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
 from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
+from sqlstream.connectors.mqtt.connector import MqttConnector
 from sqlstream.connectors.nats.connector import NatsConnector
 from sqlstream.connectors.nexmark import NexmarkConnector
 from sqlstream.connectors.postgres_cdc.connector import PostgresCdcConnector
 from sqlstream.connectors.print import PrintConnector
 from sqlstream.connectors.python import PythonConnector
+from sqlstream.connectors.rabbitmq.connector import RabbitConnector
+from sqlstream.connectors.redis.connector import RedisConnector
 from sqlstream.contracts import Connector, TableContext
 from sqlstream.errors import OptionError, did_you_mean
 from sqlstream.options import read
@@ -28,11 +31,14 @@ CONNECTORS: dict[str, type[Connector]] = {
     "iceberg": IcebergConnector,
     "jdbc": JdbcConnector,
     "kafka": KafkaConnector,
+    "mqtt": MqttConnector,
     "nats": NatsConnector,
     "nexmark": NexmarkConnector,
     "postgres-cdc": PostgresCdcConnector,
     "print": PrintConnector,
     "python": PythonConnector,
+    "rabbitmq": RabbitConnector,
+    "redis": RedisConnector,
     "upsert-kafka": UpsertKafkaConnector,
 }
 

@@ -341,7 +341,7 @@ class Job:
                 )
             )
         splits = Splits(self.graph, self._workers, self.clock.monotonic, self._say)
-        splits.begin(manifest, self._replay)
+        splits.begin(manifest, self._replay, self.directory is not None)
         for worker in self._workers:
             worker.open_sources()
         if manifest is not None:

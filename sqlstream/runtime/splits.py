@@ -36,8 +36,8 @@ class Splits:
         self._named: dict[int, str] = {}  # those of which that was said
         self._looked = 0.0
 
-    def begin(self, manifest: Manifest | None, replay: Replay | None) -> None:
-        """Those of the checkpoint, and new ones; while a replay lasts only the checkpoint's."""
+    def begin(self, manifest: Manifest | None, replay: Replay | None, durable: bool) -> None:
+        """Those of the checkpoint, and new ones; while a replay lasts only the checkpoint's. `durable`: the job takes checkpoints."""
         for i, node in self._scans.items():
             old = {} if manifest is None else manifest.sources.get(self._ids[i], {})
             states = {k: SplitState.from_json(k, v) for k, v in unpacked(old).items()}
@@ -45,6 +45,7 @@ class Splits:
                 replay.limit(self._ids[i], states)
             known = tuple(s.split for s in sorted(states.values(), key=lambda s: s.split.number))
             positions = {k: s.position for k, s in states.items()}
+            node.source.begins(durable)
             found = node.source.splits(known, positions, {k for k, s in states.items() if s.finished})
             self._splits[i] = found if replay is None else list(known)
             self._later[i] = [] if replay is None else found[len(known) :]

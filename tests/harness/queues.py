@@ -10,8 +10,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +59,20 @@ def error_of(connection: Any, *statements: str) -> str:
     except Exception as e:
         return f"{e}\n{e.__cause__ or ''}"
     raise AssertionError("it did not fail")
+
+
+def fetching(connection: Any, sql: str) -> Future[list[Any]]:
+    """The rows of a query, which runs meanwhile."""
+    found: Future[list[Any]] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(connection.execute(sql).fetchall())
+        except BaseException as e:
+            found.set_exception(e)
+
+    Thread(target=run, daemon=True).start()
+    return found
 
 
 class Job:

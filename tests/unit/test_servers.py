@@ -11,7 +11,7 @@ import pytest
 from harness.servers import SERVERS, Kafka, PostgreSQL, Redis, Server, ServerError, wanted
 from harness.servers.base import asked
 
-USED = {"kafka", "nats", "postgresql", "redis"}  # by tests that .ci/run runs
+USED = {"kafka", "mosquitto", "nats", "postgresql", "redis"}  # by tests that .ci/run runs
 KINDS = [pytest.param(k, id=n, marks=[] if n in USED else [pytest.mark.slow]) for n, k in SERVERS.items()]
 
 

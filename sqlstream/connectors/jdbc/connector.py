@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlstream.connectors.jdbc.url import Address
-from sqlstream.contracts import Connector, KeyedCache, LookupCache, Sink, Source, TableContext
+from sqlstream.connectors.lookup_options import LOOKUP_OPTIONS, caches
+from sqlstream.contracts import Connector, Sink, Source, TableContext
 from sqlstream.errors import OptionError
 from sqlstream.literals import quoted
 from sqlstream.options import Option, read
@@ -41,22 +42,7 @@ class JdbcConnector(Connector):
         Option("scan.auto-commit", "bool", True,
                "no effect: a scan is one transaction that only reads, and its rows come as they are found, either way",
                compared="nothing"),
-        Option("lookup.cache", "enum", "NONE",
-               "what a lookup join remembers of the table: NONE: nothing, each epoch asks for its keys; PARTIAL: keys that were "
-               "asked for, by lookup.partial-cache.*; FULL: the whole table, as it was when it was read",
-               choices=("NONE", "PARTIAL", "FULL"), compared="nothing"),
-        Option("lookup.partial-cache.max-rows", "int", None, "so many keys at most; those not used for longest go",
-               minimum=1, former=("lookup.cache.max-rows",), compared="nothing"),
-        Option("lookup.partial-cache.expire-after-write", "duration", None, "how long after a key was asked for",
-               minimum=1, former=("lookup.cache.ttl",), compared="nothing"),
-        Option("lookup.partial-cache.expire-after-access", "duration", None, "how long after a key was used last",
-               minimum=1, compared="nothing"),
-        Option("lookup.partial-cache.cache-missing-key", "bool", True, "whether keys without rows are remembered too",
-               former=("lookup.cache.caching-missing-key",), compared="nothing"),
-        Option("lookup.full-cache.periodic-reload.interval", "duration", None, "with FULL: read the table anew so often",
-               minimum=1, compared="nothing"),
-        Option("lookup.max-retries", "int", 3, "tries after one that failed for a reason that may pass", minimum=0,
-               compared="nothing"),
+        *LOOKUP_OPTIONS,
         Option("sink.delivery-guarantee", "enum", "at-least-once",
                "at-least-once: rows are written as they come, and again after a failure; exactly-once: with checkpoints, in "
                "one transaction for all tables of the database", choices=("at-least-once", _EXACTLY_ONCE),
@@ -74,7 +60,7 @@ class JdbcConnector(Connector):
 
         options, address = self._read(table)
         ranges = _ranges(table, options)
-        whole, keyed = _caches(table, options)
+        whole, keyed = caches(table, options)
         name, size, retries = options["table-name"], options["scan.fetch-size"], options["lookup.max-retries"]
         return JdbcSource(table, address, name, ranges, size, whole, keyed, retries)
 
@@ -133,34 +119,6 @@ class JdbcConnector(Connector):
                 subject="driver",
             )
         return options, address
-
-
-def _caches(table: TableContext, options: Mapping[str, Any]) -> tuple[LookupCache, KeyedCache | None]:
-    """What a lookup join remembers; no KeyedCache: it reads the table whole. OptionError for options of another cache."""
-    kind, reload = options["lookup.cache"], options["lookup.full-cache.periodic-reload.interval"]
-    former = [k for k in ("lookup.cache.max-rows", "lookup.cache.ttl") if k in table.options]
-    if len(former) == 2 and "lookup.cache" not in table.options:  # Flink then caches, without being told
-        kind = "PARTIAL"
-    given = next((k for k in table.options if k.startswith(("lookup.partial-cache.", "lookup.cache."))), None)
-    if given is not None and kind != "PARTIAL":
-        raise OptionError(
-            f"table {table.name}: option '{given}' is for 'lookup.cache' = 'PARTIAL'",
-            hint="say so, or leave it out",
-            subject=given,
-        )
-    if reload is not None and kind != "FULL":
-        key = "lookup.full-cache.periodic-reload.interval"
-        raise OptionError(f"table {table.name}: option '{key}' is for 'lookup.cache' = 'FULL'", subject=key)
-    if kind == "FULL":
-        return LookupCache(True, reload), None
-    if kind == "NONE":
-        return LookupCache(), KeyedCache()
-    return LookupCache(), KeyedCache(
-        options["lookup.partial-cache.max-rows"],
-        options["lookup.partial-cache.expire-after-write"],
-        options["lookup.partial-cache.expire-after-access"],
-        options["lookup.partial-cache.cache-missing-key"],
-    )
 
 
 def _name(name: str) -> str:

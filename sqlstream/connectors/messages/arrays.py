@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sqlstream.connectors.messages.decoder import OF_VALUE
 from sqlstream.connectors.messages.messages import Messages
 from sqlstream.contracts import ScanRequest
 from sqlstream.formats.messages import Texts
@@ -21,8 +22,9 @@ Known = Mapping[
 
 
 def wanted(request: ScanRequest) -> tuple[str, ...]:
-    """The METADATA keys that are asked for."""
-    return tuple(dict.fromkeys(c.path[1] for c in request.columns if c.path[0] == METADATA))
+    """The METADATA keys that are asked for, but for those that values have."""
+    found = (c.path[1] for c in request.columns if c.path[0] == METADATA)
+    return tuple(dict.fromkeys(key for key in found if not key.startswith(OF_VALUE)))
 
 
 def types_of(known: Known) -> dict[str, Type]:

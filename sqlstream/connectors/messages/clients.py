@@ -4,6 +4,7 @@ what there is to say."""
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import ssl
 import threading
@@ -34,7 +35,8 @@ class Unreachable(RunError):
 
 
 def library(module: str, connector: str, extra: str) -> Any:
-    """A module of the client's library. OptionError, which says what to install, where it is not there."""
+    """A module of the client's library, what it logs kept from the terminal. OptionError, which says what to install, where it is not there."""
+    logging.getLogger(module.partition(".")[0]).addHandler(logging.NullHandler())
     try:
         return importlib.import_module(module)
     except ImportError as e:
@@ -55,7 +57,7 @@ def tls_context(table: TableContext, options: Mapping[str, Any], wanted: bool) -
                 subject=given[0],
             )
         return None
-    files = {k: _path(table, options[f"tls.{k}"]) for k in ("ca-file", "certificate-file", "key-file")}
+    files = {k: path_of(table, options[f"tls.{k}"]) for k in ("ca-file", "certificate-file", "key-file")}
     try:
         context = ssl.create_default_context(cafile=files["ca-file"])
         if files["certificate-file"] is not None:
@@ -67,7 +69,8 @@ def tls_context(table: TableContext, options: Mapping[str, Any], wanted: bool) -
     return context
 
 
-def _path(table: TableContext, path: str | None) -> str | None:
+def path_of(table: TableContext, path: str | None) -> str | None:
+    """Where a file is that an option names."""
     return None if path is None else os.path.join(table.working_directory, os.path.expanduser(path))
 
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from sqlstream.connectors.messages.arrays import Known, types_of
 from sqlstream.connectors.messages.decoder import PartFormat
 from sqlstream.connectors.messages.encoder import PartEncoder
-from sqlstream.connectors.messages.options import BAD_RECORDS, VALUE_OPTIONS, bad_records, format_options, value_format
+from sqlstream.connectors.messages.options import (
+    BAD_RECORDS,
+    VALUE_OPTIONS,
+    bad_records,
+    format_options,
+    value_format,
+    value_metadata,
+)
 from sqlstream.contracts import Connector, TableContext
 from sqlstream.errors import NotSupported, OptionError, did_you_mean
 from sqlstream.options import Option, read
+from sqlstream.types import Type
 
 FORMAT_OPTIONS = (
     Option("format", required=True, doc="the format of messages"),
@@ -22,6 +31,16 @@ class MessageConnector(Connector):
     """The options of a table's format are options of the table. `written`: the METADATA keys that rows may be written with."""
 
     written: frozenset[str] = frozenset()
+
+    def known(self, table: TableContext) -> Known:
+        """The METADATA keys of the table's messages beside those of its format."""
+        return {}
+
+    def metadata(self, table: TableContext) -> Mapping[str, Type]:
+        return {
+            **types_of(self.known(table)),
+            **value_metadata({k: v for k, v in table.options.items() if k == "format"}),
+        }
 
     def known_options(self, given: Mapping[str, str]) -> tuple[Option, ...]:
         return self.options + format_options({k: v for k, v in given.items() if k == "format"})

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlstream.connectors.messages.arrays import types_of
+from sqlstream.connectors.messages.arrays import Known
 from sqlstream.connectors.messages.clients import TLS_OPTIONS, tls_context
 from sqlstream.connectors.messages.connector import FORMAT_OPTIONS, MessageConnector
 from sqlstream.contracts import Sink, Source, TableContext
 from sqlstream.errors import OptionError
 from sqlstream.options import Option
-from sqlstream.types import Type
 
 if TYPE_CHECKING:
     from sqlstream.connectors.nats.client import Address
@@ -53,10 +52,10 @@ class NatsConnector(MessageConnector):
         *FORMAT_OPTIONS,
     )  # fmt: skip
 
-    def metadata(self, table: TableContext) -> Mapping[str, Type]:
+    def known(self, table: TableContext) -> Known:
         from sqlstream.connectors.nats.reader import KNOWN
 
-        return types_of(KNOWN)
+        return KNOWN
 
     def source(self, table: TableContext) -> Source:
         # here: not before a table of it is read

@@ -48,6 +48,10 @@ class Scan(Node):
         )
 
     @property
+    def runs_as_batch(self) -> bool:  # type: ignore[override]
+        return not self.source.by_key_alone
+
+    @property
     def waits_for_watermark(self) -> bool:
         # it gives it, or goes by it
         return any(c.path == WATERMARK_PATH for c in self.columns) or self.alignment is not None

@@ -13,6 +13,7 @@ class Mosquitto(Server):
 
     name = "mosquitto"
     packages = ("mosquitto",)
+    client = "paho"
     user = "mosquitto"
 
     def __init__(self, users: dict[str, str] | None = None, **settings: str) -> None:

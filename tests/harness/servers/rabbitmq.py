@@ -14,6 +14,7 @@ class RabbitMQ(Server):
 
     name = "rabbitmq"
     packages = ("rabbitmq-server",)
+    client = "pika"
 
     def __init__(self, plugins: tuple[str, ...] = ()) -> None:
         self.plugins = plugins

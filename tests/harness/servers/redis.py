@@ -10,6 +10,7 @@ class Redis(Server):
 
     name = "redis"
     packages = ("redis-server",)
+    client = "redis"
 
     def __init__(self, durable: bool = True, password: str = "") -> None:
         self.durable, self.password = durable, password

@@ -22,12 +22,13 @@ Kind = TypeVar("Kind", bound=Server)
 
 
 def wanted(kind: type[Server]) -> None:
-    """Skips the test where a server is not installed; an error where SQLSTREAM_TEST_SERVERS=require is set."""
+    """Skips the test where a server is not installed; an error where SQLSTREAM_TEST_SERVERS says `require`, or names it."""
     missing = kind.missing()
     if missing is None and kind.client is not None and importlib.util.find_spec(kind.client) is None:
         missing = f"{kind.client}, which speaks to {kind.name}, is not installed: pip install -e '.[test]'"
     if missing is not None:
-        if os.environ.get(REQUIRE) == "require":
+        required = os.environ.get(REQUIRE, "").split()
+        if "require" in required or kind.name in required:
             pytest.fail(f"{missing} ({REQUIRE}=require)", pytrace=False)
         pytest.skip(missing)
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from connector_cases import connector_of, relation, schema, sink_of, source_of, table
 from deltalake import write_deltalake
-from harness.servers import NATS, Kafka, PostgreSQL
+from harness.servers import NATS, Kafka, PostgreSQL, Redis
 from harness.topics import Topics
 from pyiceberg.catalog.sql import SqlCatalog
 
@@ -92,6 +92,16 @@ def iceberg_table(directory: Path) -> Mapping[str, str]:
     return {"catalog__name": "lake", "catalog__type": "sql", **options}
 
 
+def redis_stream(server: Redis) -> Mapping[str, str]:
+    from redis import Redis as Client
+
+    name = f"t{uuid.uuid4().hex}"
+    with Client(port=server.port) as client:
+        for i in range(8):
+            client.xadd(name, {"a": i, "b": f"x{i}"})
+    return {"url": f"redis://{server.address}", "key": name}
+
+
 CASES = {
     "blackhole": Case(AB, {}),
     "datagen": Case(AB, {"number__of__rows": "20", "fields_b_null__rate": "0.5"}),
@@ -118,6 +128,12 @@ CASES = {
     ),
     "nexmark": Case(schema(("event_type", INT)), {"events_num": "60"}),
     "print": Case(AB, {}),
+    "redis": Case(
+        AB,
+        {"data__type": "stream", "scan_bounded_mode": "latest", "sink_delivery__guarantee": "exactly-once"},
+        server="redis",
+        made=redis_stream,
+    ),
     "python": Case(AB, {"object": "of test_contracts"}),
 }
 
@@ -149,7 +165,8 @@ class Kind:
 
 
 OBJECTS.add("of test_contracts", TableObject(pa.table({"a": range(5), "b": ["x", None, "z", "", "y"]})))
-SERVED = {"upsert-kafka", "postgres-cdc"}  # rows have a key: see tests/connectors, and test_postgres_cdc.py
+# Rows have a key, or come without end: see tests/connectors, and test_postgres_cdc.py.
+SERVED = {"upsert-kafka", "postgres-cdc", "mqtt", "rabbitmq"}
 FILES = sorted(n for n, f in FORMATS.items() if f.files)
 KINDS = [Kind(c, f) for c in sorted(CONNECTORS.keys() - SERVED) for f in (FILES if c == "filesystem" else [None])]
 READ = [k for k in KINDS if CONNECTORS[k.connector].source is not Connector.source]

@@ -52,7 +52,12 @@ def test_names_are_the_classes_own() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message", "hint"),
     [
-        ("filesytem", {}, "unknown connector 'filesytem' .*there are: blackhole, datagen, filesystem", "filesystem"),
+        (
+            "filesytem",
+            {},
+            "unknown connector 'filesytem' .*there are: blackhole, datagen, delta, filesystem",
+            "filesystem",
+        ),
         (None, {}, "option 'connector' is missing", "nexmark"),
         ("print", {"print__identifer": "x"}, "unknown option 'print-identifer'", "print-identifier"),
         ("filesystem", {"path": "x"}, "option 'format' is missing", ""),

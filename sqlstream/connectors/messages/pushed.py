@@ -1,0 +1,267 @@
+"""Messages that a server pushes and forgets when they are acknowledged: gathered, numbered, and acknowledged behind a checkpoint.
+
+A position is {"offset": how many were taken since the table was first read}: it says nothing about where to go on, for the server sends
+again what was not acknowledged. With ids it is {"offset", "ids"}: those of messages that the checkpoint has and of which it is not known
+that the server has learnt so. When they come again they are passed over, and each message is a row once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from types import MappingProxyType
+from typing import Any, overload
+
+from sqlstream.connectors.messages.arrays import Known, messages_of, wanted
+from sqlstream.connectors.messages.clients import Notes
+from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.connectors.messages.messages import Messages
+from sqlstream.connectors.messages.reader import WAIT, Feed, MessageReader
+from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
+from sqlstream.errors import InternalError
+from sqlstream.threads import condition
+
+MOST, MOST_BYTES = 16_384, 32 * 2**20  # messages that are taken at once, and bytes that wait to be taken
+REMEMBERED = 100_000  # ids of earlier checkpoints, of messages that did not come again
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message. `message`: as the library has it; `tag`: by which it is acknowledged; `id`: by which it is known when it comes again."""
+
+    value: bytes
+    message: Any
+    tag: Any = None
+    id: str | None = None
+
+
+class Inbox:
+    """Deliveries that wait to be taken: MOST_BYTES of them, then `put` waits."""
+
+    def __init__(self) -> None:
+        self._changed = condition()
+        self._waiting: deque[Delivery] = deque()
+        self._bytes = 0
+        self._closed = False
+        self._error: Exception | None = None
+
+    def put(self, delivery: Delivery, waits: bool = True) -> bool:
+        """From the client's thread. False: nobody takes it any more. `waits`: until there is room."""
+        with self._changed:
+            self._changed.wait_for(lambda: not waits or self._closed or self._bytes < MOST_BYTES)
+            if self._closed:
+                return False
+            self._waiting.append(delivery)
+            self._bytes += len(delivery.value) + 100
+            if len(self._waiting) == 1:
+                self._changed.notify_all()
+            return True
+
+    @property
+    def full(self) -> bool:
+        """Whether `put` would wait."""
+        with self._changed:
+            return self._bytes >= MOST_BYTES
+
+    def fail(self, error: Exception) -> None:
+        """It comes behind what waits."""
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
+
+    def take(self, seconds: float) -> list[Delivery]:
+        """Up to MOST of those that are there, or come in time. Raises the client's error behind the last one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._error or self._closed, seconds)
+            if not self._waiting and self._error is not None:
+                raise self._error
+            found = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+            self._bytes -= sum(len(d.value) + 100 for d in found)
+            self._changed.notify_all()
+            return found
+
+    def clear(self) -> None:
+        """Those that wait will come again."""
+        with self._changed:
+            self._waiting.clear()
+            self._bytes = 0
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nothing is taken any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class Client:
+    """What pushes messages into `inbox`."""
+
+    inbox: Inbox
+    taken_back: Callable[[], None] | None = (
+        None  # to be called when the server will send again all that it was not told of
+    )
+
+    def acknowledge(self, tags: Sequence[Any]) -> None:
+        """The server may forget these. From any thread. Where it cannot be told it sends them again."""
+
+    def close(self) -> None:
+        """What was not acknowledged is the server's again."""
+
+
+class _Marks(Sequence[dict[str, Any]]):
+    """The positions before each message: made when they are asked for."""
+
+    def __init__(self, first: int, count: int, ids: Callable[[int], list[str]] | None) -> None:
+        self._first, self._count, self._ids = first, count, ids
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, i: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[dict[str, Any]]: ...
+    def __getitem__(self, i: int | slice) -> Any:
+        if isinstance(i, slice):
+            return [self[n] for n in range(*i.indices(self._count))]
+        offset = self._first + i
+        return {"offset": offset} | ({} if self._ids is None else {"ids": self._ids(offset)})
+
+
+class PushedFeed(Feed):
+    """`durable`: checkpoints say when messages are acknowledged; else they are when they are taken. `ids`: messages are known by them.
+    `keys`: METADATA that is wanted."""
+
+    def __init__(
+        self,
+        client: Client,
+        keys: Sequence[str],
+        known: Known,
+        position: Mapping[str, Any] | None,
+        durable: bool,
+        ids: bool,
+    ) -> None:
+        self._client, self._keys, self._known, self._durable, self._ids = client, keys, known, durable, ids
+        self._next = int((position or {}).get("offset", 0))
+        self._lock = threading.Lock()
+        self._unacknowledged: deque[tuple[int, Any, str | None]] = deque()  # number, tag, id
+        self._before = dict.fromkeys((position or {}).get("ids", ())) if ids else {}  # which may come again
+        client.taken_back = self._taken_back
+
+    @property
+    def following(self) -> dict[str, Any]:
+        return {"offset": self._next} | ({"ids": self._ids_upto(self._next)} if self._ids else {})
+
+    def take(self) -> Messages | None:
+        found = self._client.inbox.take(WAIT)
+        if self._before and found:
+            with self._lock:
+                again = {d.id for d in found if d.id in self._before}
+                for i in again:
+                    del self._before[i]
+                # they go with what stands before them
+                self._unacknowledged += [(self._next - 1, d.tag, d.id) for d in found if d.id in again]
+            found = [d for d in found if d.id not in again]
+        if not found:
+            return None
+        first = self._next
+        if self._durable:
+            with self._lock:
+                self._unacknowledged += [(first + i, d.tag, d.id) for i, d in enumerate(found)]
+        self._next = first + len(found)
+        if not self._durable:
+            self._client.acknowledge([d.tag for d in found])
+        marks = _Marks(first, len(found), self._ids_upto if self._ids else None)
+        places = range(first, self._next)
+        return messages_of([d.message for d in found], [d.value for d in found], places, self._keys, self._known, marks)
+
+    def _ids_upto(self, offset: int) -> list[str]:
+        with self._lock:
+            own = [i for number, _, i in self._unacknowledged if i is not None and number < offset]
+            left = len(self._before)
+            return [*islice(self._before, max(0, left - REMEMBERED), left), *own]
+
+    def acknowledge(self, upto: int) -> None:
+        """A checkpoint has those before this number. From another thread than the reader's."""
+        tags = []
+        with self._lock:
+            while self._unacknowledged and self._unacknowledged[0][0] < upto:
+                tags.append(self._unacknowledged.popleft()[1])
+        if tags:
+            self._client.acknowledge(tags)
+
+    def _taken_back(self) -> None:
+        """From the client's thread. Messages without ids are rows once more."""
+        with self._lock:
+            if self._ids:
+                self._before |= dict.fromkeys(i for _, _, i in self._unacknowledged if i is not None)
+            self._unacknowledged.clear()
+
+    def close(self) -> None:
+        self._client.inbox.close()
+        self._client.close()
+
+
+class PushedSource(Source):
+    """A table that a client's messages are pushed into: one split, without an end. Override `open`. `ids`: messages have such, by
+    which those that come again are known."""
+
+    bounded = False
+    settled = True
+    known: Known = MappingProxyType({})  # the METADATA of the client's messages
+
+    def __init__(self, table: TableContext, value: PartFormat, bad_records: str, ids: bool = False) -> None:
+        self.table, self._value, self.bad_records, self._ids = table, value, bad_records, ids
+        self.append_only = not value.format.changelog
+        self.noted = Notes()
+        self._durable = False
+        self._feed: PushedFeed | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_feed": None}
+
+    @property
+    def where(self) -> str:
+        """What errors begin with: the table, and what is read."""
+        raise InternalError("PushedSource.where")
+
+    def open(self, durable: bool) -> Client:
+        """A client that pushes. `durable`: messages are acknowledged behind checkpoints."""
+        raise InternalError("PushedSource.open")
+
+    def begins(self, durable: bool) -> None:
+        self._durable = durable
+
+    def splits(
+        self,
+        known: tuple[Split, ...] = (),
+        positions: Mapping[str, Any] = MappingProxyType({}),
+        finished: Collection[str] = (),
+    ) -> list[Split]:
+        return list(known) or [Split("0")]
+
+    def unreadable(
+        self, known: tuple[Split, ...], positions: Mapping[str, Any], finished: Collection[str]
+    ) -> str | None:
+        return f"{self.where}: messages come once"
+
+    def notes(self) -> list[str]:
+        return self.noted.take()
+
+    def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
+        decoder = MessageDecoder(
+            request, self._value, None, self.where, self.bad_records != FAIL, self.bad_table is not None
+        )
+        client = self.open(self._durable)
+        feed = self._feed = PushedFeed(client, wanted(request), self.known, position, self._durable, self._ids)
+        # a message of which some rows were taken comes again as a whole
+        return MessageReader(feed, decoder, None, first_row)
+
+    def checkpointed(self, positions: Mapping[str, Any]) -> None:
+        for position in positions.values():
+            if position is not None and self._feed is not None:
+                self._feed.acknowledge(position["offset"])

@@ -1,0 +1,1 @@
+"""Connector 'mqtt': topics of MQTT brokers, by paho-mqtt."""
