@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from sqlstream import extensions
+from sqlstream.connectors.alert.connector import AlertConnector
 from sqlstream.connectors.blackhole import BlackholeConnector
 from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.delta.connector import DeltaConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
+from sqlstream.connectors.http.connector import HttpConnector
+from sqlstream.connectors.http.sse import SseConnector
+from sqlstream.connectors.http.webhook import WebhookConnector
+from sqlstream.connectors.http.websocket import WebSocketConnector
 from sqlstream.connectors.iceberg.connector import IcebergConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
 from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
@@ -18,17 +23,20 @@ from sqlstream.connectors.print import PrintConnector
 from sqlstream.connectors.python import PythonConnector
 from sqlstream.connectors.rabbitmq.connector import RabbitConnector
 from sqlstream.connectors.redis.connector import RedisConnector
+from sqlstream.connectors.socket_stream import SocketConnector
 from sqlstream.contracts import Connector, TableContext
 from sqlstream.errors import OptionError, did_you_mean
 from sqlstream.options import read
 from sqlstream.watermark_options import OPTIONS as WATERMARKS
 
 CONNECTORS: dict[str, type[Connector]] = {
+    "alert": AlertConnector,
     "blackhole": BlackholeConnector,
     "datagen": DatagenConnector,
     "delta": DeltaConnector,
     "filesystem": FilesystemConnector,
     "iceberg": IcebergConnector,
+    "http": HttpConnector,
     "jdbc": JdbcConnector,
     "kafka": KafkaConnector,
     "mqtt": MqttConnector,
@@ -39,7 +47,11 @@ CONNECTORS: dict[str, type[Connector]] = {
     "python": PythonConnector,
     "rabbitmq": RabbitConnector,
     "redis": RedisConnector,
+    "socket": SocketConnector,
+    "sse": SseConnector,
     "upsert-kafka": UpsertKafkaConnector,
+    "webhook": WebhookConnector,
+    "websocket": WebSocketConnector,
 }
 
 

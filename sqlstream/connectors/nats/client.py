@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlstream.connectors.messages.clients import Unreachable, library
+from sqlstream.connectors.messages.loop import Loop
 from sqlstream.errors import OptionError, RunError, SqlStreamError
-from sqlstream.threads import start
 
 T = TypeVar("T")
 SECONDS = 5  # that a connection may take to be made
@@ -50,18 +50,12 @@ class Client:
         self.stream_errors = library("nats.js.errors", "nats", "nats")
         self.api = library("nats.js.api", "nats", "nats")
         self._address, self._table, self._warn, self._renewed = address, table, warn, renewed
-        self._loop = asyncio.new_event_loop()
-        self._thread = start("sqlstream-nats", self._run)
+        self._loop = Loop("nats")
         try:
             self.run(self._connect(), SECONDS * (len(address.servers) + 1))
         except BaseException:
             self.close()
             raise
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.close()
 
     async def _connect(self) -> None:
         self.connection = self._nats.Client()
@@ -110,13 +104,11 @@ class Client:
 
     def run(self, work: Coroutine[Any, Any, T], seconds: float = ANSWER) -> T:
         """What it gives. Errors of the library come as ours."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result(seconds)
+            return self._loop.run(work, seconds)
         except SqlStreamError:
             raise
         except (TimeoutError, concurrent.futures.TimeoutError) as e:
-            future.cancel()
             raise Unreachable(f"table {self._table}: {self._address.text} does not answer in {seconds:.0f} s") from e
         except self.stream_errors.ServiceUnavailableError as e:
             raise Unreachable(
@@ -130,17 +122,6 @@ class Client:
 
     def close(self) -> None:
         """What was not sent may be lost."""
-        if self._loop.is_closed():
-            return
         with suppress(Exception):
-            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(CLOSING)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(CLOSING)
-
-    async def _close(self) -> None:
-        with suppress(Exception):
-            await asyncio.wait_for(self.connection.close(), CLOSING / 2)
-        left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+            self._loop.run(asyncio.wait_for(self.connection.close(), CLOSING / 2), CLOSING)
+        self._loop.close()

@@ -1,0 +1,200 @@
+"""Requests, with what they are asked as, and what becomes of their failures."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlstream.connectors.messages.clients import LONGEST_REST, TLS_OPTIONS, Unreachable, library
+from sqlstream.connectors.messages.loop import Loop
+from sqlstream.contracts import TableContext
+from sqlstream.errors import OptionError, RunError
+from sqlstream.options import Option
+from sqlstream.secrets import is_secret, learn
+
+PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # answers that another try may not have
+LET_NOBODY_IN = frozenset({401, 403, 407})
+SHOWN = 200  # characters of an answer in an error
+
+REQUEST_OPTIONS = (
+    Option("headers.*", "string", doc="a header of requests: 'headers.Accept' = 'text/csv'. Values of headers are shown nowhere", compared="nothing"),
+    Option("username", doc="who asks, by basic authentication", compared="nothing"),
+    Option("password", doc="of this user", compared="nothing"),
+    Option("token", doc="what goes into the header Authorization, behind Bearer", compared="nothing"),
+    Option("request.timeout", "duration", 30_000_000, "how long an answer may take", minimum=1000, compared="nothing"),
+    *TLS_OPTIONS,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Request:
+    """What requests of a table have in common. `timeout`: s."""
+
+    table: str
+    headers: Mapping[str, str]
+    timeout: float
+    tls: Callable[[], ssl.SSLContext | None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`status` below 400, or 304."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+
+def request_of(table: TableContext, options: Mapping[str, Any], tls: Callable[[], ssl.SSLContext | None]) -> Request:
+    """By REQUEST_OPTIONS. OptionError for ways to say who asks that do not go together."""
+    headers: dict[str, str] = {}
+    for key, value in options.items():
+        name = key.removeprefix("headers.")
+        if name != key and name != "*" and value is not None:
+            if is_secret(key):
+                learn("header.secret", value.removeprefix("Bearer ").removeprefix("Basic "))
+            if any(c in name + value for c in "\r\n\0"):
+                raise OptionError(f"table {table.name}: option '{key}' is no header: it has a line end", subject=key)
+            headers[name] = value
+    if (options["username"] is None) != (options["password"] is None):
+        raise OptionError(f"table {table.name}: options 'username' and 'password' go together")
+    ways = [w for w in ("username", "token") if options[w] is not None]
+    if any(h.lower() == "authorization" for h in headers):
+        ways.append("headers.Authorization")
+    if len(ways) > 1:
+        raise OptionError(f"table {table.name}: options '{ways[0]}' and '{ways[1]}' both say who asks", subject=ways[1])
+    if options["username"] is not None:
+        auth = library("aiohttp", "http", "http").BasicAuth(options["username"], options["password"], "utf-8")
+        headers["Authorization"] = auth.encode()
+        learn("basic.secret", headers["Authorization"].removeprefix("Basic "))
+    elif options["token"] is not None:
+        headers["Authorization"] = f"Bearer {options['token']}"
+    return Request(table.name, headers, options["request.timeout"] / 1e6, tls)
+
+
+class Web:
+    """A session on a loop of its own. From any thread."""
+
+    def __init__(self, request: Request, limit: int = 16) -> None:
+        self.aiohttp = library("aiohttp", "http", "http")
+        self.request = request
+        self.loop = Loop("http")
+        self.session: Any = self.loop.run(self._made(limit))
+
+    async def _made(self, limit: int) -> Any:
+        context = self.request.tls()
+        connector = self.aiohttp.TCPConnector(limit=limit, ssl=True if context is None else context)
+        timeout = self.aiohttp.ClientTimeout(total=None, sock_connect=min(10.0, self.request.timeout))
+        headers = {"User-Agent": "sqlstream", **self.request.headers}
+        return self.aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers)
+
+    def where(self, url: str) -> str:
+        """What errors begin with: no query, which may hold secrets."""
+        return f"table {self.request.table}: {shown(url)}"
+
+    async def once(
+        self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Unreachable where another try may do better; RunError for what is refused."""
+        aiohttp, where = self.aiohttp, self.where(url)
+        try:
+            async with asyncio.timeout(self.request.timeout):
+                async with self.session.request(method, url, data=body, headers=headers) as got:
+                    answer = Answer(got.status, got.headers, await got.read(), str(got.url))
+        except TimeoutError as e:
+            raise Unreachable(f"{where} does not answer in {self.request.timeout:g} s") from e
+        except aiohttp.InvalidURL as e:
+            raise OptionError(f"{where} is no URL") from e
+        except aiohttp.TooManyRedirects as e:
+            raise RunError(f"{where} leads round in a circle") from e
+        except (aiohttp.ClientError, OSError) as e:
+            raise Unreachable(
+                f"{where} does not answer: {getattr(e, 'strerror', None) or e or type(e).__name__}",
+                hint="is a server there, and can it be reached from here?",
+            ) from e
+        if answer.status < 400:
+            return answer
+        text = answer.body[:SHOWN].decode("utf-8", "replace").strip()
+        said = f"{where} answers {answer.status}" + (f": {text}" if text else "")
+        if answer.status in PASSING:
+            raise Busy(said, rest_of(answer.headers))
+        hint = "'token', 'username' and 'password', or a header of 'headers.*' say who asks"
+        raise Refused(said, answer.status, hint if answer.status in LET_NOBODY_IN else None)
+
+    async def tried(
+        self, retries: int, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Again, after a rest that is longer each time, or as long as the server says."""
+        rest = 0.2
+        for attempt in range(retries + 1):
+            try:
+                return await self.once(method, url, body, headers)
+            except Unreachable as e:
+                if attempt == retries:
+                    raise
+                await asyncio.sleep(min(LONGEST_REST * 3, max(rest, e.rest if isinstance(e, Busy) else 0.0)))
+                rest = min(2 * rest, LONGEST_REST)
+        raise AssertionError("it returns, or raises, the last time")
+
+    def close(self) -> None:
+        """What is under way is given up."""
+
+        async def closed() -> None:
+            await self.session.close()
+
+        try:
+            self.loop.run(closed(), 1.0)
+        except Exception:  # the loop ends anyhow
+            self.loop.close()
+            return
+        self.loop.close()
+
+
+class Busy(Unreachable):
+    """`rest`: seconds that the server wants to be left alone."""
+
+    def __init__(self, message: str, rest: float) -> None:
+        super().__init__(message)
+        self.rest = rest
+
+
+class Refused(RunError):
+    """What another try would not change."""
+
+    def __init__(self, message: str, status: int, hint: str | None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+def rest_of(headers: Mapping[str, str]) -> float:
+    """Retry-After, in seconds; 0: it says nothing."""
+    said = headers.get("Retry-After", "").strip()
+    if said.isdigit():
+        return float(said)
+    found = email.utils.parsedate_to_datetime(said) if said and "," in said else None
+    return max(0.0, found.timestamp() - time.time()) if found is not None else 0.0
+
+
+def shown(url: str) -> str:
+    """Without user and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def check_url(table: str, key: str, url: str, schemes: tuple[str, ...]) -> bool:
+    """Whether it asks for TLS. OptionError where it is none of these."""
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fine = False
+    if not fine:
+        raise OptionError(f"table {table}: option '{key}': it is not of the form {schemes[0]}://host/path", subject=key)
+    return parts.scheme in ("https", "wss")

@@ -1,0 +1,146 @@
+"""A URL that is asked for the rows of keys by lookup joins: a request for each key of an epoch, several at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from sqlstream.connectors.http.bodies import messages_in
+from sqlstream.connectors.http.client import Refused, Request, Web
+from sqlstream.connectors.messages.decoder import PartFormat
+from sqlstream.connectors.templates import Template
+from sqlstream.contracts import KeyedCache, KeyedReader, ScanRequest, Source, Split, TableContext
+from sqlstream.errors import DataError, NotSupported, OptionError
+from sqlstream.formats.messages import Texts
+
+NONE = frozenset({404, 410})  # answers that say that there is no row
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`url` and `body` are made of the keys. `kind`, `path`: of bodies, and where rows stand in them. `at_once`: requests."""
+
+    table: TableContext
+    request: Request
+    method: str
+    url: Template
+    body: Template | None
+    value: PartFormat
+    kind: str
+    path: tuple[str, ...]
+    at_once: int
+    retries: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """That keys are made of."""
+        return tuple(dict.fromkeys((*self.url.columns, *(self.body.columns if self.body else ()))))
+
+
+class HttpLookupSource(Source):
+    """Asked for the rows of keys, and for nothing else."""
+
+    by_key_alone = True
+
+    def __init__(self, asked: Asked, cache: KeyedCache) -> None:
+        self._asked, self.keyed = asked, cache
+
+    def splits(
+        self,
+        known: tuple[Split, ...] = (),
+        positions: Mapping[str, Any] = MappingProxyType({}),
+        finished: Collection[str] = (),
+    ) -> list[Split]:
+        raise NotSupported(
+            f"table {self._asked.table.name}: its 'url' has columns, so it is asked for the rows of keys",
+            hint="JOIN … FOR SYSTEM_TIME AS OF o.proctime ON … = the columns in 'url' looks them up",
+        )
+
+    def keyed_reader(self, request: ScanRequest, keys: tuple[int, ...]) -> KeyedReader:
+        return HttpKeyedReader(self._asked, request, keys)
+
+
+class HttpKeyedReader(KeyedReader):
+    """A row has the key that it was asked for, whatever the answer says."""
+
+    def __init__(self, asked: Asked, request: ScanRequest, keys: tuple[int, ...]) -> None:
+        self._asked, self._request = asked, request
+        names = [request.columns[k].path[0] for k in keys]
+        lacking = [c for c in asked.columns if c not in names]
+        if lacking:
+            raise OptionError(
+                f"table {asked.table.name}: 'url' has column '{lacking[0]}', and the join says nothing of it",
+                hint=f"ON … = {lacking[0]}",
+            )
+        self._at = {c: names.index(c) for c in asked.columns}
+        self._own = [i for i, c in enumerate(request.columns) if c.path[0] in asked.columns]
+        self._others = [i for i in range(len(request.columns)) if i not in self._own]
+        self._part = asked.value.part([request.columns[i] for i in self._others])
+        self._web = Web(asked.request, asked.at_once)
+
+    def rows(self, keys: Sequence[pa.Array]) -> pa.RecordBatch:
+        asked, n = self._asked, len(keys[0])
+        texts = {c: keys[i].cast(pa.string()) for c, i in self._at.items()}
+        urls: list[str] = asked.url.texts({c: _each(a, _in_url) for c, a in texts.items()}, n).to_pylist()
+        bodies: list[str | None] = [None] * n
+        if asked.body is not None:
+            bodies = asked.body.texts({c: _each(a, _in_json) for c, a in texts.items()}, n).to_pylist()
+        answers = self._web.loop.run(self._answers(urls, bodies))
+        values, of = [], []
+        for i, body in enumerate(answers):
+            if body is not None:
+                inside = messages_in(body, asked.kind, asked.path, self._web.where(urls[i]))
+                values += inside
+                of += [i] * len(inside)
+        found = self._part.columns(Texts.of(values))
+        if found.refused:
+            r = found.refused[0]
+            raise DataError(f"{self._web.where(urls[of[r.message]])}: malformed answer: {r.reason}")
+        at = pa.array([of[m] for m in found.of.tolist()], pa.int64())
+        columns: dict[int, pa.Array] = dict(zip(self._others, found.columns, strict=True))
+        for i in self._own:
+            c = self._request.columns[i]
+            columns[i] = keys[self._at[c.path[0]]].take(at).cast(c.type.arrow())
+        return pa.RecordBatch.from_arrays(
+            [columns[i] for i in range(len(columns))], schema=self._request.arrow_schema()
+        )
+
+    async def _answers(self, urls: list[str], bodies: list[str | None]) -> list[bytes | None]:
+        limit = asyncio.Semaphore(self._asked.at_once)
+
+        async def one(url: str, body: str | None) -> bytes | None:
+            headers = None if body is None else {"Content-Type": "application/json"}
+            async with limit:
+                try:
+                    said = None if body is None else body.encode()
+                    answer = await self._web.tried(self._asked.retries, self._asked.method, url, said, headers)
+                except Refused as e:
+                    if e.status in NONE:
+                        return None
+                    raise
+            return answer.body
+
+        return list(await asyncio.gather(*(one(u, b) for u, b in zip(urls, bodies, strict=True))))
+
+    def close(self) -> None:
+        self._web.close()
+
+
+def _each(texts: pa.Array, written: Any) -> pa.Array:
+    return pa.array([written(t) for t in texts.to_pylist()], pa.string())
+
+
+def _in_url(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _in_json(text: str) -> str:
+    """Between quotes, or for a number as it is."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
