@@ -1,11 +1,14 @@
-"""Kills a job that writes from files into tables of a lake, at random moments, until it is done.
+"""Kills jobs that write into tables of a lake, from files and from another table of the lake that they follow, at random moments.
 
     python tests/kill_lakes.py --kills 60 --seed 7 --lake delta
 
-The job appends dear bids to a partitioned table, counts of windows to another, and keeps the number and the highest price of each auction
+The first job appends dear bids to a partitioned table, counts of windows to another, and keeps the number and the highest price of each auction
 in a third, by its key. Its process is killed after a random time or at a random fault point, at random parallelism. Somebody else writes into
 the first table all the while, and a reader looks at it again and again: no bid may be there twice. In the end each row is
 there once, and those of the other writer are, too. Who looks is the lake's own library.
+
+The second job follows a table that grows by versions of several files, and copies it: it is killed and started until the copy has
+each row once.
 """
 
 from __future__ import annotations
@@ -61,6 +64,15 @@ class Delta:
 
         return pa.table(DeltaTable(str(self.directory / name)).to_pyarrow_table())
 
+    def followed(self, table: str) -> str:
+        return f"{self.options(table)}, 'mode' = 'streaming', 'updateCheckIntervalMillis' = '20'"
+
+    def make(self, name: str, rows: pa.Table) -> None:
+        self.put(name, rows)
+
+    def close(self) -> None:
+        """It has nothing open."""
+
     def put(self, name: str, rows: pa.Table) -> None:
         from deltalake import write_deltalake
 
@@ -85,6 +97,18 @@ class Iceberg:
     def table(self, name: str) -> pa.Table:
         return self.catalog.load_table(("db", name)).scan().to_arrow()
 
+    def followed(self, table: str) -> str:
+        more = "'streaming' = 'true', 'monitor-interval' = '20 ms', 'starting-strategy' = 'TABLE_SCAN_THEN_INCREMENTAL'"
+        return f"{self.options(table)}, {more}"
+
+    def make(self, name: str, rows: pa.Table) -> None:
+        self.catalog.create_namespace_if_not_exists("db")
+        self.catalog.create_table(("db", name), rows.schema)
+        self.put(name, rows)
+
+    def close(self) -> None:
+        self.catalog.close()
+
     def put(self, name: str, rows: pa.Table) -> None:
         self.catalog.load_table(("db", name)).append(rows)
 
@@ -100,6 +124,7 @@ class Outcome:
     jobs: int = 0
     looks: int = 0
     theirs: int = 0  # versions that somebody else has written
+    followed: int = 0  # tables that were copied while they grew
 
 
 @dataclass
@@ -167,7 +192,7 @@ def one_job(kind: str, directory: Path, seed: int, outcome: Outcome, most: int, 
             tasks = r.choice((1, 2, 3))
             run = start(directory, ["run", "job.sql", "-D", f"parallelism.default={tasks}"], fault)
             if lives <= most and fault is None:
-                run.process.join(r.uniform(0.3, 1.3))
+                run.process.join(r.uniform(0.2, 0.9))
                 run.process.kill()
             status = run.wait()
             said = run.text()
@@ -196,7 +221,68 @@ def one_job(kind: str, directory: Path, seed: int, outcome: Outcome, most: int, 
     assert sorted(windows) == sorted((*k, n) for k, n in counts.items())
     best = sorted((a, len(p), max(p)) for a, p in prices.items() if len(p) % 5)
     assert sorted((f["auction"], f["n"], f["highest"]) for f in lake.table("best").to_pylist()) == best
+    lake.close()
     outcome.jobs += 1
+
+
+FOLLOW = """
+SET 'pipeline.name' = 'followed';
+SET 'execution.checkpointing.interval' = '{interval} ms';
+SET 'execution.epoch.max-rows' = '{rows}';
+SET 'execution.runtime-mode' = 'streaming';
+CREATE TABLE source (id INT, auction INT, price INT) WITH ({source});
+CREATE TABLE copy (id INT, auction INT, price INT) WITH ({copy});
+INSERT INTO copy SELECT * FROM source;
+"""
+
+
+def one_following(kind: str, directory: Path, seed: int, outcome: Outcome, most: int, versions: int = 30) -> None:
+    """A table that grows while it is copied by a job that is killed at most so often."""
+    r = random.Random(seed)
+    directory.mkdir(parents=True)
+    lake = LAKES[kind](directory)
+    rows = lambda ids: {"id": ids, "auction": [i % 3 for i in ids], "price": [i * 7 for i in ids]}  # noqa: E731
+    table = lambda ids: pa.table({k: pa.array(v, pa.int32()) for k, v in rows(ids).items()})  # noqa: E731
+    written = 300
+    lake.make("source", table(list(range(written))))
+    script = FOLLOW.format(
+        interval=r.choice((20, 50, 100)),
+        rows=r.choice((50, 250)),
+        source=lake.followed("source"),
+        copy=lake.options("copy"),
+    )
+    (directory / "job.sql").write_text(script)
+    lives = 0
+    run = None
+    end = time.monotonic() + 180
+    while True:
+        if run is None:
+            fault = f"{r.choice(POINTS)}:{r.randrange(1, 6)}" if lives < most and r.random() < 0.5 else None
+            run = start(directory, ["run", "job.sql", "-D", f"parallelism.default={r.choice((1, 2, 3))}"], fault)
+            lives, until = lives + 1, time.monotonic() + r.uniform(0.5, 2.5)
+        if versions and r.random() < 0.7:
+            ids = list(range(written, written + r.randrange(1, 100)))
+            lake.put("source", table(ids))
+            written, versions = written + len(ids), versions - 1
+        time.sleep(0.05)
+        if run.process.exitcode is None and lives <= most and time.monotonic() > until:
+            run.process.kill()
+        if (status := run.process.exitcode) is not None:
+            assert status == -9, f"ended with {status}:\n{run.text()}"
+            outcome.kills += 1
+            run = None
+        elif not versions and lives > most:
+            with contextlib.suppress(Exception):  # it is not there yet
+                if lake.table("copy").num_rows >= written:
+                    break
+        assert time.monotonic() < end, run and run.text()
+    run.process.kill()
+    run.process.join()
+    found = sorted((f["id"], f["auction"], f["price"]) for f in lake.table("copy").to_pylist())
+    assert found == [(i, i % 3, i * 7) for i in range(written)]
+    lake.close()
+    assert not any(n in run.text() for n in NEVER), run.text()
+    outcome.followed += 1
 
 
 POINTS = sorted(set(faults.POINTS) & {
@@ -215,8 +301,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         n = 0
         while outcome.kills < given.kills:
-            kind = given.lake or sorted(LAKES)[n % len(LAKES)]
-            one_job(kind, Path(directory) / str(n), given.seed + n, outcome, 12)
+            kind = given.lake or sorted(LAKES)[n // 3 % len(LAKES)]
+            (one_following if n % 3 == 2 else one_job)(kind, Path(directory) / str(n), given.seed + n, outcome, 12)
             n += 1
             print(f"seed {given.seed}, {time.monotonic() - begun:.0f} s: {outcome}", flush=True)
 

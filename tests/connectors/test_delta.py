@@ -28,7 +28,7 @@ from s3fs import S3FileSystem
 from sqlstream.cli.main import main
 from sqlstream.connectors.delta.connector import DeltaConnector
 from sqlstream.contracts import ScanColumn, ScanRequest, SinkTask, Stage
-from sqlstream.errors import CheckpointError, DataError, NotSupported, OptionError, SqlStreamError
+from sqlstream.errors import CheckpointError, DataError, NotSupported, OptionError, RunError, SqlStreamError
 from sqlstream.testing.connectors import SinkContract, SourceContract, table
 
 UTC = datetime.UTC
@@ -140,6 +140,12 @@ def test_partitions_of_each_type(tmp_path: Path, kind: str) -> None:
         got = run(tmp_path, ddl(columns, name), "SELECT * FROM t")
         assert sorted(tuple(plain(v) for v in r) for r in got) == [tuple(r.values()) for r in expected]
     assert run(tmp_path, ddl(columns, "ours"), "SELECT a FROM t WHERE p IS NULL AND q = '1'") == [(2,)]
+
+
+def test_a_value_that_is_no_directory_is_an_error_that_names_it(tmp_path: Path) -> None:
+    t = ddl("a BIGINT, p STRING", "t", partitioned="p")
+    e = wrong(tmp_path, f"INSERT INTO t VALUES (1, '{'x' * 300}')", t)
+    assert isinstance(e, RunError) and "/p=xxx" in e.message and "name too long" in e.message
 
 
 def test_many_values_of_partitions_in_one_batch(tmp_path: Path) -> None:
@@ -795,7 +801,13 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_killed_at_random(tmp_path: Path) -> None:
     """The long form: kill_lakes.py."""
     outcome, n = kill_lakes.Outcome(), 0
-    while outcome.kills < 3:
-        kill_lakes.one_job("delta", tmp_path / str(n), SEED + n, outcome, 3, size=1500)
+    while outcome.kills < 2:
+        kill_lakes.one_job("delta", tmp_path / str(n), SEED + n, outcome, 2, size=1000)
         n += 1
     assert outcome.looks and outcome.theirs
+
+
+def test_killed_while_it_follows(tmp_path: Path) -> None:
+    outcome = kill_lakes.Outcome()
+    kill_lakes.one_following("delta", tmp_path / "job", SEED, outcome, 2, versions=8)
+    assert outcome.kills == 2

@@ -821,7 +821,13 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_killed_at_random(tmp_path: Path) -> None:
     """The long form: kill_lakes.py."""
     outcome, n = kill_lakes.Outcome(), 0
-    while outcome.kills < 3:
-        kill_lakes.one_job("iceberg", tmp_path / str(n), SEED + n, outcome, 3, size=1500)
+    while outcome.kills < 2:
+        kill_lakes.one_job("iceberg", tmp_path / str(n), SEED + n, outcome, 2, size=1000)
         n += 1
     assert outcome.looks and outcome.theirs
+
+
+def test_killed_while_it_follows(tmp_path: Path) -> None:
+    outcome = kill_lakes.Outcome()
+    kill_lakes.one_following("iceberg", tmp_path / "job", SEED, outcome, 2, versions=8)
+    assert outcome.kills == 2

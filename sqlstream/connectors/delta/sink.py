@@ -33,7 +33,7 @@ from sqlstream.connectors.delta.table import (
     library,
     schema_of,
 )
-from sqlstream.connectors.file_store import Store, safe
+from sqlstream.connectors.file_store import Store, reported, safe
 from sqlstream.connectors.lake.changes import DELETED, last_of_each
 from sqlstream.connectors.lake.grouping import Key, grouped
 from sqlstream.connectors.lake.parts import Parts, Written
@@ -161,7 +161,8 @@ class DeltaWriter(SinkWriter):
             for c, v in zip(self._partitions, key, strict=True)
         )
         name = f"{directory}{self._prefix}-{uuid.uuid4()}.snappy.parquet"
-        return name, self._store.create(name)
+        with reported(self._store.path(name), "write"):
+            return name, self._store.create(name)
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         rows = self._shape.of(batch)
@@ -204,7 +205,8 @@ class ChangeWriter(UpsertWriter):
     def _create(self, key: Key) -> tuple[str, Any]:
         t = self._task
         name = f"{CHANGES}/{safe(t.job)[:100]}-{safe(t.run)}-{t.subtask}-{uuid.uuid4()}.parquet"
-        return name, self._store.create(name)
+        with reported(self._store.path(name), "write"):
+            return name, self._store.create(name)
 
     def flush(self) -> None:
         """Changes wait for the checkpoint: until then a key may change again."""
