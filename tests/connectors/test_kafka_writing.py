@@ -151,21 +151,36 @@ KILLS = int(os.environ.get("SQLSTREAM_KILLS", "6"))
 
 
 def test_each_row_is_seen_once_however_often_the_job_is_killed(kafka: Kafka, tmp_path: Path) -> None:
-    """Read, count by key, write: SIGKILL at random moments. Readers of committed messages see each row once, in order."""
+    """Read, then copied, counted by windows and joined, and written: SIGKILL at random moments. Readers of committed messages
+    see each row once."""
     topics, rng = Topics(kafka.bootstrap), random.Random(7)
-    source, out = topics.new(2), topics.new(2)
-    rows = 40_000
-    columns = "k BIGINT, n BIGINT"
+    source, names, copies, counts, joined = (topics.new(2) for _ in range(5))
+    rows, keys = 40_000, 100
+    read = {"scan_startup_mode": "earliest-offset", "scan_bounded_mode": "latest-offset"}
+    once = {"sink_delivery__guarantee": "exactly-once"}
+    columns = "n BIGINT, k BIGINT, ts TIMESTAMP(3)"
     script = tmp_path / "job.sql"
     script.write_text("; ".join([
         "SET 'pipeline.name' = 'copy'", "SET 'execution.checkpointing.interval' = '50ms'", "SET 'execution.runtime-mode' = 'streaming'",
         "SET 'parallelism.default' = '2'", "SET 'execution.epoch.max-rows' = '1000'",
-        table("s", columns, topics, source, scan_startup_mode="earliest-offset", scan_bounded_mode="latest-offset"),
-        table("o", columns, topics, out, sink_delivery__guarantee="exactly-once", sink_transactional__id__prefix=out),
-        "INSERT INTO o SELECT k, n FROM s",
+        table("s", f"{columns}, WATERMARK FOR ts AS ts", topics, source, **read),
+        table("d", "k BIGINT, name STRING", topics, names, **read),
+        table("o", columns, topics, copies, **once, sink_transactional__id__prefix=copies),
+        table("w", "k BIGINT, till TIMESTAMP(3), n BIGINT, total BIGINT", topics, counts, **once, sink_transactional__id__prefix=counts),
+        table("j", "n BIGINT, name STRING", topics, joined, **once, sink_transactional__id__prefix=joined),
+        "EXECUTE STATEMENT SET BEGIN INSERT INTO o SELECT n, k, ts FROM s",
+        "INSERT INTO w SELECT k, window_end, COUNT(*), SUM(n) FROM TABLE(TUMBLE(TABLE s, DESCRIPTOR(ts), INTERVAL '10' SECOND)) "
+        "GROUP BY k, window_start, window_end",
+        "INSERT INTO j SELECT s.n, d.name FROM s JOIN d ON s.k = d.k WHERE MOD(s.n, 7) = 0", "END",
     ]) + ";")  # fmt: skip
+    minute = "2026-01-01 00:{:02}:{:02}"  # a row a millisecond: 40 seconds
     for p in (0, 1):
-        topics.put(source, (f'{{"k": {p}, "n": {i}}}' for i in range(rows // 2)), partition=p)
+        made = (
+            json.dumps({"n": i, "k": i % keys, "ts": minute.format(0, i // 1000) + f".{i % 1000:03}"})
+            for i in range(p, rows, 2)
+        )
+        topics.put(source, made, partition=p)
+    topics.put(names, (json.dumps({"k": k, "name": f"of {k}"}) for k in range(0, keys, 3)))
     kills, done = 0, False
     while not done:
         job = subprocess.Popen(
@@ -173,17 +188,26 @@ def test_each_row_is_seen_once_however_often_the_job_is_killed(kafka: Kafka, tmp
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
-            _, said = job.communicate(timeout=rng.uniform(0.8, 2.2) if kills < KILLS else 120)
+            _, said = job.communicate(timeout=rng.uniform(1.0, 2.4) if kills < KILLS else 120)
             assert job.returncode == 0, said
             done = True
         except subprocess.TimeoutExpired:
             job.send_signal(signal.SIGKILL)
             job.communicate()
             kills += 1
-    got = [json.loads(v or b"") for v in topics.values(out)]
-    assert sorted((r["k"], r["n"]) for r in got) == [(p, i) for p in (0, 1) for i in range(rows // 2)], (
-        f"after {kills} kills"
-    )
+    got = {t: [json.loads(v or b"") for v in topics.values(t)] for t in (copies, counts, joined)}
+    after = f"after {kills} kills"
+    assert sorted(r["n"] for r in got[copies]) == list(range(rows)), after
+    windows = [
+        (k, f"{minute.format(0, till)}", len(of), sum(of))
+        for till in range(10, rows // 1000 + 1, 10)
+        for k in range(keys)
+        for of in [range((till - 10) * 1000 + k, till * 1000, keys)]
+    ]
+    seen = sorted((r["k"], r["till"].removesuffix(".000"), r["n"], r["total"]) for r in got[counts])
+    assert seen == sorted(windows), after
+    pairs = sorted((n, f"of {n % keys}") for n in range(0, rows, 7) if n % keys % 3 == 0)
+    assert sorted((r["n"], r["name"]) for r in got[joined]) == pairs, after
     assert kills >= min(KILLS, 3), "it was over before it could be killed"
 
 
