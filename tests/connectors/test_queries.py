@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from harness.servers import NATS, Kafka, PostgreSQL
+from harness.servers import NATS, Kafka, MariaDB, PostgreSQL
 from harness.topics import Topics
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,15 @@ def by_duckdb(request: Any, script: str, directory: Path) -> tuple[str, dict[str
 
 
 def by_lake(request: Any, script: str, directory: Path) -> tuple[str, dict[str, str]]:
+    (directory / "lake").mkdir()
     return script, {"LAKE": str(directory / "lake")}
+
+
+def by_mariadb(request: Any, script: str, directory: Path) -> tuple[str, dict[str, str]]:
+    server: MariaDB = request.getfixturevalue("mariadb")
+    database = server.database()
+    server.sql(statements_of(script), database)
+    return script, {"MYSQL_URL": f"mysql://root:{server.password}@{server.address}/{database}"}
 
 
 def by_nats(request: Any, script: str, directory: Path) -> tuple[str, dict[str, str]]:
@@ -81,7 +89,7 @@ def by_nats(request: Any, script: str, directory: Path) -> tuple[str, dict[str, 
 
 SERVED: dict[str, Served] = {
     "kafka": by_kafka, "upsert_kafka": by_kafka, "postgres": by_postgresql, "sqlite": by_sqlite, "duckdb": by_duckdb,
-    "delta": by_lake, "nats": by_nats,
+    "mysql": by_mariadb, "delta": by_lake, "iceberg": by_lake, "nats": by_nats,
 }  # fmt: skip
 
 
