@@ -284,7 +284,7 @@ def read(given: Mapping[str, str], known: tuple[Option, ...], where: str) -> dic
         elif o.key not in given:
             out[o.key] = value
     for o in known:
-        if o.required and o.key not in given:
+        if o.required and not any(k in given for k in (o.key, *o.former)):
             raise OptionError(f"{where}: option '{o.key}' is missing", hint=o.doc)
     return out
 

@@ -241,7 +241,13 @@ class Format:
     changelog: bool = False  # rows carry `_op`
     # What is known of a message beside its columns, by METADATA keys: columns of the request whose path is (METADATA, key).
     metadata: Mapping[str, Type] = MappingProxyType({})
+    # Whether schemas are registered under the option '<name>.subject', which a connector may know.
+    registers = False
     options: tuple[Option, ...] = ()
+
+    def check(self, table: TableContext, options: Mapping[str, Any]) -> None:
+        """Refuses options of messages that do not go together, and files of theirs that are not there, before anything is read or
+        written. OptionError, NotSupported."""
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
         """How to read the table's files for a request. NotSupported where it has no form for a type."""

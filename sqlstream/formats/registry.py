@@ -5,8 +5,11 @@ from __future__ import annotations
 from sqlstream import extensions
 from sqlstream.contracts import TableContext
 from sqlstream.errors import NotSupported, OptionError, did_you_mean
+from sqlstream.formats.avro.format import AvroFormat
 from sqlstream.formats.base import Format
 from sqlstream.formats.canal_json import CanalJsonFormat
+from sqlstream.formats.confluent.avro import ConfluentAvroFormat
+from sqlstream.formats.confluent.debezium_avro import DebeziumAvroFormat
 from sqlstream.formats.csv import CsvFormat
 from sqlstream.formats.debezium_json import DebeziumJsonFormat
 from sqlstream.formats.json import JsonFormat
@@ -16,8 +19,11 @@ from sqlstream.formats.parquet import ParquetFormat
 from sqlstream.formats.raw import RawFormat
 
 FORMATS: dict[str, type[Format]] = {
+    "avro": AvroFormat,
+    "avro-confluent": ConfluentAvroFormat,
     "canal-json": CanalJsonFormat,
     "csv": CsvFormat,
+    "debezium-avro-confluent": DebeziumAvroFormat,
     "debezium-json": DebeziumJsonFormat,
     "json": JsonFormat,
     "maxwell-json": MaxwellJsonFormat,

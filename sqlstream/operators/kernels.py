@@ -9,6 +9,8 @@ from sqlstream.state.kernel import Kernel
 from sqlstream.state.kernel_cache import CACHE
 
 MODULES = (
+    "sqlstream.formats.avro.decode_kernels",
+    "sqlstream.formats.avro.encode_kernels",
     "sqlstream.formats.csv_kernels",
     "sqlstream.formats.csv_scan.cut",
     "sqlstream.formats.csv_scan.records",

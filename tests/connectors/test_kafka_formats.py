@@ -148,6 +148,9 @@ def test_the_page_is_as_shown(topics: Topics, tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "connectors" / "formats.md").read_text()
     shown = re.findall(r"```sql\n(.*?)```(.*?)```\n(\+--.*?)```", page, re.S)
     assert shown
+    with sqlstream.connect() as c:
+        for script in re.findall(r"```sql\n(CREATE.*?;)\n", page, re.S):
+            c.execute(script)
     for n, (script, said, rows) in enumerate(shown):
         topic = topics.new()
         topics.put(topic, re.findall(r"`(\{.*?\})`", said))

@@ -14,6 +14,7 @@ from sqlstream.connectors.messages.options import (
     key_format,
     value_format,
     value_metadata,
+    with_subject,
 )
 from sqlstream.contracts import Connector, Sink, Source, TableContext
 from sqlstream.errors import NotSupported, OptionError
@@ -67,13 +68,15 @@ class KafkaConnector(Connector):
                 f"table {table.name}: no column is left for the values of messages",
                 hint="'value.fields-include' = 'ALL' writes the key's columns into them, too",
             )
-        encoder = MessageEncoder(PartEncoder.of(value), None if key is None else PartEncoder.of(key), self._upserts)
         topics = _topics(table, options)
         if len(topics.names) != 1:
             raise OptionError(
                 f"table {table.name}: option 'topic' names several topics, and rows are written to one",
                 hint="a table that is written to has one topic",
             )
+        written = PartEncoder.of(with_subject(value, f"{topics.names[0]}-value"))
+        keyed = None if key is None else PartEncoder.of(with_subject(key, f"{topics.names[0]}-key"))
+        encoder = MessageEncoder(written, keyed, self._upserts)
         guarantee, prefix = options["sink.delivery-guarantee"], options["sink.transactional-id-prefix"]
         if guarantee == "exactly-once" and not (prefix or "").strip():
             raise OptionError(

@@ -37,7 +37,8 @@ def format_options(given: Mapping[str, str]) -> tuple[Option, ...]:
     found: list[Option] = []
     for key, prefix in (("format", ""), ("value.format", "value."), ("key.format", "key.")):
         if key in given:
-            found += [replace(o, key=prefix + o.key) for o in message_format(given[key]).options]
+            for o in message_format(given[key]).options:
+                found.append(replace(o, key=prefix + o.key, former=tuple(prefix + f for f in o.former)))
     return tuple(found)
 
 
@@ -114,11 +115,23 @@ def key_format(table: TableContext, options: Mapping[str, Any], columns: tuple[s
 def _part(table: TableContext, options: Mapping[str, Any], key: str, columns: dict[str, str]) -> PartFormat:
     form = message_format(options[key])
     prefix = key.removesuffix("format")
-    own = {o.key: options[prefix + o.key] for o in form.options}
+    own = {o.key: options[prefix + o.key] for o in form.options if not o.key.endswith(".*")}
+    for o in form.options:
+        if o.key.endswith(".*"):
+            own |= {k.removeprefix(prefix): v for k, v in options.items() if k.startswith(prefix + o.key[:-1])}
     schema = Schema(tuple(replace(c, name=columns[c.name]) for c in table.schema if c.name in columns))
     primary = tuple(columns[k] for k in table.primary_key if k in columns)
     inner = replace(table, schema=schema, options={"format": form.name, **own}, primary_key=primary)
+    form.check(inner, own)
     return PartFormat(form, inner, columns, own, prefix)
+
+
+def with_subject(part: PartFormat, subject: str) -> PartFormat:
+    """A part whose schemas are registered, under a subject if none is said."""
+    key = f"{part.format.name}.subject"
+    if not part.format.registers or part.options.get(key):
+        return part
+    return replace(part, options={**part.options, key: subject})
 
 
 def bad_records(table: TableContext, options: Mapping[str, Any], parts: tuple[PartFormat | None, ...]) -> str:

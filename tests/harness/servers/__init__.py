@@ -2,6 +2,7 @@
 test run shares (`fixtures.py`), and what installs them: `python -m tests.harness.servers install`.
 """
 
+from .apicurio import Apicurio
 from .base import Server, ServerError
 from .kafka import Kafka, KafkaCluster
 from .mariadb import MariaDB
@@ -12,11 +13,14 @@ from .rabbitmq import RabbitMQ
 from .redis import Redis
 from .shared import wanted
 
-SERVERS: dict[str, type[Server]] = {s.name: s for s in (Kafka, MariaDB, Mosquitto, NATS, PostgreSQL, RabbitMQ, Redis)}
+SERVERS: dict[str, type[Server]] = {
+    s.name: s for s in (Apicurio, Kafka, MariaDB, Mosquitto, NATS, PostgreSQL, RabbitMQ, Redis)
+}
 
 __all__ = [
     "NATS",
     "SERVERS",
+    "Apicurio",
     "Kafka",
     "KafkaCluster",
     "MariaDB",

@@ -1,0 +1,10 @@
+"""Avro: schemas, and records of them as Arrow columns and back, by compiled loops over what a schema says.
+
+schema.py      a schema's JSON as a tree
+flink.py       the schema that Flink makes of a table's columns
+program.py     what to do with the bytes of a writer's record, for the columns that are wanted
+decode_kernels.py, vectors.py   doing it, and the columns that come of it
+encode_program.py, encode_kernels.py   the way back
+decoder.py, encoder.py          messages of one schema
+format.py      `'format' = 'avro'`; what has a registry of schemas is in `formats/confluent`
+"""

@@ -1,0 +1,134 @@
+"""Format 'avro': messages that are Avro records of the schema that Flink makes of the table (`flink.py`), binary and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sqlstream.contracts import ScanRequest, TableContext
+from sqlstream.errors import InternalError, NotSupported
+from sqlstream.formats.avro.decoder import RecordReader, Wants, places
+from sqlstream.formats.avro.encode_program import EncodeProgram
+from sqlstream.formats.avro.encoder import RecordWriter
+from sqlstream.formats.avro.flink import schema_of, text_of
+from sqlstream.formats.avro.schema import Node, parse
+from sqlstream.formats.base import Decoder, Encoder, Format
+from sqlstream.formats.messages import MessageRecords, Records, Refused, Texts
+from sqlstream.formats.readers import METADATA
+from sqlstream.options import Option
+
+BINARY, JSON = "binary", "json"
+
+
+def wants_of(request: ScanRequest) -> Wants:
+    """The columns of a request that stand in messages."""
+    return Wants.of([c for c in request.columns if c.path[0] != METADATA])
+
+
+def records_of(arrays: list[pa.Array], of: np.ndarray, refused: list[Refused]) -> Records:
+    """The rows of messages, which are records of the same columns."""
+    if not arrays:
+        return Records(pa.RecordBatch.from_arrays([pa.nulls(len(of), pa.int8())], names=["r0"]), of, refused)
+    return Records(pa.RecordBatch.from_arrays(arrays, names=[f"c{i}" for i in range(len(arrays))]), of, refused)
+
+
+class MessageDecoder(Decoder):
+    """Of messages that make rows without a statement."""
+
+    @property
+    def records_are_rows(self) -> bool:
+        return True
+
+    def records(self, *args: Any, **more: Any) -> str:
+        return "SELECT 1 AS none WHERE FALSE"
+
+    def rows(self, records: str, constants: Mapping[str, str]) -> str:
+        return f"SELECT * FROM {records}"
+
+
+@dataclass(frozen=True)
+class AvroDecoder(MessageDecoder):
+    """`schema`: that messages were written by, as text."""
+
+    schema: str
+    wants: Wants
+
+    @cached_property
+    def _reader(self) -> RecordReader:
+        return RecordReader(parse(self.schema), self.wants)
+
+    def messages(self) -> MessageRecords:
+        return self._records
+
+    def _records(self, texts: Texts) -> Records:
+        there = texts.there
+        arrays, rows, reasons = self._reader.read(texts.buffer, *places(texts))
+        return records_of(arrays, there[rows], [Refused(int(there[i]), r) for i, r in reasons.items()])
+
+
+class MessageEncoder(Encoder):
+    """Of messages whose records have no ends."""
+
+    def encode(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> list[pa.Buffer]:
+        raise InternalError("Avro records have no ends")
+
+
+@dataclass(frozen=True)
+class AvroEncoder(MessageEncoder):
+    """`schema`: that messages are written by, as text."""
+
+    table: TableContext
+    schema: str
+
+    @cached_property
+    def _writer(self) -> RecordWriter:
+        return RecordWriter(program(parse(self.schema), self.table), self.table.name)
+
+    def messages(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> Texts:
+        return self._writer.texts(batch.columns, batch.num_rows)
+
+
+def program(node: Node, table: TableContext, prefix: bytes = b"") -> EncodeProgram:
+    """How the table's rows are written by a schema, behind some bytes. Unfit where they are not of it."""
+    made = EncodeProgram()
+    made.literal(prefix)
+    made.root(node, table.schema)
+    return made
+
+
+class AvroFormat(Format):
+    """`'format' = 'avro'`, of messages."""
+
+    name = "avro"
+    extension = "avro"
+    files = False
+    options = (
+        Option("avro.encoding", "enum", BINARY, "how records are written; json is not there", (BINARY, JSON)),
+        Option("avro.timestamp_mapping.legacy", "bool", True,
+               "true: TIMESTAMP is timestamp-millis, and TIMESTAMP_LTZ has no form, as in Flink before 1.19; false: TIMESTAMP is "
+               "local-timestamp-millis or -micros, TIMESTAMP_LTZ timestamp-millis or -micros"),
+        Option("avro.open.fastread", "bool", False, "no effect: records are read by compiled loops anyway"),
+    )  # fmt: skip
+
+    def check(self, table: TableContext, options: Mapping[str, Any]) -> None:
+        _schema(table, options)
+
+    def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
+        return AvroDecoder(_schema(table, options), wants_of(request))
+
+    def encoder(self, table: TableContext, options: Mapping[str, Any]) -> Encoder:
+        return AvroEncoder(table, _schema(table, options))
+
+
+def _schema(table: TableContext, options: Mapping[str, Any]) -> str:
+    if options["avro.encoding"] == JSON:
+        raise NotSupported(
+            f"table {table.name}: option 'avro.encoding' = 'json': Avro's records as JSON are not there",
+            hint="leave it out: they are binary; format 'json' is plain JSON",
+        )
+    return text_of(schema_of(table.schema, options["avro.timestamp_mapping.legacy"], table.name))

@@ -1,0 +1,183 @@
+"""A registry of schemas, by Confluent's HTTP protocol. What it has said once of a number is not asked again by this process."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from sqlstream.errors import OptionError, RunError
+from sqlstream.secrets import learn
+
+if TYPE_CHECKING:
+    import ssl
+
+PAUSES = (0.1, 0.3, 1.0, 2.0)  # seconds between attempts, of which there is one more
+CONTENT = "application/vnd.schemaregistry.v1+json"
+UNKNOWN_SUBJECT, UNKNOWN_SCHEMA = 40401, 40403
+_lock = threading.Lock()
+_schemas: dict[tuple[tuple[str, ...], str, str, int], str] = {}
+
+
+class RegistryError(RunError):
+    """The registry does not answer, or will not do it. `transient`: a job may do better after a restart."""
+
+    def __init__(self, message: str, transient: bool, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.transient = transient
+
+
+class UnknownSchema(Exception):
+    """The registry has no such schema; says which."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Where it is, and who asks. `urls`: any of them may answer; `timeout`: seconds; `ca`, `certificate`: files in PEM.
+
+    `user_info`: name:password; `token`: instead of these."""
+
+    urls: tuple[str, ...]
+    user_info: str = ""
+    token: str = ""
+    ca: str = ""
+    certificate: str = ""
+    certificate_password: str = ""
+    timeout: float = 10.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """As an error names it."""
+        return ", ".join(_without_user(u) for u in self.urls)
+
+    def schema(self, number: int) -> str:
+        """The schema of a number. UnknownSchema, RegistryError."""
+        key = (self.urls, self.user_info, self.token, number)
+        with _lock:
+            found = _schemas.get(key)
+        if found is None:
+            answer = self._asked("GET", f"/schemas/ids/{number}", None, f"schema {number}")
+            kind = answer.get("schemaType", "AVRO")
+            if kind != "AVRO":
+                raise UnknownSchema(f"schema {number} of the registry {self.shown} is of type {kind}, not AVRO")
+            found = str(answer["schema"])
+            with _lock:
+                _schemas[key] = found
+        return found
+
+    def number(self, subject: str, schema: str, register: bool) -> int:
+        """The number of a schema under a subject, where it is registered if it is not there. RegistryError."""
+        path = f"/subjects/{quote(subject, safe='')}" + ("/versions" if register else "")
+        try:
+            answer = self._asked("POST", path, {"schema": schema}, f"subject '{subject}'")
+        except UnknownSchema as e:
+            raise RegistryError(
+                f"{e}: the table's schema is not registered there",
+                False,
+                hint="'….auto.register.schemas' = 'true' registers it",
+            ) from None
+        return int(answer["id"])
+
+    def _asked(self, method: str, path: str, body: Any, what: str) -> dict[str, Any]:
+        said = "nothing"
+        for pause in (*PAUSES, None):
+            for url in self.urls:
+                try:
+                    return self._answer(method, url, path, body, what)
+                except _Passing as e:
+                    said = str(e)
+            if pause is not None:
+                time.sleep(pause)
+        raise RegistryError(
+            f"the schema registry {self.shown} does not answer for {what}: {said}",
+            True,
+            hint="is it there, and can it be reached from here? '….url' says where it is",
+        )
+
+    def _answer(self, method: str, url: str, path: str, body: Any, what: str) -> dict[str, Any]:
+        # here: a query without a registry starts sooner without them
+        import urllib.error
+        import urllib.request
+        from http.client import HTTPException
+
+        request = urllib.request.Request(
+            _without_user(url).rstrip("/") + path,
+            None if body is None else json.dumps(body).encode(),
+            {
+                "Accept": f"{CONTENT}, application/json",
+                "Content-Type": CONTENT,
+                **self.headers,
+                **self._authorization(url),
+            },
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=self.timeout, context=self._tls(url)) as answer:
+                found = json.load(answer)
+        except urllib.error.HTTPError as e:
+            with e:
+                self._refused(e.code, e.read(), what)
+        except (OSError, HTTPException, ValueError) as e:  # URLError is an OSError
+            raise _Passing(getattr(e, "reason", None) or e) from None
+        if not isinstance(found, dict):
+            raise _Passing("its answer is none of a schema registry")
+        return found
+
+    def _refused(self, status: int, body: bytes, what: str) -> None:
+        """Raises what an answer that is an error means."""
+        try:
+            answer = json.loads(body)
+            said, code = str(answer.get("message", "")), int(answer.get("error_code", status))
+        except (ValueError, AttributeError, TypeError):
+            said, code = body.decode("utf-8", "replace").strip()[:200], status
+        if status >= 500 or status in (408, 429):
+            raise _Passing(f"HTTP {status}: {said}")
+        if status == 404 and (code in (UNKNOWN_SUBJECT, UNKNOWN_SCHEMA, 404)):
+            raise UnknownSchema(f"the schema registry {self.shown} does not know {what}")
+        hint = None
+        if status in (401, 403):
+            hint = "'….basic-auth.credentials-source' = 'USER_INFO' and '….basic-auth.user-info', or '….bearer-auth.token', say who asks"
+        elif status == 409:
+            hint = "the subject's compatibility does not allow the table's columns; '….subject' is another one"
+        raise RegistryError(f"the schema registry {self.shown} refuses {what}: HTTP {status}: {said}", False, hint)
+
+    def _authorization(self, url: str) -> dict[str, str]:
+        if self.token:
+            return {"Authorization": f"Bearer {self.token}"}
+        parts = urlsplit(url)
+        info = self.user_info or (f"{parts.username}:{parts.password or ''}" if parts.username else "")
+        return {"Authorization": "Basic " + base64.b64encode(info.encode()).decode()} if info else {}
+
+    def _tls(self, url: str) -> ssl.SSLContext | None:
+        if not url.lower().startswith("https:"):
+            return None
+        import ssl
+
+        try:
+            context = ssl.create_default_context(cafile=self.ca or None)
+            if self.certificate:
+                context.load_cert_chain(self.certificate, password=self.certificate_password or None)
+        except (OSError, ssl.SSLError) as e:
+            raise OptionError(
+                f"the certificates for the schema registry {self.shown} cannot be read: {e}",
+                hint="files in PEM are read; keytool -exportcert -rfc, or openssl pkcs12, makes one of a Java keystore",
+            ) from None
+        return context
+
+
+class _Passing(Exception):
+    """It may do so in a moment."""
+
+
+def _without_user(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.username is None:
+        return url
+    learn("password", parts.password or "")
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

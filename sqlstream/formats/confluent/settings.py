@@ -1,0 +1,123 @@
+"""The options of formats with a registry: Flink's, and what they make of its client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlstream.errors import NotSupported, OptionError, did_you_mean
+from sqlstream.formats.confluent.client import Registry
+from sqlstream.options import Option
+from sqlstream.secrets import learn
+
+# Properties of Confluent's client that say the same as options.
+_PROPERTIES = {
+    "basic.auth.credentials.source": "basic-auth.credentials-source",
+    "basic.auth.user.info": "basic-auth.user-info",
+    "schema.registry.basic.auth.user.info": "basic-auth.user-info",
+    "bearer.auth.credentials.source": "bearer-auth.credentials-source",
+    "bearer.auth.token": "bearer-auth.token",
+    "schema.registry.ssl.truststore.location": "ssl.truststore.location",
+    "schema.registry.ssl.truststore.password": "ssl.truststore.password",
+    "schema.registry.ssl.keystore.location": "ssl.keystore.location",
+    "schema.registry.ssl.keystore.password": "ssl.keystore.password",
+}
+_TIMEOUT = "http.read.timeout.ms"
+
+
+def options_of(name: str) -> tuple[Option, ...]:
+    """Of a format of this name."""
+    return (
+        Option(f"{name}.url", required=True, doc="where the schema registry is; several with ',' between", compared="nothing",
+               former=(f"{name}.schema-registry.url",)),
+        Option(f"{name}.subject", doc="under which the schema of a table that is written is registered; <topic>-value or <topic>-key where it is "
+               "not said", former=(f"{name}.schema-registry.subject",)),
+        Option(f"{name}.schema", doc="the schema that the table is written by, as JSON; where it is not said Flink's of the table's columns",
+               former=(f"{name}.schema-registry.schema",)),
+        Option(f"{name}.auto.register.schemas", "bool", True, "whether the schema is registered if it is not there", compared="nothing"),
+        Option(f"{name}.basic-auth.credentials-source", doc="USER_INFO, or URL: where user and password stand", compared="nothing"),
+        Option(f"{name}.basic-auth.user-info", doc="user:password", compared="nothing"),
+        Option(f"{name}.bearer-auth.credentials-source", doc="STATIC_TOKEN", compared="nothing"),
+        Option(f"{name}.bearer-auth.token", doc="a token that says who asks", compared="nothing"),
+        Option(f"{name}.ssl.truststore.location", "path", doc="certificates that are trusted, a file in PEM", compared="nothing"),
+        Option(f"{name}.ssl.truststore.password", doc="no effect: a file in PEM has none", compared="nothing"),
+        Option(f"{name}.ssl.keystore.location", "path", doc="who asks: a certificate and its key, a file in PEM", compared="nothing"),
+        Option(f"{name}.ssl.keystore.password", doc="of the key", compared="nothing"),
+        Option(f"{name}.properties.*", "string", doc="a property of Confluent's client that says the same as one of these options, or "
+               "http.read.timeout.ms", compared="nothing"),
+    )  # fmt: skip
+
+
+def registry_of(name: str, table: str, options: Mapping[str, Any], directory: str = ".") -> Registry:
+    """By the options of a table. OptionError, NotSupported."""
+    where = f"table {table}: option '{name}"
+    given = {k.removeprefix(name): v for k, v in options.items() if v is not None}
+    timeout = _of_properties(given, where)
+
+    def of(key: str, default: str = "") -> str:
+        return str(given.get(key, default))
+
+    urls = tuple(u.strip() for u in of(".url").split(",") if u.strip())
+    for u in urls or ("",):
+        if not u.lower().startswith(("http://", "https://")):
+            raise OptionError(f"{where}.url' = '{u}' is no URL", hint="http://host:8081", subject=of(".url"))
+    info = of(".basic-auth.user-info")
+    source = of(".basic-auth.credentials-source", "USER_INFO" if info else "URL")
+    if source not in ("USER_INFO", "URL"):
+        raise NotSupported(
+            f"{where}.basic-auth.credentials-source': USER_INFO and URL alone are there",
+            hint="USER_INFO, and '….basic-auth.user-info' says who asks; or URL, and it stands in '….url'",
+        )
+    if source == "USER_INFO" and not info:
+        raise OptionError(f"{where}.basic-auth.user-info' is missing", hint="user:password")
+    if of(".bearer-auth.credentials-source", "STATIC_TOKEN") != "STATIC_TOKEN":
+        raise NotSupported(
+            f"{where}.bearer-auth.credentials-source': STATIC_TOKEN alone is there",
+            hint="and '….bearer-auth.token' is the token",
+        )
+    learn("password", info.partition(":")[2])
+    trusted, own = of(".ssl.truststore.location"), of(".ssl.keystore.location")
+    return Registry(
+        urls, info if source == "USER_INFO" else "", of(".bearer-auth.token"),
+        _pem(trusted, f"{where}.ssl.truststore.location'", directory), _pem(own, f"{where}.ssl.keystore.location'", directory),
+        of(".ssl.keystore.password"), timeout,
+    )  # fmt: skip
+
+
+def _of_properties(given: dict[str, Any], where: str) -> float:
+    """What the properties of Confluent's client say, as options that are not given; seconds until an answer has to be there."""
+    timeout = 10.0
+    for key, value in list(given.items()):
+        prop = key.removeprefix(".properties.")
+        if prop == key or prop == "*":
+            continue
+        if prop == _TIMEOUT:
+            try:
+                timeout = int(value) / 1000
+            except ValueError:
+                raise OptionError(f"{where}{key}' = '{value}' is no number of milliseconds", subject=value) from None
+        elif prop in _PROPERTIES:
+            given.setdefault(f".{_PROPERTIES[prop]}", value)
+        else:
+            hint = did_you_mean(prop, (*_PROPERTIES, _TIMEOUT), "properties")
+            raise OptionError(f"{where}{key}': there is no such property", hint=hint, subject=key)
+    return timeout
+
+
+def _pem(given: str, where: str, directory: str) -> str:
+    """The path of a file, which is none of Java's stores."""
+    if not given:
+        return ""
+    path = Path(directory) / given
+    try:
+        with path.open("rb") as file:
+            begin = file.read(4)
+    except OSError as e:
+        raise OptionError(f"{where}: {path} cannot be read: {e.strerror}", subject=given) from None
+    if begin == b"\xfe\xed\xfe\xed" or begin[:1] == b"\x30":
+        raise NotSupported(
+            f"{where}: {path} is a keystore of Java's: a file in PEM is read",
+            hint="keytool -exportcert -rfc, or openssl pkcs12 -in … -out ….pem, makes one",
+        )
+    return str(path)
