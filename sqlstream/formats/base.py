@@ -238,6 +238,7 @@ class Format:
     blocks = True
     messages = True  # a record may be a message by itself
     files = True  # records may stand in files
+    text = True  # records are text
     changelog: bool = False  # rows carry `_op`
     # What is known of a message beside its columns, by METADATA keys: columns of the request whose path is (METADATA, key).
     metadata: Mapping[str, Type] = MappingProxyType({})

@@ -16,6 +16,7 @@ from sqlstream.formats.json import JsonFormat
 from sqlstream.formats.maxwell_json import MaxwellJsonFormat
 from sqlstream.formats.ogg_json import OggJsonFormat
 from sqlstream.formats.parquet import ParquetFormat
+from sqlstream.formats.protobuf.format import ProtobufFormat
 from sqlstream.formats.raw import RawFormat
 
 FORMATS: dict[str, type[Format]] = {
@@ -29,6 +30,7 @@ FORMATS: dict[str, type[Format]] = {
     "maxwell-json": MaxwellJsonFormat,
     "ogg-json": OggJsonFormat,
     "parquet": ParquetFormat,
+    "protobuf": ProtobufFormat,
     "raw": RawFormat,
 }
 

@@ -17,6 +17,8 @@ MODULES = (
     "sqlstream.formats.encode_kernels",
     "sqlstream.formats.json_kernels",
     "sqlstream.formats.json_scan.lines",
+    "sqlstream.formats.protobuf.decode_kernels",
+    "sqlstream.formats.protobuf.encode_kernels",
     "sqlstream.formats.text_kernels",
     "sqlstream.state.arena_kernels",
     "sqlstream.state.chain_kernels",

@@ -151,7 +151,8 @@ def test_malformed_messages(connection: Any, topics: Topics, registry: SchemaReg
             format="avro-confluent",
             avro__confluent_url=registry.url,
         )
-        with pytest.raises(Exception, match=f"offset 1: malformed record: .*{reason}"):
+        shown = f"0x{message.hex()}(.|\n)*hint: 'source.bad-records' = 'skip'"
+        with pytest.raises(Exception, match=f"offset 1: malformed record: .*{reason}.*{shown}"):
             connection.execute(f"SELECT id FROM t{i}").fetchall()
 
 
@@ -422,6 +423,7 @@ def test_mistakes_are_explained(connection: Any, topics: Topics, tmp_path: Path)
     assert "option 'avro-confluent.basic-auth.user-info' is missing" in error(
         url="http://x", basic__auth_credentials__source="USER_INFO"
     )
+    assert "option 'avro-confluent.schema': there is no type 'log' in it" in error(url="http://x", schema='["log"]')
     declare(connection, topics, "x", "id TIMESTAMP_LTZ(3)", name="a", format="avro")
     with pytest.raises(
         Exception, match=r"column id: Avro has no form for TIMESTAMP_LTZ\(3\)(.|\n)*avro.timestamp_mapping.legacy"

@@ -226,3 +226,59 @@ def test_the_page_is_as_shown(topics: Topics, tmp_path: Path, capfd: pytest.Capt
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == shown.strip()
+
+
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_times_and_headers_are_written(topics: Topics, guarantee: str) -> None:
+    """METADATA columns that are not VIRTUAL; NULL is the time of writing, and no headers."""
+    topic = topics.new(1)
+    columns = """k STRING, n BIGINT, ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', headers MAP<STRING, BYTES> METADATA,
+        o BIGINT METADATA FROM 'offset' VIRTUAL"""
+    more = {"sink_delivery__guarantee": guarantee, "key_format": "raw", "key_fields": "k"}
+    more |= {"sink_transactional__id__prefix": f"p{topic}"} if guarantee == "exactly-once" else {}
+    begun = time.time_ns() // 1_000_000
+    write(
+        """INSERT INTO t VALUES ('a', 1, TO_TIMESTAMP_LTZ(1700000000123, 3), MAP['x', X'01ff', 'y', CAST(NULL AS BYTES)]),
+        (CAST(NULL AS STRING), 2, CAST(NULL AS TIMESTAMP_LTZ(3)), CAST(NULL AS MAP<STRING, BYTES>)),
+        ('b', 3, TO_TIMESTAMP_LTZ(5, 3), MAP['ü', X''])""",
+        table("t", columns, topics, topic, **more),
+    )
+    found = topics.messages(topic)
+    assert [m.key() for m in found] == [b"a", None, b"b"] and [json.loads(m.value())["n"] for m in found] == [1, 2, 3]
+    assert all(json.loads(m.value()).keys() == {"k", "n"} for m in found)
+    assert [m.headers() for m in found] == [[("x", b"\x01\xff"), ("y", None)], None, [("ü", b"")]]
+    times = [m.timestamp()[1] for m in found]
+    assert times[0] == 1_700_000_000_123 and times[2] == 5 and begun <= times[1] <= time.time_ns() // 1_000_000
+
+
+def test_many_messages_with_headers(topics: Topics) -> None:
+    """More than librdkafka's queue takes at once."""
+    topic = topics.new(2)
+    t = table("t", "n BIGINT, h MAP<STRING, BYTES> METADATA FROM 'headers'", topics, topic, properties_queue_buffering_max_messages="1000",
+              sink_partitioner="round-robin")  # fmt: skip
+    g = "CREATE TABLE g (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '20000', 'fields.n.kind' = 'sequence', "
+    g += "'fields.n.start' = '1', 'fields.n.end' = '20000')"
+    write("INSERT INTO t SELECT n, MAP['n', ENCODE(CAST(n AS STRING), 'UTF-8')] FROM g", t, g)
+    found = topics.messages(topic)
+    assert sorted(json.loads(m.value())["n"] for m in found) == list(range(1, 20_001))
+    assert all(m.headers() == [("n", str(json.loads(m.value())["n"]).encode())] for m in found)
+
+
+def test_metadata_of_other_types(topics: Topics) -> None:
+    """A time without a zone is one of the session's; keys that are only read are VIRTUAL."""
+    topic = topics.new(1)
+    with sqlstream.connect() as c:
+        for statement in (
+            "SET 'table.local-time-zone' = 'Asia/Tokyo'", "SET 'table.dml-sync' = 'true'",
+            table("t", "n BIGINT, ts TIMESTAMP(3) METADATA FROM 'timestamp'", topics, topic),
+            "INSERT INTO t VALUES (1, TIMESTAMP '1970-01-01 09:00:00.007')",
+        ):  # fmt: skip
+            c.execute(statement)
+    assert [m.timestamp()[1] for m in topics.messages(topic)] == [7]
+    for column, error in (
+        ("x BIGINT METADATA FROM 'offset'", "column 'x': connector 'kafka' does not write METADATA 'offset'"),
+        ("x STRING METADATA FROM 'timestamp'", "METADATA column 'x' is no time"),
+        ("x STRING METADATA FROM 'headers'", "METADATA column 'x' has no headers"),
+    ):
+        with pytest.raises(Exception, match=error):
+            write("INSERT INTO t (n) VALUES (1)", table("t", f"n BIGINT, {column}", topics, topics.new(1)))

@@ -46,6 +46,10 @@ class Topics:
 
     def all(self, topic: str, committed: bool = True) -> list[tuple[int, bytes | None, bytes | None]]:
         """(partition, key, value) of all messages, partition by partition. `committed`: of transactions that are."""
+        return [(m.partition(), m.key(), m.value()) for m in self.messages(topic, committed)]
+
+    def messages(self, topic: str, committed: bool = True) -> list[Any]:
+        """All messages, as confluent-kafka has them, partition by partition."""
         level = "read_committed" if committed else "read_uncommitted"
         consumer = Consumer({
             "bootstrap.servers": self.bootstrap, "group.id": "test", "isolation.level": level, "log_level": 0,
@@ -61,9 +65,9 @@ class Topics:
                     assert m.error().name() == "_PARTITION_EOF", m.error()
                     ended.add(m.partition())
                 else:
-                    out.append((m.partition(), m.key(), m.value()))
+                    out.append(m)
         consumer.close()
-        return sorted(out, key=lambda m: m[0])
+        return sorted(out, key=lambda m: m.partition())
 
     def values(self, topic: str, committed: bool = True) -> list[bytes | None]:
         return [m[2] for m in self.all(topic, committed)]

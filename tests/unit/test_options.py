@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ def test_a_session_option_has_a_reader(field: object) -> None:
     assert field.name in attributes(option.reader), f"{option.reader} does not read {option.key}"  # type: ignore[attr-defined]
 
 
+@cache
 def keys_read() -> set[str]:
     """Constants that connectors and formats look options up by: `options["path"]`, `options.get(f"{x}.y")`."""
     found: set[str] = set()
@@ -52,6 +54,9 @@ def keys_read() -> set[str]:
                     found.update(texts(argument))
             elif isinstance(node, ast.Subscript):
                 found.update(texts(node.slice))
+            elif isinstance(node, ast.Dict):  # what options are called elsewhere
+                for key in node.keys:
+                    found.update(texts(key) if key is not None else ())
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sqlstream.connectors.kafka.metadata import KAFKA_METADATA
+from sqlstream.connectors.kafka.metadata import KAFKA_METADATA, WRITTEN
 from sqlstream.connectors.kafka.settings import EARLIEST, OPTIONS, UPSERT_OPTIONS, Place, begin, end, settings
 from sqlstream.connectors.messages.options import (
     bad_records,
@@ -57,8 +57,10 @@ class KafkaConnector(Connector):
 
     def sink(self, table: TableContext) -> Sink:
         from sqlstream.connectors.kafka.coordinator import check_settings
+        from sqlstream.connectors.kafka.extras import Columns
         from sqlstream.connectors.kafka.library import library
         from sqlstream.connectors.kafka.sink import KafkaSink, Target
+        from sqlstream.connectors.messages.connector import metadata_columns
         from sqlstream.connectors.messages.encoder import MessageEncoder, PartEncoder
 
         options = self._read(table)
@@ -89,7 +91,7 @@ class KafkaConnector(Connector):
         partitioner = options.get("sink.partitioner", "default")
         target = Target(
             table.name, topics.names[0], settings(options), encoder, guarantee, prefix or "", partitioner,
-            _partitions(table, options, topics.names[0]) if partitioner != "default" else 0,
+            _partitions(table, options, topics.names[0]) if partitioner != "default" else 0, Columns.of(metadata_columns(table, self.name, WRITTEN), table.time_zone),
         )  # fmt: skip
         changes = self._upserts or value.format.changelog
         return KafkaSink(target, changes, not self._upserts, table.primary_key if self._upserts else ())

@@ -58,6 +58,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "rd_kafka_topic_new": (_P, [_P, _S, _P]),
     "rd_kafka_topic_destroy": (None, [_P]),
     "rd_kafka_produce_batch": (_I, [_P, c.c_int32, _I, _P, _I]),
+    "rd_kafka_produceva": (_P, [_P, _P, _L]),
     "rd_kafka_flush": (_I, [_P, _I]),
     "rd_kafka_outq_len": (_I, [_P]),
     "rd_kafka_purge": (_I, [_P, _I]),

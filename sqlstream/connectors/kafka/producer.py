@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from sqlstream.connectors.kafka.extras import Extras
 from sqlstream.connectors.kafka.library import (
     DELIVERY_EVENT,
     ERROR_EVENT,
@@ -44,8 +45,13 @@ class Producer:
         self._events = self._lib.rd_kafka_queue_get_main(self._client)
         self._topic = self._lib.rd_kafka_topic_new(self._client, topic.encode(), None)
 
-    def send(self, values: Texts, keys: Texts | None, partitions: np.ndarray | None) -> None:
+    def send(
+        self, values: Texts, keys: Texts | None, partitions: np.ndarray | None, extras: Extras | None = None
+    ) -> None:
         """Gives messages to the library, which sends them when it has a batch. Waits while its queue is full."""
+        if extras is not None:
+            self._send_each(values, keys, partitions, extras)
+            return
         n = len(values)
         messages = np.zeros(n, MESSAGE)
         messages["partition"] = ANY_PARTITION if partitions is None else partitions
@@ -68,6 +74,22 @@ class Producer:
             n = len(messages)
             messages["error"] = 0
             time.sleep(PAUSE)
+
+    def _send_each(self, values: Texts, keys: Texts | None, partitions: np.ndarray | None, extras: Extras) -> None:
+        """With times and headers, which the library takes of one message at a time."""
+        chosen = np.full(len(values), ANY_PARTITION, np.int32) if partitions is None else partitions
+        pointers, pairs = _pointers(values), None if keys is None else _pointers(keys)
+        units, begins = extras.units(self._topic, COPY, chosen, pointers, pairs)
+        produce, address, size = self._lib.rd_kafka_produceva, units.ctypes.data, units.itemsize
+        for i, (begin, end) in enumerate(zip(begins[:-1].tolist(), begins[1:].tolist(), strict=True)):
+            while error := produce(self._client, address + begin * size, end - begin):
+                code = self._lib.rd_kafka_error_code(error)
+                self._lib.rd_kafka_error_destroy(error)
+                if code != QUEUE_FULL:
+                    self._refuse(code, int(values.sizes[i]))
+                self.look()
+                time.sleep(PAUSE)
+        self.look()
 
     def _refuse(self, code: int, size: int) -> None:
         what = (

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.connectors.kafka.coordinator import ONGOING, Coordinator
+from sqlstream.connectors.kafka.extras import Columns
 from sqlstream.connectors.kafka.library import KafkaError
 from sqlstream.connectors.kafka.producer import Producer
 from sqlstream.connectors.messages.encoder import MessageEncoder
@@ -40,7 +41,8 @@ PRODUCERS = {
 
 @dataclass(frozen=True)
 class Target:
-    """Where and how rows are written. `settings`: librdkafka's; `partitions`: of the topic, where the sink chooses them."""
+    """Where and how rows are written. `settings`: librdkafka's; `partitions`: of the topic, where the sink chooses them;
+    `metadata`: columns that are no part of values and keys."""
 
     table: str
     topic: str
@@ -50,6 +52,7 @@ class Target:
     prefix: str = ""
     partitioner: str = DEFAULT
     partitions: int = 0
+    metadata: Columns | None = None
 
     def transactional_id(self, attempt: str, task: int, number: int) -> str:
         """Of a task's n-th producer in an attempt."""
@@ -149,7 +152,8 @@ class KafkaWriter(SinkWriter):
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         values, keys = self._target.encoder.encode(batch, kinds)
-        self._producer().send(values, keys, self._partitions(batch.num_rows))
+        extras = None if self._target.metadata is None else self._target.metadata.extras(batch)
+        self._producer().send(values, keys, self._partitions(batch.num_rows), extras)
 
     def _partitions(self, rows: int) -> np.ndarray | None:
         t = self._target

@@ -167,13 +167,15 @@ class MessageDecoder:
     def _refuse(self, messages: Messages, texts: Texts, refused: Refused, form: PartFormat) -> tuple[BadRecord, int]:
         place, record = int(messages.places[refused.message]), texts.bytes_of(refused.message)
         if not self._skips:
-            text = record.decode("utf-8", "replace")
+            text = record.decode("utf-8", "replace") if form.format.text else f"0x{record[:SHOWN].hex()}"
             text = text if len(text) <= SHOWN else text[:SHOWN] + "…"
-            key = f"{form.prefix}{form.format.name}.ignore-parse-errors"
+            key = f"{form.format.name}.ignore-parse-errors"
+            skips = f"'{form.prefix}{key}' = 'true' skips such records, and 'source.bad-records' = 'a table' writes them there"
+            if all(o.key != key for o in form.format.options):
+                skips = "'source.bad-records' = 'skip' leaves such messages out, 'a table' writes them there"
             raise DataError(
                 f"{self._name}, offset {place}: malformed record: {refused.reason}: {text}",
-                hint=self._value[1].decoder.hint(refused.reason)
-                or f"'{key}' = 'true' skips such records, and 'source.bad-records' = 'a table' writes them there",
+                hint=self._value[1].decoder.hint(refused.reason) or skips,
             )
         self.skipped += 1
         return BadRecord(self._name, place, refused.reason, record), refused.message

@@ -27,6 +27,8 @@ class Part:
     shown     as an error names it
     symbols   of an enum, by their places
     size      of fixed bytes; 0: any
+    numbers   of an enum: what the names are written as, and any other one, and NULL, is written as the first
+    fill      what is written for a text that is NULL
     """
 
     column: int
@@ -35,6 +37,8 @@ class Part:
     shown: str
     symbols: tuple[str, ...] = ()
     size: int = 0
+    numbers: tuple[int, ...] = ()
+    fill: str | bytes | None = None
 
 
 @dataclass

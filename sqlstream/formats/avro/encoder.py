@@ -52,7 +52,7 @@ class RecordWriter:
         return out[: int(sizes.sum())].tobytes()
 
     def _run(self, columns: list[pa.Array], rows: int, lines: bool) -> tuple[Array, Array]:
-        made = _Made(self._parts, columns, self._table)
+        made = Columns(self._parts, columns, self._table)
         width = len(self._parts)
         out = np.empty(rows * _ROOM + made.size + PADDING, np.uint8)
         sizes, state, stack = (
@@ -75,8 +75,8 @@ class RecordWriter:
         return out, sizes
 
 
-class _Made:
-    """The columns as vectors."""
+class Columns:
+    """Columns as the vectors that parts of a program say."""
 
     def __init__(self, parts: list[Part], columns: list[pa.Array], table: str) -> None:
         self._columns, self._table = [plain(c) for c in columns], table
@@ -89,6 +89,8 @@ class _Made:
         at = ends_at = size = 0
         for v, p in enumerate(parts):
             a = self._array(p.column, p.path)
+            if p.fill is not None:
+                a = pc.fill_null(a, p.fill)
             self.vectors[v * y.VECTOR_WORDS + y.WORD_PLACE] = at
             self.vectors[v * y.VECTOR_WORDS + y.TEXT_PLACE] = ends_at
             words.append(self._words(p, a))
@@ -133,6 +135,8 @@ class _Made:
                 return np.empty(0, np.int64)
             pairs = np.frombuffer(a.buffers()[1], np.int64, 2 * (a.offset + len(a))).reshape(-1, 2)[a.offset :]
             return np.ascontiguousarray(pairs[:, int(p.form == HIGH)])
+        if p.form == SYMBOLS and p.numbers:
+            return _numbers(p, a)
         if p.form == SYMBOLS:
             found = pc.index_in(a, pa.array(p.symbols, a.type))
             unknown = pc.and_(pc.is_null(found), pc.is_valid(a))
@@ -160,6 +164,13 @@ class _Made:
             if wrong.any():
                 n = int(np.diff(offsets)[wrong][0])
                 raise DataError(f"table {self._table}: column {p.shown} has {n} bytes, and the schema wants {p.size}")
+
+
+def _numbers(p: Part, a: pa.Array) -> Array:
+    """What the values of an enum are written as."""
+    known = pa.array(p.symbols, a.type) if p.symbols else pa.array(p.numbers, a.type)
+    at: Array = pc.fill_null(pc.index_in(a, known), 0).to_numpy(zero_copy_only=False)
+    return np.array(p.numbers, np.int64)[at]
 
 
 def _as_list(a: pa.Array) -> pa.Array:

@@ -107,6 +107,7 @@ class AvroFormat(Format):
     name = "avro"
     extension = "avro"
     files = False
+    text = False
     options = (
         Option("avro.encoding", "enum", BINARY, "how records are written; json is not there", (BINARY, JSON)),
         Option("avro.timestamp_mapping.legacy", "bool", True,

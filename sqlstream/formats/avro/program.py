@@ -28,7 +28,7 @@ WORDS, BITS, SINGLE, REAL, STRING, BYTES, NUMERAL, SYMBOL, LISTS, PAIRS, ROWS, N
 @dataclass
 class ColumnPlan:
     """A column that is made: by `form` of vector `vector`. `high`: the vector of a decimal's high words, `scale`: the writer's; `symbols`:
-    of an enum; `children`: of what is nested, with their names where it is a row."""
+    of an enum, by their places, or by `numbers`, where `other` is the name of other numbers; `children`: of what is nested, with their names where it is a row."""
 
     type: Type
     form: str
@@ -37,6 +37,8 @@ class ColumnPlan:
     scale: int = 0
     symbols: tuple[str, ...] = ()
     children: dict[str, ColumnPlan] = field(default_factory=dict)
+    numbers: tuple[int, ...] = ()
+    other: str | None = None
 
     @property
     def level(self) -> int:

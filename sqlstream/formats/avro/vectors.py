@@ -33,17 +33,17 @@ _PADDING = 16
 
 class Vectors:
     """Room for the values of `count` messages of `size` bytes, in `width` vectors; `texts`: which of them have texts. A vector that is full
-    grows: the bytes of the messages bound how far."""
+    grows: the bytes of the messages bound how far. `stride`: words that say of a vector how it is."""
 
-    def __init__(self, width: int, texts: set[int], count: int, size: int) -> None:
-        self.about: Array = np.zeros(width * y.VECTOR_WORDS, np.int64)
-        self.width = width
+    def __init__(self, width: int, texts: set[int], count: int, size: int, stride: int = y.VECTOR_WORDS) -> None:
+        self.about: Array = np.zeros(width * stride, np.int64)
+        self.width, self._stride = width, stride
         rows, room = max(count, 1), size + _PADDING
         for v in range(width):
-            at = v * y.VECTOR_WORDS
+            at = v * self._stride
             self.about[at + y.BASE], self.about[at + y.ROOM] = v * rows, rows
         for n, v in enumerate(sorted(texts)):
-            at = v * y.VECTOR_WORDS
+            at = v * self._stride
             self.about[at + y.TEXT_BASE], self.about[at + y.TEXT_ROOM] = n * room, room - _PADDING
         self.words: Array = np.empty(width * rows, np.int64)
         self.valid: Array = np.empty(width * rows, np.uint8)
@@ -52,7 +52,7 @@ class Vectors:
     def grow(self, full: int) -> None:
         """Twice the room, at the end of what there is, for the vector that the kernel says is full."""
         v = abs(full) - 1
-        at, about = v * y.VECTOR_WORDS, self.about
+        at, about = v * self._stride, self.about
         if full > 0:
             base, room, count = int(about[at + y.BASE]), int(about[at + y.ROOM]), int(about[at + y.COUNT])
             about[at + y.BASE], about[at + y.ROOM] = len(self.words), 2 * room
@@ -67,7 +67,7 @@ class Vectors:
 
     def count(self, v: int) -> int:
         """How many values a vector has."""
-        return int(self.about[v * y.VECTOR_WORDS + y.COUNT])
+        return int(self.about[v * self._stride + y.COUNT])
 
     def array(self, c: ColumnPlan, rows: int) -> pa.Array:
         """The first `rows` values of a column, as the engine has them."""
@@ -77,7 +77,7 @@ class Vectors:
                 children = [self.array(child, rows) for child in c.children.values()]
                 return pa.StructArray.from_arrays(children, names=[f"f{i}" for i in range(len(children))])
             return pa.nulls(rows, t.arrow())
-        base = int(self.about[c.vector * y.VECTOR_WORDS + y.BASE])
+        base = int(self.about[c.vector * self._stride + y.BASE])
         words, (nulls, bits) = self.words[base : base + rows], self._validity(base, rows)
         if c.form == ROWS:
             if not c.children:
@@ -90,10 +90,19 @@ class Vectors:
             return self._text(c, rows, words, bits, nulls)
         if c.form == NUMERAL:
             return self._decimal(c, rows, words, bits, nulls)
+        if c.form == SYMBOL and c.numbers:
+            return self._named(c, words, bits, rows, nulls)
         if c.form == SYMBOL:
             codes = pa.Array.from_buffers(pa.int64(), rows, [bits, pa.py_buffer(words)], nulls)
             return pc.take(pa.array(c.symbols, pa.string()), codes)
         return pa.Array.from_buffers(t.arrow(), rows, [bits, _numbers(c.form, t, words)], nulls)
+
+    @staticmethod
+    def _named(c: ColumnPlan, words: Array, bits: pa.Buffer | None, rows: int, nulls: int) -> pa.Array:
+        """The names of numbers."""
+        numbers = pa.Array.from_buffers(pa.int64(), rows, [bits, pa.py_buffer(words)], nulls)
+        names = pc.take(pa.array(c.symbols, pa.string()), pc.index_in(numbers, pa.array(c.numbers, pa.int64())))
+        return names if c.other is None else pc.if_else(numbers.is_valid(), pc.fill_null(names, c.other), names)
 
     def _validity(self, base: int, rows: int) -> tuple[int, pa.Buffer | None]:
         valid = self.valid[base : base + rows]
@@ -108,11 +117,14 @@ class Vectors:
         arrow = c.type.arrow()
         if c.form == LISTS:
             return pa.Array.from_buffers(arrow, rows, [bits, offsets], nulls, children=arrays)
+        kept = _last_of_each(arrays[0], ends)
+        if kept is not None:
+            arrays, offsets = [a.take(pa.array(kept)) for a in arrays], _offsets(np.searchsorted(kept, ends))
         made = pa.StructArray.from_arrays(arrays, fields=[arrow.key_field, arrow.item_field])
         return pa.Array.from_buffers(arrow, rows, [bits, offsets], nulls, children=[made])
 
     def _text(self, c: ColumnPlan, rows: int, ends: Array, bits: pa.Buffer | None, nulls: int) -> pa.Array:
-        at = c.vector * y.VECTOR_WORDS
+        at = c.vector * self._stride
         base, used = int(self.about[at + y.TEXT_BASE]), int(self.about[at + y.TEXT_COUNT])
         buffers = [bits, _offsets(ends), pa.py_buffer(self.text[base : base + used])]
         made = pa.Array.from_buffers(pa.binary(), rows, buffers, nulls)
@@ -126,7 +138,7 @@ class Vectors:
             )
 
     def _decimal(self, c: ColumnPlan, rows: int, low: Array, bits: pa.Buffer | None, nulls: int) -> pa.Array:
-        base = int(self.about[c.high * y.VECTOR_WORDS + y.BASE])
+        base = int(self.about[c.high * self._stride + y.BASE])
         pairs = np.empty((rows, 2), np.int64)
         pairs[:, 0], pairs[:, 1] = low, self.words[base : base + rows]
         if nulls:
@@ -141,6 +153,17 @@ class Vectors:
         unit, exact = Decimal(1).scaleb(-(c.type.scale or 0)), Context(prec=76, rounding=ROUND_HALF_UP)
         rounded = [None if v is None else v.quantize(unit, context=exact) for v in made.to_pylist()]
         return pa.array(rounded, arrow)
+
+
+def _last_of_each(keys: pa.Array, ends: Array) -> Array | None:
+    """Which entries of maps are left where of those of one key the last one counts: their places, ascending; None: all."""
+    counts = np.diff(ends, prepend=0)
+    if not len(counts) or counts.max() < 2:
+        return None
+    coded = keys.dictionary_encode()
+    entries = np.repeat(np.arange(len(counts)), counts) * max(len(coded.dictionary), 1) + coded.indices.to_numpy()
+    _, last = np.unique(entries[::-1], return_index=True)
+    return None if len(last) == len(entries) else np.sort(len(entries) - 1 - last)
 
 
 def _offsets(ends: Array) -> pa.Buffer:

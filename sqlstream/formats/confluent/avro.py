@@ -24,7 +24,7 @@ from sqlstream.formats.avro.format import MessageDecoder, MessageEncoder, progra
 from sqlstream.formats.avro.schema import SchemaError, parse
 from sqlstream.formats.base import Decoder, Encoder, Format
 from sqlstream.formats.confluent.client import Registry, UnknownSchema
-from sqlstream.formats.confluent.framing import MAGIC, SHORT, SIZE, numbers, prefix
+from sqlstream.formats.confluent.framing import MAGIC, SHORT, numbers, prefix
 from sqlstream.formats.confluent.settings import options_of, registry_of
 from sqlstream.formats.messages import MessageRecords, Records, Refused, Texts
 
@@ -134,6 +134,17 @@ class ConfluentAvroEncoder(MessageEncoder):
         return self.kept["writer"].texts(batch.columns, batch.num_rows)
 
 
+def check_options(name: str, table: TableContext, options: Mapping[str, Any]) -> None:
+    """The registry's options, and that a schema that is given is one. OptionError, NotSupported."""
+    registry_of(name, table.name, options, table.working_directory)
+    try:
+        parse(options[f"{name}.schema"] or '"null"')
+    except SchemaError as e:
+        raise OptionError(
+            f"table {table.name}: option '{name}.schema': {e}", hint="a schema of Avro, as JSON"
+        ) from None
+
+
 def written_by(
     name: str, table: TableContext, options: Mapping[str, Any], derived: str, checked: TableContext
 ) -> Written:
@@ -162,11 +173,12 @@ class ConfluentAvroFormat(Format):
     name = "avro-confluent"
     extension = "avro"
     files = False
+    text = False
     registers = True
     options = options_of("avro-confluent")
 
     def check(self, table: TableContext, options: Mapping[str, Any]) -> None:
-        registry_of(self.name, table.name, options, table.working_directory)
+        check_options(self.name, table, options)
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
         return ConfluentAvroDecoder(
@@ -178,6 +190,3 @@ class ConfluentAvroFormat(Format):
         given = options["avro-confluent.schema"] is not None
         derived = "" if given else text_of(schema_of(table.schema, True, table.name))
         return ConfluentAvroEncoder(table, written_by(self.name, table, options, derived, table))
-
-
-__all__ = ["SIZE", "ConfluentAvroFormat", "Readers", "Written", "written_by"]

@@ -22,7 +22,7 @@ from sqlstream.formats.avro.encoder import RecordWriter
 from sqlstream.formats.avro.flink import schema_of, text_of
 from sqlstream.formats.avro.format import MessageEncoder
 from sqlstream.formats.base import Decoder, Encoder, Format
-from sqlstream.formats.confluent.avro import NULL_RECORD, Readers, Written, written_by
+from sqlstream.formats.confluent.avro import NULL_RECORD, Readers, Written, check_options, written_by
 from sqlstream.formats.confluent.client import Registry
 from sqlstream.formats.confluent.settings import options_of, registry_of
 from sqlstream.formats.debezium_json import STYLE
@@ -139,12 +139,13 @@ class DebeziumAvroFormat(Format):
     name = "debezium-avro-confluent"
     extension = "avro"
     files = False
+    text = False
     changelog = True
     registers = True
     options = options_of("debezium-avro-confluent")
 
     def check(self, table: TableContext, options: Mapping[str, Any]) -> None:
-        registry_of(self.name, table.name, options, table.working_directory)
+        check_options(self.name, table, options)
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
         wanted = {c.path[0] for c in request.columns}

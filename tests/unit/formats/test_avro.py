@@ -364,6 +364,18 @@ def test_text_that_is_no_utf_8() -> None:
     assert decoded([b"\x04a\xff"], record(x="string"), schema(("x", STRING))) == ([{"x": "a\ufffd"}], {})
 
 
+def test_a_key_that_is_there_twice() -> None:
+    """The last one counts, as in Java's maps."""
+    writer = record(x=["null", {"type": "map", "values": "long"}])
+    wants = Wants.of([ScanColumn(("x",), map_of(STRING, BIGINT))])
+    messages = by_fastavro([{"x": {"b": 5}}, {"x": None}, {"x": {"a": 7, "b": 8}}], writer)
+    twice = b"\x02" + b"\x06" + b"\x02a\x02" + b"\x02b\x04" + b"\x02a\x06" + b"\x00"
+    texts = Texts.of([messages[0], twice, *messages[1:]])
+    (made,), _, _ = RecordReader(parse(json.dumps(writer)), wants).read(texts.buffer, *places(texts))
+    made.validate(full=True)
+    assert made.to_pylist() == [[("b", 5)], [("b", 2), ("a", 3)], None, [("a", 7), ("b", 8)]]
+
+
 def test_paths_into_records() -> None:
     inner = {
         "type": "record",

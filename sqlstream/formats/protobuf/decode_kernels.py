@@ -1,0 +1,371 @@
+"""Messages of Protocol Buffers, field by field into vectors. Fields come in any order, the last one of a number counts, and parts of one
+message are merged. A malformed message leaves nothing behind."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sqlstream.formats.avro.layout import (
+    AT,
+    BASE,
+    COUNT,
+    END,
+    FULL,
+    ROOM,
+    SAVED,
+    TEXT_BASE,
+    TEXT_COUNT,
+    TEXT_ROOM,
+    TEXT_SAVED,
+    WRONG,
+)
+from sqlstream.formats.protobuf.layout import (
+    ACTION,
+    BOOLEAN,
+    BYTES,
+    CUT,
+    DEEP,
+    DEPTH,
+    F_CHILD,
+    F_KIND,
+    F_SIZE,
+    F_VALID,
+    F_VALUE,
+    F_VECTOR,
+    FIELD,
+    FINISH,
+    FIXED4,
+    FIXED8,
+    FRAME,
+    GROUPS,
+    LENGTH,
+    LEVEL,
+    LISTS,
+    LONG_NUMBER,
+    MESSAGE,
+    MESSAGES,
+    NODE,
+    NUMBER,
+    REPEATED,
+    SEEN,
+    START,
+    TAG,
+    TEXTS,
+    VARINT32,
+    VECTOR,
+    VECTOR_WORDS,
+    ZIGZAG,
+)
+from sqlstream.state.kernel import I64, U8, Instruction, helper, kernel, r, w
+
+byte, put_byte, word = Instruction("byte"), Instruction("put_byte"), Instruction("word")
+load64, store64 = Instruction("load64"), Instruction("store64")
+
+
+@helper
+def varint(data, state):  # type: ignore[no-untyped-def]
+    """The number at AT, behind which AT is then; what, if WRONG is set."""
+    at, end, shift, value = state[AT], state[END], 0, np.int64(0)
+    while True:
+        if at >= end:
+            state[WRONG] = CUT
+            return np.int64(0)
+        if shift > 63:
+            state[WRONG] = LONG_NUMBER
+            return np.int64(0)
+        b = byte(data, at)
+        at += 1
+        value |= np.int64(b & 127) << shift
+        if b < 128:
+            break
+        shift += 7
+    state[AT] = at
+    return value
+
+
+@helper
+def pass_over(data, wire, state):  # type: ignore[no-untyped-def]
+    """A value of a type on the wire, groups with all that is in them."""
+    open_groups = 0
+    while True:
+        if wire == 0:
+            varint(data, state)
+        elif wire == 1:
+            state[AT] += 8
+        elif wire == 5:
+            state[AT] += 4
+        elif wire == 2:
+            size = varint(data, state)
+            if state[WRONG] == 0:
+                if size < 0 or size > state[END] - state[AT]:
+                    state[WRONG] = CUT
+                else:
+                    state[AT] += size
+        elif wire == 3:
+            open_groups += 1
+            if open_groups > GROUPS:
+                state[WRONG] = DEEP
+        elif wire == 4 and open_groups > 0:
+            open_groups -= 1
+        else:
+            state[WRONG] = TAG
+        if state[AT] > state[END]:
+            state[WRONG] = CUT
+        if state[WRONG] != 0 or open_groups == 0:
+            return
+        tag = varint(data, state)
+        wire = tag & 7
+        if tag >> 3 <= 0:
+            state[WRONG] = TAG
+
+
+@helper
+def number_of(data, action, state):  # type: ignore[no-untyped-def]
+    """The word of a number at AT."""
+    if action == FIXED4 or action == FIXED8:
+        size = 4 if action == FIXED4 else 8
+        at = state[AT]
+        if size > state[END] - at:
+            state[WRONG] = CUT
+            return np.int64(0)
+        state[AT] = at + size
+        value = word(data, at)
+        if size == 4:
+            value = np.int64(np.int32(value & 0xFFFFFFFF))
+        return value
+    value = varint(data, state)
+    if action == ZIGZAG:
+        return ((value >> 1) & np.int64(0x7FFFFFFFFFFFFFFF)) ^ -(value & 1)
+    if action == VARINT32:
+        return np.int64(np.int32(value & 0xFFFFFFFF))
+    if action == BOOLEAN:
+        return np.int64(value != 0)
+    return value
+
+
+@helper
+def has_room(vectors, v, state):  # type: ignore[no-untyped-def]
+    """Whether there is room for one value more."""
+    at = v * VECTOR_WORDS
+    if vectors[at + COUNT] >= vectors[at + ROOM]:
+        state[FULL] = v + 1
+        return False
+    return True
+
+
+@helper
+def put_text(data, begin, size, vectors, v, words, valid, texts, state):  # type: ignore[no-untyped-def]
+    """The next value of vector v: bytes of `data`."""
+    at = v * VECTOR_WORDS
+    used = vectors[at + TEXT_COUNT]
+    if used + size > vectors[at + TEXT_ROOM]:
+        state[FULL] = -(v + 1)
+        return
+    if not has_room(vectors, v, state):
+        return
+    to, k = vectors[at + TEXT_BASE] + used, 0
+    while k + 8 <= size:
+        store64(texts, to + k, load64(data, begin + k))
+        k += 8
+    while k < size:
+        put_byte(texts, to + k, byte(data, begin + k))
+        k += 1
+    place = vectors[at + BASE] + vectors[at + COUNT]
+    vectors[at + TEXT_COUNT] = used + size
+    vectors[at + COUNT] += 1
+    words[place], valid[place] = used + size, 1
+
+
+@helper
+def put_word(value, vectors, v, words, valid, state):  # type: ignore[no-untyped-def]
+    """The next value of vector v."""
+    if has_room(vectors, v, state):
+        at = v * VECTOR_WORDS
+        place = vectors[at + BASE] + vectors[at + COUNT]
+        vectors[at + COUNT] += 1
+        words[place], valid[place] = value, 1
+
+
+@helper
+def finish(level, levels, finishes, data, literals, words, valid, texts, vectors, state):  # type: ignore[no-untyped-def]
+    """A row, or an item: each of its vectors has a value more."""
+    for i in range(levels[level], levels[level + 1]):
+        f = i * FINISH
+        v, kind = finishes[f + F_VECTOR], finishes[f + F_KIND]
+        at = v * VECTOR_WORDS
+        seen = vectors[at + SEEN]
+        vectors[at + SEEN] = 0
+        if not has_room(vectors, v, state):
+            return
+        place = vectors[at + BASE] + vectors[at + COUNT]
+        if kind == TEXTS:
+            if seen != 0:
+                put_text(data, vectors[at + START], vectors[at + LENGTH], vectors, v, words, valid, texts, state)
+            else:
+                put_text(literals, finishes[f + F_VALUE], finishes[f + F_SIZE], vectors, v, words, valid, texts, state)
+                valid[place] = finishes[f + F_VALID]
+            if state[FULL] != 0:
+                return
+            continue
+        if kind == LISTS:
+            end = vectors[finishes[f + F_CHILD] * VECTOR_WORDS + COUNT]
+            begin = words[place - 1] if vectors[at + COUNT] > 0 else 0
+            words[place], valid[place] = end, end > begin or finishes[f + F_VALID] != 0
+        elif kind == MESSAGES:
+            valid[place] = seen != 0 or finishes[f + F_VALID] != 0
+        elif seen != 0:
+            valid[place] = 1
+        else:
+            words[place], valid[place] = finishes[f + F_VALUE], finishes[f + F_VALID]
+        vectors[at + COUNT] += 1
+
+
+@kernel(
+    I64,
+    r(U8),
+    r(I64),
+    r(I64),
+    I64,
+    I64,
+    r(I64),
+    r(I64),
+    r(I64),
+    r(I64),
+    r(U8),
+    I64,
+    w(I64),
+    w(U8),
+    w(U8),
+    w(I64),
+    w(I64),
+    w(I64),
+    w(I64),
+)
+def decode(  # type: ignore[no-untyped-def]
+    data,
+    begins,
+    sizes,
+    first,
+    count,
+    nodes,
+    fields,
+    levels,
+    finishes,
+    literals,
+    width,
+    words,
+    valid,
+    texts,
+    vectors,
+    errors,
+    stack,
+    state,
+):
+    """Messages from `first` on, each of `sizes` bytes that begin at `begins`. Gives the message that was not done, for which FULL has no
+    room; `count`: all were. `errors`: why one is malformed; 0: it is not. `nodes`: where the fields of each begin in `fields`, and end;
+    `levels`: likewise in `finishes`."""
+    for m in range(first, count):
+        message_end = begins[m] + sizes[m]
+        state[AT], state[END], state[WRONG], state[FULL] = begins[m], message_end, 0, 0
+        for v in range(width):
+            at = v * VECTOR_WORDS
+            vectors[at + SAVED], vectors[at + TEXT_SAVED] = vectors[at + COUNT], vectors[at + TEXT_COUNT]
+            vectors[at + SEEN] = 0
+        stack[0], stack[1], stack[2] = message_end, 0, 0
+        depth, hint = 1, nodes[0]
+        while depth > 0 and state[WRONG] == 0 and state[FULL] == 0:
+            top = (depth - 1) * FRAME
+            if state[AT] >= stack[top]:
+                if stack[top + 2] >= 0:
+                    finish(stack[top + 2], levels, finishes, data, literals, words, valid, texts, vectors, state)
+                depth -= 1
+                if depth > 0:
+                    state[END] = stack[top - FRAME]
+                    hint = nodes[stack[top - FRAME + 1]]
+                continue
+            tag = varint(data, state)
+            if state[WRONG] != 0:
+                break
+            number, wire = (tag >> 3) & 0x1FFFFFFF, tag & 7
+            if number == 0 or wire > 5 or tag < 0:
+                state[WRONG] = TAG
+                break
+            # fields mostly come in the order of their numbers
+            node = stack[top + 1]
+            begin, end = nodes[node], nodes[node + 1]
+            found, i = np.int64(-1), hint
+            for _ in range(begin, end):
+                if i >= end:
+                    i = begin
+                if fields[i * FIELD + NUMBER] == number:
+                    found = i
+                    break
+                i += 1
+            if found < 0:
+                pass_over(data, wire, state)
+                continue
+            hint = found
+            f = found * FIELD
+            action, v, repeated = fields[f + ACTION], fields[f + VECTOR], fields[f + REPEATED]
+            expected = (
+                2 if action == BYTES or action == MESSAGE else 5 if action == FIXED4 else 1 if action == FIXED8 else 0
+            )
+            if wire == 2 and expected != 2 and repeated != 0:  # packed
+                size = varint(data, state)
+                if state[WRONG] == 0 and (size < 0 or size > state[END] - state[AT]):
+                    state[WRONG] = CUT
+                if state[WRONG] == 0:
+                    outer = state[END]
+                    state[END] = state[AT] + size
+                    while state[AT] < state[END] and state[WRONG] == 0 and state[FULL] == 0:
+                        value = number_of(data, action, state)
+                        if state[WRONG] == 0:
+                            put_word(value, vectors, v, words, valid, state)
+                    state[END] = outer
+            elif wire != expected:
+                pass_over(data, wire, state)
+            elif expected != 2:
+                value = number_of(data, action, state)
+                if state[WRONG] == 0:
+                    if repeated != 0:
+                        put_word(value, vectors, v, words, valid, state)
+                    elif has_room(vectors, v, state):
+                        at = v * VECTOR_WORDS
+                        words[vectors[at + BASE] + vectors[at + COUNT]] = value
+                        vectors[at + SEEN] = 1
+            else:
+                size = varint(data, state)
+                if state[WRONG] == 0 and (size < 0 or size > state[END] - state[AT]):
+                    state[WRONG] = CUT
+                if state[WRONG] != 0:
+                    break
+                at = v * VECTOR_WORDS
+                if action == MESSAGE:
+                    if depth >= DEPTH:
+                        state[WRONG] = DEEP
+                        break
+                    if v >= 0:
+                        vectors[at + SEEN] = 1
+                    end_of = state[AT] + size
+                    stack[top + FRAME], stack[top + FRAME + 1], stack[top + FRAME + 2] = (
+                        end_of,
+                        fields[f + NODE],
+                        fields[f + LEVEL],
+                    )
+                    depth += 1
+                    state[END] = end_of
+                    hint = nodes[fields[f + NODE]]
+                elif repeated != 0:
+                    put_text(data, state[AT], size, vectors, v, words, valid, texts, state)
+                    state[AT] += size
+                else:
+                    vectors[at + SEEN], vectors[at + START], vectors[at + LENGTH] = 1, state[AT], size
+                    state[AT] += size
+        if state[WRONG] != 0 or state[FULL] != 0:
+            for v in range(width):
+                at = v * VECTOR_WORDS
+                vectors[at + COUNT], vectors[at + TEXT_COUNT] = vectors[at + SAVED], vectors[at + TEXT_SAVED]
+        if state[FULL] != 0 and state[WRONG] == 0:
+            return np.int64(m)
+        errors[m] = state[WRONG]
+    return np.int64(count)

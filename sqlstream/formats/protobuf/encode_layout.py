@@ -1,0 +1,12 @@
+"""The words that Python and the kernel that encodes share. Vectors and a run's state are as Avro's (`formats/avro/encode_layout.py`)."""
+
+from __future__ import annotations
+
+# An instruction: what is done, a vector, and three numbers.
+WIDTH = 5
+(
+    DONE, IF_THERE, IF_OTHER, IF_ITEMS, LITERAL, VARINT, UNSIGNED, ZIGZAG, FIXED4, FIXED8, TEXT, BEGIN, CLOSE, LIST, NEXT, ADVANCE, JUMP, REQUIRE,
+) = range(18)  # fmt: skip
+
+FRAME = 2  # words of what is open: a list (where its items begin, how many are left), or a message (where its length stands)
+DEPTH = 256
