@@ -59,7 +59,7 @@ def found(text: str, session: Session | None) -> list[str]:
         ("CREATE TABLE t (a INT) WITH ('connector' = 'datagen', 'rows-per", ["rows-per-second"]),
         ("CREATE TABLE t (a INT) WITH ('connector' = 'datagen', 'forma", []),
         ("CREATE TABLE t (a INT) WITH ('connector' = 'filesystem', 'forma", ["format"]),
-        ("CREATE TABLE t (a INT) WITH ('format' = 'debe", ["debezium-json"]),
+        ("CREATE TABLE t (a INT) WITH ('format' = 'debe", ["debezium-avro-confluent", "debezium-json"]),
         ("SELECT * FROM orders /*+ OPTIONS('rows-per", ["rows-per-second"]),
         ("HELP INS", ["INSERT"]),
         (".tab", [".tables"]),
