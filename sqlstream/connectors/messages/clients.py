@@ -57,7 +57,11 @@ def tls_context(table: TableContext, options: Mapping[str, Any], wanted: bool) -
                 subject=given[0],
             )
         return None
-    files = {k: path_of(table, options[f"tls.{k}"]) for k in ("ca-file", "certificate-file", "key-file")}
+    files = {
+        "ca-file": path_of(table, options["tls.ca-file"]),
+        "certificate-file": path_of(table, options["tls.certificate-file"]),
+        "key-file": path_of(table, options["tls.key-file"]),
+    }
     try:
         context = ssl.create_default_context(cafile=files["ca-file"])
         if files["certificate-file"] is not None:
