@@ -22,7 +22,8 @@ from sqlstream.session import Session
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-QUERIES = sorted((ROOT / "queries").rglob("*.sql"))
+# Those of connectors need servers: connectors/test_queries.py.
+QUERIES = sorted(p for p in (ROOT / "queries").rglob("*.sql") if p.parent.name != "connectors")
 
 
 @pytest.fixture(autouse=True)
