@@ -75,8 +75,8 @@ def _begins(env: Environment, planned: Planned, job: str, path: str) -> Result:
     from sqlstream.runtime.run import Identity, recovery_of
     from sqlstream.savepoint.recovery import origin_of
 
-    graph, lines = planned.graph, list[str]()
-    identity = Identity(graph.text, graph.fingerprint, planned.tables, graph.marks, graph.places, graph.sink_hash)
+    lines = list[str]()
+    identity = Identity.of(planned.graph, planned.tables, planned.former)
     run = JobState(job, "0" * 8, "RUNNING", "")
     try:
         with tempfile.TemporaryDirectory(prefix="sqlstream-check-") as work:

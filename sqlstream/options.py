@@ -548,8 +548,8 @@ class SessionOptions:
         "table.optimizer.multi-join.enabled", "enum", "AUTO",
         "whether a stream runs INNER JOINs in a row by one key as one MultiJoin, which keeps the rows of each input once and "
         "no pairs; each row that comes makes its pairs anew. AUTO (Flink has true and false, which is its default): where the "
-        "inputs are only appended to, live for ever, and no join but the last has a condition besides the key, so that it can only "
-        "win. A job that has begun without it cannot go on with true", choices=("AUTO", "true", "false"), reader="pipeline",
+        "inputs are only appended to, live for ever, and no join but the last has a condition besides the key, and a job goes on as it "
+        "began. A job that has begun in one way cannot go on with a value that says the other one", choices=("AUTO", "true", "false"), reader="pipeline",
     )
     agg_phases: str = _declared(
         "table.optimizer.agg-phase-strategy", "enum", "AUTO",

@@ -44,7 +44,11 @@ if TYPE_CHECKING:
     from sqlstream.runtime.graph import JobGraph
     from sqlstream.runtime.job import Job
 
-FORMERLY = 3  # ways in which versions before made plans
+FORMERLY = 4  # ways in which versions before, and other settings, made plans
+JOINS = {
+    1: "false",
+    2: "true",
+}  # 'table.optimizer.multi-join.enabled', where it is AUTO: which one a job began with, it goes on with
 
 
 # ---- statements
@@ -239,10 +243,10 @@ def optimised(
     statement reads does not depend on the others. `traces` gets what the rules did to each plan. `reorder`, `buckets`: of a stream
     (`rules_with`).
 
-    `former`: as versions before did it, whose jobs keep their plans. From 2 on without the rules that came later; 3: watermarks are
+    `former`: as versions before did it, whose jobs keep their plans. From 3 on without the rules that came later; 4: watermarks are
     those of the statements together, too."""
     chosen = (reorder or buckets) and not batch
-    rules = FORMER_RULES if former > 1 else rules_with(reorder, buckets) if chosen else RULES
+    rules = FORMER_RULES if former > max(JOINS) else rules_with(reorder, buckets) if chosen else RULES
     made = [_optimised(t.plan, not batch, rules) for t in targets]
     # asked of optimised plans: top-n, which waits for no watermark, comes out of OVER, which does
     if not batch and not (former == FORMERLY and any(uses_rowtime(p) for p, _ in made)):
@@ -446,7 +450,7 @@ def planned(env: Environment, targets: list[Target]) -> Planned:
 
 
 def _former_graphs(env: Environment, targets: list[Target]) -> Iterator[JobGraph]:
-    """What versions before made of the statements, those left out that they refused."""
+    """What versions before made of the statements, or other settings do, those left out that are refused."""
     for former in range(1, FORMERLY + 1):
         with contextlib.suppress(NotSupported):
             yield job_graph(env, targets, former)
@@ -460,7 +464,7 @@ def job_graph(env: Environment, targets: list[Target], former: int = 0) -> JobGr
 
     o = env.settings
     conflicts = Conflicts(o.upsert_materialize, o.require_on_conflict)
-    joins = "false" if former and o.multi_join == "AUTO" else o.multi_join
+    joins = JOINS.get(former, "false") if former and o.multi_join == "AUTO" else o.multi_join
     lowering = Lowering(o.parallelism, o.state_ttl, conflicts, joins, o.recursion_limit, o.agg_phases)
     plans = optimised(targets, former=former, reorder=o.join_reorder, buckets=o.buckets)
     graph = JobGraph(lowering.job(plans, late_table(env, targets)), env.time_zone)

@@ -421,19 +421,36 @@ def test_a_job_keeps_the_plan_that_it_began_with(tmp_path: Path, inputs: Path, m
     assert result(place, "d") == result(anew, "d") != Counter()
 
 
-def test_joins_that_began_one_after_the_other_stay_so(tmp_path: Path, inputs: Path) -> None:
-    """Versions before made one operator of joins by one key only when asked."""
-    text = f"{TABLES}INSERT INTO j SELECT t.k, t.v, x.v FROM t JOIN u ON t.k = u.k AND t.v = u.v JOIN t AS x ON x.k = u.k AND x.v = u.v;"
+MULTI = (
+    "INSERT INTO j SELECT t.k, t.v, x.v FROM t JOIN u ON t.k = u.k AND t.v = u.v JOIN t AS x ON x.k = u.k AND x.v = u.v"
+)
+ONE_BY_ONE = {"table.optimizer.multi-join.enabled": "false"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "added", "joins"),
+    [
+        (ONE_BY_ONE, {}, "", "Join("),  # as versions before did, if not asked
+        (ONE_BY_ONE, {}, COUNT, "Join("),
+        ({}, {"table.exec.state.ttl": "100 d"}, "", "MultiJoin("),  # a new job would have Joins
+        ({}, {"table.exec.state.ttl": "100 d"}, COUNT, "MultiJoin("),
+    ],
+)
+def test_joins_stay_as_they_began(
+    tmp_path: Path, inputs: Path, before: dict[str, str], after: dict[str, str], added: str, joins: str
+) -> None:
     place, anew = tmp_path / "job", tmp_path / "anew"
     for p in (place, anew):
         p.mkdir()
         shutil.copytree(inputs / "in", p / "in")
-    run(place, text, {"table.optimizer.multi-join.enabled": "false"}, stop_at=ROWS)
-    said = run(place, text, {})
-    assert any("resumes" in line for line in said), said
-    run(anew, text, {})
-    assert "MultiJoin" not in plan_of(place) and "MultiJoin" in plan_of(anew)
-    assert result(place, "j") == result(anew, "j") != Counter()
+    new = f"{TABLES}EXECUTE STATEMENT SET BEGIN {MULTI}; {added}; END;" if added else f"{TABLES}{MULTI};"
+    run(place, f"{TABLES}{MULTI};", before, stop_at=ROWS)
+    said = run(place, new, after)
+    assert any("resumes" in line or "has changed" in line for line in said), said
+    run(anew, new, after)
+    assert f" {joins}" in plan_of(place) and f" {joins}" not in plan_of(anew)
+    for table in ("j", "c") if added else ("j",):
+        assert result(place, table) == result(anew, table) != Counter()
 
 
 # ---- what cannot be read again, and what the user accepts
@@ -730,6 +747,17 @@ def test_a_changed_job_begins_from_a_savepoint(tmp_path: Path, inputs: Path, num
     for table in outputs(case.new):
         where = "c" if case.ddl[0] else ""
         assert result(place, table, where) == result(new, table, where) != Counter(), table
+
+
+def test_joins_of_a_savepoint_stay_as_they_began(tmp_path: Path, inputs: Path) -> None:
+    shutil.copytree(inputs / "in", tmp_path / "in")
+    text = f"{TABLES}{MULTI};"
+    path = saved(tmp_path, text, ROWS, ONE_BY_ONE)
+    shutil.rmtree(tmp_path / "out")
+    goes_on, said = checked(tmp_path, text, begins(path), Allowed())
+    assert goes_on, said
+    said = run(tmp_path, text, begins(path))
+    assert "MultiJoin" not in plan_of(tmp_path), said
 
 
 def test_another_table_gets_what_follows(tmp_path: Path, inputs: Path) -> None:

@@ -127,6 +127,15 @@ class NodeMark:
     inputs: list[str] = field(default_factory=list)
 
 
+def likeness(
+    fingerprint: str, nodes: Mapping[str, NodeMark], old: str, marks: Mapping[str, NodeMark]
+) -> tuple[bool, int]:
+    """How well a plan suits a checkpoint, to be compared: whether that is of the plan (by its fingerprint `old`), and how many of
+    the operators that remember something have the same in it."""
+    there = {m.hash for m in marks.values() if m.stateful}
+    return fingerprint == old, sum(m.stateful and m.hash in there for m in nodes.values())
+
+
 @dataclass(frozen=True)
 class Manifest:
     """One checkpoint. Everything in it can be JSON; nodes go by their ids in the plan."""

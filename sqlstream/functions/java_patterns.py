@@ -380,6 +380,8 @@ class _Parser:
             found = self.met(whole, part, empty)
             if found is None:
                 raise self.fail("a class without members")
+            if self.flags.i:  # before it is negated: (?i)[^a] takes neither a nor A
+                found = found.folded(self.flags.u)
             return ~found if negated else found
         except UnknownSet as e:
             raise self.fail(f"{e} is not supported") from None

@@ -58,7 +58,7 @@ def extract(pattern: Pattern, number: int, x: str, otherwise: str) -> str | None
         case _:
             return None
     stops = "".join(chr(low) for low, high in ranges if low == high)
-    if not 0 < len(ranges) == len(stops) <= _MOST_STOPS or "\0" in stops:
+    if not 0 < len(ranges) == len(stops) <= _MOST_STOPS or _is_no_text(stops):
         return None
     # What is behind a text ends where the text comes again: no matter where that begins with what ends the group.
     if any(t.text[0] not in stops for t in texts if not t.first):
@@ -96,9 +96,14 @@ def _beginning(pattern: Pattern) -> tuple[tuple[Text, ...], tuple[Node, ...]]:
         if None in joined or len(joined) > _MOST:
             return (), parts
         texts, taken = tuple(t for t in joined if t is not None), taken + 1
-    if any(t.text == "" or any(c == "\0" or "\ud800" <= c <= "\udfff" for c in t.text) for t in texts):
+    if any(t.text == "" or _is_no_text(t.text) for t in texts):
         return (), parts
     return tuple(sorted(texts, key=lambda t: not t.first)), parts[taken:]
+
+
+def _is_no_text(text: str) -> bool:
+    """Whether it has characters that no text of DuckDB's has, or that its functions end at."""
+    return any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text)
 
 
 def _joined(a: Text, b: Text) -> Text | None:

@@ -2,7 +2,7 @@
 
 window ends among the keys                   WindowJoin
 times at most so far apart, inputs grow      IntervalJoin
-INNER JOINs in a row by one key              MultiJoin, by option or where it can only win
+INNER JOINs in a row by one key              MultiJoin, by option or where it keeps less
 else                                         Join
 """
 
@@ -42,7 +42,7 @@ def _join(node: nodes.Join, job: Lowering) -> PhysicalNode:
 
 
 def _joined(node: nodes.Join, job: Lowering) -> MultiJoin | None:
-    """The joins that end in `node` as one, where the option asks for it or, for AUTO, where it does the same for less: of
+    """The joins that end in `node` as one, where the option asks for it or, for AUTO, where it does the same and keeps less: of
     inputs that grow each pair is made as often as by two Joins, unless a condition has thinned out the pairs that they keep."""
     chain = Chain.of(node) if job.multi_join != "false" else None
     if chain is None or len(chain.inputs) < 3:

@@ -7,7 +7,7 @@ other inputs, one input after the other, so that the conditions of the joins thi
 State: the rows of each input. Out, an epoch: what goes of the inputs, one after the other, then what comes of them, each
 joined with what the others have at that point; so no row is both added and taken away (see `join.py`).
 
-As Flink's, by `table.optimizer.multi-join.enabled`; without being asked where it can only win (`joins.py`). It pays where the
+As Flink's, by `table.optimizer.multi-join.enabled`; without being asked where it keeps less (`joins.py`). It pays where the
 pairs are many and the others of a key are few: a row that comes makes its pairs anew, which a Join has kept.
 """
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from sqlstream.checkpoint.manifest import Manifest, NodeMark, OperatorState
+from sqlstream.checkpoint.manifest import Manifest, NodeMark, OperatorState, likeness
 from sqlstream.checkpoint.restore import check_schemas
 from sqlstream.contracts import FAIL, SinkTask
 from sqlstream.errors import CheckpointError, did_you_mean
@@ -95,10 +95,12 @@ class Change:
 
 
 def fitting(graph: JobGraph, former: Callable[[], Iterator[JobGraph]] | None, manifest: Manifest) -> JobGraph:
-    """`graph`; or one that versions before made of the same statements, where the checkpoint is its."""
+    """`graph`; or another one of the same statements, as versions before made them or other settings do, where the checkpoint is
+    its, or has more of its operators."""
     if former is None or graph.fingerprint == manifest.plan_fingerprint:
         return graph
-    return next((g for g in former() if g.fingerprint == manifest.plan_fingerprint), graph)
+    old = manifest.plan_fingerprint, manifest.nodes
+    return max([graph, *former()], key=lambda g: likeness(g.fingerprint, g.marks, *old))
 
 
 def allowed_from(allowed: Allowed, options: SessionOptions, manifest: Manifest) -> Allowed:

@@ -411,8 +411,6 @@ class Job:
         )
         found, change = run.latest(whole, lambda manifest: self._change(run, Found(manifest, []))), None
         if found is not None:
-            self.graph = fitting(self.graph, self._former, found.manifest)
-            run.identity = self._identity()
             change = self._change(run, found)
             found = found if change is not None else run.going_on(found)
         run.begin()
@@ -438,6 +436,8 @@ class Job:
 
     def _change(self, run: Run, found: Found) -> Change | None:
         """What becomes of a job that goes on from a checkpoint as another one; see `changed`."""
+        self.graph = fitting(self.graph, self._former, found.manifest)
+        run.identity = self._identity()
         allowed = allowed_from(self._allowed, self.options, found.manifest)
         return changed(run, found, self.graph, self.tables, allowed, self._batch)
 
@@ -453,8 +453,7 @@ class Job:
             return go_on_changed(rebuild, run, publisher)
 
     def _identity(self) -> Identity:
-        graph = self.graph
-        return Identity(graph.text, graph.fingerprint, self.tables, graph.marks, graph.places, graph.sink_hash)
+        return Identity.of(self.graph, self.tables, self._former or tuple)
 
     def _republish(self, manifest: Manifest | None, sinks: dict[str, Any]) -> None:
         """Publishes again what the checkpoint prepared, and removes what no checkpoint knows.

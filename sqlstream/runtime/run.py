@@ -6,7 +6,7 @@ Streaming and batch jobs stand on it alike. All of it happens under the job's lo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from sqlstream.contracts import Stage
 from sqlstream.errors import Canceled, CheckpointError, JobLocked, SqlStreamError
 from sqlstream.options import SessionOptions
 from sqlstream.runtime.directory import JobDirectory, JobState
+from sqlstream.runtime.graph import JobGraph
 from sqlstream.runtime.publisher import Publisher
 from sqlstream.runtime.tables import Tables, check_tables, remembered
 from sqlstream.savepoint.recovery import CLAIM, NewJob, Recovery, forget_claimed, no_sink, recovered
@@ -36,7 +37,7 @@ class Identity:
     """What must be the same when a job goes on. `plan`: its text, shown where it differs; `fingerprint`: its hash.
 
     `nodes`: its operators by id; `places`: the ids by those that manifests had before; `sink_hash`: of a sink by its id,
-    under another table's name.
+    under another table's name. `former`: what it is by the plans that versions before made, or other settings do.
     """
 
     plan: str
@@ -45,11 +46,23 @@ class Identity:
     nodes: Mapping[str, NodeMark] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
     sink_hash: Callable[[str, str], str] = no_sink
+    former: Callable[[], Iterable[Identity]] = tuple
 
     def new_job(self, job_id: str, name: str, run: str, tables: dict[str, dict[str, str]]) -> NewJob:
         """Who goes on from a savepoint. `tables`: as manifests of the run remember them."""
         nodes, places = dict(self.nodes), dict(self.places)
-        return NewJob(job_id, name, run, self.plan, self.fingerprint, nodes, places, tables, self.sink_hash)
+        return NewJob(
+            job_id, name, run, self.plan, self.fingerprint, nodes, places, tables, self.sink_hash,
+            lambda: [i.new_job(job_id, name, run, tables) for i in self.former()],
+        )  # fmt: skip
+
+    @staticmethod
+    def of(graph: JobGraph, tables: Tables, former: Callable[[], Iterable[JobGraph]] = tuple) -> Identity:
+        """Of a plan."""
+        return Identity(
+            graph.text, graph.fingerprint, tables, graph.marks, graph.places, graph.sink_hash,
+            lambda: [Identity.of(g, tables) for g in former()],
+        )  # fmt: skip
 
     def with_ids(self, manifest: Manifest) -> Manifest:
         """A manifest of this plan, also one of before, with its operators by their ids."""

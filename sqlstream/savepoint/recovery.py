@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,16 @@ from typing import Any
 from sqlstream import faults
 from sqlstream.checkpoint.chain import local_file
 from sqlstream.checkpoint.coordinator import manifest_name
-from sqlstream.checkpoint.manifest import BASE, SHARED, FileEntry, Manifest, NodeMark, OperatorState, TaskState
+from sqlstream.checkpoint.manifest import (
+    BASE,
+    SHARED,
+    FileEntry,
+    Manifest,
+    NodeMark,
+    OperatorState,
+    TaskState,
+    likeness,
+)
 from sqlstream.checkpoint.storage import CheckpointStorage, failing_as, sha256_of
 from sqlstream.errors import CheckpointError
 from sqlstream.savepoint.reader import SavedRows
@@ -63,6 +72,13 @@ class NewJob:
     places: Mapping[str, str] = field(default_factory=dict)
     tables: dict[str, dict[str, str]] = field(default_factory=dict)
     sink_hash: Callable[[str, str], str] = no_sink
+    former: Callable[[], Iterable[NewJob]] = tuple  # as versions before made the plan, or other settings do
+
+    def suiting(self, fingerprint: str, nodes: Mapping[str, NodeMark]) -> NewJob:
+        """The one of these that suits what is gone on from."""
+        if fingerprint == self.fingerprint:
+            return self
+        return max([self, *self.former()], key=lambda j: likeness(j.fingerprint, j.nodes, fingerprint, nodes))
 
 
 @dataclass(frozen=True)
@@ -137,6 +153,7 @@ def _of_savepoint(recovery: Recovery, job: NewJob, work: Path, say: Callable[[st
     holding = {key: [f"{s.schema.name}: {sum(p.rows for p in s.pieces):,} rows" for s in o.states if s.pieces]
                for key, o in record.operators.items()
                if any(s.pieces for s in o.states) or any(t.snapshot for t in o.tasks)}  # fmt: skip
+    job = job.suiting(record.plan_fingerprint, record.nodes)
     match = _matched(
         recovery, record.plan_fingerprint, record.nodes, record.tables, holding, set(record.sources), job, say
     )
@@ -217,6 +234,7 @@ def _of_checkpoint(
         for key, o in old.operators.items()
         if any(t.files or t.snapshot for t in o.tasks)
     }
+    job = job.suiting(old.plan_fingerprint, old.nodes)
     match = _matched(recovery, old.plan_fingerprint, old.nodes, old.tables, holding, set(old.sources), job, say)
     operators = {new: old.operators[key] for new, key in match.items() if key in old.operators}
     metrics = _metrics(old.metrics, match)
