@@ -296,6 +296,14 @@ def test_a_work_queue_is_taken_with_checkpoints(streams: Streams, tmp_path: Path
     assert [json.loads(m.data)["id"] for m in streams.all(out)] == list(range(500))
 
 
+def test_a_work_queue_without_checkpoints_is_taken_as_it_is_read(connection: Any, streams: Streams) -> None:
+    source = streams.new([{"id": i} for i in range(5)], retention="workqueue")
+    connection.execute(declared("t", "id BIGINT", "nats", streams.options, stream=source, durable="own"))
+    rows = connection.execute("SELECT id FROM t LIMIT 5").fetchall()
+    assert [r[-1] for r in rows] == list(range(5))
+    until(lambda: not streams.do(lambda js: js.stream_info(source)).state.messages)
+
+
 def test_what_was_deleted_is_missed(streams: Streams, tmp_path: Path) -> None:
     source, out = streams.new([{"id": i} for i in range(500)]), tmp_path / "o"
     files = f"WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{out}')"

@@ -59,11 +59,13 @@ KNOWN: Known = {
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of a stream: `subjects`, and by a `durable` consumer if it has a name."""
+    """What is read of a stream: `subjects`, and by a `durable` consumer if it has a name, whose messages are acknowledged `at_once` when
+    they were taken, or else by who calls `acknowledge`."""
 
     stream: str
     subjects: tuple[str, ...] = ()
     durable: str | None = None
+    at_once: bool = False
 
 
 class StreamFeed(Feed):
@@ -155,7 +157,8 @@ class StreamFeed(Feed):
                 self._broken = True
             self.at_end = self._stop is not None and self._none and not found
         if self._reading.durable is not None:
-            self._unacknowledged += [(f.sequence, f.reply) for f in found]
+            with self._changed:
+                self._unacknowledged += [(f.sequence, f.reply) for f in found]
             found = [f for f in found if f.sequence >= self._next]  # others were taken before, and are not known to be
         if not found:
             return None
@@ -166,6 +169,8 @@ class StreamFeed(Feed):
         else:
             self._next = last.sequence + 1
             self.at_end = self._stop is not None and (self._next >= self._stop or not last.left)
+        if self._reading.at_once:
+            self.acknowledge(self._next)
         return messages_of(found, [f.data for f in found], [f.sequence for f in found], self._keys, KNOWN)
 
     def _consume(self) -> bool:
@@ -246,7 +251,7 @@ class StreamFeed(Feed):
             )
         with self._changed:
             self._found, self._numbers, self._asked, self._broken = [], 0, False, False
-        self._unacknowledged.clear()
+            self._unacknowledged.clear()
         self._inbox = client.connection.new_inbox()
         self._subscription = await client.connection.subscribe(self._inbox, cb=self._on_message)
         return int(made.num_pending or 0)
@@ -274,10 +279,11 @@ class StreamFeed(Feed):
         return True
 
     def acknowledge(self, upto: int) -> None:
-        """What stands before this sequence: a checkpoint knows it. From another thread than the reader's."""
+        """What stands before this sequence: a checkpoint knows it. From any thread."""
         replies = []
-        while self._unacknowledged and self._unacknowledged[0][0] < upto:
-            replies.append(self._unacknowledged.popleft()[1])
+        with self._changed:
+            while self._unacknowledged and self._unacknowledged[0][0] < upto:
+                replies.append(self._unacknowledged.popleft()[1])
 
         async def acknowledged() -> None:
             for reply in replies:

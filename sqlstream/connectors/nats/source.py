@@ -48,12 +48,16 @@ class NatsSource(Source):
         self.settled = True  # there is one split
         self._notes = Notes()
         self._feed: StreamFeed | None = None
+        self._checkpoints = False  # the job takes such
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_feed": None}
 
     def _connect(self, renewed: Callable[[], None] = lambda: None) -> Client:
         return Client(self._address, self._table.name, self._notes.add, renewed)
+
+    def begins(self, durable: bool) -> None:
+        self._checkpoints = durable
 
     def splits(
         self,
@@ -113,7 +117,10 @@ class NatsSource(Source):
         info, bad = split.info, self.bad_table is not None
         name = f"table {self._table.name}: stream {info['stream']}"
         decoder = MessageDecoder(request, self._value, None, name, self.bad_records != FAIL, bad)
-        reading = Reading(info["stream"], self._reading.subjects, self._reading.durable)
+        durable = self._reading.durable
+        reading = Reading(
+            info["stream"], self._reading.subjects, durable, durable is not None and not self._checkpoints
+        )
         begin = int((position or {}).get("offset", info["start"]))
         feed = self._feed = StreamFeed(
             self._connect, self._table.name, reading, begin, info.get("since"), info.get("stop"), position is not None,
