@@ -9,6 +9,7 @@ import hmac
 import json
 import signal
 import socket
+import ssl
 import threading
 import time
 import urllib.error
@@ -21,6 +22,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+import trustme
 from harness.queues import Job, both_ways, declared, error_of, fetching, page_of, rows_of, until
 from harness.servers.base import free_port
 from harness.web import Answer, Asked, Web
@@ -188,6 +190,22 @@ class TestPolled(SourceContract):
         with Web(lambda asked: Answer(body=rows)) as web:
             self.options = {"url": web.url, "format": "json", "scan.bounded.mode": "latest"}
             yield
+
+
+def test_certificates_are_looked_at(connection: Any, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with Web(lambda asked: Answer(body={"id": 1}), tls=tls) as web:
+        of = {"url": web.url, "scan_bounded_mode": "latest"}
+        connection.execute(declared("t", "id BIGINT", "http", JSON, **of, **{"tls.ca__file": "ca.pem"}))
+        connection.execute(declared("w", "id BIGINT", "http", JSON, **of))
+        connection.execute(declared("n", "id BIGINT", "http", JSON, **of, tls_verify="false"))
+        connection.execute(declared("m", "id BIGINT", "http", JSON, **of, **{"tls.ca__file": "none.pem"}))
+        assert both_ways(connection, "SELECT id FROM t") == both_ways(connection, "SELECT id FROM n") == [(1,)]
+        assert "CERTIFICATE_VERIFY_FAILED" in error_of(connection, "SELECT id FROM w")
+        assert "options 'tls.*': a file cannot be used" in error_of(connection, "SELECT id FROM m")
 
 
 # ---- by key

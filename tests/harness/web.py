@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,9 +34,9 @@ class Answer:
 
 
 class Web:
-    """`answer` says what comes of a request; an exception hangs up."""
+    """`answer` says what comes of a request; an exception hangs up. `tls`: of the server, if it speaks that."""
 
-    def __init__(self, answer: Callable[[Asked], Answer], port: int = 0) -> None:
+    def __init__(self, answer: Callable[[Asked], Answer], port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
         web = self
 
@@ -84,7 +85,9 @@ class Web:
 
         self.server = Server(("127.0.0.1", port), Handler)
         self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        if tls is not None:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 

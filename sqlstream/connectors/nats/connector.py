@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlstream.connectors.messages.arrays import Known
-from sqlstream.connectors.messages.clients import TLS_OPTIONS, tls_context
+from sqlstream.connectors.messages.clients import TLS_OPTIONS, path_of, tls_context
 from sqlstream.connectors.messages.connector import FORMAT_OPTIONS, MessageConnector
 from sqlstream.contracts import Sink, Source, TableContext
 from sqlstream.errors import OptionError
@@ -118,17 +117,14 @@ def _address(table: TableContext, options: Mapping[str, Any]) -> Address:
             f"table {table.name}: options {', '.join(repr(k) for k in [*ways, *(['password'] if options['password'] else [])])} do not go together",
             hint="'username' and 'password', or one of 'token', 'credentials-file', 'nkey-seed-file'",
         )
-    names = {
-        "username": "user",
-        "password": "password",
-        "token": "token",
-        "credentials-file": "user_credentials",
-        "nkey-seed-file": "nkeys_seed",
+    given = {
+        "user": options["username"],
+        "password": options["password"],
+        "token": options["token"],
+        "user_credentials": path_of(table, options["credentials-file"]),
+        "nkeys_seed": path_of(table, options["nkey-seed-file"]),
     }
-    settings = {ours: options[k] for k, ours in names.items() if options[k] is not None}
-    for file in ("user_credentials", "nkeys_seed"):
-        if file in settings:
-            settings[file] = os.path.join(table.working_directory, os.path.expanduser(settings[file]))
+    settings = {name: value for name, value in given.items() if value is not None}
     secured = any(s.startswith(("tls://", "wss://")) for s in servers)
     tls_context(table, options, secured)  # says now what is wrong with it
     return Address(servers, settings, partial(tls_context, table, options, secured))
