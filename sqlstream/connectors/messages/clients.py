@@ -62,11 +62,10 @@ def tls_context(table: TableContext, options: Mapping[str, Any], wanted: bool) -
         "certificate-file": path_of(table, options["tls.certificate-file"]),
         "key-file": path_of(table, options["tls.key-file"]),
     }
-    trusted, own = path_of(table, options["tls.ca-file"]), path_of(table, options["tls.certificate-file"])
     try:
-        context = ssl.create_default_context(cafile=trusted)
-        if own is not None:
-            context.load_cert_chain(own, path_of(table, options["tls.key-file"]), options["tls.key-password"])
+        context = ssl.create_default_context(cafile=files["ca-file"])
+        if files["certificate-file"] is not None:
+            context.load_cert_chain(files["certificate-file"], files["key-file"], options["tls.key-password"])
     except (OSError, ssl.SSLError) as e:
         raise OptionError(f"table {table.name}: options 'tls.*': a file cannot be used: {e.strerror or e}") from e
     if not options["tls.verify"]:
