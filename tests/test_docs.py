@@ -173,12 +173,8 @@ def short(text: str) -> str:
     return re.sub(r"'events\.num' = '\d+'", "'events.num' = '2000'", text)
 
 
-# Those of connectors run with their servers: tests/connectors/test_queries.py.
-ALONE = [p for p in QUERIES if p.parent.name != "connectors"]
-
-
 @pytest.mark.parametrize("mode", ["automatic", "streaming"])
-@pytest.mark.parametrize("path", ALONE, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", QUERIES, ids=lambda p: p.stem)
 def test_queries_run(path: Path, mode: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     script = Script(short(path.read_text()), str(path.relative_to(ROOT)), str(path.parent))
     status = run_script(script, Settings({"execution.runtime-mode": mode}, {}))
