@@ -16,6 +16,7 @@ from sqlstream.connectors.iceberg.connector import IcebergConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
 from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
 from sqlstream.connectors.mqtt.connector import MqttConnector
+from sqlstream.connectors.mysql_cdc.connector import MysqlCdcConnector
 from sqlstream.connectors.nats.connector import NatsConnector
 from sqlstream.connectors.nexmark import NexmarkConnector
 from sqlstream.connectors.postgres_cdc.connector import PostgresCdcConnector
@@ -41,6 +42,7 @@ CONNECTORS: dict[str, type[Connector]] = {
     "kafka": KafkaConnector,
     "mqtt": MqttConnector,
     "nats": NatsConnector,
+    "mysql-cdc": MysqlCdcConnector,
     "nexmark": NexmarkConnector,
     "postgres-cdc": PostgresCdcConnector,
     "print": PrintConnector,

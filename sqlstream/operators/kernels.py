@@ -35,6 +35,7 @@ MODULES = (
     "sqlstream.connectors.kafka.message_kernels",
     "sqlstream.connectors.postgres_cdc.change_kernels",
     "sqlstream.connectors.jdbc.mysql_kernels",
+    "sqlstream.connectors.mysql_cdc.row_kernels",
     "sqlstream.connectors.value_kernels",
 )
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import select
 import struct
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlstream import threads
+from sqlstream.connectors.changes import WAITING_BYTES, ChangeStream, Place
 from sqlstream.connectors.jdbc.database import Disconnected, Passing
 from sqlstream.connectors.jdbc.postgres import PASSING_STATES, uri
 from sqlstream.connectors.jdbc.postgres import text as quoted_text
@@ -25,7 +24,6 @@ from sqlstream.distribution import install
 from sqlstream.errors import DataError, OptionError, RunError, SqlStreamError
 
 EPOCH = 946_684_800_000_000  # µs from 1970 to 2000, from which PostgreSQL counts
-WAITING_BYTES, WAITING = 32 << 20, 64  # what may wait to be polled
 TOGETHER = 20_000  # messages of a transaction that are handed on together, at most
 STATUS = 5.0  # seconds between two words to the server
 STILL_ACTIVE = 20.0  # seconds in which the slot of a process that died is let go of
@@ -39,7 +37,7 @@ class Part:
     messages: list[bytes] = field(default_factory=list)
     relation: Relation | None = None
     time: int = 0
-    ends: int | None = None
+    ends: Place | None = None
 
     @property
     def bytes(self) -> int:
@@ -162,8 +160,8 @@ def _identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-class Stream:
-    """The thread, and the parts that wait. `confirmed`: asked for the place up to which a checkpoint is complete."""
+class Stream(ChangeStream):
+    """`confirmed`: asked for the place up to which a checkpoint is complete."""
 
     def __init__(
         self, connection: Replication, start: int, schema: str, table: str, confirmed: Callable[[], int]
@@ -171,47 +169,33 @@ class Stream:
         self._connection, self._confirmed = connection, confirmed
         self._schema, self._table = schema, table
         self._relations: dict[int, Relation] = {}
-        self._parts: deque[Part] = deque()
-        self._condition = threads.condition()
-        self._closed = False
-        self._error: BaseException | None = None
-        self._wake: Callable[[], None] | None = None
         self._received = self._start = start
         self._open: Part | None = None  # of the transaction that is coming in
         self._time = 0
-        self._thread = threads.start("sqlstream-replication", self._run)
+        super().__init__("sqlstream-replication")
 
-    # ---- on the thread
-
-    def _run(self) -> None:
+    def work(self) -> None:
         told = time.monotonic()
-        try:
-            while not self._closed:
-                if self._has_room():
-                    for message in self._connection.messages(0.1):
-                        self._take(message)
-                    self._hand_over()
-                else:
-                    time.sleep(0.02)
-                if time.monotonic() - told > STATUS or self._asked:
-                    self._tell()
-                    told = time.monotonic()
-            self._tell()
-        except BaseException as e:  # handed to whoever polls
-            self._error = e
-        finally:
-            self._connection.close()
-            self._woken()
+        while not self.closed:
+            if self.has_room():
+                for message in self._connection.messages(0.1):
+                    self._take(message)
+                self._hand_over()
+            else:
+                time.sleep(0.02)
+            if time.monotonic() - told > STATUS or self._asked:
+                self._tell()
+                told = time.monotonic()
+        self._tell()
+
+    def hang_up(self) -> None:
+        self._connection.close()
 
     _asked = False
 
     def _tell(self) -> None:
         self._asked = False
         self._connection.confirm(max(self._received, self._start), self._confirmed())
-
-    def _has_room(self) -> bool:
-        with self._condition:
-            return len(self._parts) < WAITING and sum(p.bytes for p in self._parts) < WAITING_BYTES
 
     def _take(self, message: bytes) -> None:
         if message[:1] == b"k":
@@ -227,11 +211,8 @@ class Stream:
     def _reached(self, place: int) -> None:
         """All that was committed before `place` has come, and nothing of it was of the table."""
         self._received = max(self._received, place)
-        with self._condition:
-            if self._parts and not self._parts[-1].messages:
-                self._parts[-1].ends = place
-            elif place > self._start:
-                self._parts.append(Part(ends=place))
+        if place > self._start:
+            self.put(Part(ends={"lsn": place}))
 
     def _change(self, payload: bytes) -> None:
         tag = payload[:1]
@@ -251,7 +232,7 @@ class Stream:
             self._open = Part(time=self._time)
         elif tag == b"C":
             part = self._open or Part(time=self._time)
-            part.ends = struct.unpack_from(">q", payload, 10)[0]
+            part.ends = {"lsn": struct.unpack_from(">q", payload, 10)[0]}
             self._open = part
             self._hand_over()
             self._open = None
@@ -272,41 +253,4 @@ class Stream:
         if part is None or not (part.messages or part.ends is not None):
             return
         self._open = Part(relation=part.relation, time=part.time) if part.ends is None else None
-        with self._condition:
-            if not part.messages and self._parts and not self._parts[-1].messages:
-                self._parts[-1].ends = part.ends
-            else:
-                self._parts.append(part)
-            self._condition.notify_all()
-        self._woken()
-
-    def _woken(self) -> None:
-        with self._condition:
-            wake, self._wake = self._wake, None
-            self._condition.notify_all()
-        if wake is not None:
-            wake()
-
-    # ---- on the task's
-
-    def next(self) -> Part | None:
-        """What came first, or nothing. Raises what ended the stream."""
-        with self._condition:
-            if self._parts:
-                return self._parts.popleft()
-        if self._error is not None:
-            raise self._error
-        return None
-
-    def rest(self, wake: Callable[[], None]) -> bool:
-        """`wake` is called when there is something."""
-        with self._condition:
-            if self._parts or self._error is not None:
-                return False
-            self._wake = wake
-        return True
-
-    def close(self) -> None:
-        """Ends the thread; what was confirmed last is told."""
-        self._closed = True
-        self._thread.join(10)
+        self.put(part)

@@ -10,16 +10,14 @@ the same once the stream has come to that later moment; without a key it is refu
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 
-from sqlstream.batches import OP
-from sqlstream.connectors.derive import Derivation
+from sqlstream.connectors.changes import ChangeReader
 from sqlstream.connectors.jdbc.postgres import Connection, quoted
 from sqlstream.connectors.jdbc.postgres_table import find_table
 from sqlstream.connectors.jdbc.scan import JdbcReader, JdbcSource
@@ -28,7 +26,7 @@ from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.postgres_cdc import snapshot
 from sqlstream.connectors.postgres_cdc.changes import Changes
 from sqlstream.connectors.postgres_cdc.replication import Replication, Stream
-from sqlstream.contracts import LookupCache, ScanRequest, Source, SourceBatch, Split, SplitReader, TableContext
+from sqlstream.contracts import LookupCache, ScanRequest, Source, Split, SplitReader, TableContext
 from sqlstream.errors import CheckpointError
 
 _lock = threading.Lock()
@@ -109,104 +107,31 @@ class CdcSource(Source):
             return _confirmed.get((self.address.place, self.slot.name), 0)
 
 
-class CdcReader(SplitReader):
+class CdcReader(ChangeReader):
     """The split's: the snapshot, then the stream."""
 
     def __init__(self, source: CdcSource, split: Split, position: Any, request: ScanRequest, first_row: int) -> None:
-        self._source, self._split, self._request = source, split, request
+        super().__init__(request, first_row, source.slot.heartbeat)
+        self._source, self._split = source, split
         self._position = position
-        self._row = first_row
-        self._derivation = Derivation(request)
         self._changes: Changes | None = None
         self._replication: Replication | None = None
-        self._stream: Stream | None = None
-        self._snapshot: JdbcReader | None = None
-        self._lsn = self._given = self._skip = (
-            0  # the last whole transaction's end; rows behind it that were given, are to be passed
-        )
-        self._found: tuple[pa.RecordBatch, int | None] | None = None  # rows that were not given yet, and where they end
-        self._at = 0
-        self._passed_on = time.monotonic()
 
     @property
-    def finished(self) -> bool:
-        return False
-
-    def rest(self, wake: Callable[[], None]) -> bool:
-        return self._stream is not None and self._found is None and self._stream.rest(wake)
-
-    def poll(self, max_rows: int) -> SourceBatch | None:
-        if max_rows <= 0:
-            return None
-        if self._changes is None:
-            self._begin()
+    def _made(self) -> Changes:
         assert self._changes is not None
-        if self._snapshot is not None:
-            got = self._snapshot.poll(max_rows)
-            if got is not None:
-                position = {"snapshot": got.position, "lsn": self._lsn}
-                return self._batch(self._changes.snapshot(got.batch), position)
-            self._snapshot.close()
-            self._snapshot = None
-            self._start()
-            return self._batch(self._changes.nothing(), {"lsn": self._lsn, "skip": 0}, drained=True)
-        return self._streamed(self._changes, max_rows)
+        return self._changes
 
-    def _streamed(self, changes: Changes, max_rows: int) -> SourceBatch | None:
-        assert self._stream is not None
-        while self._found is None:
-            part = self._stream.next()
-            if part is None:
-                return None
-            if not part.messages:
-                if part.ends is not None and (quiet := self._moved(part.ends)) is not None:
-                    return quiet
-                continue
-            assert part.relation is not None
-            rows = changes.rows(part.relation, part.messages, part.time)
-            passed = min(self._skip, rows.num_rows)
-            self._skip -= passed
-            self._found, self._at = (rows, part.ends), passed
-            if passed == rows.num_rows:
-                self._found = None
-                if part.ends is not None and (quiet := self._moved(part.ends)) is not None:
-                    return quiet
-        rows, ends = self._found
-        n = min(max_rows, rows.num_rows - self._at)
-        piece = rows.slice(self._at, n)
-        self._at += n
-        self._given += n
-        if self._at == rows.num_rows:
-            self._found = None
-            if ends is not None:
-                self._lsn, self._given = ends, 0
-        return self._batch(piece, {"lsn": self._lsn, "skip": self._given})
+    def scanned(self, got: pa.RecordBatch) -> pa.RecordBatch:
+        return self._made.snapshot(got)
 
-    def _moved(self, place: int) -> SourceBatch | None:
-        """The stream has come to `place`, without rows. That is passed on behind the rows of a transaction, which are whole now, and
-        now and then, so that the slot lets go of what is before."""
-        behind_rows = self._given > 0
-        self._lsn, self._given, self._skip = max(self._lsn, place), 0, 0
-        if not behind_rows and time.monotonic() - self._passed_on < self._source.slot.heartbeat / 1e6:
-            return None
-        assert self._changes is not None
-        return self._batch(self._changes.nothing(), {"lsn": self._lsn, "skip": 0}, drained=True)
+    def changed(self, part: Any) -> pa.RecordBatch:
+        return self._made.rows(part.relation, part.messages, part.time)
 
-    def _batch(self, rows: pa.RecordBatch, position: Any, drained: bool = False) -> SourceBatch:
-        self._passed_on = time.monotonic()
-        op = rows.column(OP)
-        plain = pa.RecordBatch.from_arrays(rows.columns[:-1], names=rows.schema.names[:-1])
-        if not plain.num_columns:  # only what is computed is read
-            plain = pa.RecordBatch.from_arrays([pa.repeat(pa.scalar(1, pa.int32()), rows.num_rows)], names=["one"])
-            out = self._derivation.of(plain).append_column(OP, op)
-            out = out.drop_columns(["one"]) if not self._request.columns else out
-        else:
-            out = self._derivation.of(plain).append_column(OP, op)
-        made = SourceBatch(out, self._row, position, drained)
-        self._row += rows.num_rows
-        return made
+    def nothing(self) -> pa.RecordBatch:
+        return self._made.nothing()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         source, slot = self._source, self._source.slot
         connection = source.connect()
         try:
@@ -219,14 +144,14 @@ class CdcReader(SplitReader):
                 snapshot.publish(connection, there, slot.publication, slot.autocreate)
                 self._replication = Replication(source.address, source.where)
                 begun = snapshot.begin(connection, self._replication, slot.name, bool(key), slot.initial)
-                self._lsn, exported = begun.lsn, begun.snapshot
+                lsn, exported = begun.lsn, begun.snapshot
             else:
-                self._lsn = int(self._position["lsn"])
-                snapshot.go_on(connection, slot.name, self._lsn)
+                lsn = int(self._position["lsn"])
+                snapshot.go_on(connection, slot.name, lsn)
                 self._replication = Replication(source.address, source.where)
         finally:
             connection.close()
-        self._changes = made
+        self._changes, self.place = made, {"lsn": lsn}
         at = None if self._position is None else self._position.get("snapshot")
         if self._position is None and slot.initial or at is not None:
             if at is not None and not key:
@@ -239,23 +164,18 @@ class CdcReader(SplitReader):
             scan = JdbcSource(source.table, source.address, source.name, None, 0, LookupCache())
             request = replace(ScanRequest(columns), zone=self._request.zone)
             # Not the blocks that were there when the split was made: the slot came later, and with it the snapshot.
-            self._snapshot = JdbcReader(scan, self._split, at, request, 0, 0, exported or "")
+            self.snapshot = JdbcReader(scan, self._split, at, request, 0, 0, exported or "")
         else:
-            self._skip = self._given = 0 if self._position is None else int(self._position.get("skip", 0))
-            self._start()
+            self.go_on(0 if self._position is None else int(self._position.get("skip", 0)))
 
-    def _start(self) -> None:
-        """The stream, from `_lsn` on."""
-        source, replication = self._source, self._replication
-        assert replication is not None and self._changes is not None
-        replication.begin(source.slot.name, self._lsn, source.slot.publication)
-        there = self._changes.there
-        self._stream = Stream(replication, self._lsn, there.schema, there.name, source.confirmed)
+    def start(self) -> None:
+        source, replication, lsn = self._source, self._replication, int(self.place["lsn"])
+        assert replication is not None
+        replication.begin(source.slot.name, lsn, source.slot.publication)
+        there = self._made.there
+        self.stream = Stream(replication, lsn, there.schema, there.name, source.confirmed)
 
     def close(self) -> None:
-        if self._snapshot is not None:
-            self._snapshot.close()
-        if self._stream is not None:
-            self._stream.close()
-        elif self._replication is not None:
+        super().close()
+        if self.stream is None and self._replication is not None:
             self._replication.close()

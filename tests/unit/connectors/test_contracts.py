@@ -166,7 +166,19 @@ class Kind:
 
 OBJECTS.add("of test_contracts", TableObject(pa.table({"a": range(5), "b": ["x", None, "z", "", "y"]})))
 # Rows have a key, or come without end: see tests/connectors, and test_postgres_cdc.py.
-SERVED = {"upsert-kafka", "postgres-cdc", "mqtt", "rabbitmq", "http", "webhook", "websocket", "sse", "socket", "alert"}
+SERVED = {
+    "upsert-kafka",
+    "postgres-cdc",
+    "mqtt",
+    "rabbitmq",
+    "http",
+    "webhook",
+    "websocket",
+    "sse",
+    "socket",
+    "alert",
+    "mysql-cdc",
+}
 FILES = sorted(n for n, f in FORMATS.items() if f.files)
 KINDS = [Kind(c, f) for c in sorted(CONNECTORS.keys() - SERVED) for f in (FILES if c == "filesystem" else [None])]
 READ = [k for k in KINDS if CONNECTORS[k.connector].source is not Connector.source]

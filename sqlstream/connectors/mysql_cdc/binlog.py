@@ -1,0 +1,297 @@
+"""A connection that streams the binary log, and the thread that takes it in: transactions of the tables that are followed.
+
+PyMySQL logs in; the log comes as packets, of which the library that reads it (mysql-replication) would make an object for each value. Here
+events of rows are handed on as they are, many at a time.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sqlstream.connectors.changes import ChangeStream, Place
+from sqlstream.connectors.jdbc.database import Disconnected
+from sqlstream.connectors.jdbc.mysql import connected, translated
+from sqlstream.connectors.jdbc.url import Address
+from sqlstream.connectors.mysql_cdc import events, gtids
+from sqlstream.connectors.mysql_cdc.events import BinlogTable, Event, Statement
+from sqlstream.errors import CheckpointError, DataError, RunError
+
+TOGETHER = 4 << 20  # bytes of events of a transaction that are handed on together, about
+_BINLOG_DUMP, _REGISTER, _DUMP_GTID = 0x12, 0x15, 0x1E
+_GONE = 1236  # the log that is wanted is not there
+_WHOLE = 0xFFFFFF
+SILENCE = 60.0  # seconds without a word, after which a server is gone: it says each second that it is there
+
+
+@dataclass
+class Part:
+    """Events of rows of one transaction and table that follow each other: their types and bodies. `time`: of the commit or, where that is
+    not known yet, of the event, µs."""
+
+    messages: list[tuple[int, bytes]] = field(default_factory=list)
+    table: BinlogTable | None = None
+    time: int = 0
+    ends: Place | None = None
+    size: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """About how many."""
+        return self.size
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Which tables: both patterns are of whole names, whatever their case."""
+
+    databases: str
+    tables: str
+
+    def has(self, database: str, table: str) -> bool:
+        """Whether it is one of them."""
+        return all(
+            re.fullmatch(p, n, re.IGNORECASE) is not None for p, n in ((self.databases, database), (self.tables, table))
+        )
+
+
+class Binlog:
+    """The connection. Errors are ours, and begin with `where`. `heartbeat`: seconds after which the server says that it is there."""
+
+    def __init__(self, address: Address, where: str, server: int, kind: str, heartbeat: float = 1.0) -> None:
+        self.where, self._server, self.kind = where, server, kind
+        self._connection = connected(address, where)
+        settings = {
+            "master_binlog_checksum": "@@global.binlog_checksum", "source_binlog_checksum": "@@global.binlog_checksum",
+            "mariadb_slave_capability": "4", "master_heartbeat_period": str(int(heartbeat * 1e9)),
+            "source_heartbeat_period": str(int(heartbeat * 1e9)),
+        }  # fmt: skip
+        self._run("SET " + ", ".join(f"@{k} = {v}" for k, v in settings.items()))
+        self._run("SET SESSION net_write_timeout = 28800")  # who has no room for more does not read
+        self._run("SELECT @@global.binlog_checksum")
+        self.checksums = str(self._connection._result.rows[0][0]).upper() not in ("NONE", "")
+        self._rest = b""
+
+    def _run(self, sql: str) -> None:
+        try:
+            self._connection.query(sql)
+        except Exception as e:
+            raise translated(e, self.where) from e
+
+    def begin(self, place: Place) -> None:
+        """Events from a place on: behind its `gtid`, where it has no `file`."""
+        if place.get("file"):
+            body = struct.pack("<IHI", int(place["pos"]), 0, self._server) + str(place["file"]).encode()
+            command = _BINLOG_DUMP
+        elif self.kind == gtids.MARIADB:
+            self._run(
+                f"SET @slave_connect_state = '{place['gtid']}', @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0"
+            )
+            body, command = struct.pack("<IHI", 4, 0, self._server), _BINLOG_DUMP
+        else:
+            known = gtids.Gtids(self.kind, str(place["gtid"])).encoded()
+            body = struct.pack("<HII", 4, self._server, 0) + struct.pack("<QI", 4, len(known)) + known
+            command = _DUMP_GTID
+        try:
+            self._connection._execute_command(command, body)
+            self._connection._sock.settimeout(SILENCE)
+        except Exception as e:
+            raise translated(e, self.where) from e
+
+    def packets(self) -> list[bytes]:
+        """Those that are there, or come next."""
+        found: list[bytes] = []
+        while not found:
+            try:
+                got = self._connection._rfile.read1(1 << 20)
+            except (OSError, ValueError) as e:  # ValueError: closed meanwhile
+                raise Disconnected(f"{self.where}: the stream has ended: {e}") from ConnectionError(str(e))
+            if not got:
+                raise Disconnected(f"{self.where}: the server has hung up") from ConnectionError("hung up")
+            data = self._rest + got
+            at = 0
+            while (end := _end(data, at)) is not None:
+                parts = []
+                while at < end:
+                    size = int.from_bytes(data[at : at + 3], "little")
+                    parts.append(data[at + 4 : at + 4 + size])
+                    at += 4 + size
+                found.append(parts[0] if len(parts) == 1 else b"".join(parts))
+            self._rest = data[at:]
+        return found
+
+    def failed(self, packet: bytes) -> Exception:
+        """What a packet says that is no event."""
+        number = int.from_bytes(packet[1:3], "little")
+        told = packet[9:].decode("utf-8", "replace") if packet[3:4] == b"#" else packet[3:].decode("utf-8", "replace")
+        if number == _GONE:
+            return CheckpointError(
+                f"{self.where}: the server does not have the binary log from there on any more, or never had it: {told}",
+                hint="start anew with --fresh; binlog_expire_logs_seconds says how long the server keeps its log",
+            )
+        return (
+            Disconnected(f"{self.where}: {told}") if number in (1053, 1927, 1317) else RunError(f"{self.where}: {told}")
+        )
+
+    def hang_up(self) -> None:
+        """From any thread: who waits for packets is woken."""
+        with suppress(Exception):
+            self._connection._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Also in the middle."""
+        with suppress(Exception):
+            self._connection._force_close()
+
+
+def _end(data: bytes, at: int) -> int | None:
+    """Where the message that begins there ends, which may be of several packets; None: it is not all there."""
+    while at + 4 <= len(data):
+        size = int.from_bytes(data[at : at + 3], "little")
+        at += 4 + size
+        if at > len(data):
+            return None
+        if size < _WHOLE:
+            return at
+    return None
+
+
+class Stream(ChangeStream):
+    """The transactions of tables, from a place on. `since`: µs before which they are passed over."""
+
+    def __init__(
+        self, binlog: Binlog, place: Place, followed: Followed, charsets: Mapping[int, str], since: int, server: str
+    ) -> None:
+        self._binlog, self._followed, self._charsets, self._since = binlog, followed, charsets, since
+        self.where, self._server = binlog.where, server
+        self._file = str(place.get("file") or "")
+        self._gtids = gtids.Gtids(binlog.kind, str(place.get("gtid") or ""))
+        self._pending = ""  # the id of the transaction that is coming in
+        self._tables: dict[int, BinlogTable | None] = {}
+        self._maps: dict[bytes, tuple[int, BinlogTable]] = {}  # what was taken apart already
+        self._open: Part | None = None
+        self._rows = False  # of the transaction: some were handed on
+        super().__init__("sqlstream-binlog")
+
+    def work(self) -> None:
+        while not self.closed:
+            if not self.has_room():
+                time.sleep(0.02)
+                continue
+            for packet in self._binlog.packets():
+                if packet[:1] != b"\0":
+                    if packet[:1] == b"\xfe":
+                        raise Disconnected(f"{self.where}: the server has ended the stream") from ConnectionError(
+                            "ended"
+                        )
+                    raise self._binlog.failed(packet)
+                event = Event.of(packet, 4 if self._binlog.checksums else 0)
+                if event.type == events.FORMAT:  # what follows in this file
+                    self._binlog.checksums = packet[-5:-4] == b"\x01"
+                self._take(event)
+            self._hand_over(None)
+
+    def hang_up(self) -> None:
+        self._binlog.close()
+
+    def close(self) -> None:
+        self.closed = True
+        self._binlog.hang_up()
+        super().close()
+
+    def _take(self, event: Event) -> None:
+        t = event.type
+        if t in events.ROWS:
+            self._changed(event)
+        elif t == events.TABLE_MAP:
+            self._mapped(event)
+        elif t == events.XID:
+            self._ended(event)
+        elif t in (events.GTID, events.MARIADB_GTID):
+            self._pending = events.gtid_of(event)
+        elif t == events.QUERY:
+            self._said(event)
+        elif t == events.ROTATE:
+            self._file = event.body[8:].decode()
+            self._tables.clear()  # numbers are of a file
+        elif t == events.PREPARED and (self._open is not None or self._rows):
+            raise RunError(
+                f"{self.where}: a transaction of XA has changed it, of which the log does not say here whether it will be committed"
+            )
+        elif t == events.PARTIAL:
+            raise RunError(
+                f"{self.where}: an UPDATE has left parts of a JSON value out of the log",
+                hint="SET GLOBAL binlog_row_value_options = '', and start anew with --fresh",
+            )
+        elif t == events.PAYLOAD or t in events.COMPRESSED:
+            raise RunError(
+                f"{self.where}: the binary log is compressed",
+                hint="SET GLOBAL binlog_transaction_compression = OFF (MariaDB: log_bin_compress), and start anew with --fresh",
+            )
+
+    def _mapped(self, event: Event) -> None:
+        body = event.body
+        known = self._maps.get(body)
+        if known is None:
+            n = body[8]
+            database, rest = body[9 : 9 + n].decode(), body[10 + n :]
+            name = rest[1 : 1 + rest[0]].decode()
+            if not self._followed.has(database, name):
+                self._tables[int.from_bytes(body[:6], "little")] = None
+                return
+            known = self._maps[body] = events.table_of(body, self._charsets, self.where)
+        self._tables[known[0]] = known[1]
+
+    def _changed(self, event: Event) -> None:
+        table = self._tables.get(int.from_bytes(event.body[:6], "little"))
+        if table is None or event.time * 1_000_000 < self._since:
+            return
+        if self._open is None or self._open.table is not table or self._open.size > TOGETHER:
+            self._hand_over(None)
+            self._open = Part(table=table, time=event.time * 1_000_000)
+        self._open.messages.append((event.type, event.body))
+        self._open.size += len(event.body)
+
+    def _said(self, event: Event) -> None:
+        statement = Statement.of(event.body)
+        for word, database, table in statement.tables():
+            if not self._followed.has(database, table) or event.time * 1_000_000 < self._since:
+                continue
+            if word == "STATEMENT":
+                raise RunError(
+                    f"{self.where}: a statement that changes it is in the log, and not the rows: {statement.text[:200]}",
+                    hint="binlog_format = ROW in all sessions, and start anew with --fresh",
+                )
+            gone = {"T": "truncated", "D": "dropped", "R": "renamed"}[word[0]]
+            raise DataError(
+                f"{self.where}: {database}.{table} was {gone}, which is no change of rows",
+                hint="DELETE FROM is; or start anew with --fresh",
+            )
+        if statement.ends:
+            self._ended(event)
+
+    def _ended(self, event: Event) -> None:
+        """A transaction, at the end of this event."""
+        if self._pending:
+            self._gtids.add(self._pending)
+            self._pending = ""
+        place: Place = {"file": self._file, "pos": event.ends, "server": self._server}
+        if gtid := str(self._gtids):
+            place["gtid"] = gtid
+        self._hand_over(place)
+        self._rows = False
+
+    def _hand_over(self, ends: Place | None) -> None:
+        """What is there of the transaction that comes in may be taken, its end or not."""
+        part, self._open = self._open, None
+        if part is None and ends is None:
+            return
+        part = part or Part()
+        part.ends = ends
+        self._rows = self._rows or bool(part.messages)
+        self.put(part)
