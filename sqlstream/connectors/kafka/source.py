@@ -20,7 +20,7 @@ from sqlstream.connectors.messages.reader import MessageReader
 from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
 from sqlstream.errors import SqlStreamError
 from sqlstream.formats.readers import METADATA
-from sqlstream.threads import Thread, start
+from sqlstream.threads import start
 
 OWN: Mapping[str, str] = MappingProxyType({
     "enable.auto.commit": "false", "enable.auto.offset.store": "false", "enable.partition.eof": "true",
@@ -72,12 +72,12 @@ class KafkaSource(Source):
         self._consumer: Consumer | None = None
         self._readers = 0
         self._found: list[Split] = []
-        self._looking: Thread | None = None
+        self._looking = False  # a thread does, for new partitions
         self._looked = table.seconds()
         self._committing: Brokers | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_consumer": None, "_readers": 0, "_looking": None, "_committing": None}
+        return {**self.__dict__, "_lock": None, "_consumer": None, "_readers": 0, "_looking": False, "_committing": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -143,8 +143,9 @@ class KafkaSource(Source):
         with self._lock:
             found, self._found = self._found, []
         due = self._discovery and self._table.seconds() - self._looked >= self._discovery
-        if due and self._looking is None:
-            self._looking = start("sqlstream-kafka-discovery", self._discover)
+        if due and not self._looking:
+            self._looking = True  # before the thread, which may be done at once
+            start("sqlstream-kafka-discovery", self._discover)
         return found
 
     def _discover(self) -> None:
@@ -161,7 +162,7 @@ class KafkaSource(Source):
         except SqlStreamError as e:
             self._notes.add(f"warning: {e.message}; new partitions are looked for later")
         finally:
-            self._looked, self._looking = self._table.seconds(), None
+            self._looked, self._looking = self._table.seconds(), False
 
     def notes(self) -> list[str]:
         return self._notes.take()
