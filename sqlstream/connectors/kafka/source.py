@@ -77,7 +77,14 @@ class KafkaSource(Source):
         self._committing: Brokers | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_consumer": None, "_readers": 0, "_looking": False, "_committing": None}
+        return {
+            **self.__dict__,
+            "_lock": None,
+            "_consumer": None,
+            "_readers": 0,
+            "_looking": False,
+            "_committing": None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
