@@ -32,6 +32,7 @@ def _until(condition: Any, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_leaders_change_under_a_job(tmp_path: Path) -> None:
     """One broker of two is killed and comes back, then the other one: each row is written once."""
     wanted(Kafka)
