@@ -1,7 +1,7 @@
 """Every query of `sql/*.slt`, four ways: they give the rows written beside it, and so each other's.
 
-The session's zone and the size of epochs are drawn for each query. So is whether one task or several are asked, and whether a job is stopped
-and restored, too, which changes from one number of tasks to another anyway; `pytest --every` asks all. `pytest -m slow tests/test_sql.py` runs all
+The session's zone and the size of epochs are drawn for each query. So is which stream is asked beside batch: one task, several, or one that is
+stopped and restored, from one number of tasks to another; `pytest --every` asks all. `pytest -m slow tests/test_sql.py` runs all
 of them in zones on both sides of UTC, in epochs of one row.
 """
 
@@ -60,9 +60,9 @@ def test_query(query: slt.Query, directory: Path, pytestconfig: pytest.Config) -
     rng = random_of(query.id)
     setting = Setting(rng.choice(("UTC", WEST, EAST)), rng.random() < 0.25)
     several = rng.choice(("streaming", "parallel"))
-    drawn = (several, "restored") if random_of(query.id, "restored").random() < 0.5 else (several,)
-    streaming = ("streaming", "parallel", "restored") if pytestconfig.getoption("--every") else drawn
-    check(query, directory, rng, setting, streaming)
+    drawn = "restored" if random_of(query.id, "restored").random() < 0.5 else several
+    every = pytestconfig.getoption("--every")
+    check(query, directory, rng, setting, ("streaming", "parallel", "restored") if every else (drawn,))
 
 
 @pytest.mark.slow
