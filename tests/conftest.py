@@ -51,13 +51,16 @@ def own_connection() -> Iterator[None]:
             connection.close()
 
 
+SPARSER = 2  # what CI, which has half an hour, leaves out of all shares alike
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="write the plan files (tests/plans) anew")
     parser.addoption("--every", action="store_true", help="all combinations, also of tests that run a share of them")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of tests with `share(n)` one combination in n stays, unless all are asked for, or tests by their names."""
+    """Of tests with `share(n)` one combination in SPARSER * n stays, unless all are asked for, or tests by their names."""
     if config.getoption("--every") or any("::" in a for a in config.args):
         return
     of: dict[str, list[pytest.Item]] = {}
@@ -68,7 +71,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for name, some in of.items():
         n = next(some[0].iter_markers("share")).args[0]
         left.update(some)
-        left.difference_update(random_of(name).sample(some, math.ceil(len(some) / n)))
+        drawn = random_of(name).sample(some, math.ceil(len(some) / n))
+        left.difference_update(drawn[: math.ceil(len(drawn) / SPARSER)])
     if left:
         config.hook.pytest_deselected(items=sorted(left, key=lambda i: i.nodeid))
         items[:] = [i for i in items if i not in left]
