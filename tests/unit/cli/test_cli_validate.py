@@ -167,8 +167,19 @@ def test_standard_input(tmp_path: Path) -> None:
     assert (done.status, done.out.splitlines()[0]) == (1, "error: <stdin>:1:8: there is no column 'a'")
 
 
+# What queries/connectors has from the environment. Nothing is asked of a server.
+SERVED = {
+    "KAFKA_SERVERS": "localhost:9092", "NATS_URL": "nats://localhost:4222", "LAKE": "/nowhere/lake", "SHOP": "/nowhere/shop",
+    "MYSQL_URL": "mysql://ann:word@localhost:3306/shop", "POSTGRES_URL": "postgresql://ann:word@localhost:5432/shop",
+    "POSTGRES_HOST": "localhost", "POSTGRES_PORT": "5432", "POSTGRES_USER": "ann", "POSTGRES_PASSWORD": "word",
+    "POSTGRES_DATABASE": "shop",
+}  # fmt: skip
+
+
 def test_what_comes_with_it_is_valid(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    for name, value in SERVED.items():
+        monkeypatch.setenv(name, value)
     done = run(capsys, "validate", "queries")
     assert done.status == 0, done.out
     assert not os.path.exists(".sqlstream")

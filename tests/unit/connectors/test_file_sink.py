@@ -379,8 +379,8 @@ writer.close()
 
 
 def test_refused_tables(tmp_path: Path) -> None:
-    t = TableContext("t", A, {"path": str(tmp_path), "format": "json", "sink.parallelism": "2"})
-    with pytest.raises(OptionError, match="unknown option 'sink.parallelism'"):
+    t = TableContext("t", A, {"path": str(tmp_path), "format": "json", "sink.paralelism": "2"})
+    with pytest.raises(OptionError, match="unknown option 'sink.paralelism'"):
         connector(t, "filesystem")
 
 
