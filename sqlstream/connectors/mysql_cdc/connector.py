@@ -134,8 +134,9 @@ def _servers(given: str | None, where: str) -> tuple[int, int]:
 
 def _place(o: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Of scan.startup.specific-offset.*"""
-    file, pos, gtid = (o[f"{_OFFSET}{k}"] for k in ("file", "pos", "gtid-set"))
-    given = [k for k in ("file", "pos", "gtid-set") if o[f"{_OFFSET}{k}"] is not None]
+    file, pos = o["scan.startup.specific-offset.file"], o["scan.startup.specific-offset.pos"]
+    gtid = o["scan.startup.specific-offset.gtid-set"]
+    given = [k for k, v in (("file", file), ("pos", pos), ("gtid-set", gtid)) if v is not None]
     if o["scan.startup.mode"] != "specific-offset":
         if given:
             raise OptionError(
@@ -147,7 +148,7 @@ def _place(o: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise OptionError(
             f"{where}: 'scan.startup.mode' = 'specific-offset' needs '{_OFFSET}file' and '{_OFFSET}pos', or '{_OFFSET}gtid-set'"
         )
-    place: dict[str, Any] = {"skip": o[f"{_OFFSET}skip-rows"]}
+    place: dict[str, Any] = {"skip": o["scan.startup.specific-offset.skip-rows"]}
     if file is not None:
         place.update(file=file, pos=pos)
     return place if gtid is None else {**place, "gtid": gtid}
