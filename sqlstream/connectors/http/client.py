@@ -139,7 +139,7 @@ class Web:
             except Unreachable as e:
                 if attempt == retries:
                     raise
-                await asyncio.sleep(min(LONGEST_REST * 3, max(rest, e.rest if isinstance(e, Busy) else 0.0)))
+                await asyncio.sleep(min(LONGEST_REST * 3, max(rest, e.rest)))
                 rest = min(2 * rest, LONGEST_REST)
         raise AssertionError("it returns, or raises, the last time")
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from sqlstream.connectors.http.bodies import messages_in
 from sqlstream.connectors.http.client import Refused, Request, Web
+from sqlstream.connectors.keyed_columns import KeyedColumns
 from sqlstream.connectors.messages.decoder import PartFormat
 from sqlstream.connectors.templates import Template
 from sqlstream.contracts import KeyedCache, KeyedReader, ScanRequest, Source, Split, TableContext
@@ -71,23 +72,18 @@ class HttpKeyedReader(KeyedReader):
     """A row has the key that it was asked for, whatever the answer says."""
 
     def __init__(self, asked: Asked, request: ScanRequest, keys: tuple[int, ...]) -> None:
-        self._asked, self._request = asked, request
-        names = [request.columns[k].path[0] for k in keys]
-        lacking = [c for c in asked.columns if c not in names]
-        if lacking:
+        self._asked, self._columns = asked, KeyedColumns(request, keys, asked.columns)
+        if lacking := self._columns.lacking:
             raise OptionError(
                 f"table {asked.table.name}: 'url' has column '{lacking[0]}', and the join says nothing of it",
                 hint=f"ON … = {lacking[0]}",
             )
-        self._at = {c: names.index(c) for c in asked.columns}
-        self._own = [i for i, c in enumerate(request.columns) if c.path[0] in asked.columns]
-        self._others = [i for i in range(len(request.columns)) if i not in self._own]
-        self._part = asked.value.part([request.columns[i] for i in self._others])
+        self._part = asked.value.part(self._columns.read)
         self._web = Web(asked.request, asked.at_once)
 
     def rows(self, keys: Sequence[pa.Array]) -> pa.RecordBatch:
         asked, n = self._asked, len(keys[0])
-        texts = {c: keys[i].cast(pa.string()) for c, i in self._at.items()}
+        texts = {c: a.cast(pa.string()) for c, a in self._columns.of(keys).items()}
         urls: list[str] = asked.url.texts({c: _each(a, _in_url) for c, a in texts.items()}, n).to_pylist()
         bodies: list[str | None] = [None] * n
         if asked.body is not None:
@@ -104,13 +100,7 @@ class HttpKeyedReader(KeyedReader):
             r = found.refused[0]
             raise DataError(f"{self._web.where(urls[of[r.message]])}: malformed answer: {r.reason}")
         at = pa.array([of[m] for m in found.of.tolist()], pa.int64())
-        columns: dict[int, pa.Array] = dict(zip(self._others, found.columns, strict=True))
-        for i in self._own:
-            c = self._request.columns[i]
-            columns[i] = keys[self._at[c.path[0]]].take(at).cast(c.type.arrow())
-        return pa.RecordBatch.from_arrays(
-            [columns[i] for i in range(len(columns))], schema=self._request.arrow_schema()
-        )
+        return self._columns.rows(keys, at, found.columns)
 
     async def _answers(self, urls: list[str], bodies: list[str | None]) -> list[bytes | None]:
         limit = asyncio.Semaphore(self._asked.at_once)

@@ -168,7 +168,7 @@ class PollingFeed(Feed):
             if not self._answers and self._offset == 0 and self._source.bounded:
                 raise
             self._source.noted.add(f"warning: {e.message}; it is asked again")
-            self._due = time.monotonic() + max(self._backoff.rest(), getattr(e, "rest", 0.0))
+            self._due = time.monotonic() + max(self._backoff.rest(), e.rest)
             return False
         self._backoff.succeeded()
         if answer.status == 304:

@@ -15,6 +15,7 @@ from sqlstream.connectors.http.client import (
     LET_NOBODY_IN,
     PASSING,
     REQUEST_OPTIONS,
+    Busy,
     Refused,
     Request,
     Web,
@@ -162,7 +163,7 @@ class SseFeed(Feed):
                     self._begun.set()
                     return
                 self._source.noted.add(f"warning: {e.message}; it is asked again")
-                rest = max(backoff.rest(), getattr(e, "rest", 0.0))
+                rest = max(backoff.rest(), e.rest)
                 await asyncio.sleep(max(rest, events.rest or 0.0))
             except SqlStreamError as e:
                 self._error = self._error or e
@@ -180,9 +181,7 @@ class SseFeed(Feed):
                 if got.status >= 400 or got.status == 204:
                     said = f"{where} answers {got.status}"
                     if got.status in PASSING:
-                        error = Unreachable(said)
-                        error.rest = rest_of(got.headers)  # type: ignore[attr-defined]
-                        raise error
+                        raise Busy(said, rest_of(got.headers))
                     hint = "'token', 'username' and 'password', or a header of 'headers.*' say who asks"
                     raise Refused(said, got.status, hint if got.status in LET_NOBODY_IN else None)
                 if got.content_type != "text/event-stream":

@@ -29,9 +29,10 @@ TLS_OPTIONS = (
 
 
 class Unreachable(RunError):
-    """The server does not answer, or could not do it now: another attempt may find it."""
+    """The server does not answer, or could not do it now: another attempt may find it. `rest`: seconds that it wants to be left alone."""
 
     transient = True
+    rest = 0.0
 
 
 def library(module: str, connector: str, extra: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sqlstream.connectors.keyed_columns import KeyedColumns
 from sqlstream.connectors.messages.decoder import PartFormat
 from sqlstream.connectors.messages.encoder import PartEncoder
 from sqlstream.connectors.messages.parts import Part
@@ -85,26 +86,20 @@ class RedisKeyedReader(KeyedReader):
     """A round trip for each thousand keys."""
 
     def __init__(self, keyed: Keyed, request: ScanRequest, keys: tuple[int, ...]) -> None:
-        self._keyed, self._request = keyed, request
-        names = [request.columns[k].path[0] for k in keys]
-        lacking = [c for c in keyed.key.columns if c not in names]
-        if lacking:
+        self._keyed, self._columns = keyed, KeyedColumns(request, keys, keyed.key.columns)
+        if lacking := self._columns.lacking:
             raise OptionError(
                 f"table {keyed.table.name}: its rows are known by key {', '.join(keyed.key.columns)}, and the join says nothing of '{lacking[0]}'",
                 hint=f"ON … = {lacking[0]}, for each column of the key",
             )
-        self._at = {c: names.index(c) for c in keyed.key.columns}
-        self._own = [i for i, c in enumerate(request.columns) if c.path[0] in keyed.key.columns]
-        self._others = [i for i in range(len(request.columns)) if i not in self._own]
-        columns = [request.columns[i] for i in self._others]
+        columns = self._columns.read
         self._part: Part = keyed.value.part(columns)
         self._fields = [keyed.value.columns[n] for n in dict.fromkeys(c.path[0] for c in columns)]
         self._parts = with_parts(keyed.value.table.schema)
         self._client = Client(keyed.address, keyed.table.name, keyed.retries)
 
     def rows(self, keys: Sequence[pa.Array]) -> pa.RecordBatch:
-        by_name = {c: keys[i] for c, i in self._at.items()}
-        asked = self._keyed.keys(by_name, len(keys[0]))
+        asked = self._keyed.keys(self._columns.of(keys), len(keys[0]))
         get = self._hashes if self._keyed.kind == HASH else self._strings
         values: list[bytes | None] = []
         for at in range(0, len(asked), PIPELINE):
@@ -120,12 +115,7 @@ class RedisKeyedReader(KeyedReader):
                 hint="what other programs write there must fit the columns of the table",
             )
         of = pa.array([there[m] for m in found.of.tolist()], pa.int64())
-        columns: dict[int, pa.Array] = dict(zip(self._others, found.columns, strict=True))
-        for i in self._own:
-            c = self._request.columns[i]
-            columns[i] = by_name[c.path[0]].take(of).cast(c.type.arrow())
-        schema = self._request.arrow_schema()
-        return pa.RecordBatch.from_arrays([columns[i] for i in range(len(columns))], schema=schema)
+        return self._columns.rows(keys, of, found.columns)
 
     def _strings(self, connection: Any, keys: list[str]) -> list[bytes | None]:
         found: list[bytes | None] = connection.mget(keys)
