@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Collection
 from urllib.parse import unquote
 
 _NAMES = (
@@ -57,8 +58,26 @@ def learn(key: str, value: str) -> None:
     with _lock:
         if not ways <= _learnt:
             _learnt.update(ways)
-            longest_first = sorted(_learnt, key=len, reverse=True)
-            _known = re.compile("|".join(map(re.escape, longest_first)))
+            _known = _any_of(_learnt)
+
+
+def learnt() -> frozenset[str]:
+    """What is hidden wherever it comes up."""
+    return frozenset(_learnt)
+
+
+def forget(some: Collection[str]) -> None:
+    """These are no secrets (any more)."""
+    global _known
+    with _lock:
+        if not _learnt.isdisjoint(some):
+            _learnt.difference_update(some)
+            _known = _any_of(_learnt)
+
+
+def _any_of(texts: Collection[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(texts, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
 def shown_value(key: str, value: str) -> str:

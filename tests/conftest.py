@@ -24,6 +24,8 @@ from harness.servers.fixtures import (  # noqa: F401 (fixtures for all tests)
 )
 from hypothesis import settings
 
+from sqlstream import secrets
+
 # Jobs that tests start are none of the user's.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="sqlstream-state-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
@@ -49,6 +51,14 @@ def own_connection() -> Iterator[None]:
     if (relation := sys.modules.get("sqlstream.dbapi.relation")) is not None:
         for connection in relation._default:
             connection.close()
+
+
+@pytest.fixture(autouse=True)
+def own_secrets() -> Iterator[None]:
+    """What one test has for a password is an ordinary word in the messages of another."""
+    before = frozenset(secrets.learnt())
+    yield
+    secrets.forget(secrets.learnt() - before)
 
 
 SPARSER = 2  # what CI, which has half an hour, leaves out of all shares alike

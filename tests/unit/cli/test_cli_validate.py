@@ -170,8 +170,8 @@ def test_standard_input(tmp_path: Path) -> None:
 # What queries/connectors has from the environment. Nothing is asked of a server.
 SERVED = {
     "KAFKA_SERVERS": "localhost:9092", "NATS_URL": "nats://localhost:4222", "LAKE": "/nowhere/lake", "SHOP": "/nowhere/shop",
-    "MYSQL_URL": "mysql://ann:word@localhost:3306/shop", "POSTGRES_URL": "postgresql://ann:word@localhost:5432/shop",
-    "POSTGRES_HOST": "localhost", "POSTGRES_PORT": "5432", "POSTGRES_USER": "ann", "POSTGRES_PASSWORD": "word",
+    "MYSQL_URL": "mysql://ann:s3cret@localhost:3306/shop", "POSTGRES_URL": "postgresql://ann:s3cret@localhost:5432/shop",
+    "POSTGRES_HOST": "localhost", "POSTGRES_PORT": "5432", "POSTGRES_USER": "ann", "POSTGRES_PASSWORD": "s3cret",
     "POSTGRES_DATABASE": "shop",
 }  # fmt: skip
 
