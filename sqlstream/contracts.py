@@ -10,7 +10,7 @@ and writers are made in the task.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -144,6 +144,34 @@ class Passed:
         )
 
 
+@dataclass(frozen=True)
+class Pending:
+    """What is there and was not taken yet: records, and bytes of them. None: not known, which is another thing than none."""
+
+    records: int | None = None
+    bytes: int | None = None
+
+    def __add__(self, other: Pending) -> Pending:
+        """Of both; not known where it is not known of one."""
+        return Pending(_both(self.records, other.records), _both(self.bytes, other.bytes))
+
+
+def _both(a: int | None, b: int | None) -> int | None:
+    return None if a is None or b is None else a + b
+
+
+UNKNOWN = Pending()
+
+
+def known(some: Iterable[Pending]) -> Pending:
+    """Of all, as far as it is known."""
+    found = [(p.records, p.bytes) for p in some]
+    records, sizes = (
+        ([n for n in column if n is not None] for column in zip(*found, strict=True)) if found else ([], [])
+    )
+    return Pending(sum(records) if records else None, sum(sizes) if sizes else None)
+
+
 @dataclass
 class SourceBatch:
     """Rows of one split in its order.
@@ -155,6 +183,7 @@ class SourceBatch:
                not set it for rows that come one by one is asked until it has none, and the epoch grows meanwhile
     bad        malformed records that stand up to there and come with no other batch, where a table takes them
     passed     the rows behind `first_row` that were passed over; the batch has none then, and what columns it has means nothing
+    fetched    when they came from outside, in µs since 1970; None: just now
     """
 
     batch: pa.RecordBatch
@@ -163,6 +192,7 @@ class SourceBatch:
     drained: bool = False
     bad: Sequence[BadRecord] = ()
     passed: Passed | None = None
+    fetched: int | None = None
 
     def __post_init__(self) -> None:
         if not self.batch.num_columns:
@@ -204,6 +234,18 @@ class SplitReader:
     def skipped_records(self) -> int:
         """Malformed records skipped by option so far (in this reader)."""
         return 0
+
+    @property
+    def bytes_read(self) -> int | None:
+        """Bytes of what its batches were made of so far (in this reader), as they are outside: of messages, of a file. None: not
+        known. Asked each epoch: it is counted by batches."""
+        return None
+
+    @property
+    def pending(self) -> Pending:
+        """What of the split is behind its last batch, as far as that is known without asking anybody who takes long. Asked once a
+        second."""
+        return UNKNOWN
 
     def close(self) -> None:
         """Also called in the middle of reading."""
@@ -317,6 +359,16 @@ class Source:
         """A checkpoint is complete and published, from which the job would go on at these positions, by the splits' ids: what
         stands before them is not asked for again, unless somebody goes back to an older one."""
 
+    def pending(self, split: Split, position: Any) -> Pending:
+        """What of a split that no reader has open is not read, as `SplitReader.pending`. Asked once for each."""
+        return UNKNOWN
+
+    @property
+    def reconnects(self) -> int:
+        """How often a connection was lost, or could not be made, and that was not the end of it: it was tried again. So far, in this
+        process."""
+        return 0
+
     def notes(self) -> list[str]:
         """What to say to who runs the job (what it cannot read, what is lost), since it was last asked."""
         return []
@@ -368,7 +420,16 @@ class Stage(Enum):
 
 
 class SinkWriter:
-    """Writes one task's rows. What is written becomes visible to readers only by `SinkCommitter.commit`."""
+    """Writes one task's rows. What is written becomes visible to readers only by `SinkCommitter.commit`.
+
+    `bytes_sent`: of what it has written so far, as it is outside: of messages, of files that are whole. None: not known.
+    """
+
+    bytes_sent: int | None = None
+
+    def sent(self, size: int) -> None:
+        """So many bytes more were written."""
+        self.bytes_sent = (self.bytes_sent or 0) + size
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         """`batch` under the users' column names; `kinds` (int8 `Kind`) is None for inserts only. Order matters."""

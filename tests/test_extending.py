@@ -47,7 +47,7 @@ def test_a_connector_of_a_package(package: Path) -> None:
 
 def test_its_tests(package: Path) -> None:
     done = command(package, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_listing.py")
-    assert done.returncode == 0 and "6 passed" in done.stdout, done.stdout
+    assert done.returncode == 0 and "7 passed" in done.stdout, done.stdout
 
 
 def test_a_package_that_is_broken(package: Path) -> None:

@@ -73,6 +73,8 @@ def _lines(view: Any) -> list[tuple[str, str]]:
         ("last failure", f"{s.failure_time or ''} {s.failure}".strip() if s.failure else ""),
         ("rows in", f"{s.rows_in:,}{in_rate}"),
         ("rows out", f"{s.rows_out:,}{out_rate}"),
+        ("behind", _behind(s) if running else ""),
+        ("reconnects", f"{s.reconnects:,}" if s.reconnects else ""),
         ("watermark", (s.watermark or "") + (f", held by {s.held_by}" if s.watermark and s.held_by else "")),
         ("lag", span(s.lag)),
         ("late rows", f"{s.late_rows:,}" if s.late_rows else ""),
@@ -92,6 +94,13 @@ def _lines(view: Any) -> list[tuple[str, str]]:
         ("metrics", (s.metrics or "") if running else ""),
         ("sqlstream", s.version),
     ]
+
+
+def _behind(s: Any) -> str:
+    """What is there and was not read, where that can be told."""
+    records = "" if s.pending_records is None else of_jobs.counted(s.pending_records, "record")
+    size = "" if s.pending_bytes is None else of_jobs.size(s.pending_bytes) or "0 bytes"
+    return ", ".join(part for part in (records, size) if part)
 
 
 def _recent(s: Any) -> str:

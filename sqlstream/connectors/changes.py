@@ -17,11 +17,12 @@ import pyarrow as pa
 from sqlstream import threads
 from sqlstream.batches import OP
 from sqlstream.connectors.derive import Derivation
-from sqlstream.contracts import ScanRequest, SourceBatch, SplitReader
-from sqlstream.errors import InternalError
+from sqlstream.contracts import UNKNOWN, Pending, ScanRequest, SourceBatch, SplitReader
+from sqlstream.errors import InternalError, SqlStreamError
 
 Place = dict[str, Any]
 WAITING_BYTES, WAITING = 32 << 20, 64  # what may wait to be polled
+ASKED = 10.0  # seconds between two questions where the server's log ends
 
 
 class Part(Protocol):
@@ -143,6 +144,9 @@ class ChangeReader(SplitReader):
         self._at = 0
         self._passed_on = time.monotonic()
         self._ended = False
+        self._bytes: int | None = None  # of changes
+        self._left: Callable[[Place], int | None] | None = None
+        self._asking, self._asked = False, float("-inf")
 
     # ---- of each kind
 
@@ -166,6 +170,11 @@ class ChangeReader(SplitReader):
         """No rows."""
         raise InternalError("ChangeReader.nothing")
 
+    def behind(self) -> Callable[[Place], int | None]:
+        """Asks the server where its log ends, by a connection of its own, from another thread; what it gives says how many bytes of the
+        log are behind a place (None: it cannot)."""
+        raise InternalError("ChangeReader.behind")
+
     def streams(self) -> bool:
         """Whether changes follow the snapshot."""
         return True
@@ -175,6 +184,29 @@ class ChangeReader(SplitReader):
     @property
     def finished(self) -> bool:
         return self._ended
+
+    @property
+    def bytes_read(self) -> int | None:
+        return self._bytes
+
+    @property
+    def pending(self) -> Pending:
+        """As the server said last, which is asked now and then: the stream does not say how far behind it is."""
+        if self.stream is None:
+            return UNKNOWN
+        if not self._asking and time.monotonic() - self._asked >= ASKED:
+            self._asking, self._asked = True, time.monotonic()
+            threads.start("sqlstream-log-end", self._ask)
+        left = None if self._left is None else self._left(self.place)
+        return UNKNOWN if left is None else Pending(bytes=max(0, left))
+
+    def _ask(self) -> None:
+        try:
+            self._left = self.behind()
+        except SqlStreamError:  # who reads the stream says what is wrong
+            self._left = None
+        finally:
+            self._asking = False
 
     def rest(self, wake: Callable[[], None]) -> bool:
         return self.stream is not None and self._found is None and self.stream.rest(wake)
@@ -211,6 +243,7 @@ class ChangeReader(SplitReader):
                     return quiet
                 continue
             rows = self.changed(part)
+            self._bytes = (self._bytes or 0) + part.bytes
             passed = min(self.skip, rows.num_rows)
             self.skip -= passed
             self._found, self._at = (rows, part.ends), passed

@@ -36,7 +36,7 @@ from sqlstream.connectors.paths import (
 from sqlstream.connectors.pieces import Piece, Place
 from sqlstream.connectors.scanning import is_best, is_scanned
 from sqlstream.connectors.streams import is_stream
-from sqlstream.contracts import Passed, ScanRequest, SourceBatch, SplitReader
+from sqlstream.contracts import UNKNOWN, Passed, Pending, ScanRequest, SourceBatch, SplitReader
 from sqlstream.duck import FAILURES
 from sqlstream.errors import CheckpointError, DataError, RunError
 from sqlstream.formats.base import Decoder
@@ -66,6 +66,7 @@ class FileScan:
     keeps: bool = False  # malformed records
     undeclared: bool = False  # the table's columns were told from its files
     name: str = ""  # as errors have it: that of a pipe of which the path is a copy
+    size: int | None = None  # bytes, if that is known
 
     def blocks(self) -> BlockDecoder:
         """What decodes blocks of it."""
@@ -104,6 +105,9 @@ class FileReader(SplitReader):
                 )
             self._canceled = threading.Event()
         position = position or {"row": first_row}
+        self._size = None if self._canceled is not None else scan.size
+        self._bytewise = compression_of(scan.path) is None  # else its positions are of what it holds
+        self._from = self._at = int(position.get("byte", 0)) if self._bytewise else 0
         self._ahead = DecodeAhead(self._pieces(position), depth=2)
 
     def poll(self, max_rows: int) -> SourceBatch | None:
@@ -118,8 +122,9 @@ class FileReader(SplitReader):
         rows = min(max_rows, piece.batch.num_rows)
         if rows < piece.batch.num_rows:
             self._piece = piece.rest(rows)
-        bad = piece.bad_up_to(rows)
-        return SourceBatch(piece.batch.slice(0, rows), piece.row, piece.position(rows), bad=bad, passed=piece.passed)
+        bad, position = piece.bad_up_to(rows), piece.position(rows)
+        self._at = position.get("byte", self._at) if self._bytewise else 0
+        return SourceBatch(piece.batch.slice(0, rows), piece.row, position, bad=bad, passed=piece.passed)
 
     @property
     def finished(self) -> bool:
@@ -128,6 +133,17 @@ class FileReader(SplitReader):
     @property
     def skipped_records(self) -> int:
         return self._decoding.skipped if self._decoding else 0
+
+    @property
+    def bytes_read(self) -> int | None:
+        """Of a file whose positions are no bytes of it all of them, when it was read."""
+        if self._size is None:
+            return None
+        return max(0, (self._size if self._finished else min(self._at, self._size)) - self._from)
+
+    @property
+    def pending(self) -> Pending:
+        return UNKNOWN if self._size is None else Pending(bytes=0 if self._finished else max(0, self._size - self._at))
 
     def close(self) -> None:
         self._finished = True

@@ -126,6 +126,7 @@ class FileWriter(SinkWriter):
         self._rows = 0
         self._closed: list[tuple[str, str]] = []  # staged, and its partition
         self._time = Time()
+        self.sent(0)
         self._prefix = f"part-{safe(task.job)}-{safe(task.run)}"
         if self._store.local and len(self._prefix) > PREFIX:
             raise OptionError(
@@ -259,6 +260,7 @@ class FileWriter(SinkWriter):
         try:
             with reported(self._store.path(bucket.staged), "write"):
                 bucket.part.finish()
+                self.sent(bucket.file.tell())
                 bucket.file.flush()
                 if self._store.local:
                     os.fsync(bucket.file.fileno())

@@ -23,7 +23,7 @@ from sqlstream.connectors.growing import UPTO, GrowingReader
 from sqlstream.connectors.partition_commit import OPTIONS as PARTITION_OPTIONS
 from sqlstream.connectors.partition_commit import partition_commit
 from sqlstream.connectors.partitions import escaped, partitions_of
-from sqlstream.connectors.paths import FileEntry, Root, absolute, find_files, opens_by_name
+from sqlstream.connectors.paths import FileEntry, Root, absolute, compression_of, find_files, opens_by_name
 from sqlstream.connectors.sampling import OPTIONS as SAMPLE_OPTIONS
 from sqlstream.connectors.sampling import Told, guessed_format, no_data, told
 from sqlstream.connectors.streams import is_stream, spooled
@@ -32,8 +32,10 @@ from sqlstream.connectors.watch import Watch
 from sqlstream.contracts import (
     FAIL,
     SKIP,
+    UNKNOWN,
     Connector,
     LookupCache,
+    Pending,
     ScanRequest,
     Sink,
     Source,
@@ -308,6 +310,14 @@ class FileSource(Source):
         self._watch.look()
         return self._watch.new()
 
+    def pending(self, split: Split, position: Any) -> Pending:
+        file = None if self._watch is None else self._watch.files.get(split.id)
+        path, size = self._root.placed(split), int(split.info["size"]) if file is None else file.size
+        if is_stream(path):
+            return UNKNOWN
+        at = int((position or {}).get("byte", 0)) if compression_of(path) is None else 0
+        return Pending(bytes=max(0, size - at))
+
     def notes(self) -> list[str]:
         return [] if self._watch is None else self._watch.notes()
 
@@ -368,6 +378,7 @@ class FileSource(Source):
             self.bad_table is not None,
             self._table.undeclared,
             path,
+            int(split.info["size"]),
         )
         if self._interval is None:
             return FileReader(scan, position, first_row)

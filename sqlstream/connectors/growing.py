@@ -21,7 +21,7 @@ from sqlstream.connectors.fingerprint import WINDOW, Mark, digest, is_whole, pie
 from sqlstream.connectors.paths import BLOCK, damaged_hint, is_local, open_binary
 from sqlstream.connectors.pieces import Piece, Place
 from sqlstream.connectors.watch import Watch, WatchedFile
-from sqlstream.contracts import SourceBatch, SplitReader
+from sqlstream.contracts import Pending, SourceBatch, SplitReader
 from sqlstream.errors import DataError, RunError
 
 UPTO = "upto"  # in the info of a split: where its reader stops
@@ -46,6 +46,7 @@ class GrowingReader(SplitReader):
         self._whole: FileReader | None = None
         position = position or {}
         self._place = Place({"row": first_row, **position})
+        self._from = self._given = self._place.byte  # where what it gives begins, and where what was given ends
         self._mark = Mark.of(position)
         self._mark_before = self._mark
         self._piece: Piece | None = None
@@ -62,6 +63,17 @@ class GrowingReader(SplitReader):
     def skipped_records(self) -> int:
         readers = (self._blocks.skipped if self._blocks else 0, self._whole.skipped_records if self._whole else 0)
         return sum(readers)
+
+    @property
+    def bytes_read(self) -> int | None:
+        return self._given - self._from if self._whole is None else self._whole.bytes_read
+
+    @property
+    def pending(self) -> Pending:
+        if self._whole is not None:
+            return self._whole.pending
+        size = 0 if self._file is None or self._finished else self._file.size
+        return Pending(bytes=max(0, (size if self._upto is None else min(size, self._upto)) - self._given))
 
     @property
     def superseded(self) -> bool:
@@ -108,6 +120,7 @@ class GrowingReader(SplitReader):
         position |= {"head": [mark.size_of_head, mark.head], "tail": mark.tail}
         if mark.size > mark.byte:
             position["size"] = mark.size
+        self._given = position["byte"]
         drained = self._piece is None and self._at_end
         return SourceBatch(piece.batch.slice(0, rows), piece.row, position, drained, piece.bad_up_to(rows))
 
@@ -204,7 +217,7 @@ class GrowingReader(SplitReader):
     def _open_archive(self, path: str, size: int, seen: int) -> None:
         self._seen, self._at_end = seen, True
         if size and self._is_whole(path):
-            place, scan = self._place, replace(self._scan, path=path)
+            place, scan = self._place, replace(self._scan, path=path, size=size)
             assert self._file is not None
             self._mark = self._watch.opened(self._file)
             self._whole = FileReader(scan, place.position() if place.byte else None, place.row + place.skip)

@@ -79,14 +79,14 @@ class SocketClient(Client):
                 self.inbox.fail(e)
                 return
             except OSError as e:
-                self._source.noted.add(f"warning: {self._source.where}: {e.strerror or e}")
+                self._source.noted.reconnect(f"warning: {self._source.where}: {e.strerror or e}")
             while not self._closing:
                 time.sleep(min(backoff.rest(), 1.0))
                 try:
                     self._socket = self._connected()
                     break
                 except Unreachable as e:
-                    self._source.noted.add(f"warning: {e.message}; it is tried again")
+                    self._source.noted.reconnect(f"warning: {e.message}; it is tried again")
 
     def _read(self) -> None:
         """Until the other side hangs up. What has no delimiter behind it then is a record as well."""

@@ -48,6 +48,11 @@ class Texts:
     def __len__(self) -> int:
         return len(self.sizes)
 
+    @property
+    def total(self) -> int:
+        """How many bytes they have together."""
+        return int(np.maximum(self.sizes, 0).sum())
+
     @cached_property
     def there(self) -> np.ndarray:
         """Which have a line (their numbers)."""

@@ -12,7 +12,7 @@ from sqlstream.metrics.state import StateMetrics
 @dataclass(frozen=True)
 class OperatorFigures:
     """Of one operator in one task. `id`: as in `sqlstream state`; `name`: a source's and a sink's has their table. Rates are
-    a second; `busy`: ms of work a second; `lag`: ms from its watermark to now, a source's."""
+    a second; `busy`: ms of work a second; `lag`: ms from its watermark to now, `idle`: ms since its last row, a source's."""
 
     id: str
     name: str
@@ -24,6 +24,7 @@ class OperatorFigures:
     out_rate: float = 0.0
     busy: float = 0.0
     lag: float | None = None
+    idle: float | None = None
     state: StateMetrics | None = None
     uploaded: int | None = None  # bytes, for the last checkpoint
     kept: int | None = None  # bytes of all its files in that checkpoint

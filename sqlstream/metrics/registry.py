@@ -87,6 +87,10 @@ def _of_state(of: Callable[[StateMetrics], Value]) -> Callable[[OperatorFigures]
     return lambda o: None if o.state is None else of(o.state)
 
 
+def _ms(micros: int | None) -> Value:
+    return None if micros is None else micros / 1000
+
+
 def _millis(watermark: int) -> Value:
     return None if watermark in (END, NO_WATERMARK) else watermark // 1000
 
@@ -140,12 +144,22 @@ _OPERATOR_METRICS: tuple[Metric[OperatorFigures], ...] = (
     _task("currentInputWatermark", lambda o: _millis(o.done.input_watermark), "the watermark it was given, the least of its inputs, in ms since 1970; absent while there is none, and when the inputs have ended"),
     _operator("currentOutputWatermark", lambda o: _millis(o.done.output_watermark), "the watermark that it gave, likewise"),
     _operator("watermarkLag", lambda o: o.lag, "ms from a source's watermark to now"),
+    _operator("numBytesIn", lambda o: o.done.bytes_in, "bytes that a source has read, of messages and files as they are outside; absent where they are not known (rows of a database)"),
+    _operator("pendingRecords", lambda o: o.done.pending_records, "records that are there for a source and not read yet; absent where nobody says how many"),
+    _operator("pendingBytes", lambda o: o.done.pending_bytes, "bytes that are there for a source and not read yet: of files, of a log of changes; absent likewise"),
+    _operator("currentFetchEventTimeLag", lambda o: _ms(o.done.fetch_lag), "ms from the time of a source's last row to when it was fetched; absent without a time column that the query reads"),
+    _operator("currentEmitEventTimeLag", lambda o: _ms(o.done.emit_lag), "ms from that time to when the row was handed to the first operator"),
+    _operator("sourceIdleTime", lambda o: o.idle, "ms since a source had a row"),
     _operator("numRecordsInErrors", lambda o: o.done.skipped if o.source else None, "malformed records that a source has skipped"),
     _operator("numRecordsSend", lambda o: o.done.sent if o.sink else None, "changes that a sink has written"),
+    _operator("numBytesSend", lambda o: o.done.bytes_sent, "bytes that a sink has written, of messages, and of files when they are whole; absent where they are not known"),
+    _operator("numRecordsSendErrors", lambda o: o.done.send_errors if o.sink else None, "changes of which writing has failed; the job fails with them, and a next attempt writes them again"),
+    _operator("currentSendTime", lambda o: None if o.done.send_time is None else o.done.send_time * 1000, "ms that a sink took for the rows of the last epoch that had any"),
     _operator("completedMaterialization", _of_state(lambda s: s.folds), "how many times its changes were folded into RocksDB"),
     _operator("lastDurationOfMaterialization", _of_state(lambda s: s.fold_seconds * 1000), "ms that the last time took"),
     _operator("lastFullSizeOfMaterialization", _of_state(lambda s: s.store_bytes), "bytes of RocksDB's files since then"),
     _operator("lastFullSizeOfNonMaterialization", _of_state(lambda s: s.changelog_bytes), "bytes of changes that are not folded yet"),
+    _our_operator("reconnects", lambda o: o.done.reconnects if o.source else None, "how often a source has lost its connection, or could not make it, and has tried again by itself"),
     _our_operator("rowGroupsSkipped", lambda o: o.done.row_groups_skipped if o.source else None, "row groups of Parquet files that a source did not read, as its filter leaves no row of them"),
     _our_operator("filesSkipped", lambda o: o.done.files_skipped if o.source else None, "files that it did not read, since by their partition, name or time the filter leaves no row of them"),
     _our_operator("stateRows", _of_state(lambda s: {(name,): n for name, n in s.rows.items()}), "rows in memory, by state", ("state",)),

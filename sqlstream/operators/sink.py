@@ -5,7 +5,9 @@ The planner puts a Changelog before it where the rows can change. A NULL in a NO
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,32 +61,52 @@ class Sink(RowByRow):
 
 
 class SinkOperator(Operator):
-    """Gives the table's writer what comes; `rows_written` counts changes."""
+    """Gives the table's writer what comes; `rows_written` counts changes. `send_time`: seconds that those of the last epoch took which
+    had any; `failed`: changes that were under way when writing failed."""
 
     def __init__(self, node: Sink, context: OperatorContext, writer: SinkWriter) -> None:
         super().__init__(context)
         self.node = node
         self.writer = writer
-        self.rows_written = 0
+        self.rows_written = self.failed = 0
+        self.send_time: float | None = None
+        self._epoch = self._waiting = 0  # changes of the epoch; those since the last `prepare`
         self.muted = False  # what comes was published before: it is not written again
 
     def step(self, inputs: list[Delta]) -> Delta:
         (delta,) = inputs
+        self._epoch, begun = 0, time.perf_counter()
         for b in delta.batches:
             if not b.num_rows:
                 continue
             refuse_nulls(self.node.table, self.node.output, b)
             if self.muted:
                 continue
-            self.writer.write(outside(visible(b, len(self.node.output)), self.node.output), hidden(b, OP))
+            self._epoch += b.num_rows
+            with self._sending():
+                self.writer.write(outside(visible(b, len(self.node.output)), self.node.output), hidden(b, OP))
             self.rows_written += b.num_rows
         self.writer.advance(delta.time)
-        self.writer.flush()
+        with self._sending():
+            self.writer.flush()
+        if self._epoch:
+            self._waiting += self._epoch
+            self.send_time = time.perf_counter() - begun
         return Delta([], delta.time)
 
     def prepare(self, checkpoint: int) -> list[dict[str, Any]]:
         """The writer's, for a checkpoint: what makes the rows written since the last one visible."""
-        return self.writer.prepare(checkpoint)
+        self._epoch, self._waiting = self._waiting, 0
+        with self._sending():
+            return self.writer.prepare(checkpoint)
+
+    @contextlib.contextmanager
+    def _sending(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self.failed += self._epoch
+            raise
 
     def close(self) -> None:
         self.writer.close()

@@ -18,7 +18,16 @@ import pyarrow as pa
 
 from sqlstream.batches import END, NO_WATERMARK, OP, ORD, WM, Delta, Time
 from sqlstream.clock import Clock
-from sqlstream.contracts import BadRecord, Passed, ScanColumn, ScanRequest, Source, SourceBatch, SplitReader
+from sqlstream.contracts import (
+    BadRecord,
+    Passed,
+    Pending,
+    ScanColumn,
+    ScanRequest,
+    Source,
+    SourceBatch,
+    SplitReader,
+)
 from sqlstream.expressions import Call, Expr, named, shift
 from sqlstream.expressions import Column as ColumnOf
 from sqlstream.functions.user import UserFunction
@@ -28,6 +37,7 @@ from sqlstream.operators.distribution import Spread
 from sqlstream.operators.lowering import Lowering, lower
 from sqlstream.operators.split_queue import SplitQueue
 from sqlstream.operators.split_state import Positions, SplitState
+from sqlstream.operators.unread import Unread
 from sqlstream.plan import nodes
 from sqlstream.plan.nodes import TUNING
 from sqlstream.plan.nodes.leaves import WATERMARK_PATH
@@ -177,6 +187,12 @@ class ScanTask:
     complete: bool = False  # no split will be added
     awaited: bool = False  # the splits come later, and time does not go on without them
     rows_read: int = 0
+    row_came: float | None = None  # when the last one did, by the clock's `monotonic`, or reading began
+    fetch_lag: int | None = None  # µs, of the last row whose time is known
+    emit_lag: int | None = None
+    _event: int | None = None  # that time, of a row that was not handed on
+    _bytes: int | None = None  # by readers that are closed
+    _unread: Unread = field(default_factory=Unread)  # of splits that are not open
     _batches: list[pa.RecordBatch] = field(default_factory=list)
     _output: int = NO_WATERMARK
     _readers: OrderedDict[str, SplitState] = field(default_factory=OrderedDict)  # open ones, those that rest first
@@ -191,6 +207,12 @@ class ScanTask:
         own = self.node.idle_timeout
         timeout = self.idle_timeout if own is None else own
         self.queue = SplitQueue(self._positions, timeout, self.clock.monotonic, marked)
+        self.row_came = self.clock.monotonic()
+        paths = [c.path for c in self.node.columns]
+        timed = self.node.time_column
+        self._timed = None  # where the rows' time is in a batch, if it is stored there
+        if timed is not None and paths[timed] not in MADE:
+            self._timed = sum(p not in MADE for p in paths[:timed])
 
     def hold(self, watermark: int) -> None:
         """The source's watermark was here before: it does not go back behind it."""
@@ -203,6 +225,8 @@ class ScanTask:
                 s.watermark = max(s.watermark, self._output)
             self._positions.add(s)
             self.queue.add(s)
+            if not s.finished:
+                self._unread.put(s.id, self.node.source.pending(s.split, s.position))
 
     @property
     def splits(self) -> list[SplitState]:
@@ -235,6 +259,7 @@ class ScanTask:
         request = self._request if state.limit is None else replace(self._request, skip=None, filter=None)
         state.reader = self.node.source.reader(state.split, state.position, request, state.rows)
         self._readers[state.id] = state
+        self._unread.take(state.id)
         return state.reader
 
     def read(self, max_rows: int) -> int:
@@ -289,6 +314,9 @@ class ScanTask:
     def _close(self, state: SplitState) -> None:
         assert state.reader is not None
         self._skipped += state.reader.skipped_records
+        self._bytes = _more(self._bytes, state.reader.bytes_read)
+        if not state.finished:
+            self._unread.put(state.id, state.reader.pending)
         state.reader.close()
         state.reader = None
         del self._readers[state.id]
@@ -334,8 +362,17 @@ class ScanTask:
             state.bad += len(got.bad)
         self.queue.moved(state)
         self.rows_read += n
+        if n:
+            self._came(batch, got.fetched)
         if out.num_rows:
             self._batches.append(out)
+
+    def _came(self, batch: pa.RecordBatch, fetched: int | None) -> None:
+        """Rows came: how far the last one is behind its time."""
+        self.row_came = self.clock.monotonic()
+        if self._timed is not None and (time := batch.column(self._timed)[batch.num_rows - 1]).is_valid:
+            self._event = int(time.value)
+            self.fetch_lag = (self.clock.now() if fetched is None else fetched) - self._event
 
     def _pass(self, state: SplitState, got: SourceBatch, passed: Passed) -> None:
         """Rows that no filter lets through, and that nobody has read: they count as if somebody had."""
@@ -384,6 +421,8 @@ class ScanTask:
         """What was read since the last call. `drain`: as if nothing would follow."""
         batches, self._batches = joined(self._batches), []
         mark, idle = (END, False) if drain else self.watermark()
+        if self._event is not None:
+            self.emit_lag, self._event = self.clock.now() - self._event, None
         return Delta(batches, Time(mark, proctime, idle))
 
     def take_bad(self) -> list[BadRecord]:
@@ -407,10 +446,28 @@ class ScanTask:
         """Malformed records skipped by option so far, in this run."""
         return self._skipped + sum(s.reader.skipped_records for s in self._readers.values() if s.reader is not None)
 
+    @property
+    def bytes_read(self) -> int | None:
+        """Bytes of what came, as they are outside, in this run; None: not known."""
+        total = self._bytes
+        for s in self._readers.values():
+            if s.reader is not None:
+                total = _more(total, s.reader.bytes_read)
+        return total
+
+    def pending(self) -> Pending:
+        """What is there and was not read; it asks each reader."""
+        readers = [s.reader.pending for s in self._readers.values() if s.reader is not None]
+        return self._unread.total(readers)
+
     def close(self) -> None:
         """Closes all readers, also in the middle of reading."""
         for s in list(self._readers.values()):
             self._close(s)
+
+
+def _more(total: int | None, more: int | None) -> int | None:
+    return total if more is None else (total or 0) + more
 
 
 def joined(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:

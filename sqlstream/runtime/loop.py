@@ -16,6 +16,7 @@ from typing import Any
 from sqlstream import threads
 from sqlstream.batches import END
 from sqlstream.clock import Clock
+from sqlstream.contracts import known
 from sqlstream.errors import CheckpointError
 from sqlstream.options import SessionOptions
 from sqlstream.runtime.channels import LocalChannels
@@ -152,6 +153,9 @@ class Loop:
         p.rows_out = self._before.rows_out + sum(r.rows_out for r in reports)
         p.watermark = min(r.watermark for r in reports)
         p.skipped_records = sum(r.skipped for r in reports)
+        pending = known(r.pending for r in reports)
+        p.pending_records, p.pending_bytes = pending.records, pending.bytes
+        p.reconnects = sum(r.reconnects for r in reports)
         self._measure()
         lost = sum(r.lost for r in reports)
         if lost and not p.lost_changes:

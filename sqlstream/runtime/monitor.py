@@ -135,6 +135,7 @@ class Monitor:
                 rate.add(now, n)
                 fast.append(rate.at(now, n))
             mark = done.output_watermark
+            since = done.idle_since
             lag = (wall - mark) / 1000 if made.source and mark not in (END, NO_WATERMARK) else None
             state = states[task].get(id_) if task < len(states) else None
             part = _part(last, id_, task)
@@ -145,6 +146,7 @@ class Monitor:
                     out_rate=fast[1],
                     busy=fast[2],
                     lag=lag,
+                    idle=None if since is None or not made.source else max(now - since, 0.0) * 1000,
                     state=state,
                     uploaded=None if part is None else part.checkpointed_size,
                     kept=None if part is None else part.state_size,

@@ -21,6 +21,9 @@ class Progress:
     checkpoint_moment: float | None = None  # of the last one that this process completed, by the clock's `monotonic`
     late_rows: int = 0
     skipped_records: int = 0
+    pending_records: int | None = None  # that are there for the sources, and not read, as far as they can tell
+    pending_bytes: int | None = None
+    reconnects: int = 0  # connections of sources that were lost and made again
     lost_changes: int = 0  # retractions of rows whose time to live was over
     messages: list[str] = field(default_factory=list)
     held_by: str | None = None  # the split that has held the watermark back for long
@@ -40,3 +43,4 @@ class Progress:
         """An attempt begins: its counts are those of the checkpoint that it goes on from, if there is one."""
         self.rows_in = self.rows_out = self.epoch = self.late_rows = self.skipped_records = self.lost_changes = 0
         self.watermark, self.held_by, self.checkpoint = NO_WATERMARK, None, None
+        self.pending_records = self.pending_bytes = None

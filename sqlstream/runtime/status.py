@@ -24,7 +24,8 @@ class Status:
 
     `owner`: the holder of the lock who wrote it. `socket`: where it listens, "" where it does not. `log`: a submitted
     job's. `watermark`: event time. `held_by`: the split that has held it back for long. `backoff`: until the next attempt.
-    `metrics`: URL of the endpoint for Prometheus. `window…`: what was counted in the last minutes (option metrics.window).
+    `pending…`: what is there for the sources and not read yet; None where they cannot tell. `reconnects`: connections of sources that
+    were lost and made again. `metrics`: URL of the endpoint for Prometheus. `window…`: what was counted in the last minutes (option metrics.window).
     """
 
     job: str
@@ -63,6 +64,9 @@ class Status:
     backoff: float | None = None
     message: str | None = None
     metrics: str | None = None
+    pending_records: int | None = None
+    pending_bytes: int | None = None
+    reconnects: int = 0
     restarts: int = 0
     window: str = ""
     window_failed_checkpoints: int = 0

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time as walltime
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from sqlstream.checkpoint.manifest import Manifest, OperatorState, TaskState
 from sqlstream.checkpoint.restore import key_group_range
 from sqlstream.checkpoint.statistics import OperatorStatistics, SubtaskStatistics
 from sqlstream.checkpoint.storage import CheckpointStorage
-from sqlstream.checkpoint.writer import Pending
+from sqlstream.checkpoint.writer import Pending as PendingFiles
 from sqlstream.clock import Clock
-from sqlstream.contracts import SinkTask
+from sqlstream.contracts import UNKNOWN, Pending, SinkTask, known
 from sqlstream.errors import DataError, InternalError
 from sqlstream.expressions import shortened
 from sqlstream.metrics.operators import OperatorMetrics
@@ -39,6 +40,7 @@ from sqlstream.operators.split_state import SplitState
 from sqlstream.options import MAX_PARALLELISM, SessionOptions
 from sqlstream.runtime.channels import Channels, LocalChannels, TaskFailed
 from sqlstream.runtime.graph import JobGraph
+from sqlstream.runtime.outside import Outside
 from sqlstream.runtime.store_places import StoreShare
 from sqlstream.runtime.task_state import OperatorTables, TaskStates
 from sqlstream.state.arrays import Array
@@ -46,6 +48,7 @@ from sqlstream.state.table import StateSpec, StateTable
 from sqlstream.threads import Threads, wait
 
 Late = Callable[[str, pa.RecordBatch], None]
+ASKED = 1.0  # seconds between two looks at what is there for the sources
 HELP = 0.1  # of an epoch's time, at most: for copying what the checkpoint before it took
 
 
@@ -85,7 +88,7 @@ class EpochCommand:
 class TaskShare:
     """One worker's part of a checkpoint. State files are written by `pending`, beside processing."""
 
-    pending: dict[str, Pending] = field(default_factory=dict)
+    pending: dict[str, PendingFiles] = field(default_factory=dict)
     states: dict[str, OperatorState] = field(default_factory=dict)  # names and schemas only
     snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -111,6 +114,8 @@ class EpochReport:
     watermark: int = NO_WATERMARK
     finished: bool = False
     skipped: int = 0
+    pending: Pending = UNKNOWN  # what is there for the sources and was not read, as of the last second
+    reconnects: int = 0  # of the sources, since the metrics began
     lost: int = 0  # retractions of rows whose time to live was over, from the start of the worker
     aligned: Mapping[str, int] = field(
         default_factory=dict
@@ -156,6 +161,8 @@ class Worker:
         self.tables: dict[int, OperatorTables] = {}
         self.metrics = metrics or [OperatorMetrics() for _ in graph.nodes]
         self._counted: dict[int, int] = {}  # what a source has skipped and a sink written, as far as it is in these
+        self._outside: defaultdict[int, Outside] = defaultdict(Outside)
+        self._pending, self._asked = UNKNOWN, float("-inf")
         self.state_metrics: dict[str, StateMetrics] = {}  # when it is closed
         # What is dropped in this epoch and goes to a table, by operator and input.
         self._dropped = {
@@ -315,6 +322,8 @@ class Worker:
         report.rows_out = sum(o.rows_written for o in sinks)
         report.finished = ended
         report.skipped = self._count()
+        report.pending = self._ask(ended)
+        report.reconnects = sum(self.metrics[i].reconnects for i in self.scans)
         report.lost = self._lost
         timed = [s for s in self.scans.values() if s.node.watermark is not None]
         marks = [s.watermark() for s in timed or self.scans.values()]
@@ -343,17 +352,43 @@ class Worker:
         for i, n in written.items():
             self.metrics[i].sent += n - self._counted.get(i, 0)
         self._counted = {**skipped, **written}
+        for i, s in self.scans.items():
+            self._outside[i].read(self.metrics[i], s, self.subtask)
+        for i, o in self.operators.items():
+            if isinstance(o, SinkOperator):
+                self._outside[i].wrote(self.metrics[i], o)
         return sum(skipped.values())
+
+    def _ask(self, whole: bool) -> Pending:
+        """What is there and was not read, once a second, and (`whole`) when all was."""
+        now = self.clock.monotonic()
+        if whole or now - self._asked >= ASKED:
+            self._asked = now
+            found = {i: s.pending() for i, s in self.scans.items()}
+            for i, p in found.items():
+                self.metrics[i].pending_records, self.metrics[i].pending_bytes = p.records, p.bytes
+            self._pending = known(found.values())
+        return self._pending
 
     def _step(self, i: int, inputs: list[Delta]) -> Delta:
         node = self.graph.nodes[i]
         try:
-            with self.tables[i].held():
+            with self.tables[i].held(), self._failing(i):
                 return self.operators[i].step(inputs)
         except DataError as e:
             if isinstance(node, (Sink, Calc)):  # these say themselves where it was
                 raise
             raise DataError(f"{e.message}, in {node.name}({shortened(node.details())})", hint=e.hint) from e
+
+    @contextlib.contextmanager
+    def _failing(self, i: int) -> Iterator[None]:
+        """What a sink could not write is counted: the attempt is over."""
+        try:
+            yield
+        except Exception:
+            if isinstance(operator := self.operators[i], SinkOperator):
+                self._outside[i].wrote(self.metrics[i], operator)
+            raise
 
     def look(self, command: EpochCommand) -> int:
         """Reads what the next epoch will take, and gives the number of rows. Between epochs, from any thread."""
@@ -422,7 +457,8 @@ class Worker:
         prepared = {}
         for i, operator in self.operators.items():
             if isinstance(operator, SinkOperator):
-                prepared[self.graph.ids[i]] = operator.prepare(number)
+                with self._failing(i):
+                    prepared[self.graph.ids[i]] = operator.prepare(number)
                 faults.point("after-prepare")
         return prepared
 

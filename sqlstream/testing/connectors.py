@@ -161,6 +161,26 @@ class SourceContract(Contract):
         assert batch(self.source(t), request) == rows
         assert stream(self.source(t), request) == rows
 
+    def test_it_says_how_much_it_has_read_and_what_is_left(self) -> None:
+        """As far as it knows: what is not known is None, and never 0 while something is there."""
+        t = self.made()
+        request, source = whole(t.schema), self.source(t)
+        for split in source.splits():
+            begin = source.pending(split, None)
+            reader, rows = source.reader(split, None, request), 0
+            try:
+                while not reader.finished:
+                    got = reader.poll(1000)
+                    rows += got.batch.num_rows if got is not None else 0
+                left, size = reader.pending, reader.bytes_read
+            finally:
+                reader.close()
+            assert left.records in (None, 0) and left.bytes in (None, 0), f"{split.id}: at its end there is {left}"
+            assert begin.records is None or begin.records >= rows, f"{split.id}: {rows} rows of {begin.records} records"
+            assert None in (begin.bytes, size) or size == begin.bytes, (
+                f"{split.id}: {size} bytes were read of {begin.bytes}"
+            )
+
     def test_a_relation_is_scanned_as_often_as_a_statement_names_it(self) -> None:
         """As in a join of the table with itself."""
         t = self.made()

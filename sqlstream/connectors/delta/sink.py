@@ -172,7 +172,9 @@ class DeltaWriter(SinkWriter):
             self._parts.write(key, part)
 
     def prepare(self, checkpoint: int) -> list[Committable]:
-        files = [self._named(w) for w in self._parts.finish()]
+        written = self._parts.finish()
+        files = [self._named(w) for w in written]
+        self.sent(sum(w.size for w in written))
         return [{"checkpoint": checkpoint, "files": files}] if files else []
 
     def _named(self, w: Written) -> dict[str, Any]:
@@ -213,7 +215,9 @@ class ChangeWriter(UpsertWriter):
 
     def prepare(self, checkpoint: int) -> list[Committable]:
         super().flush()
-        files = [{"path": w.path, "rows": w.rows} for w in self._parts.finish()]
+        written = self._parts.finish()
+        files = [{"path": w.path, "rows": w.rows} for w in written]
+        self.sent(sum(w.size for w in written))
         return [{"checkpoint": checkpoint, "changes": files}] if files else []
 
     def upsert(self, rows: pa.RecordBatch) -> None:

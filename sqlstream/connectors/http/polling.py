@@ -91,6 +91,10 @@ class PollingSource(Source):
     ) -> str | None:
         return f"table {self.table.name}: what was answered then is not kept"
 
+    @property
+    def reconnects(self) -> int:
+        return self.noted.reconnects
+
     def notes(self) -> list[str]:
         return self.noted.take()
 
@@ -167,7 +171,7 @@ class PollingFeed(Feed):
         except Unreachable as e:
             if not self._answers and self._offset == 0 and self._source.bounded:
                 raise
-            self._source.noted.add(f"warning: {e.message}; it is asked again")
+            self._source.noted.reconnect(f"warning: {e.message}; it is asked again")
             self._due = time.monotonic() + max(self._backoff.rest(), e.rest)
             return False
         self._backoff.succeeded()

@@ -57,7 +57,9 @@ class HttpWriter(SinkWriter):
         self._waiting: list[bytes] = []
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
-        self._waiting += [v or b"" for v in self._target.encoder.encode(batch, kinds).values()]
+        encoded = self._target.encoder.encode(batch, kinds)
+        self._waiting += [v or b"" for v in encoded.values()]
+        self.sent(encoded.total)
         if len(self._waiting) >= self._target.rows * self._target.at_once:
             self._send()
 

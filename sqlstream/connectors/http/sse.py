@@ -119,6 +119,10 @@ class SseSource(Source):
     ) -> str | None:
         return f"table {self.table.name}: events come once"
 
+    @property
+    def reconnects(self) -> int:
+        return self.noted.reconnects
+
     def notes(self) -> list[str]:
         return self.noted.take()
 
@@ -162,7 +166,7 @@ class SseFeed(Feed):
                     self._error = e
                     self._begun.set()
                     return
-                self._source.noted.add(f"warning: {e.message}; it is asked again")
+                self._source.noted.reconnect(f"warning: {e.message}; it is asked again")
                 rest = max(backoff.rest(), e.rest)
                 await asyncio.sleep(max(rest, events.rest or 0.0))
             except SqlStreamError as e:

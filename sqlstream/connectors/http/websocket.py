@@ -114,7 +114,7 @@ class WebSocketClient(Client):
                         )
                     )
                     return
-                self._source.noted.add(
+                self._source.noted.reconnect(
                     f"warning: {where}: the connection is lost ({code}) and is made again; what was sent meanwhile is lost"
                 )
             await asyncio.sleep(backoff.rest())
@@ -122,7 +122,7 @@ class WebSocketClient(Client):
                 socket = await self._connected()
             except Unreachable as e:
                 socket = None
-                self._source.noted.add(f"warning: {e.message}; it is tried again")
+                self._source.noted.reconnect(f"warning: {e.message}; it is tried again")
             except SqlStreamError as e:
                 self.inbox.fail(e)
                 return

@@ -144,6 +144,7 @@ class IcebergWriter(SinkWriter):
     def prepare(self, checkpoint: int) -> list[Committable]:
         with self._sink.where.reported("written to"):
             files = self._files.finish()
+        self.sent(sum(f["size"] for f in files))
         return [{"checkpoint": checkpoint, "files": files}] if files else []
 
     def close(self) -> None:
@@ -170,7 +171,9 @@ class ChangeWriter(UpsertWriter):
 
     def prepare(self, checkpoint: int) -> list[Committable]:
         super().flush()
-        files = [w.path for w in self._parts.finish()]
+        written = self._parts.finish()
+        files = [w.path for w in written]
+        self.sent(sum(w.size for w in written))
         return [{"checkpoint": checkpoint, "changes": files}] if files else []
 
     def upsert(self, rows: pa.RecordBatch) -> None:

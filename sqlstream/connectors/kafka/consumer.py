@@ -61,6 +61,14 @@ class Consumer:
             error = getattr(self._lib, function)(self._client, partitions)
         check_error(error, f"table {self._table}: {topic}, partition {partition}")
 
+    def end(self, topic: str, partition: int) -> int | None:
+        """The offset behind the last message that readers may have, as the brokers have said with the last messages; None: not yet."""
+        low, high = c.c_int64(), c.c_int64()
+        error = self._lib.rd_kafka_get_watermark_offsets(
+            self._client, topic.encode(), partition, c.byref(low), c.byref(high)
+        )
+        return None if error or high.value < 0 else int(high.value)
+
     def look(self) -> None:
         """Looks at what the library has to say. KafkaError for what does not pass by itself."""
         while event := self._lib.rd_kafka_queue_poll(self._events, 0):
@@ -200,6 +208,11 @@ class PartitionQueue:
             out[text] = c.string_at(value.value, size.value) if value.value else None  # the last of a name, as in Flink
             i += 1
         return list(out.items())
+
+    @property
+    def end(self) -> int | None:
+        """The offset behind the last message; None: not known yet."""
+        return self._consumer.end(self.topic, self.partition)
 
     def stop_waiting(self) -> None:
         """From any thread: `take` gives what it has."""

@@ -41,6 +41,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "rd_kafka_incremental_assign": (_P, [_P, _P]),
     "rd_kafka_incremental_unassign": (_P, [_P, _P]),
     "rd_kafka_commit": (_I, [_P, _P, _I]),
+    "rd_kafka_get_watermark_offsets": (_I, [_P, _S, c.c_int32, c.POINTER(c.c_int64), c.POINTER(c.c_int64)]),
     "rd_kafka_poll_set_consumer": (_I, [_P]),
     "rd_kafka_queue_get_consumer": (_P, [_P]),
     "rd_kafka_queue_get_main": (_P, [_P]),

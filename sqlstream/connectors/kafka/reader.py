@@ -32,6 +32,13 @@ class PartitionFeed(Feed):
     def following(self) -> dict[str, Any]:
         return {"offset": self._queue.following}
 
+    @property
+    def left(self) -> int | None:
+        end = self._queue.end
+        if end is None:
+            return None
+        return max(0, (end if self._stop is None else min(end, self._stop)) - self._queue.following)
+
     def take(self) -> Messages | None:
         self._consumer.look()
         messages = self._queue.take(int(WAIT * 1000), self._keys, self._metadata, self._stop)

@@ -152,6 +152,7 @@ class KafkaWriter(SinkWriter):
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         values, keys = self._target.encoder.encode(batch, kinds)
+        self.sent(values.total + (0 if keys is None else keys.total))
         extras = None if self._target.metadata is None else self._target.metadata.extras(batch)
         self._producer().send(values, keys, self._partitions(batch.num_rows), extras)
 

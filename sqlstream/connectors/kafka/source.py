@@ -171,6 +171,10 @@ class KafkaSource(Source):
         finally:
             self._looked, self._looking = self._table.seconds(), False
 
+    @property
+    def reconnects(self) -> int:
+        return self._notes.reconnects
+
     def notes(self) -> list[str]:
         return self._notes.take()
 
@@ -208,7 +212,9 @@ class KafkaSource(Source):
                     "fetch.queue.backoff.ms": BACKOFF,
                     **(HURRIED if self.bounded else {}),
                 }
-                self._consumer = Consumer({**defaults, **self._settings, **OWN}, self._table.name, self._notes.add)
+                self._consumer = Consumer(
+                    {**defaults, **self._settings, **OWN}, self._table.name, self._notes.reconnect
+                )
             self._readers += 1
             return self._consumer
 

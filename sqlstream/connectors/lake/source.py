@@ -22,7 +22,17 @@ from sqlstream.connectors.lake.discovery import Discovery
 from sqlstream.connectors.lake.pruning import Known, judge, looked_at
 from sqlstream.connectors.partitions import PARTITION
 from sqlstream.connectors.paths import is_local, opens_by_name
-from sqlstream.contracts import Passed, ScanColumn, ScanRequest, Source, SourceBatch, Split, SplitReader, TableContext
+from sqlstream.contracts import (
+    Passed,
+    Pending,
+    ScanColumn,
+    ScanRequest,
+    Source,
+    SourceBatch,
+    Split,
+    SplitReader,
+    TableContext,
+)
 from sqlstream.errors import DataError, InternalError
 from sqlstream.formats.conversion import literal
 from sqlstream.formats.readers import FILE
@@ -140,6 +150,9 @@ class LakeSource(Source):
     def new_splits(self) -> list[Split]:
         return [] if self._discovery is None else self._discovery.new()
 
+    def pending(self, split: Split, position: Any) -> Pending:
+        return Share.of(split).behind(position)
+
     def notes(self) -> list[str]:
         return [] if self._discovery is None else self._discovery.notes()
 
@@ -179,8 +192,8 @@ class LakeSource(Source):
                 at = int(position["row"]) if position else first_row
                 return Finished(self, split, Passed(max(file.rows - at, 0), found.mark, files=1), at, file.rows)
         if not file.plain:
-            return Finishing(self.special(split, file, position, request, first_row), self, split)
-        return Finishing(FileReader(self.scan(file, asked), position, first_row), self, split)
+            return Finishing(self.special(split, file, position, request, first_row), self, split, position)
+        return Finishing(FileReader(self.scan(file, asked), position, first_row), self, split, position)
 
     def asked(self, request: ScanRequest, file: LakeFile) -> ScanRequest:
         """The request, with columns that are constants of the file as metadata."""
@@ -251,15 +264,50 @@ class LakeSource(Source):
         )
 
 
+@dataclass(frozen=True)
+class Share:
+    """How large a split's file is, as the table's log says it: rows, and bytes, of which a row is taken to have its share."""
+
+    rows: int
+    bytes: int
+
+    @staticmethod
+    def of(split: Split) -> Share:
+        """A mark has nothing."""
+        return Share(int(split.info.get("rows") or 0), int(split.info.get("size") or 0))
+
+    def before(self, position: Any) -> int:
+        """Bytes before a position."""
+        at = min(int((position or {}).get("row", 0)), self.rows)
+        return self.bytes * at // self.rows if self.rows else 0
+
+    def behind(self, position: Any) -> Pending:
+        """What is behind a position."""
+        at = int((position or {}).get("row", 0))
+        return Pending(max(0, self.rows - at), self.bytes - self.before(position))
+
+
 class Finishing(SplitReader):
     """A reader, of which the source is told when it has ended."""
 
-    def __init__(self, rows: SplitReader, source: LakeSource, split: Split) -> None:
+    def __init__(self, rows: SplitReader, source: LakeSource, split: Split, position: Any) -> None:
         self._rows, self._source, self._split = rows, source, split
+        self._share = Share.of(split)
+        self._begin, self._position = self._share.before(position), position
         self._told = False
+
+    @property
+    def bytes_read(self) -> int:
+        return (self._share.bytes if self.finished else self._share.before(self._position)) - self._begin
+
+    @property
+    def pending(self) -> Pending:
+        return Pending(0, 0) if self.finished else self._share.behind(self._position)
 
     def poll(self, max_rows: int) -> SourceBatch | None:
         got = self._rows.poll(max_rows)
+        if got is not None:
+            self._position = got.position
         if got is None and self._rows.finished and not self._told:
             self._told = True
             self._source.done(self._split)
@@ -279,6 +327,10 @@ class Finished(SplitReader):
     def __init__(self, source: LakeSource, split: Split, passed: Passed | None, at: int = 0, rows: int = 0) -> None:
         self._source, self._split, self._passed, self._at, self._rows = source, split, passed, at, rows
         self._finished = False
+
+    @property
+    def pending(self) -> Pending:
+        return Pending(0, 0)
 
     def poll(self, max_rows: int) -> SourceBatch | None:
         passed, self._passed = self._passed, None

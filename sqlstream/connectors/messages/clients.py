@@ -85,12 +85,19 @@ class Notes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._said: list[str] = []
+        self.reconnects = 0  # so far
 
     def add(self, text: str) -> None:
         """Once, however often it is said meanwhile."""
         with self._lock:
             if text not in self._said and len(self._said) < NOTES:
                 self._said.append(text)
+
+    def reconnect(self, text: str) -> None:
+        """A connection was lost, or could not be made, and is tried again."""
+        with self._lock:
+            self.reconnects += 1
+        self.add(text)
 
     def take(self) -> list[str]:
         """All of them."""

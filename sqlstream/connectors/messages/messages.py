@@ -28,6 +28,11 @@ class Messages:
     def __len__(self) -> int:
         return len(self.places)
 
+    @property
+    def size(self) -> int:
+        """How many bytes the values have together, and the keys that were asked for."""
+        return self.values.total + (0 if self.keys is None else self.keys.total)
+
     def at(self, message: int) -> dict[str, Any]:
         """The position before a message."""
         return {"offset": int(self.places[message])} if self.marks is None else self.marks[message]

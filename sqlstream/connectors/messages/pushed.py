@@ -60,6 +60,9 @@ class Inbox:
                 self._changed.notify_all()
             return True
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     @property
     def full(self) -> bool:
         """Whether `put` would wait."""
@@ -101,6 +104,9 @@ class Client:
     """What pushes messages into `inbox`."""
 
     inbox: Inbox
+    left: int | None = (
+        None  # messages that the server has beside those that it pushed, as it said last; None: it does not say
+    )
     taken_back: Callable[[], None] | None = (
         None  # to be called when the server will send again all that it was not told of
     )
@@ -151,6 +157,10 @@ class PushedFeed(Feed):
         self._unacknowledged: deque[tuple[int, Any, str | None]] = deque()  # number, tag, id
         self._before = dict.fromkeys((position or {}).get("ids", ())) if ids else {}  # which may come again
         client.taken_back = self._taken_back
+
+    @property
+    def left(self) -> int | None:
+        return None if self._client.left is None else self._client.left + len(self._client.inbox)
 
     @property
     def following(self) -> dict[str, Any]:
@@ -248,6 +258,10 @@ class PushedSource(Source):
         self, known: tuple[Split, ...], positions: Mapping[str, Any], finished: Collection[str]
     ) -> str | None:
         return f"{self.where}: messages come once"
+
+    @property
+    def reconnects(self) -> int:
+        return self.noted.reconnects
 
     def notes(self) -> list[str]:
         return self.noted.take()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from sqlstream.connectors.decode_ahead import DecodeAhead
 from sqlstream.connectors.messages.decoder import MessageDecoder, Piece
 from sqlstream.connectors.messages.messages import Messages
-from sqlstream.contracts import BadRecord, SourceBatch, SplitReader
+from sqlstream.contracts import UNKNOWN, BadRecord, Pending, SourceBatch, SplitReader
 from sqlstream.errors import InternalError
 
 WAIT = 0.1  # s that a thread waits for messages before it looks whether it is still wanted
@@ -35,6 +36,11 @@ class Feed:
         """Where reading goes on behind what was taken, JSON-able."""
         raise InternalError("Feed.following")
 
+    @property
+    def left(self) -> int | None:
+        """How many messages are there behind what was taken, as the server has said it last; None: it does not say. From any thread."""
+        return None
+
     def take(self) -> Messages | None:
         """Messages that are there, or come within WAIT seconds; None: there are none. Of none at all where only `following`
         went on. Raises what ends the job."""
@@ -54,6 +60,7 @@ class _Rows:
 
     piece: Piece | None
     following: dict[str, Any]
+    fetched: int = 0  # when, µs since 1970
     taken: int = 0
     refused: int = 0  # malformed messages that were handed over
     end: bool = False
@@ -84,6 +91,9 @@ class MessageReader(SplitReader):
         self._now: _Rows | None = None
         self._wake: Callable[[], None] | None = None
         self._lock = threading.Lock()
+        self._bytes = self._fetched = self._given = (
+            0  # of messages whose rows were given; how many came, and were given
+        )
         self._ahead: DecodeAhead[_Rows] = DecodeAhead(self._decoded(), depth=2)
 
     # ---- on the thread
@@ -106,8 +116,10 @@ class MessageReader(SplitReader):
         while not self._closing:
             messages = feed.take()
             if messages is not None or feed.at_end:
+                now = time.time_ns() // 1000
                 piece = None if messages is None else self._decoder.decode(messages)
-                yield _Rows(piece, feed.following, end=feed.at_end)
+                self._fetched += 0 if messages is None else len(messages)
+                yield _Rows(piece, feed.following, now, end=feed.at_end)
             if feed.at_end:
                 return
 
@@ -126,6 +138,15 @@ class MessageReader(SplitReader):
     @property
     def skipped_records(self) -> int:
         return self._decoder.skipped
+
+    @property
+    def bytes_read(self) -> int:
+        return self._bytes
+
+    @property
+    def pending(self) -> Pending:
+        left = self._feed.left
+        return UNKNOWN if left is None else Pending(left + self._fetched - self._given)
 
     def rest(self, wake: Callable[[], None]) -> bool:
         if self._now is not None or self._finished:
@@ -176,12 +197,14 @@ class MessageReader(SplitReader):
             self._now = None
             self._finished = rows.end
             position: Any = rows.following
+            self._bytes += piece.messages.size
+            self._given += len(piece.messages)
         else:
             position = _position(piece.messages, piece.of, end)
         first = self._row
         self._row += n
         drained = whole and not self._ahead.waiting and not rows.end
-        return SourceBatch(piece.batch.slice(begin, n), first, position, drained, bad)
+        return SourceBatch(piece.batch.slice(begin, n), first, position, drained, bad, fetched=rows.fetched)
 
     def _bad(self, rows: _Rows, piece: Piece, end: int) -> list[BadRecord]:
         """The malformed messages before the next row that was not taken."""

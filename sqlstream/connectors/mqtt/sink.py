@@ -20,6 +20,9 @@ from sqlstream.errors import DataError, RunError, SqlStreamError
 
 WINDOW = 5_000  # messages that wait to be acknowledged
 PATIENCE = 60.0  # s that a broker may be gone
+KEPT = frozenset(
+    {0, 4, 7}
+)  # what the library says of a message that it has: sent, or without a connection, or this is lost just now
 STEP = 0.1  # s between two looks at whether a message is acknowledged, and nothing went wrong
 
 
@@ -52,7 +55,8 @@ class MqttWriter(SinkWriter):
     def __init__(self, target: Target) -> None:
         self._target = target
         self._waiting: deque[Any] = deque()
-        self._lock = threading.Lock()
+        self._published: set[int] = set()  # numbers of packets that the broker has, of those that wait
+        self._changed = threading.Condition()
         self._error: SqlStreamError | None = None
         self._connection = Connection(target.address, target.table, self._warn, lambda client, kept: None)
         self._connection.client.on_publish = self._on_publish
@@ -61,15 +65,20 @@ class MqttWriter(SinkWriter):
         """What passes by itself is told by the job when it does not: waiting ends after a time."""
 
     def _on_publish(self, client: Any, data: Any, number: int, reason: Any, properties: Any) -> None:
-        if reason.is_failure:
-            self._error = RunError(f"table {self._target.table}: the broker did not take a message: {reason}")
+        with self._changed:
+            if reason.is_failure:
+                self._error = RunError(f"table {self._target.table}: the broker did not take a message: {reason}")
+            self._published.add(number)
+            self._changed.notify_all()
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         target, n = self._target, batch.num_rows
         said = {k: batch.column(c).to_pylist() for k, c in target.columns.items()}
         topics = said.get("topic", [None] * n)
         kept = said.get("retained", [None] * n)
-        values = target.encoder.encode(batch, kinds).values()
+        encoded = target.encoder.encode(batch, kinds)
+        values = encoded.values()
+        self.sent(encoded.total)
         for value, topic, retain in zip(values, topics, kept, strict=True):
             to = topic or target.topic
             if not to or any(c in to for c in "+#\0"):
@@ -101,15 +110,12 @@ class MqttWriter(SinkWriter):
             if self._error is not None:
                 raise self._error
             first = self._waiting[0]
-            try:
-                first.wait_for_publish(STEP)
-                done = first.is_published()
-            except (RuntimeError, ValueError) as e:
-                done = first.rc == 4  # without a connection: the library has it, and sends it when there is one
-                if not done:
-                    raise RunError(f"table {self._target.table}: a message was not sent: {e}") from e
-                done = False
-                time.sleep(STEP)
+            # Without a connection the library has it, and sends it when there is one: but then it does not say so of it, but by its number.
+            if int(first.rc) not in KEPT:
+                raise RunError(f"table {self._target.table}: a message was not sent: {first.rc!s}")
+            with self._changed:
+                done = self._changed.wait_for(lambda first=first: first.mid in self._published, STEP)  # type: ignore[misc]
+                self._published.discard(first.mid)
             if done:
                 self._waiting.popleft()
                 until = time.monotonic() + PATIENCE

@@ -63,7 +63,7 @@ class Subscriber(Client):
         ] = {}  # numbers of packets that wait to be acknowledged, and what stood in them (hashed)
         self._subscribed: deque[int] = deque()
         self._connection = Connection(
-            source.address, source.table.name, source.noted.add, self._made, self._got, self.inbox.fail
+            source.address, source.table.name, source.noted.reconnect, self._made, self._got, self.inbox.fail
         )
 
     def _made(self, client: Any, session_kept: bool) -> None:

@@ -10,7 +10,7 @@ the log has come to that later moment; without a key it is refused.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -185,6 +185,21 @@ class MysqlCdcReader(ChangeReader):
             place = {"gtid": place["gtid"]}
         return {**place, "server": self._server.name}
 
+    def behind(self) -> Callable[[Place], int | None]:
+        connection = self._source.connect()
+        try:
+            sizes = {str(row[0]): int(row[1]) for row in connection.rows("SHOW BINARY LOGS")}
+        finally:
+            connection.close()
+
+        def left(place: Place) -> int | None:
+            if not place.get("file"):  # the ids alone say where it is
+                return None
+            at = _number(str(place["file"]))
+            return sum(n for file, n in sizes.items() if _number(file) >= at) - int(place["pos"])
+
+        return left
+
     def start(self) -> None:
         source, server = self._source, self._server
         assert server is not None
@@ -197,6 +212,11 @@ class MysqlCdcReader(ChangeReader):
             raise
         since = source.following.since if source.following.mode == TIMESTAMP else 0
         self.stream = Stream(binlog, self.place, source.following.tables, self._charsets, since, server.name)
+
+
+def _number(file: str) -> int:
+    """Of a file of the log, binlog.000042."""
+    return int(file.rpartition(".")[2])
 
 
 def _without_metadata(request: ScanRequest) -> ScanRequest:

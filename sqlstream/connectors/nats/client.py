@@ -35,8 +35,8 @@ class Address:
 
 
 class Client:
-    """From any thread. Unreachable where no server answers; RunError where it does not let us in. `warn` is told what passes by itself,
-    and `renewed` called, on the loop's thread, when a connection is there again."""
+    """From any thread. Unreachable where no server answers; RunError where it does not let us in. `warn` is told what passes by itself, `lost`
+    (else `warn`) that the connection is lost, and `renewed` called, on the loop's thread, when a connection is there again."""
 
     def __init__(
         self,
@@ -44,12 +44,14 @@ class Client:
         table: str,
         warn: Callable[[str], None] = lambda text: None,
         renewed: Callable[[], None] = lambda: None,
+        lost: Callable[[str], None] | None = None,
     ) -> None:
         self._nats = library("nats.aio.client", "nats", "nats")
         self.errors = library("nats.errors", "nats", "nats")
         self.stream_errors = library("nats.js.errors", "nats", "nats")
         self.api = library("nats.js.api", "nats", "nats")
         self._address, self._table, self._warn, self._renewed = address, table, warn, renewed
+        self._lost = lost or warn
         self._loop = Loop("nats")
         try:
             self.run(self._connect(), SECONDS * (len(address.servers) + 1))
@@ -66,7 +68,7 @@ class Client:
             self._warn(f"warning: table {self._table}: {error}")
 
         async def lost() -> None:
-            self._warn(
+            self._lost(
                 f"warning: table {self._table}: the connection to {self._address.text} is lost, and is made again"
             )
 

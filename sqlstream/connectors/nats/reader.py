@@ -95,12 +95,18 @@ class StreamFeed(Feed):
         self._left = 0  # messages that it is still good for
         self._broken = True  # there is no consumer
         self._heard = 0.0
+        self._pending: int | None = None  # messages that the server has behind the last one that came
         self._numbers = 0  # the consumer's, of the last message
         self._backoff, self._try_at = Backoff(), 0.0
         self._subscription: Any = None
         self._name = ""
         self._unacknowledged: deque[tuple[int, str]] = deque()
         self._client = connect(self._break)
+
+    @property
+    def left(self) -> int | None:
+        with self._changed:
+            return None if self._pending is None else self._pending + len(self._found)
 
     @property
     def following(self) -> dict[str, Any]:
@@ -130,6 +136,7 @@ class StreamFeed(Feed):
                         message.subject, message.data, message.reply, message.headers, sequence, nanoseconds, left
                     )
                     self._found.append(found)
+                    self._pending = left
                     self._left -= 1
                     self._asked = self._left > 0
             elif status == "100":  # a sign of life
@@ -181,10 +188,12 @@ class StreamFeed(Feed):
         try:
             left = self._client.run(self._made())
         except Unreachable as e:
-            self._notes.add(f"warning: {e.message}; it is tried again")
+            self._notes.reconnect(f"warning: {e.message}; it is tried again")
             self._try_at = time.monotonic() + self._backoff.rest()
             return False
         self._backoff.succeeded()
+        with self._changed:  # of those that came meanwhile the last one says it
+            self._pending = left if self._pending is None or not self._found else self._pending
         if self._stop is not None and not left:
             self.at_end = True
         return not self.at_end
@@ -273,7 +282,7 @@ class StreamFeed(Feed):
         try:
             self._client.run(self._client.connection.publish(subject, json.dumps(request).encode(), self._inbox))
         except Unreachable as e:
-            self._notes.add(f"warning: {e.message}; it is tried again")
+            self._notes.reconnect(f"warning: {e.message}; it is tried again")
             self._broken = True
             return False
         return True

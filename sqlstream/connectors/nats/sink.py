@@ -166,6 +166,7 @@ class NatsWriter(SinkWriter):
         for m in found:
             m.headers.setdefault(ID, f"{self._writer}-{next(self._numbers)}")
         self._publisher.publish(found)
+        self.sent(sum(len(m.value) for m in found))
 
     def close(self) -> None:
         self._client.close()

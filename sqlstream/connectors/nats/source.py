@@ -54,7 +54,7 @@ class NatsSource(Source):
         return {**self.__dict__, "_feed": None}
 
     def _connect(self, renewed: Callable[[], None] = lambda: None) -> Client:
-        return Client(self._address, self._table.name, self._notes.add, renewed)
+        return Client(self._address, self._table.name, self._notes.add, renewed, self._notes.reconnect)
 
     def begins(self, durable: bool) -> None:
         self._checkpoints = durable
@@ -109,6 +109,10 @@ class NatsSource(Source):
         if found.state.first_seq > max(known[0].info["start"], 1):
             return f"table {self._table.name}: stream {known[0].id}: what stood at its start was deleted (the stream's limits)"
         return None
+
+    @property
+    def reconnects(self) -> int:
+        return self._notes.reconnects
 
     def notes(self) -> list[str]:
         return self._notes.take()

@@ -66,7 +66,9 @@ class StagingWriter(SinkWriter):
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         found = self._target.messages(batch, kinds)
         self._waiting += found
-        self._bytes += sum(len(m.value) for m in found)
+        size = sum(len(m.value) for m in found)
+        self._bytes += size
+        self.sent(size)
         if self._bytes > BLOCK:
             self._stage()
 

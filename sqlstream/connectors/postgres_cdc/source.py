@@ -10,14 +10,14 @@ the same once the stream has come to that later moment; without a key it is refu
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 
-from sqlstream.connectors.changes import ChangeReader
+from sqlstream.connectors.changes import ChangeReader, Place
 from sqlstream.connectors.jdbc.postgres import Connection, quoted
 from sqlstream.connectors.jdbc.postgres_table import find_table
 from sqlstream.connectors.jdbc.scan import JdbcReader, JdbcSource
@@ -25,7 +25,7 @@ from sqlstream.connectors.jdbc.tables import DbTable
 from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.postgres_cdc import snapshot
 from sqlstream.connectors.postgres_cdc.changes import Changes
-from sqlstream.connectors.postgres_cdc.replication import Replication, Stream
+from sqlstream.connectors.postgres_cdc.replication import Replication, Stream, number_of
 from sqlstream.contracts import LookupCache, ScanRequest, Source, Split, SplitReader, TableContext
 from sqlstream.errors import CheckpointError
 
@@ -167,6 +167,16 @@ class CdcReader(ChangeReader):
             self.snapshot = JdbcReader(scan, self._split, at, request, 0, 0, exported or "")
         else:
             self.go_on(0 if self._position is None else int(self._position.get("skip", 0)))
+
+    def behind(self) -> Callable[[Place], int | None]:
+        connection = self._source.connect()
+        try:
+            ((end,),) = connection.rows(
+                "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text"
+            )
+        finally:
+            connection.close()
+        return lambda place: number_of(end) - int(place["lsn"])
 
     def start(self) -> None:
         source, replication, lsn = self._source, self._replication, int(self.place["lsn"])

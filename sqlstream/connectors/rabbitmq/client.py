@@ -177,6 +177,10 @@ class Connection:
         elif not self._connection.is_closing:
             self._connection.ioloop.stop()
 
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
+        """On its thread, after a while; not at all where the connection is another one by then."""
+        self._connection.ioloop.call_later(seconds, function)
+
     # ---- from any thread
 
     def call(self, function: Callable[[], None]) -> None:

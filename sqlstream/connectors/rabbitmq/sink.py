@@ -145,7 +145,9 @@ class RabbitWriter(SinkWriter):
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         target, n = self._target, batch.num_rows
         said = {k: batch.column(c).to_pylist() for k, c in target.columns.items()}
-        values = target.encoder.encode(batch, kinds).values()
+        encoded = target.encoder.encode(batch, kinds)
+        values = encoded.values()
+        self.sent(encoded.total)
         messages = []
         for i, value in enumerate(values):
             own = {_PROPERTIES[k]: v[i] for k, v in said.items() if k in _PROPERTIES and v[i] is not None}

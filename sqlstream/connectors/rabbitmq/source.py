@@ -15,6 +15,7 @@ from sqlstream.errors import DataError
 from sqlstream.types import BIGINT, BOOLEAN, INT, STRING, map_of, timestamp_ltz
 
 OFFSET = "x-stream-offset"
+ASKED = 2.0  # s between two questions how many messages a queue has
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,14 @@ class Queue:
     declare: bool
     prefetch: int
 
-    def begin(self, channel: Any, then: Callable[[], None]) -> None:
-        """Sees to it that it is there, and then goes on."""
+    def begin(
+        self, channel: Any, then: Callable[[], None], counted: Callable[[int], None] = lambda messages: None
+    ) -> None:
+        """Sees to it that it is there, and then goes on. `counted` is told how many messages it has."""
         arguments = {"x-queue-type": self.kind} if self.declare else None
 
         def limited(answer: Any) -> None:
+            counted(answer.method.message_count)
             channel.basic_qos(prefetch_count=self.prefetch, callback=lambda answer: then())
 
         channel.queue_declare(self.name, passive=not self.declare, durable=True, arguments=arguments, callback=limited)
@@ -102,7 +106,7 @@ class Consumer(Client):
         self.inbox, self._source = Inbox(), source
         self._generation = 0
         self._connection = Connection(
-            source.address, source.table.name, source.noted.add, self._ready, self._lost, self.inbox.fail
+            source.address, source.table.name, source.noted.reconnect, self._ready, self._lost, self.inbox.fail
         )
 
     def _ready(self, connection: Connection, channel: Any) -> None:
@@ -113,7 +117,21 @@ class Consumer(Client):
             channel.basic_consume(queue.name, self._got, callback=lambda answer: connection.began())
 
         channel.add_on_cancel_callback(self._canceled)
-        queue.begin(channel, consume)
+        queue.begin(channel, consume, self._counted)
+        generation = self._generation
+
+        def ask() -> None:
+            if generation == self._generation and channel.is_open:
+                channel.queue_declare(
+                    queue.name, passive=True, callback=lambda a: self._counted(a.method.message_count)
+                )
+                connection.later(ASKED, ask)
+
+        connection.later(ASKED, ask)
+
+    def _counted(self, messages: int) -> None:
+        """How many nobody has been given."""
+        self.left = messages
 
     def _canceled(self, frame: Any) -> None:
         self.inbox.fail(DataError(f"{self._source.where}: it was deleted"))

@@ -55,6 +55,10 @@ class StreamSource(Source):
             return None
         return f"{self.where}: where it began is not known any more"
 
+    @property
+    def reconnects(self) -> int:
+        return self.noted.reconnects
+
     def notes(self) -> list[str]:
         return self.noted.take()
 
@@ -74,7 +78,7 @@ class StreamFeed(Feed):
         self._begin, self._next = begin, begin if isinstance(begin, int) else None
         self._inbox, self._generation = Inbox(), 0
         self._connection = Connection(
-            source.address, source.table.name, source.noted.add, self._ready, self._inbox.clear, self._inbox.fail
+            source.address, source.table.name, source.noted.reconnect, self._ready, self._inbox.clear, self._inbox.fail
         )
 
     @property

@@ -66,7 +66,7 @@ class Listener(Pushing):
                 message = self._client.once(lambda connection: self._subscription.get_message(timeout=STEP))
                 backoff.succeeded()
             except Unreachable as e:
-                self._source.noted.add(
+                self._source.noted.reconnect(
                     f"warning: {e.message}; it is tried again, and what was published meanwhile is lost"
                 )
                 self._subscription = None

@@ -78,7 +78,9 @@ class RedisWriter(SinkWriter):
         self._client.do(lambda connection: connection.ping())
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
-        values = [v or b"" for v in self._target.encoder.encode(batch, kinds).values()]
+        encoded = self._target.encoder.encode(batch, kinds)
+        values = [v or b"" for v in encoded.values()]
+        self.sent(encoded.total)
         for at in range(0, len(values), PIPELINE):
             some = values[at : at + PIPELINE]
             self._client.do(lambda connection, some=some: self._send(connection, some))  # type: ignore[misc]
@@ -113,7 +115,9 @@ class StagingWriter(SinkWriter):
         self._blocks = 0
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
-        values = [v or b"" for v in self._target.encoder.encode(batch, kinds).values()]
+        encoded = self._target.encoder.encode(batch, kinds)
+        values = [v or b"" for v in encoded.values()]
+        self.sent(encoded.total)
         for at in range(0, len(values), BLOCK):
             some = pa.record_batch({"value": pa.array(values[at : at + BLOCK], pa.binary())})
             out = pa.BufferOutputStream()

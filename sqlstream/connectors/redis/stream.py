@@ -113,6 +113,10 @@ class StreamSource(Source):
     ) -> str | None:
         return f"{self.where}: entries of a stream may have been trimmed since"
 
+    @property
+    def reconnects(self) -> int:
+        return self.noted.reconnects
+
     def notes(self) -> list[str]:
         return self.noted.take()
 
@@ -133,6 +137,9 @@ class StreamFeed(Feed):
         self._stop: str | None = split.info.get("stop")
         self.at_end = self._stop is not None and parsed(self._last) >= parsed(self._stop)
         self._backoff, self._try_at = Backoff(), 0.0
+        # How many entries stand before the next one, if none is trimmed or deleted; None: not known. Redis counts them from the beginning.
+        self._passed: int | None = 0 if self._last == NONE else None
+        self._left: int | None = None
         self._client = source.connect()
         if resumed is not None and parsed(resumed) > (0, 0):
             self._client.once(lambda connection: self._check(connection, resumed))
@@ -151,6 +158,10 @@ class StreamFeed(Feed):
     def following(self) -> dict[str, Any]:
         return {"id": self._last}
 
+    @property
+    def left(self) -> int | None:
+        return self._left
+
     def take(self) -> Messages | None:
         if time.monotonic() < self._try_at:
             time.sleep(WAIT)
@@ -158,7 +169,7 @@ class StreamFeed(Feed):
         try:
             found = self._client.once(self._entries)
         except Unreachable as e:
-            self._source.noted.add(f"warning: {e.message}; it is tried again")
+            self._source.noted.reconnect(f"warning: {e.message}; it is tried again")
             self._try_at = time.monotonic() + self._backoff.rest()
             self._client.close()
             return None
@@ -170,6 +181,7 @@ class StreamFeed(Feed):
             found = upto
         if not found:
             return None
+        self._passed = None if self._passed is None else self._passed + len(found)
         before = self._last
         ids = [e[0].decode() for e in found]
         self._last = ids[-1]
@@ -180,6 +192,12 @@ class StreamFeed(Feed):
     def _entries(self, connection: Any) -> list[Entry]:
         key = self._stream.key
         found: list[Entry] = connection.xrange(key, f"({self._last}" if self._last != NONE else "-", "+", MOST)
+        if len(found) == MOST:
+            self._left = None if self._passed is None else max(0, connection.xlen(key) - self._passed - MOST)
+        elif self._passed is None:
+            self._passed, self._left = max(0, connection.xlen(key) - len(found)), 0
+        else:
+            self._left = 0
         if found or self._stop is not None:
             return found
         got = connection.xread({key: self._last}, MOST, int(WAIT * 1000))
