@@ -89,7 +89,10 @@ class Environment:
     def stores(self) -> Stores:
         """How the session reaches object stores."""
         o = self.settings
-        return Stores(o.s3_endpoint, o.s3_access_key, o.s3_secret_key, o.s3_path_style)
+        return Stores(
+            o.s3_endpoint, o.s3_access_key, o.s3_secret_key, o.s3_path_style, o.gs_endpoint, o.gs_key_file, o.azure_account, o.azure_key,
+            o.azure_connection,
+        )  # fmt: skip
 
     # ---- names
 

@@ -750,6 +750,30 @@ class SessionOptions:
         "s3.path.style.access", "bool", False,
         "whether the bucket stands in the URL's path and not in its host, as many stores want it", reader="environment",
     )
+    gs_endpoint: str | None = _declared(
+        "gs.storage.root.url", "string", None,
+        "URL of the store behind gs:// URLs, e.g. http://localhost:4443; default: STORAGE_EMULATOR_HOST, else Google Cloud Storage",
+        reader="environment",
+    )
+    gs_key_file: str | None = _declared(
+        "gs.auth.service.account.json.keyfile", "string", None,
+        "the file with the key of a service account; anon: nobody is said to ask; default: GOOGLE_APPLICATION_CREDENTIALS, or what "
+        "Google's tools find", reader="environment",
+    )
+    azure_account: str | None = _declared(
+        "fs.azure.account.name", "string", None,
+        "the storage account behind abfs:// URLs that name none (abfs://container@account.dfs.core.windows.net/… does); default: "
+        "AZURE_STORAGE_ACCOUNT_NAME", reader="environment",
+    )
+    azure_key: str | None = _declared(
+        "fs.azure.account.key", "string", None, "its key; default: AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_TOKEN, "
+        "or AZURE_STORAGE_CLIENT_ID, …_CLIENT_SECRET and …_TENANT_ID", reader="environment",
+    )
+    azure_connection: str | None = _declared(
+        "fs.azure.connection-string", "string", None,
+        "in the place of both: the connection string that Azure shows, or an emulator; default: AZURE_STORAGE_CONNECTION_STRING",
+        reader="environment",
+    )
     catalog_path: str | None = _declared(
         "table.catalog-store.file.path", "path", None,
         "the directory that keeps the catalog: what CREATE makes is there for the next session. Read when a session begins "

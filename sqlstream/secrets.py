@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 _NAMES = (
     r"password|passwd|pwd|passphrase|secret|token|credential(?!s[-.]source)|api[-_.]?key|access[-_.]?key|account[-_.]?key|"
-    r"private[-_.]?key|user[-_.]?info|\bheaders\.(?!accept|content-|user-agent|cache-control|if-|origin|referer)|notification[-_.]?url|subscribe\.message|sasl\.jaas|ssl\.key\.pem|ssl\.keystore\.key|signature"
+    r"private[-_.]?key|connection[-_.]?string|user[-_.]?info|\bheaders\.(?!accept|content-|user-agent|cache-control|if-|origin|referer)|notification[-_.]?url|subscribe\.message|sasl\.jaas|ssl\.key\.pem|ssl\.keystore\.key|signature"
 )
 _SECRET = re.compile(_NAMES, re.I)
 # A string, also one that does not end: then nothing is scanned twice, however long the text.

@@ -1,7 +1,8 @@
 """Files behind URLs: the file system of a URL, and what its client library's errors mean.
 
-What stands in the session's s3.* options goes with whatever opens files (`Stores`); what they leave open comes from
-the environment, as AWS's own tools read it. fsspec and its implementations are imported when a URL is opened.
+What stands in the session's options s3.*, gs.* and fs.azure.* goes with whatever opens files (`Stores`); what they leave open comes
+from the environment, as the own tools of AWS, Google and Azure read it. fsspec and its implementations are imported when a URL is
+opened.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401  fsspec's; it cannot be imported any more when the main thread has ended
 import contextlib
 import errno
+import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +20,11 @@ from sqlstream.distribution import install
 from sqlstream.errors import OptionError
 
 S3 = ("s3", "s3a")
+GCS = ("gs", "gcs")
+AZURE = ("abfs", "abfss", "az")
+_TALKATIVE = {**dict.fromkeys(GCS, ("gcsfs", "google.auth")), **dict.fromkeys(AZURE, ("azure", "adlfs"))}
+ANONYMOUS = "anon"  # in the place of Google's key file
+_EXTRAS = {**dict.fromkeys(S3, "s3"), **dict.fromkeys(GCS, "gcs"), **dict.fromkeys(AZURE, "azure")}
 # Packages whose exceptions are not OSErrors although they tell of files and networks.
 CLIENTS = ("botocore", "aiobotocore", "aiohttp", "google", "gcsfs", "azure")
 
@@ -29,6 +37,11 @@ class Stores:
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
     path_style: bool = False
+    gs_endpoint: str | None = None
+    gs_key_file: str | None = None
+    azure_account: str | None = None
+    azure_key: str | None = field(default=None, repr=False)
+    azure_connection: str | None = field(default=None, repr=False)
 
     def filesystem(self, url: str) -> tuple[Any, str]:
         """The fsspec file system of a URL (or local path) and the path within it.
@@ -38,16 +51,26 @@ class Stores:
         from fsspec.core import url_to_fs
 
         scheme = url.partition("://")[0]
+        for name in _TALKATIVE.get(scheme, ()):  # else what they log, which errors say too, goes to the terminal
+            logging.getLogger(name).addHandler(logging.NullHandler())
         try:
             with os_errors():
-                return url_to_fs(url, **(self._s3() if scheme in S3 else {}))  # type: ignore[no-any-return]
-        except (ImportError, ValueError) as e:
-            hint = install("s3") if scheme in S3 else "install the package that serves this scheme"
+                return url_to_fs(url, **self._options(scheme))  # type: ignore[no-any-return]
+        except ImportError as e:
+            extra = _EXTRAS.get(scheme)
+            hint = install(extra) if extra else "install the package that serves this scheme"
+            raise OptionError(f"'{url}' cannot be opened: {e}", hint=hint) from e
+        except ValueError as e:
+            hint = _ASKED.get(_EXTRAS.get(scheme, ""), "install the package that serves this scheme")
             raise OptionError(f"'{url}' cannot be opened: {e}", hint=hint) from e
 
-    def _s3(self) -> dict[str, Any]:
+    def _options(self, scheme: str) -> dict[str, Any]:
+        made = {"s3": self._s3, "gcs": self._gcs, "azure": self._azure}.get(_EXTRAS.get(scheme, ""))
         # No cached listings: they hide what other processes write.
-        options: dict[str, Any] = {"use_listings_cache": False}
+        return {"use_listings_cache": False, **made()} if made else {}
+
+    def _s3(self) -> dict[str, Any]:
+        options: dict[str, Any] = {}
         if self.endpoint is not None:
             options["endpoint_url"] = self.endpoint if "://" in self.endpoint else f"https://{self.endpoint}"
         if self.access_key is not None:
@@ -57,6 +80,23 @@ class Stores:
         if self.path_style:
             options["config_kwargs"] = {"s3": {"addressing_style": "path"}}
         return options
+
+    def _gcs(self) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        if self.gs_endpoint is not None:
+            options["endpoint_url"] = self.gs_endpoint if "://" in self.gs_endpoint else f"https://{self.gs_endpoint}"
+        if self.gs_key_file is not None:
+            anonymous = self.gs_key_file == ANONYMOUS
+            options["token"] = self.gs_key_file if anonymous else os.path.abspath(os.path.expanduser(self.gs_key_file))
+        return options
+
+    def _azure(self) -> dict[str, Any]:
+        given = {
+            "account_name": self.azure_account,
+            "account_key": self.azure_key,
+            "connection_string": self.azure_connection,
+        }
+        return {k: v for k, v in given.items() if v is not None}
 
 
 ENVIRONMENT = Stores()
@@ -87,17 +127,31 @@ def reason(e: OSError) -> str:
     return e.strerror or str(e) or type(e).__name__
 
 
+_ASKED = {  # who asks
+    "s3": "check 's3.access-key' and 's3.secret-key' (or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), and what they may do in this "
+    "bucket",
+    "gcs": "check 'gs.auth.service.account.json.keyfile' (or GOOGLE_APPLICATION_CREDENTIALS), and what that account may do in this "
+    "bucket",
+    "azure": "check 'fs.azure.account.name' and 'fs.azure.account.key', or 'fs.azure.connection-string' (or "
+    "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_CONNECTION_STRING), and what they may do in this container",
+}
+_ENDPOINTS = {
+    "s3": "'s3.endpoint' (or AWS_ENDPOINT_URL)",
+    "gcs": "'gs.storage.root.url' (or STORAGE_EMULATOR_HOST)",
+    "azure": "'fs.azure.account.name', or the BlobEndpoint of 'fs.azure.connection-string' (or AZURE_STORAGE_CONNECTION_STRING)",
+}
+
+
 def hint(e: OSError, url: str) -> str | None:
-    """What to do about an error of an S3 store; None for others."""
-    if url.partition("://")[0] not in S3:
+    """What to do about an error of an object store; None for others."""
+    store = _EXTRAS.get(url.partition("://")[0])
+    if store is None:
         return None
     if isinstance(e, PermissionError):
-        return (
-            "check 's3.access-key' and 's3.secret-key' (or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), and what "
-            "they may do in this bucket"
-        )
+        return _ASKED[store]
     if isinstance(e, ConnectionError | TimeoutError):
-        return "check 's3.endpoint' (or AWS_ENDPOINT_URL), and whether the store can be reached from here"
-    if isinstance(e, FileNotFoundError) and "bucket" in reason(e).lower():
-        return "make the bucket, or check its name and 's3.endpoint' (or AWS_ENDPOINT_URL)"
+        return f"check {_ENDPOINTS[store]}, and whether the store can be reached from here"
+    kind = "container" if store == "azure" else "bucket"
+    if isinstance(e, FileNotFoundError) and kind in reason(e).lower():
+        return f"make the {kind}, or check its name and {_ENDPOINTS[store]}"
     return None

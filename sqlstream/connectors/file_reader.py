@@ -5,7 +5,8 @@ in file order; the position is {"row": n}, and resuming skips n rows. `_blocks` 
 (remote files, other compressions, byte order marks), from the row on where a statement failed, and for lines of JSON,
 which a scanner takes in faster than a statement (unless the first of them are unusual): blocks of whole records
 decoded from memory, a malformed one found and named, or skipped and counted; the position adds the block's place,
-{"row", "byte", "line", "skip"}: seek to `byte` (of the decompressed bytes), decode on, drop `skip` rows.
+{"row", "byte", "line", "skip"}: seek to `byte` (of the decompressed bytes), decode on, drop `skip` rows. Files that are packed in
+blocks of their own (Avro) are read by these (`packed.py`), with positions of the same form.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sqlstream.connectors.block_decoder import BlockDecoder, ToolPool
 from sqlstream.connectors.blocks import BOM, parts_of, values_a_record, whole_records
 from sqlstream.connectors.decode_ahead import DecodeAhead
 from sqlstream.connectors.derive import Derivation, conform
+from sqlstream.connectors.packed import packed_pieces
 from sqlstream.connectors.paths import (
     compression_of,
     damaged_hint,
@@ -171,6 +173,9 @@ class FileReader(SplitReader):
         if not is_wanted(scan.request, scan.constants):
             yield Piece(NO_ROWS, position["row"], passed=Passed(files=1))
             return
+        if scan.decoder.packs:
+            yield from packed_pieces(scan, Place(position))
+            return
         by_rows = "byte" not in position
         if by_rows and is_local(scan.path) and is_best(scan.decoder, os.path.getsize(scan.path)):
             place = Place(position)
@@ -271,7 +276,7 @@ class FileReader(SplitReader):
 def by_statement(path: str, decoder: Decoder) -> bool:
     """Whether one DuckDB statement can read the file."""
     if not decoder.blocks:
-        return True
+        return decoder.statement
     if not decoder.statement or not opens_by_name(path) or is_stream(path) or compression_of(path):
         return False  # DuckDB checks no checksum of gzip's, nor does it say how long records are
     if has_long_records(path):

@@ -66,7 +66,7 @@ class FilesystemConnector(Connector):
     name = "filesystem"
     options = (
         Option("path", required=True, doc="a file, a directory or a glob; relative to the working directory, or a URL"),
-        Option("format", required=True, doc="json, csv, parquet, debezium-json, canal-json, maxwell-json or ogg-json"),
+        Option("format", required=True, doc="json, csv, parquet, avro, debezium-json, canal-json, maxwell-json or ogg-json"),
         Option("source.monitor-interval", "duration", None,
                "look for new files and appended bytes so often; makes the source unbounded", minimum=1,
                compared="presence"),
@@ -152,7 +152,7 @@ class FilesystemConnector(Connector):
         files = [f for f in there if f.size or is_stream(f.path)]
         guessed: dict[str, str] = {}
         if files and guesses and "format" not in given:
-            said = f"read_json({literal(given['path'])}) says it, or read_csv, or read_parquet"
+            said = f"read_json({literal(given['path'])}) says it, or read_csv, read_parquet, read_avro"
             guessed = guessed_format(files, table.stores, canceled, said)
         # an empty file has no format, yet its options are looked at
         table = replace(table, options={"format": "json", **given} if not files else {**guessed, **given})

@@ -172,7 +172,6 @@ def _below(directories: Iterable[str], base: str) -> list[str]:
 def _find_remote(path: str, stores: Stores) -> list[FileEntry]:
     fs, inner = stores.filesystem(path)
     fs.invalidate_cache()
-    scheme = path.split("://")[0]
     root = inner.rstrip("/")
     if glob.has_magic(inner) and not fs.exists(inner):
         infos = fs.glob(inner, detail=True)
@@ -186,10 +185,21 @@ def _find_remote(path: str, stores: Stores) -> list[FileEntry]:
         below = name[len(root) :].strip("/") if name.startswith(root) else name
         if info.get("type") == "directory" or any(map(hidden, below.split("/"))):
             continue
-        out.append(_remote_entry(f"{scheme}://{name.lstrip('/')}", info))
+        out.append(_remote_entry(_url(path, name), info))
     if not out and glob.has_magic(inner):
         raise missing(path)
     return out
+
+
+def _url(path: str, name: str) -> str:
+    """Of a file that a file system calls `name`, found at the URL `path`: Azure's have the account behind the container, which is no
+    part of names."""
+    scheme, _, rest = path.partition("://")
+    container, at, account = rest.partition("/")[0].partition("@")
+    name = name.lstrip("/")
+    if at and name.startswith(f"{container}/"):
+        name = f"{container}@{account}{name[len(container) :]}"
+    return f"{scheme}://{name}"
 
 
 def _remote_entry(path: str, info: dict[str, Any]) -> FileEntry:

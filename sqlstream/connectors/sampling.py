@@ -1,7 +1,7 @@
 """Columns and options of files that nobody declared, told from a bounded look at them.
 
 The first files by name, and the beginning of each: whole records, decompressed, copied to where DuckDB can open them. So
-remote, compressed and streamed files need nothing of their own. Of parquet the first file tells the columns.
+remote, compressed and streamed files need nothing of their own. Of parquet and Avro the first file tells the columns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sqlstream import stores as remote
 from sqlstream.connectors.blocks import BOM
@@ -47,10 +46,25 @@ OPTIONS = (
     Option("schema.sample-size", "memory", 8 * 2**20,
            "so much of these files, in equal parts and decompressed", minimum=1, compared="nothing"),
 )  # fmt: skip
-_EXTENSIONS = {"json": "json", "jsonl": "json", "ndjson": "json", "csv": "csv", "tsv": "csv", "parquet": "parquet"}
-_FIRST_ROWS = 20_000  # of a parquet file that is not here
+_EXTENSIONS = {
+    "json": "json",
+    "jsonl": "json",
+    "ndjson": "json",
+    "csv": "csv",
+    "tsv": "csv",
+    "parquet": "parquet",
+    "avro": "avro",
+}
 _LONGEST = 64 * 2**20  # bytes of a record that is looked at
-_MAGIC = {b"PAR1": "parquet", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
+_WHOLE = ("parquet", "avro")  # formats of which a beginning is not enough
+_MAGIC = {
+    b"PAR1": "parquet",
+    b"Obj\x01": "avro",
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"PK\x03\x04": "zip",
+}
 _DEFAULT_NAME = "partition.default-name"
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -101,13 +115,11 @@ def guessed_format(
         with _reading(first), opened(first, 0, stores) as file:
             head = file.read(512)
     found = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
-    if found == "parquet" and not stream:
-        return {"format": "parquet"}
+    if found in _WHOLE and not stream:
+        return {"format": found}
     if found is not None:
         how = (
-            "write it to a file, whose end says where the rows are"
-            if found == "parquet"
-            else f"unpack it first ({found})"
+            "write it to a file, whose end says where the rows are" if found in _WHOLE else f"unpack it first ({found})"
         )
         raise NotSupported(f"{first} begins as a {found} file, which is not read so", hint=how)
     if not head:
@@ -198,7 +210,7 @@ def sampled(
                     whole = whole and all_of_it
                     paths.append(target)
                 else:
-                    paths.append(f.path if opens_by_name(f.path) else _first_rows(f.path, target, stores))
+                    paths.append(f.path if opens_by_name(f.path) else _first_rows(f.path, target, form, stores))
         names = tuple(shown_value("", f.path) for f in files)
         yield Sample(tuple(paths), names, whole and len(paths) == len(files), any(is_stream(f.path) for f in files))
 
@@ -245,14 +257,10 @@ def _read(file: Any, size: int) -> tuple[bytes, bool]:
     return b"".join(pieces), left > 0
 
 
-def _first_rows(path: str, target: str, stores: Stores) -> str:
-    """A parquet file with the first rows of one that DuckDB does not open."""
+def _first_rows(path: str, target: str, form: Format, stores: Stores) -> str:
+    """A file with the beginning of one that is not read by its name."""
     with open_binary(path, stores) as file:
-        source = pq.ParquetFile(file)
-        with pq.ParquetWriter(target, source.schema_arrow) as writer:
-            batch = next(source.iter_batches(_FIRST_ROWS), None)
-            if batch is not None:
-                writer.write_batch(batch)
+        form.beginning(file, target)
     return target
 
 

@@ -8,7 +8,7 @@ record and two rows). When a block does not decode, its records layer is made ag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -58,11 +58,26 @@ class Examined:
     bad: list[Bad] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Rows of a file from byte `begin` to `end`, where reading can go on: columns c0, c1, … of the request but those of METADATA."""
+
+    begin: int
+    end: int
+    rows: int
+    columns: list[pa.Array]
+
+
 class Decoder:
     """Decodes one table's records for one request. Plain data: picklable."""
 
     blocks = True  # can decode a file in blocks; False: only whole files (parquet)
     byte_order_mark = True  # that statement copes with one
+    packs = False  # files are read by `packed`, and in no other way
+
+    def packed(self, file: Any, begin: int) -> Iterator[Packed]:
+        """The rows of an open file from byte `begin` on, which was the `end` of some; 0: from its start. DataError where it is damaged."""
+        raise InternalError("Decoder.packed")
 
     @property
     def statement(self) -> bool:
@@ -257,6 +272,10 @@ class Format:
     def encoder(self, table: TableContext, options: Mapping[str, Any]) -> Encoder:
         """How to write the table's rows. NotSupported where it has no form for a type."""
         raise NotSupported(f"table {table.name}: format '{self.name}' cannot be written")
+
+    def beginning(self, file: Any, target: str) -> None:
+        """Of files that are no records one behind the other: writes a file that is the beginning of an open one, and has its columns."""
+        raise InternalError("Format.beginning")
 
     def whole(self, block: bytes, options: Mapping[str, Any]) -> int:
         """How many leading bytes of the beginning of a file are whole records; 0: not one is."""

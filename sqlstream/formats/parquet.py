@@ -44,6 +44,7 @@ _ACCEPTED = {
 MAGIC = b"PAR1"
 LEAST_SKIPPED = 32_768  # rows between two stretches that are read
 MOST_DIGITS = 38  # of a DECIMAL
+FIRST_ROWS = 20_000  # of a file that is not here, to tell columns from
 
 
 @dataclass(frozen=True)
@@ -348,6 +349,13 @@ class ParquetFormat(Format):
 
     def encoder(self, table: TableContext, options: Mapping[str, Any]) -> Encoder:
         return ParquetEncoder(table.schema)
+
+    def beginning(self, file: Any, target: str) -> None:
+        source = pq.ParquetFile(file)
+        with pq.ParquetWriter(target, source.schema_arrow) as writer:
+            batch = next(source.iter_batches(FIRST_ROWS), None)
+            if batch is not None:
+                writer.write_batch(batch)
 
     def infer(
         self, cursor: duckdb.DuckDBPyConnection, sample: Sample, options: Mapping[str, Any]

@@ -20,6 +20,7 @@ FILE_FUNCTIONS = {
     "READ_DEBEZIUM_JSON": "debezium-json",
     "READ_JSON": "json",
     "READ_PARQUET": "parquet",
+    "READ_AVRO": "avro",
 }
 _COLUMNS, _TYPES = "columns", "types"  # arguments that are no options
 # What the functions of the same names in DuckDB, Spark and pandas call it.

@@ -6,5 +6,6 @@ program.py     what to do with the bytes of a writer's record, for the columns t
 decode_kernels.py, vectors.py   doing it, and the columns that come of it
 encode_program.py, encode_kernels.py   the way back
 decoder.py, encoder.py          messages of one schema
+container.py, columns.py        files of records, and the columns that they have
 format.py      `'format' = 'avro'`; what has a registry of schemas is in `formats/confluent`
 """

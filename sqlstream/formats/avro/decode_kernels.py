@@ -14,6 +14,7 @@ from sqlstream.formats.avro.layout import (
     CUT,
     DECIMAL,
     DEEP,
+    DENSE,
     DEPTH,
     DONE,
     END,
@@ -28,6 +29,7 @@ from sqlstream.formats.avro.layout import (
     GREATEST,
     JUMP,
     LEAST,
+    LEFT,
     LIST,
     LONG,
     LONG_LIST,
@@ -188,9 +190,13 @@ def items(data, skips, state):  # type: ignore[no-untyped-def]
 @kernel(I64, r(U8), r(I64), r(I64), I64, I64, r(I64), I64, w(I64), w(U8), w(U8), w(I64), w(I64), w(I64), w(I64))
 def decode(data, begins, sizes, first, count, program, width, words, valid, texts, vectors, errors, stack, state):  # type: ignore[no-untyped-def]
     """Messages from `first` on, each of `sizes` bytes that begin at `begins`. Gives the message that was not done, for which FULL
-    has no room; `count`: all were. `errors`: why one is malformed; 0: it is not. `width`: how many vectors there are."""
+    has no room; `count`: all were. `errors`: why one is malformed; 0: it is not. `width`: how many vectors there are. A message
+    that begins at -1 does so where that before it ended; and if DENSE is set, those that lie together fill what they lie in."""
     for m in range(first, count):
-        state[AT], state[END], state[WRONG], state[FULL] = begins[m], begins[m] + sizes[m], 0, 0
+        if begins[m] >= 0:
+            state[AT], state[END] = begins[m], begins[m] + sizes[m]
+        began = state[AT]
+        state[WRONG], state[FULL] = 0, 0
         for v in range(width):
             at = v * VECTOR_WORDS
             vectors[at + SAVED], vectors[at + TEXT_SAVED] = vectors[at + COUNT], vectors[at + TEXT_COUNT]
@@ -329,6 +335,14 @@ def decode(data, begins, sizes, first, count, program, width, words, valid, text
                 at = v * VECTOR_WORDS
                 vectors[at + COUNT], vectors[at + TEXT_COUNT] = vectors[at + SAVED], vectors[at + TEXT_SAVED]
         if state[FULL] != 0 and state[WRONG] == 0:
+            state[AT] = began
             return np.int64(m)
+        if (
+            state[DENSE] == 1
+            and state[WRONG] == 0
+            and state[AT] != state[END]
+            and (m + 1 == count or begins[m + 1] >= 0)
+        ):
+            state[WRONG] = LEFT
         errors[m] = state[WRONG]
     return np.int64(count)

@@ -69,9 +69,10 @@ class RecordReader:
         self._code = np.array(self._program.code, np.int64).reshape(-1)
 
     def read(
-        self, data: np.ndarray, begins: np.ndarray, sizes: np.ndarray
+        self, data: np.ndarray, begins: np.ndarray, sizes: np.ndarray, together: bool = False
     ) -> tuple[list[pa.Array], np.ndarray, dict[int, str]]:
-        """The wanted columns of records that lie in `data` (uint8, padded), which of them are rows, and why others are malformed."""
+        """The wanted columns of records that lie in `data` (uint8, padded), which of them are rows, and why others are malformed.
+        `together`: records without a beginning (-1) lie behind the one before, within its size, and fill that."""
         p, count = self._program, len(begins)
         vectors = Vectors(p.vectors, p.texts, count, int(sizes.sum()))
         errors, stack, state = (
@@ -79,6 +80,7 @@ class RecordReader:
             np.empty(y.DEPTH * y.FRAME, np.int64),
             np.zeros(y.STATE, np.int64),
         )
+        state[y.DENSE] = together
         done = 0
         while done < count:
             done = decode_kernels.decode(

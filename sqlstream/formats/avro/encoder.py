@@ -51,6 +51,10 @@ class RecordWriter:
         out, sizes = self._run(columns, rows, lines=False)
         return out[: int(sizes.sum())].tobytes()
 
+    def packed(self, columns: list[pa.Array], rows: int) -> tuple[Array, Array]:
+        """One behind the other, and how many bytes each has."""
+        return self._run(columns, rows, lines=False)
+
     def _run(self, columns: list[pa.Array], rows: int, lines: bool) -> tuple[Array, Array]:
         made = Columns(self._parts, columns, self._table)
         width = len(self._parts)

@@ -1,26 +1,33 @@
-"""Format 'avro': messages that are Avro records of the schema that Flink makes of the table (`flink.py`), binary and without it."""
+"""Format 'avro': records of the schema that Flink makes of the table (`flink.py`). Messages are such, binary and without it; files
+are containers that have it, and are read by the schema that they have."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
 from sqlstream.contracts import ScanRequest, TableContext
 from sqlstream.errors import InternalError, NotSupported
+from sqlstream.formats.avro import container
+from sqlstream.formats.avro.columns import columns_of
 from sqlstream.formats.avro.decoder import RecordReader, Wants, places
 from sqlstream.formats.avro.encode_program import EncodeProgram
 from sqlstream.formats.avro.encoder import RecordWriter
 from sqlstream.formats.avro.flink import schema_of, text_of
 from sqlstream.formats.avro.schema import Node, parse
-from sqlstream.formats.base import Decoder, Encoder, Format
+from sqlstream.formats.base import Decoder, Encoder, Format, Packed, Part, Sample
+from sqlstream.formats.json import with_derived
 from sqlstream.formats.messages import MessageRecords, Records, Refused, Texts
 from sqlstream.formats.readers import METADATA
 from sqlstream.options import Option
+from sqlstream.types import Type
 
 BINARY, JSON = "binary", "json"
 
@@ -53,14 +60,22 @@ class MessageDecoder(Decoder):
 
 @dataclass(frozen=True)
 class AvroDecoder(MessageDecoder):
-    """`schema`: that messages were written by, as text."""
+    """`legacy`: the form of times that the table's messages have, whose schema is not with them."""
 
-    schema: str
-    wants: Wants
+    table: TableContext
+    request: ScanRequest
+    legacy: bool
+    blocks = False
+    packs = True
+
+    @property
+    def statement(self) -> bool:
+        return False
 
     @cached_property
     def _reader(self) -> RecordReader:
-        return RecordReader(parse(self.schema), self.wants)
+        schema = parse(text_of(schema_of(self.table.schema, self.legacy, self.table.name)))
+        return RecordReader(schema, wants_of(self.request))
 
     def messages(self) -> MessageRecords:
         return self._records
@@ -69,6 +84,21 @@ class AvroDecoder(MessageDecoder):
         there = texts.there
         arrays, rows, reasons = self._reader.read(texts.buffer, *places(texts))
         return records_of(arrays, there[rows], [Refused(int(there[i]), r) for i, r in reasons.items()])
+
+    def is_whole(self, file: Any) -> bool:
+        return container.is_whole(file)
+
+    def packed(self, file: Any, begin: int) -> Iterator[Packed]:
+        file.seek(0)
+        header = container.read_header(file)
+        return container.read_blocks(file, header, begin, RecordReader(header.schema, wants_of(self.request)))
+
+    def rows(self, records: str, constants: Mapping[str, str]) -> str:
+        columns = [
+            f"{constants[c.path[1]]} AS c{i}" if c.path[0] == METADATA else f"c{i}"
+            for i, c in enumerate(self.request.columns)
+        ]
+        return with_derived(f"SELECT {', '.join(columns) or '1 AS one'} FROM {records}", self.request)
 
 
 class MessageEncoder(Encoder):
@@ -80,10 +110,11 @@ class MessageEncoder(Encoder):
 
 @dataclass(frozen=True)
 class AvroEncoder(MessageEncoder):
-    """`schema`: that messages are written by, as text."""
+    """`schema`: that records are written by, as text; `codec`: how files are compressed."""
 
     table: TableContext
     schema: str
+    codec: str
 
     @cached_property
     def _writer(self) -> RecordWriter:
@@ -91,6 +122,9 @@ class AvroEncoder(MessageEncoder):
 
     def messages(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> Texts:
         return self._writer.texts(batch.columns, batch.num_rows)
+
+    def part(self, file: IO[bytes]) -> Part:
+        return container.AvroPart(file, self.schema, self.codec, self._writer)
 
 
 def program(node: Node, table: TableContext, prefix: bytes = b"") -> EncodeProgram:
@@ -102,17 +136,19 @@ def program(node: Node, table: TableContext, prefix: bytes = b"") -> EncodeProgr
 
 
 class AvroFormat(Format):
-    """`'format' = 'avro'`, of messages."""
+    """`'format' = 'avro'`, of messages and of files."""
 
     name = "avro"
     extension = "avro"
-    files = False
+    blocks = False
     text = False
     options = (
         Option("avro.encoding", "enum", BINARY, "how records are written; json is not there", (BINARY, JSON)),
         Option("avro.timestamp_mapping.legacy", "bool", True,
                "true: TIMESTAMP is timestamp-millis, and TIMESTAMP_LTZ has no form, as in Flink before 1.19; false: TIMESTAMP is "
                "local-timestamp-millis or -micros, TIMESTAMP_LTZ timestamp-millis or -micros"),
+        Option("avro.codec", "enum", "snappy", "how the blocks of files are compressed that are written; of messages none is", tuple(container.CODECS),
+               compared="nothing"),
         Option("avro.open.fastread", "bool", False, "no effect: records are read by compiled loops anyway"),
     )  # fmt: skip
 
@@ -120,16 +156,34 @@ class AvroFormat(Format):
         _schema(table, options)
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
-        return AvroDecoder(_schema(table, options), wants_of(request))
+        _check_encoding(table, options)
+        return AvroDecoder(table, request, options["avro.timestamp_mapping.legacy"])
 
     def encoder(self, table: TableContext, options: Mapping[str, Any]) -> Encoder:
-        return AvroEncoder(table, _schema(table, options))
+        return AvroEncoder(table, _schema(table, options), options["avro.codec"])
+
+    def beginning(self, file: Any, target: str) -> None:
+        """The header alone, which says all."""
+        size = container.read_header(file).size
+        file.seek(0)
+        Path(target).write_bytes(file.read(size))
+
+    def infer(
+        self, cursor: duckdb.DuckDBPyConnection, sample: Sample, options: Mapping[str, Any]
+    ) -> list[tuple[str, Type]]:
+        with open(sample.paths[0], "rb") as file:
+            schema = container.read_header(file).schema
+        return columns_of(schema)
 
 
-def _schema(table: TableContext, options: Mapping[str, Any]) -> str:
+def _check_encoding(table: TableContext, options: Mapping[str, Any]) -> None:
     if options["avro.encoding"] == JSON:
         raise NotSupported(
             f"table {table.name}: option 'avro.encoding' = 'json': Avro's records as JSON are not there",
             hint="leave it out: they are binary; format 'json' is plain JSON",
         )
+
+
+def _schema(table: TableContext, options: Mapping[str, Any]) -> str:
+    _check_encoding(table, options)
     return text_of(schema_of(table.schema, options["avro.timestamp_mapping.legacy"], table.name))

@@ -16,12 +16,12 @@ VECTOR_WORDS = 8
 BASE, ROOM, COUNT, SAVED, TEXT_BASE, TEXT_ROOM, TEXT_COUNT, TEXT_SAVED = range(8)
 
 # Of a run. AT, END: where in the bytes it is, and where the message ends; WRONG: why it is malformed, 0: it is not; FULL: one more
-# than the vector that has no room; below zero, that has none for text.
+# than the vector that has no room; below zero, that has none for text; DENSE: whether messages that lie together leave nothing over.
 STATE = 8
-AT, END, WRONG, FULL, OUT, VALUE = range(6)
+AT, END, WRONG, FULL, OUT, VALUE, DENSE = range(7)
 
 # What is wrong whatever the schema says. Those of a schema begin at OWN.
-CUT, LONG_NUMBER, BRANCH, LONG_LIST, DEEP, WIDE_DECIMAL, OWN = 1, 2, 3, 4, 5, 6, 8
+CUT, LONG_NUMBER, BRANCH, LONG_LIST, DEEP, WIDE_DECIMAL, LEFT, OWN = 1, 2, 3, 4, 5, 6, 7, 8
 REASONS = {
     CUT: "it ends before its values do",
     LONG_NUMBER: "a number has more than ten bytes",
@@ -29,6 +29,7 @@ REASONS = {
     LONG_LIST: "a list is said to be longer than the message",
     DEEP: "it is nested too deeply",
     WIDE_DECIMAL: "a decimal has more than 16 bytes",
+    LEFT: "the block has more bytes than its records",
 }
 
 FRAME = 4  # words of what is open: a list (where its items begin, how many are left, what comes behind, its vector), or a call
