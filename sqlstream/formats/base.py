@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from sqlstream.contracts import ScanRequest, TableContext
 from sqlstream.errors import InternalError, NotSupported
-from sqlstream.formats.messages import MessageRecords, Texts
+from sqlstream.formats.messages import MessageRecords, Refused, Texts
 from sqlstream.formats.readers import LONGEST_OBJECT, Paths
 from sqlstream.formats.stretches import Stretch
 from sqlstream.formats.text_columns import TextColumns
@@ -163,6 +163,11 @@ class Decoder:
         """What makes records of messages, each a record, where these are no lines of text; None: they are."""
         return None
 
+    def bare(self, texts: Texts) -> tuple[Texts, list[Refused]]:
+        """Messages as the lines that they are without what stands before their records, and those that are malformed for that: in their
+        places is nothing."""
+        return texts, []
+
     def single_line(self, message: bytes) -> bytes:
         """A message of several lines, as one line that means the same, where there is such a form; else as it is."""
         return message
@@ -276,6 +281,10 @@ class Format:
     def beginning(self, file: Any, target: str) -> None:
         """Of files that are no records one behind the other: writes a file that is the beginning of an open one, and has its columns."""
         raise InternalError("Format.beginning")
+
+    def shown(self, record: bytes) -> str:
+        """A malformed record as an error shows it."""
+        return record.decode("utf-8", "replace") if self.text else f"0x{record.hex()}"
 
     def whole(self, block: bytes, options: Mapping[str, Any]) -> int:
         """How many leading bytes of the beginning of a file are whole records; 0: not one is."""

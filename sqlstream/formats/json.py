@@ -37,6 +37,7 @@ class JsonDecoder(Decoder):
 
     leaves: JsonRecords
     request: ScanRequest
+    name: str = "json"  # the format's
     byte_order_mark = False
 
     def records(self, paths: Paths, file: bool = False, block: bool = False, longest: int = LONGEST_OBJECT) -> str:
@@ -77,7 +78,7 @@ class JsonDecoder(Decoder):
         return True
 
     def hint(self, reason: str) -> str | None:
-        return timestamp_hint(JsonFormat.name, self.leaves.standard, reason)
+        return timestamp_hint(self.name, self.leaves.standard, reason)
 
     def plain(self, file: Any) -> bool:
         return self.leaves.numbers.plain(file)
@@ -117,29 +118,44 @@ def with_derived(inner: str, request: ScanRequest, op: bool = False) -> str:
     return f"SELECT {', '.join(out) or 'one'} FROM ({inner})"
 
 
+def options_of(name: str) -> tuple[Option, ...]:
+    """The options of a format of this name whose records are objects of JSON."""
+    return (
+        Option(f"{name}.fail-on-missing-field", "bool", False, "whether a record without a field of the table is malformed"),
+        Option(f"{name}.ignore-parse-errors", "bool", False, "skip malformed records (and count them) instead of failing",
+               compared="nothing"),
+        Option(f"{name}.timestamp-format.standard", "enum", SQL_STANDARD,
+               "SQL: '2020-12-30 12:13:14.123'; ISO-8601: '2020-12-30T12:13:14.123'", (SQL_STANDARD, ISO_STANDARD)),
+        Option(f"{name}.map-null-key.mode", "enum", "FAIL", "no effect: a MAP has no key that is NULL", ("FAIL", "DROP", "LITERAL")),
+        Option(f"{name}.map-null-key.literal", "string", "null", "no effect: a MAP has no key that is NULL"),
+        Option(f"{name}.decode.json-parser.enabled", "bool", True, "no effect: no other parser is faster here"),
+        Option(f"{name}.encode.decimal-as-plain-number", "bool", False,
+               "no effect: decimals are always written as plain numbers"),
+        Option(f"{name}.encode.ignore-null-fields", "bool", False, "leave NULL fields out of what is written"),
+    )  # fmt: skip
+
+
+def records_of(name: str, request: ScanRequest, options: Mapping[str, Any]) -> JsonRecords:
+    """What a request wants of records, by the options of a format of this name."""
+    leaves = tuple(Leaf(f"c{i}", c.path, c.type) for i, c in enumerate(request.columns) if c.path[0] != METADATA)
+    return JsonRecords(leaves, options[f"{name}.timestamp-format.standard"], options[f"{name}.fail-on-missing-field"])
+
+
+def encoder_of(name: str, table: TableContext, options: Mapping[str, Any]) -> JsonEncoder:
+    """By the options of a format of this name."""
+    standard, ignore_null = options[f"{name}.timestamp-format.standard"], options[f"{name}.encode.ignore-null-fields"]
+    return JsonEncoder(Schema(table.schema.columns), standard, ignore_null)
+
+
 class JsonFormat(Format):
     """`'format' = 'json'`: append-only, for reading and writing."""
 
     name = "json"
     extension = "json"
-    options = (
-        Option("json.fail-on-missing-field", "bool", False, "whether a record without a field of the table is malformed"),
-        Option("json.ignore-parse-errors", "bool", False, "skip malformed records (and count them) instead of failing",
-               compared="nothing"),
-        Option("json.timestamp-format.standard", "enum", SQL_STANDARD,
-               "SQL: '2020-12-30 12:13:14.123'; ISO-8601: '2020-12-30T12:13:14.123'", (SQL_STANDARD, ISO_STANDARD)),
-        Option("json.map-null-key.mode", "enum", "FAIL", "no effect: a MAP has no key that is NULL", ("FAIL", "DROP", "LITERAL")),
-        Option("json.map-null-key.literal", "string", "null", "no effect: a MAP has no key that is NULL"),
-        Option("json.decode.json-parser.enabled", "bool", True, "no effect: no other parser is faster here"),
-        Option("json.encode.decimal-as-plain-number", "bool", False,
-               "no effect: decimals are always written as plain numbers"),
-        Option("json.encode.ignore-null-fields", "bool", False, "leave NULL fields out of what is written"),
-    )  # fmt: skip
+    options = options_of("json")
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
-        leaves = tuple(Leaf(f"c{i}", c.path, c.type) for i, c in enumerate(request.columns) if c.path[0] != METADATA)
-        records = JsonRecords(leaves, options["json.timestamp-format.standard"], options["json.fail-on-missing-field"])
-        return JsonDecoder(records, request)
+        return JsonDecoder(records_of(self.name, request, options), request)
 
     def guess(
         self, cursor: duckdb.DuckDBPyConnection, sample: Sample, given: Mapping[str, str], options: Mapping[str, Any]
@@ -159,8 +175,4 @@ class JsonFormat(Format):
         return infer_columns(cursor, sample, options[_STANDARD], skips(options, self.name))
 
     def encoder(self, table: TableContext, options: Mapping[str, Any]) -> Encoder:
-        return JsonEncoder(
-            Schema(table.schema.columns),
-            options["json.timestamp-format.standard"],
-            options["json.encode.ignore-null-fields"],
-        )
+        return encoder_of(self.name, table, options)

@@ -10,6 +10,8 @@ from sqlstream.formats.base import Format
 from sqlstream.formats.canal_json import CanalJsonFormat
 from sqlstream.formats.confluent.avro import ConfluentAvroFormat
 from sqlstream.formats.confluent.debezium_avro import DebeziumAvroFormat
+from sqlstream.formats.confluent.json import ConfluentJsonFormat
+from sqlstream.formats.confluent.protobuf import ConfluentProtobufFormat
 from sqlstream.formats.csv import CsvFormat
 from sqlstream.formats.debezium_json import DebeziumJsonFormat
 from sqlstream.formats.json import JsonFormat
@@ -27,10 +29,12 @@ FORMATS: dict[str, type[Format]] = {
     "debezium-avro-confluent": DebeziumAvroFormat,
     "debezium-json": DebeziumJsonFormat,
     "json": JsonFormat,
+    "json-confluent": ConfluentJsonFormat,
     "maxwell-json": MaxwellJsonFormat,
     "ogg-json": OggJsonFormat,
     "parquet": ParquetFormat,
     "protobuf": ProtobufFormat,
+    "protobuf-confluent": ConfluentProtobufFormat,
     "raw": RawFormat,
 }
 

@@ -18,6 +18,7 @@ class SchemaRegistry:
         self.user, self.token = user, token
         self.broken, self.incompatible = 0, set[str]()
         self.schemas: list[str] = []
+        self.more: list[dict[str, Any]] = []  # what else is known of each
         self.subjects: dict[str, list[int]] = {}
         self.asked: list[str] = []
         registry = self
@@ -32,7 +33,7 @@ class SchemaRegistry:
                 """Nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -47,18 +48,30 @@ class SchemaRegistry:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def add(self, schema: Any, first: int = 1) -> int:
-        """A schema's number; `first`: at least."""
+    def add(self, schema: Any, first: int = 1, kind: str = "AVRO", references: Any = (), subject: str = "") -> int:
+        """A schema's number; `first`: at least. Under a subject, if there is one."""
         text = schema if isinstance(schema, str) else json.dumps(schema)
         if text not in self.schemas:
-            self.schemas += [""] * (first - 1 - len(self.schemas))
+            while len(self.schemas) < first - 1:
+                self.schemas.append("")
+                self.more.append({})
             self.schemas.append(text)
-        return self.schemas.index(text) + 1
+            self.more.append(
+                ({} if kind == "AVRO" else {"schemaType": kind})
+                | ({"references": list(references)} if references else {})
+            )
+        number = self.schemas.index(text) + 1
+        if subject and number not in self.subjects.setdefault(subject, []):
+            self.subjects[subject].append(number)
+        return number
+
+    def _said(self, number: int) -> dict[str, Any]:
+        return {"schema": self.schemas[number - 1], **self.more[number - 1]}
 
     def _answer(self, request: Any) -> None:
         body = json.loads(request.rfile.read(int(request.headers.get("Content-Length") or 0)) or b"{}")
         self.asked.append(f"{request.command} {request.path}")
-        status, answer = self._found(request, request.path.strip("/").split("/"), body)
+        status, answer = self._found(request, request.path.partition("?")[0].strip("/").split("/"), body)
         data = json.dumps(answer).encode()
         request.send_response(status)
         request.send_header("Content-Length", str(len(data)))
@@ -78,9 +91,12 @@ class SchemaRegistry:
                 return 401, {"error_code": 401, "message": f"who is this? {given}"}
         match path:
             case ["schemas", "ids", number] if 0 < int(number) <= len(self.schemas):
-                return 200, {"schema": self.schemas[int(number) - 1]}
+                return 200, self._said(int(number))
             case ["schemas", "ids", _]:
                 return 404, {"error_code": 40403, "message": "Schema not found"}
+            case ["subjects", subject, "versions", version]:
+                number = self.subjects[unquote(subject)][int(version) - 1]
+                return 200, {"subject": unquote(subject), "version": int(version), "id": number, **self._said(number)}
             case ["subjects", subject, *rest]:
                 known = self.subjects.setdefault(unquote(subject), [])
                 number = self.schemas.index(body["schema"]) + 1 if body["schema"] in self.schemas else 0
@@ -98,6 +114,7 @@ class SchemaRegistry:
                         "error_code": 409,
                         "message": "Schema being registered is incompatible with an earlier schema",
                     }
-                known.append(self.add(body["schema"]))
+                kind, references = body.get("schemaType", "AVRO"), body.get("references", ())
+                known.append(self.add(body["schema"], kind=kind, references=references))
                 return 200, {"id": known[-1]}
         return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}

@@ -167,7 +167,7 @@ class MessageDecoder:
     def _refuse(self, messages: Messages, texts: Texts, refused: Refused, form: PartFormat) -> tuple[BadRecord, int]:
         place, record = int(messages.places[refused.message]), texts.bytes_of(refused.message)
         if not self._skips:
-            text = record.decode("utf-8", "replace") if form.format.text else f"0x{record[:SHOWN].hex()}"
+            text = form.format.shown(record)
             text = text if len(text) <= SHOWN else text[:SHOWN] + "…"
             key = f"{form.format.name}.ignore-parse-errors"
             skips = f"'{form.prefix}{key}' = 'true' skips such records, and 'source.bad-records' = 'a table' writes them there"

@@ -62,6 +62,14 @@ class Part:
         messages = self.decoder.messages()
         if messages is not None:
             return self._rows(messages(texts), ruled=True)
+        texts, refused = self.decoder.bare(texts)
+        found = self._of_lines(texts)
+        if refused:
+            found.refused.extend(refused)
+            found.refused.sort(key=lambda r: r.message)
+        return found
+
+    def _of_lines(self, texts: Texts) -> Columns:
         found = self._by_scanner(texts)
         if found is not None:
             try:

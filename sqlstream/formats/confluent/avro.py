@@ -6,7 +6,7 @@ by Flink's schema of the table, or by the one that is given, which is registered
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -23,61 +23,28 @@ from sqlstream.formats.avro.flink import schema_of, text_of
 from sqlstream.formats.avro.format import MessageDecoder, MessageEncoder, program, records_of, wants_of
 from sqlstream.formats.avro.schema import SchemaError, parse
 from sqlstream.formats.base import Decoder, Encoder, Format
-from sqlstream.formats.confluent.client import Registry, UnknownSchema
-from sqlstream.formats.confluent.framing import MAGIC, SHORT, numbers, prefix
+from sqlstream.formats.confluent.client import Registry
+from sqlstream.formats.confluent.readers import Readers, Unreadable
 from sqlstream.formats.confluent.settings import options_of, registry_of
-from sqlstream.formats.messages import MessageRecords, Records, Refused, Texts
+from sqlstream.formats.confluent.writing import Written, written_as
+from sqlstream.formats.messages import MessageRecords, Records, Texts
 
 NULL_RECORD = "the record is null"
 
 
-class Readers:
-    """Readers of records by the numbers of their schemas. For one thread at a time."""
+class AvroReaders(Readers):
+    """Of Avro's schemas."""
 
     def __init__(self, registry: Registry, wants: Wants) -> None:
+        super().__init__(wants.types)
         self._registry, self._wants = registry, wants
-        self._known: dict[int, RecordReader | str] = {}
 
-    def read(self, texts: Texts) -> tuple[list[pa.Array], np.ndarray, list[Refused]]:
-        """The wanted columns of messages, which of them are rows, ascending, and which are malformed. RegistryError."""
-        schemas, begins, sizes, first = numbers(texts)
-        there = texts.there
-        parts: list[list[pa.Array]] = []
-        rows: list[np.ndarray] = []
-        refused: list[Refused] = []
-        for number in np.unique(schemas).tolist() or [-1]:
-            mine = np.flatnonzero(schemas == number)
-            reader = self._reader(number) if number >= 0 else ""
-            if isinstance(reader, str):
-                refused += [
-                    Refused(int(there[i]), reader or (SHORT if first[i] == 0 else MAGIC)) for i in mine.tolist()
-                ]
-                continue
-            arrays, good, reasons = reader.read(texts.buffer, begins[mine], sizes[mine])
-            parts.append(arrays)
-            rows.append(mine[good])
-            refused += [Refused(int(there[mine[i]]), r) for i, r in reasons.items()]
-        if len(rows) == 1:
-            return parts[0], there[rows[0]], sorted(refused, key=lambda r: r.message)
-        of = np.concatenate(rows) if rows else np.empty(0, np.int64)
-        order = np.argsort(of, kind="stable")
-        taken = pa.array(order)
-        columns = [
-            (pa.concat_arrays([p[i] for p in parts]).take(taken) if parts else pa.nulls(0, t.arrow()))
-            for i, t in enumerate(self._wants.types)
-        ]
-        return columns, there[of[order]], sorted(refused, key=lambda r: r.message)
-
-    def _reader(self, number: int) -> RecordReader | str:
-        """Of a schema; why there is none."""
-        if number not in self._known:
-            try:
-                self._known[number] = RecordReader(parse(self._registry.schema(number)), self._wants, NULL_RECORD)
-            except UnknownSchema as e:
-                return str(e)  # it may be registered in a moment
-            except SchemaError as e:
-                self._known[number] = f"schema {number} of the registry {self._registry.shown} cannot be read: {e}"
-        return self._known[number]
+    def reader(self, key: Hashable) -> RecordReader:
+        assert isinstance(key, int)
+        try:
+            return RecordReader(parse(self._registry.schema(key).text), self._wants, NULL_RECORD)
+        except SchemaError as e:
+            raise Unreadable(f"schema {key} of the registry {self._registry.shown} cannot be read: {e}") from None
 
 
 @dataclass(frozen=True)
@@ -88,8 +55,8 @@ class ConfluentAvroDecoder(MessageDecoder):
     wants: Wants
 
     @cached_property
-    def _readers(self) -> Readers:
-        return Readers(self.registry, self.wants)
+    def _readers(self) -> AvroReaders:
+        return AvroReaders(self.registry, self.wants)
 
     def messages(self) -> MessageRecords:
         return self._records
@@ -98,23 +65,9 @@ class ConfluentAvroDecoder(MessageDecoder):
         return records_of(*self._readers.read(texts))
 
 
-@dataclass(frozen=True)
-class Written:
-    """The schema that rows are written by, and where it is registered."""
-
-    registry: Registry
-    subject: str
-    schema: str
-    register: bool
-
-    @cached_property
-    def prefix(self) -> bytes:
-        """What stands before each record. RegistryError."""
-        return prefix(self.registry.number(self.subject, self.schema, self.register))
-
-    def writer(self, table: TableContext) -> RecordWriter:
-        """Of rows of a table that fit the schema."""
-        return RecordWriter(program(parse(self.schema), table, self.prefix), table.name)
+def writer(written: Written, table: TableContext) -> RecordWriter:
+    """Of rows of a table that fit the schema. RegistryError."""
+    return RecordWriter(program(parse(written.schema), table, written.prefix), table.name)
 
 
 @dataclass(frozen=True)
@@ -130,7 +83,7 @@ class ConfluentAvroEncoder(MessageEncoder):
 
     def messages(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> Texts:
         if not self.kept:
-            self.kept["writer"] = self.written.writer(self.table)
+            self.kept["writer"] = writer(self.written, self.table)
         return self.kept["writer"].texts(batch.columns, batch.num_rows)
 
 
@@ -149,13 +102,6 @@ def written_by(
     name: str, table: TableContext, options: Mapping[str, Any], derived: str, checked: TableContext
 ) -> Written:
     """The schema that is given, or `derived`, checked against the columns of `checked`. OptionError."""
-    registry = registry_of(name, table.name, options, table.working_directory)
-    subject = options[f"{name}.subject"]
-    if not subject:
-        raise OptionError(
-            f"table {table.name}: option '{name}.subject' is missing",
-            hint="under it the table's schema is registered: '<topic>-value'",
-        )
     given = options[f"{name}.schema"]
     if given is not None:
         try:
@@ -164,7 +110,7 @@ def written_by(
             raise OptionError(
                 f"table {table.name}: option '{name}.schema': {e}", hint="it has to be of the table's columns"
             ) from None
-    return Written(registry, subject, given or derived, options[f"{name}.auto.register.schemas"])
+    return written_as(name, table, options, given or derived)
 
 
 class ConfluentAvroFormat(Format):

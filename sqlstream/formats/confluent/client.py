@@ -6,7 +6,7 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -21,7 +21,8 @@ PAUSES = (0.1, 0.3, 1.0, 2.0)  # seconds between attempts, of which there is one
 CONTENT = "application/vnd.schemaregistry.v1+json"
 UNKNOWN_SUBJECT, UNKNOWN_SCHEMA = 40401, 40403
 _lock = threading.Lock()
-_schemas: dict[tuple[tuple[str, ...], str, str, int], str] = {}
+AVRO, JSON, PROTOBUF = "AVRO", "JSON", "PROTOBUF"  # types of schemas
+_schemas: dict[tuple[tuple[str, ...], str, str, str], Found] = {}
 
 
 class RegistryError(RunError):
@@ -34,6 +35,27 @@ class RegistryError(RunError):
 
 class UnknownSchema(Exception):
     """The registry has no such schema; says which."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A schema that another one imports as `name`."""
+
+    name: str
+    subject: str
+    version: int
+
+    def body(self) -> dict[str, Any]:
+        """As requests have it."""
+        return {"name": self.name, "subject": self.subject, "version": self.version}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A schema that the registry has."""
+
+    text: str
+    references: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,33 +78,59 @@ class Registry:
         """As an error names it."""
         return ", ".join(_without_user(u) for u in self.urls)
 
-    def schema(self, number: int) -> str:
-        """The schema of a number. UnknownSchema, RegistryError."""
-        key = (self.urls, self.user_info, self.token, number)
+    def schema(self, number: int, kind: str = AVRO, form: str = "") -> Found:
+        """The schema of a number, which is of type `kind`. `form`: how it is said, if not as it is written. UnknownSchema, RegistryError."""
+        return self._found(f"/schemas/ids/{number}", kind, form, f"schema {number}")
+
+    def version(self, reference: Reference, kind: str, form: str = "") -> Found:
+        """A schema that another one imports. UnknownSchema, RegistryError."""
+        path = f"/subjects/{quote(reference.subject, safe='')}/versions/{reference.version}?deleted=true"
+        return self._found(path, kind, form, f"version {reference.version} of subject '{reference.subject}'")
+
+    def _found(self, path: str, kind: str, form: str, what: str) -> Found:
+        path += f"{'&' if '?' in path else '?'}format={form}" if form else ""
+        key = (self.urls, self.user_info, self.token, path)
         with _lock:
             found = _schemas.get(key)
         if found is None:
-            answer = self._asked("GET", f"/schemas/ids/{number}", None, f"schema {number}")
-            kind = answer.get("schemaType", "AVRO")
-            if kind != "AVRO":
-                raise UnknownSchema(f"schema {number} of the registry {self.shown} is of type {kind}, not AVRO")
-            found = str(answer["schema"])
+            answer = self._asked("GET", path, None, what)
+            given = answer.get("schemaType") or AVRO
+            if given != kind:
+                raise UnknownSchema(f"{what} of the registry {self.shown} is of type {given}, not {kind}")
+            references = (Reference(r["name"], r["subject"], int(r["version"])) for r in answer.get("references") or ())
+            found = Found(str(answer["schema"]), tuple(references))
             with _lock:
                 _schemas[key] = found
         return found
 
-    def number(self, subject: str, schema: str, register: bool) -> int:
+    def number(
+        self, subject: str, schema: str, register: bool, kind: str = AVRO, references: Sequence[Reference] = ()
+    ) -> int:
         """The number of a schema under a subject, where it is registered if it is not there. RegistryError."""
-        path = f"/subjects/{quote(subject, safe='')}" + ("/versions" if register else "")
+        return int(self._known(subject, "/versions" if register else "", schema, kind, references)["id"])
+
+    def reference(
+        self, name: str, subject: str, schema: str, kind: str, references: Sequence[Reference] = ()
+    ) -> Reference:
+        """What another schema imports as `name`, which is registered. RegistryError."""
+        return Reference(name, subject, int(self._known(subject, "", schema, kind, references)["version"]))
+
+    def _known(
+        self, subject: str, then: str, schema: str, kind: str, references: Sequence[Reference]
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {"schema": schema}
+        if kind != AVRO:
+            body["schemaType"] = kind
+        if references:
+            body["references"] = [r.body() for r in references]
         try:
-            answer = self._asked("POST", path, {"schema": schema}, f"subject '{subject}'")
+            return self._asked("POST", f"/subjects/{quote(subject, safe='')}{then}", body, f"subject '{subject}'")
         except UnknownSchema as e:
             raise RegistryError(
                 f"{e}: the table's schema is not registered there",
                 False,
                 hint="'….auto.register.schemas' = 'true' registers it",
             ) from None
-        return int(answer["id"])
 
     def _asked(self, method: str, path: str, body: Any, what: str) -> dict[str, Any]:
         said = "nothing"

@@ -22,9 +22,10 @@ from sqlstream.formats.avro.encoder import RecordWriter
 from sqlstream.formats.avro.flink import schema_of, text_of
 from sqlstream.formats.avro.format import MessageEncoder
 from sqlstream.formats.base import Decoder, Encoder, Format
-from sqlstream.formats.confluent.avro import NULL_RECORD, Readers, Written, check_options, written_by
+from sqlstream.formats.confluent.avro import NULL_RECORD, AvroReaders, check_options, writer, written_by
 from sqlstream.formats.confluent.client import Registry
 from sqlstream.formats.confluent.settings import options_of, registry_of
+from sqlstream.formats.confluent.writing import Written
 from sqlstream.formats.debezium_json import STYLE
 from sqlstream.formats.json_changes import ChangeDecoder
 from sqlstream.formats.json_records import JsonRecords
@@ -46,9 +47,9 @@ class DebeziumAvroDecoder(Decoder):
     changes: ChangeDecoder
 
     @cached_property
-    def _readers(self) -> Readers:
+    def _readers(self) -> AvroReaders:
         wanted = {"before": self.image, "after": self.image, "op": STRING}
-        return Readers(self.registry, Wants(wanted, tuple((n,) for n in wanted), tuple(wanted.values())))
+        return AvroReaders(self.registry, Wants(wanted, tuple((n,) for n in wanted), tuple(wanted.values())))
 
     def records(self, *args: Any, **more: Any) -> str:
         return "SELECT 1 AS none WHERE FALSE"
@@ -121,7 +122,7 @@ class DebeziumAvroEncoder(MessageEncoder):
 
     def messages(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> Texts:
         if not self.kept:
-            self.kept["writer"] = self.written.writer(self.envelope)
+            self.kept["writer"] = writer(self.written, self.envelope)
         gone = np.zeros(batch.num_rows, np.bool_)
         if kinds is not None:
             gone = (kinds == Kind.DELETE) | (kinds == Kind.UPDATE_BEFORE)

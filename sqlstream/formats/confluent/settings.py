@@ -24,17 +24,26 @@ _PROPERTIES = {
     "schema.registry.ssl.keystore.password": "ssl.keystore.password",
 }
 _TIMEOUT = "http.read.timeout.ms"
+SUBJECT = (
+    "under which the schema of a table that is written is registered; <topic>-value or <topic>-key where it is not said"
+)
 
 
 def options_of(name: str) -> tuple[Option, ...]:
-    """Of a format of this name."""
+    """Of a format of this name whose records are Avro's."""
     return (
         Option(f"{name}.url", required=True, doc="where the schema registry is; several with ',' between", compared="nothing",
                former=(f"{name}.schema-registry.url",)),
-        Option(f"{name}.subject", doc="under which the schema of a table that is written is registered; <topic>-value or <topic>-key where it is "
-               "not said", former=(f"{name}.schema-registry.subject",)),
+        Option(f"{name}.subject", doc=SUBJECT, former=(f"{name}.schema-registry.subject",)),
         Option(f"{name}.schema", doc="the schema that the table is written by, as JSON; where it is not said Flink's of the table's columns",
                former=(f"{name}.schema-registry.schema",)),
+        *client_options(name),
+    )  # fmt: skip
+
+
+def client_options(name: str) -> tuple[Option, ...]:
+    """Those of the registry's client, of a format of this name."""
+    return (
         Option(f"{name}.auto.register.schemas", "bool", True, "whether the schema is registered if it is not there", compared="nothing"),
         Option(f"{name}.basic-auth.credentials-source", doc="USER_INFO, or URL: where user and password stand", compared="nothing"),
         Option(f"{name}.basic-auth.user-info", doc="user:password", compared="nothing"),

@@ -69,7 +69,8 @@ class Types:
 
 
 @lru_cache(maxsize=16)
-def _parsed(data: bytes) -> Types:
+def parsed(data: bytes) -> Types:
+    """Of a FileDescriptorSet. DecodeError."""
     from google.protobuf import descriptor_pb2
 
     files = descriptor_pb2.FileDescriptorSet.FromString(data)
@@ -97,7 +98,7 @@ def load(path: Path, where: str) -> Types:
         raise OptionError(f"{where}: format 'protobuf' needs the package protobuf", hint=install("protobuf")) from None
     how = "protoc --include_imports --descriptor_set_out=….desc ….proto makes one"
     try:
-        found = _parsed(path.read_bytes())
+        found = parsed(path.read_bytes())
     except OSError as e:
         raise OptionError(f"{where}: {path} cannot be read: {e.strerror}", hint=how) from None
     except DecodeError:
@@ -105,6 +106,13 @@ def load(path: Path, where: str) -> Types:
     if not found.messages:
         raise OptionError(f"{where}: {path} has no messages", hint=how)
     return found
+
+
+def files_of(path: Path) -> dict[str, Any]:
+    """The FileDescriptorProtos of a descriptor file that was loaded, by their names."""
+    from google.protobuf import descriptor_pb2
+
+    return {f.name: f for f in descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes()).file}
 
 
 def unknown(name: str, types: Types) -> str:

@@ -42,10 +42,12 @@ _WRITES = {
 class _Program:
     """`null`: what a text in a list or map is that is NULL."""
 
-    def __init__(self, shape: Shape, null: str) -> None:
+    def __init__(self, shape: Shape, null: str, prefix: bytes) -> None:
         self.code: list[list[int]] = []
         self.parts: list[Part] = []
-        self.literals, self._null = b"", null
+        self.literals, self._null = prefix, null
+        if prefix:
+            self._emit(y.LITERAL, -1, 0, len(prefix))
         for i, f, t, inner in _by_number(shape):
             self._field(f, t, inner, i, (), f.name)
         self._emit(y.DONE)
@@ -147,10 +149,11 @@ def _by_number(shape: Shape) -> list[tuple[int, PbField, Type, Shape | None]]:
 
 
 class MessageWriter:
-    """Writes rows as messages of a shape. `table`: whose they are; `null`: what a text in a list or map is that is NULL."""
+    """Writes rows as messages of a shape. `table`: whose they are; `null`: what a text in a list or map is that is NULL; `prefix`: what
+    stands before each."""
 
-    def __init__(self, shape: Shape, null: str, table: str) -> None:
-        made = _Program(shape, null)
+    def __init__(self, shape: Shape, null: str, table: str, prefix: bytes = b"") -> None:
+        made = _Program(shape, null, prefix)
         self._parts, self._table = made.parts, table
         self._code = np.array(made.code, np.int64).reshape(-1)
         self._literals = np.frombuffer(made.literals + bytes(8), np.uint8)

@@ -51,16 +51,29 @@ class ProtobufDecoder(MessageDecoder):
         there = texts.there
         arrays, rows, reasons = self._reader.read(texts.buffer, *places(texts))
         refused = [Refused(int(there[i]), r) for i, r in reasons.items()]
-        of = there[rows]
-        for c, a in zip(self.columns, arrays, strict=True):
-            if not c.type.nullable and a.null_count:
-                keep = a.is_valid()
-                reason = f"field {c.name} is NULL but its column is NOT NULL"
-                refused += [Refused(int(m), reason) for m in of[~keep.to_numpy(zero_copy_only=False)]]
-                of, arrays = of[keep.to_numpy(zero_copy_only=False)], [x.filter(keep) for x in arrays]
-        found = {c.name: (a, c.type) for c, a in zip(self.columns, arrays, strict=True)}
-        made = [_at(*found[c.path[0]], c.path[1:]) for c in self.wanted]
-        return records_of(made, of, sorted(refused, key=lambda r: r.message))
+        return rows_of(self.columns, self.wanted, arrays, there[rows], refused)
+
+
+def columns_of(columns: Schema, request: ScanRequest) -> tuple[Schema, tuple[ScanColumn, ...]]:
+    """Which columns of a table have to be read, whole, for a request, and what of messages it wants."""
+    wanted = tuple(c for c in request.columns if c.path[0] != METADATA)
+    names = {c.path[0] for c in wanted}
+    return Schema(tuple(c for c in columns if c.name in names or not c.type.nullable)), wanted
+
+
+def rows_of(
+    columns: Schema, wanted: tuple[ScanColumn, ...], arrays: list[pa.Array], of: np.ndarray, refused: list[Refused]
+) -> Records:
+    """What is wanted of columns that were read from messages `of`; those with a NULL that may be none are malformed."""
+    for c, a in zip(columns, arrays, strict=True):
+        if not c.type.nullable and a.null_count:
+            keep = a.is_valid()
+            reason = f"field {c.name} is NULL but its column is NOT NULL"
+            refused = [*refused, *(Refused(int(m), reason) for m in of[~keep.to_numpy(zero_copy_only=False)])]
+            of, arrays = of[keep.to_numpy(zero_copy_only=False)], [x.filter(keep) for x in arrays]
+    found = {c.name: (a, c.type) for c, a in zip(columns, arrays, strict=True)}
+    made = [_at(*found[c.path[0]], c.path[1:]) for c in wanted]
+    return records_of(made, of, sorted(refused, key=lambda r: r.message))
 
 
 def _at(array: pa.Array, t: Type, path: tuple[str, ...]) -> pa.Array:
@@ -111,9 +124,7 @@ class ProtobufFormat(Format):
         _shape(table, options, table.schema)
 
     def decoder(self, table: TableContext, request: ScanRequest, options: Mapping[str, Any]) -> Decoder:
-        wanted = tuple(c for c in request.columns if c.path[0] != METADATA)
-        names = {c.path[0] for c in wanted}
-        columns = Schema(tuple(c for c in table.schema if c.name in names or not c.type.nullable))
+        columns, wanted = columns_of(table.schema, request)
         shape = _shape(table, options, columns)
         return ProtobufDecoder(shape, columns, wanted, options["protobuf.read-default-values"])
 
