@@ -92,8 +92,8 @@ class _Fitting:
             if t.kind != "ARRAY":
                 what = "a map" if inner is not None and inner.is_map else f"repeated {f.type_name or f.kind}"
                 raise _unlike(shown, what, t, "MAP" if what == "a map" else "ARRAY")
-            field, item, shape = self._single(f, inner, t.element, shown)
-            return field, replace(t, fields=(Field("element", item),)), shape
+            field, item, within = self._single(f, inner, t.element, shown)
+            return field, replace(t, fields=(Field("element", item),)), within
         return self._single(f, inner, t, shown)
 
     def _message(self, f: PbField, shown: str) -> Message | None:
@@ -111,8 +111,8 @@ class _Fitting:
             made = physical(inner.name)
             return f, replace(made, nullable=t.nullable), self.row(MESSAGES[inner.name], made.fields, f"{shown}.")[0]
         if t.kind == "ROW":
-            shape, row = self.row(inner, t.fields, f"{shown}.")
-            return f, replace(t, fields=row.fields), shape
+            own, row = self.row(inner, t.fields, f"{shown}.")
+            return f, replace(t, fields=row.fields), own
         if set(inner.fields) == {VALUE} and (inner.name in WRAPPERS or t.kind in ("ARRAY", "MAP")):
             shape, row = self.row(inner, (Field(VALUE, t),), f"{shown}.")
             return f, replace(row, nullable=t.nullable), shape

@@ -29,7 +29,7 @@ def read(a: pa.Array, given: Type, t: Type) -> tuple[pa.Array, Array | None]:
     if given.kind == "ROW" and t.kind != "ROW":
         return _value(a, given, t)
     if given.kind == "ROW":
-        children, bad = _all(a.flatten(), [f.type for f in given.fields], [f.type for f in t.fields], len(a))
+        children, bad = _all(a.flatten(), given, t)
         return pa.StructArray.from_arrays(children, fields=list(t.arrow()), mask=_mask(a)), bad
     if given.kind in ("ARRAY", "MAP"):
         lengths, items = _items(a)
@@ -37,8 +37,7 @@ def read(a: pa.Array, given: Type, t: Type) -> tuple[pa.Array, Array | None]:
             made, bad = read(items, given.element, t.element)
             out = pa.ListArray.from_arrays(_offsets(lengths), made, type=t.arrow(), mask=_mask(a))
         else:
-            types = [[f.type for f in x.fields] for x in (given, t)]
-            (keys, values), bad = _all(items.flatten(), *types, len(items))
+            (keys, values), bad = _all(items.flatten(), given, t)
             out = pa.MapArray.from_arrays(_offsets(lengths), keys, values, t.arrow(), mask=_mask(a))
         if bad is None:
             return out, None
@@ -68,12 +67,12 @@ def write(a: pa.Array, t: Type, given: Type) -> pa.Array:
     return pa.MapArray.from_arrays(_offsets(lengths), keys, values, mask=_mask(a))
 
 
-def _all(
-    arrays: list[pa.Array], given: list[Type], types: list[Type], rows: int
-) -> tuple[list[pa.Array], Array | None]:
-    made, bad = [], None
-    for a, g, t in zip(arrays, given, types, strict=True):
-        found, wrong = read(a, g, t)
+def _all(arrays: list[pa.Array], given: Type, t: Type) -> tuple[list[pa.Array], Array | None]:
+    """Those of the fields of types."""
+    made: list[pa.Array] = []
+    bad: Array | None = None
+    for a, g, f in zip(arrays, given.fields, t.fields, strict=True):
+        found, wrong = read(a, g.type, f.type)
         made.append(found)
         if wrong is not None:
             bad = wrong if bad is None else bad | wrong
@@ -98,7 +97,8 @@ def _offsets(lengths: Array) -> pa.Array:
 
 def _integers(a: pa.Array) -> Array:
     """As 64 bits; 0 for NULL."""
-    return pc.fill_null(a, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    found: Array = pc.fill_null(a, 0).to_numpy(zero_copy_only=False)
+    return found.astype(np.int64)
 
 
 def _narrow(a: pa.Array, t: Type) -> tuple[pa.Array, Array | None]:

@@ -37,7 +37,6 @@ from sqlstream.options import Option
 from sqlstream.types import Schema
 
 NAME = "protobuf-confluent"
-_CLASS, _FILE = f"{NAME}.message-class-name", f"{NAME}.descriptor-file"
 
 
 class SchemaReader:
@@ -155,9 +154,9 @@ class ConfluentProtobufFormat(Format):
     options = (
         Option(f"{NAME}.url", required=True, doc="where the schema registry is; several with ',' between", compared="nothing"),
         Option(f"{NAME}.subject", doc=SUBJECT),
-        Option(_CLASS, doc="the message that a table is written as: package.Message, or the name of its Java class; where it is not said one of "
+        Option(f"{NAME}.message-class-name", doc="the message that a table is written as: package.Message, or the name of its Java class; where it is not said one of "
                "the table's columns"),
-        Option(_FILE, "path", doc="the types of that message, as protoc --include_imports --descriptor_set_out writes them"),
+        Option(f"{NAME}.descriptor-file", "path", doc="the types of that message, as protoc --include_imports --descriptor_set_out writes them"),
         Option(f"{NAME}.write-null-string-literal", "string", "", "what is written for a text in an ARRAY or MAP that is NULL"),
         Option(f"{NAME}.ignore-parse-errors", "bool", False, "skip malformed messages (and count them) instead of failing",
                compared="nothing"),
@@ -166,9 +165,10 @@ class ConfluentProtobufFormat(Format):
 
     def check(self, table: TableContext, options: Mapping[str, Any]) -> None:
         registry_of(NAME, table.name, options, table.working_directory)
-        given = [k for k in (_CLASS, _FILE) if options[k] is not None]
+        both = {k: options[k] for k in (f"{NAME}.message-class-name", f"{NAME}.descriptor-file")}
+        given = [k for k, v in both.items() if v is not None]
         if len(given) == 1:
-            missing = _FILE if given[0] == _CLASS else _CLASS
+            (missing,) = both.keys() - given
             raise OptionError(
                 f"table {table.name}: option '{given[0]}' without '{missing}'",
                 hint="both say what a table is written as; messages that are read name their own schemas",
@@ -183,7 +183,7 @@ class ConfluentProtobufFormat(Format):
         return ConfluentProtobufDecoder(registry, columns, wanted)
 
     def encoder(self, table: TableContext, options: Mapping[str, Any]) -> Encoder:
-        chosen = _derived(table) if options[_CLASS] is None else _chosen(table, options)
+        chosen = _derived(table) if options[f"{NAME}.message-class-name"] is None else _chosen(table, options)
         try:
             found = fit(chosen.message, table.schema, chosen.types, reading=False)
         except Unfit as e:
@@ -212,19 +212,21 @@ def _derived(table: TableContext) -> _Chosen:
 
 def _chosen(table: TableContext, options: Mapping[str, Any]) -> _Chosen:
     """By the descriptor file. OptionError."""
-    where, name = f"table {table.name}: option '", options[_CLASS]
-    path = Path(table.working_directory) / options[_FILE]
-    types = load(path, f"{where}{_FILE}'")
+    where, name = f"table {table.name}: option '{NAME}", options[f"{NAME}.message-class-name"]
+    path = Path(table.working_directory) / options[f"{NAME}.descriptor-file"]
+    types = load(path, f"{where}.descriptor-file'")
     message = types.named(name)
     if message is None:
-        raise OptionError(f"{where}{_CLASS}': {path} has no message '{name}'", hint=unknown(name, types), subject=name)
+        raise OptionError(
+            f"{where}.message-class-name': {path} has no message '{name}'", hint=unknown(name, types), subject=name
+        )
     files = files_of(path)
     file, at = next((f, at) for f in files.values() if (at := _place(f, message.name)))
     try:
         return _Chosen(message, types, text_of(file), at, imports_of(file, files))
     except KeyError as e:
         raise OptionError(
-            f"{where}{_FILE}': {path} has no file '{e.args[0]}', which others import",
+            f"{where}.descriptor-file': {path} has no file '{e.args[0]}', which others import",
             hint="protoc --include_imports adds it",
         ) from None
 

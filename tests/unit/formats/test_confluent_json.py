@@ -39,7 +39,7 @@ from sqlstream.types import (  # fmt: skip
 
 FORMAT = ConfluentJsonFormat()
 # Of confluent-kafka 2.16.1: JSONSerializer of {"id": 7, "name": "ü"} by a schema of the number 10, whose byte is a line end.
-CONFLUENT = bytes.fromhex("000000000a7b226964223a20372c20226e616d65223a20225c7530306663227d")
+CONFLUENT = bytes.fromhex("000000000a7b226964223a372c226e616d65223a22c3bc227d")
 
 
 def options(**more: Any) -> dict[str, Any]:

@@ -207,6 +207,28 @@ def test_values_that_messages_stand_for(registry: SchemaRegistry, order: Any) ->
     assert nothing is not None and nothing(Texts.of([framed(n, full)] * 3)).records.num_rows == 3
 
 
+# Of confluent-kafka 2.16.1: what its ProtobufSerializer registers for a file with shop.Inner, whose second message is B, and for one with
+# shop.First and shop.Outer, which imports it; and a message of Outer (its schema's number is 12), and of B (11).
+CONFLUENT = (
+    "Cgtpbm5lci5wcm90bxIEc2hvcCInCgVJbm5lchIJCgF4GAEgASgFGgMKAUEaDgoBQhIJCgF5GAEgASgDYgZwcm90bzM=",
+    "CgtvdXRlci5wcm90bxIEc2hvcBoLaW5uZXIucHJvdG8aHGNvbmZsdWVudC90eXBlL2RlY2ltYWwucHJvdG8aFmdvb2dsZS90eXBlL2RhdGUucHJvdG8iBwoFRmlyc3QiawoFT3V0ZXIS"
+    "GgoFaW5uZXIYASABKAsyCy5zaG9wLklubmVyEiYKBXByaWNlGAIgASgLMhcuY29uZmx1ZW50LnR5cGUuRGVjaW1hbBIeCgNkYXkYAyABKAsyES5nb29nbGUudHlwZS5EYXRlYgZwcm90bzM=",
+    bytes.fromhex("000000000c02020a02080512080a02fb2e100418021a0708e80f1002181d"),
+    bytes.fromhex("000000000b04000208ffffffffffffffffff01"),
+)
+
+
+def test_messages_of_confluents_serializer(registry: SchemaRegistry) -> None:
+    inner, outer, of_outer, of_b = CONFLUENT
+    registry.add(inner, first=11, kind="PROTOBUF", subject="inner.proto")
+    registry.add(outer, kind="PROTOBUF", references=[{"name": "inner.proto", "subject": "inner.proto", "version": 1}])
+    columns = schema(("inner", row(("x", INT))), ("price", decimal(10, 2)), ("day", DATE), ("y", BIGINT))
+    assert read(registry, columns, [of_b, of_outer]) == (
+        [(None, None, None, -1), ((5,), Decimal("-12.34"), dt.date(2024, 2, 29), None)],
+        {},
+    )
+
+
 def test_messages_of_several_schemas_and_places(registry: SchemaRegistry, order: Any) -> None:
     """Those of a file are told by their places; what is wrong with one is said of that alone."""
     deep = Google(file_of(ORDER, "order.proto")).make("shop.Other.Deep")
