@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pb2, text_format
 from harness.kafka_tables import both_ways, declare
 from harness.schema_registry import SchemaRegistry
 from harness.servers import Apicurio, Kafka, wanted
@@ -20,6 +21,9 @@ COLUMNS = "id BIGINT NOT NULL, name STRING, at_ TIMESTAMP(3), price DECIMAL(10, 
 ROWS = """(1, 'ü', TIMESTAMP '2024-01-02 03:04:05.678', -1.25, ARRAY['x', 'y']),
     (10, CAST(NULL AS STRING), CAST(NULL AS TIMESTAMP(3)), CAST(NULL AS DECIMAL(10, 2)), CAST(NULL AS ARRAY<STRING>))"""
 FORMATS = ("json-confluent", "protobuf-confluent")
+INNER = "name: 'inner.proto' package: 'shop' syntax: 'proto3' message_type { name: 'Inner' field { name: 'x' number: 1 type: TYPE_INT32 label: LABEL_OPTIONAL } }"
+OUTER = """name: 'outer.proto' package: 'shop' syntax: 'proto3' dependency: 'inner.proto' message_type { name: 'Other' } message_type { name: 'Outer'
+    field { name: 'part' number: 1 type: TYPE_MESSAGE type_name: '.shop.Inner' label: LABEL_OPTIONAL } }"""
 
 
 @pytest.fixture
@@ -99,8 +103,19 @@ def test_malformed_messages(connection: Any, topics: Topics) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMATS)
-def test_on_a_real_registry(form: str, connection: Any, topics: Topics) -> None:
+def test_on_a_real_registry(connection: Any, topics: Topics, tmp_path: Path) -> None:
+    """It has schemas as they were registered: as text, and of a descriptor file in base64, with what that imports."""
     wanted(Apicurio)
+    files = descriptor_pb2.FileDescriptorSet()
+    for text in (INNER, OUTER):
+        text_format.Parse(text, files.file.add())
+    (tmp_path / "all.desc").write_bytes(files.SerializeToString())
     with Apicurio() as server:
-        written_and_read(connection, topics, form, server.url)
+        for form in FORMATS:
+            written_and_read(connection, topics, form, server.url)
+            connection.execute("DROP TEMPORARY TABLE t")
+        more = {"message__class__name": "shop.Outer", "descriptor__file": "all.desc", "url": server.url}
+        given = {f"protobuf__confluent_{k}": v for k, v in more.items()}
+        declare(connection, topics, topics.new(), "part ROW<x INT>", format="protobuf-confluent", **given)
+        connection.execute("INSERT INTO t VALUES (ROW(5)), (CAST(NULL AS ROW<x INT>))")
+        assert both_ways(connection, "SELECT part.x FROM t") == [(5,), (None,)]
