@@ -12,7 +12,7 @@ check:
 
 # all tests, or those that are named: just test tests/unit/cli
 test *ARGS:
-    python -m pytest -n 2 {{ARGS}}
+    python -m pytest -n 3 {{ARGS}}
 
 # SQL scripts with their answers, sample queries, documentation
 golden:

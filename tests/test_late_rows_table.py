@@ -155,7 +155,8 @@ def test_of_a_statement_set(parallelism: int, given: tuple[Input, Path], tmp_pat
         by_operator.setdefault(r["late_operator"].rsplit("-", 1)[0], []).append(r)
     windows, over = by_operator["WindowAggregate"], by_operator["OverAggregate"]
     assert by_operator.keys() == {"WindowAggregate", "OverAggregate"}
-    wanted = Counter((r.k, r.ts) for r in made.rows if r.id in by_window(5)(made.rows))
+    in_windows = by_window(5)(made.rows)
+    wanted = Counter((r.k, r.ts) for r in made.rows if r.id in in_windows)
     assert Counter((r["k"], seconds(r["ts"])) for r in windows) == wanted
     assert Counter(r["id"] for r in over) == Counter(by_time(made.rows))
 

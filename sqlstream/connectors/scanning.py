@@ -41,7 +41,7 @@ def is_scanned(decoder: Decoder) -> bool:
 def is_best(decoder: Decoder, size: int) -> bool:
     """Whether blocks are the fast way to read a file of so many bytes, which a statement could read."""
     recipe = decoder.scanned() if loading.is_allowed() else None
-    return recipe is not None and (not recipe.needs_kernel or recipe.loading.is_near(size))
+    return recipe is not None and (recipe.loading.is_near(size) or not recipe.needs_kernel)
 
 
 class Scanning:
