@@ -1,11 +1,10 @@
-"""Jobs that write to MariaDB, and follow it, killed: nothing is lost, twice or half seen. The long forms: kill_postgres.py, kill_cdc.py
-with --server mariadb."""
+"""Jobs that write to MariaDB, killed: nothing is lost, twice or half seen. Those that follow it: connectors/test_contract_databases.py; the long forms:
+kill_postgres.py, kill_cdc.py with --server mariadb."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import kill_cdc
 import kill_postgres
 from harness.seed import SEED
 from harness.servers import MariaDB
@@ -18,9 +17,3 @@ def test_killed_at_random(mariadb: MariaDB, tmp_path: Path) -> None:
         kill_postgres.one_job(mariadb, tmp_path / str(n), SEED + n, outcome, 4, servers=False, size=1500)
         n += 1
     assert outcome.looks
-
-
-def test_killed_while_it_follows(mariadb: MariaDB, tmp_path: Path) -> None:
-    outcome = kill_cdc.Outcome()
-    kill_cdc.one_job(mariadb, tmp_path / "job", SEED, outcome, 2)
-    assert outcome.kills == 2

@@ -1,10 +1,15 @@
-"""The contract of connectors as tests: of sources that end, and of sinks that commit.
+"""The contract of connectors as tests.
+
+    SourceContract     a source that ends, called as batch queries and tasks do
+    SinkContract       a sink that commits, likewise
+    StreamContract     a source that jobs read, which are stopped, rescaled and killed, and whose server goes   } streams.py
+    DeliveryContract   a sink that jobs write to, likewise                                                      }
 
     class TestTail(SourceContract):
         connector, columns, options = TailConnector, "a BIGINT, b STRING", {"path": "rows.txt"}
 
-pytest runs the methods `test_…` of a class derived from one of the two (unittest's TestCase beside it does as well). The table must
-have rows, in several splits if the connector has such, and the same ones each time; `made` may make it before each test.
+pytest runs the methods `test_…` of a class derived from one of them (unittest's TestCase beside it does as well). For the first two the table
+must have rows, in several splits if the connector has such, and the same ones each time; `made` may make it before each test.
 """
 
 from __future__ import annotations
@@ -24,7 +29,20 @@ from sqlstream.errors import InternalError
 from sqlstream.options import read
 from sqlstream.sql.parser import parse_script
 from sqlstream.sql.statements import CreateTable
+from sqlstream.testing.streams import DeliveryContract, StreamContract
 from sqlstream.types import Column, Schema
+
+__all__ = [
+    "Contract",
+    "DeliveryContract",
+    "Row",
+    "SinkContract",
+    "SourceContract",
+    "StreamContract",
+    "stage",
+    "table",
+    "whole",
+]
 
 Row = tuple[Any, ...]
 Batches = list[tuple[int, int, Any]]  # of each: its first row's number, how many rows, and the position behind it

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from harness.queues import Job, declared, error_of, page_of, until
-from harness.servers import Mosquitto, wanted
+from harness.servers import Mosquitto
 
 import sqlstream
 
@@ -139,27 +139,6 @@ def test_what_no_checkpoint_has_comes_again(topics: Topics, tmp_path: Path) -> N
     assert topics.ids == [300]
 
 
-def test_a_job_outlives_its_broker(tmp_path: Path) -> None:
-    wanted(Mosquitto)
-    with Mosquitto() as server:
-        topics = Topics(server)
-        job = Job(tmp_path, *copy(topics, client__id="own"))
-        with job.running() as process:
-            until(lambda: topics.put([{"id": -1}]) or topics.got)
-            topics.put([{"id": i} for i in range(50)])
-            until(lambda: 49 in topics.ids)
-            server.restart()
-            until(lambda: topics._client.is_connected())
-            topics.put([{"id": i} for i in range(50, 60)])
-            until(lambda: 59 in topics.ids)
-            begun = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            process.wait(10)
-            assert time.monotonic() - begun < 3
-        topics.close()
-        assert sorted({i for i in topics.ids if i >= 0}) == list(range(60))
-
-
 def test_mistakes_are_explained(connection: Any, topics: Topics) -> None:
     def said(columns: str = "id BIGINT", write: bool = False, **more: str) -> str:
         t = f"e{time.monotonic_ns()}"
@@ -178,23 +157,6 @@ def test_mistakes_are_explained(connection: Any, topics: Topics) -> None:
     topics.put(["{"], retain=True)
     assert "offset 0: malformed record" in said(topic=f"{topics.prefix}/in/#")
     topics.put([""], retain=True)
-
-
-def test_who_may_not_come_in_is_told_so_and_the_secret_is_not(connection: Any) -> None:
-    wanted(Mosquitto)
-    with Mosquitto(users={"ann": "the secret"}) as server:
-        topics = Topics(server, listens=False)
-        topics.put([{"id": 1}], retain=True)
-        more = {"username": "ann", "topic": f"{topics.prefix}/in/#"}
-        connection.execute(declared("t", "id BIGINT", "mqtt", topics.options, **more, password="the secret"))
-        assert connection.execute("SELECT id FROM t LIMIT 1").fetchone()[-1] == 1
-        connection.execute(declared("w", "id BIGINT", "mqtt", topics.options, **more, password="wrong secret"))
-        said = error_of(connection, "SELECT * FROM w LIMIT 1")
-        said += error_of(connection, "INSERT INTO w VALUES (1)".replace("INTO w", "INTO w"))
-        shown = connection.execute("SHOW CREATE TABLE t").fetchall()[0][0]
-        topics.close()
-    assert "does not let us in: Not authorized" in said
-    assert "secret" not in shown + said
 
 
 def test_the_page_is_as_shown(mosquitto: Mosquitto, tmp_path: Path) -> None:

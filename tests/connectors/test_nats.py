@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from harness.queues import Job, both_ways, declared, error_of, page_of, until
-from harness.servers import NATS, wanted
+from harness.servers import NATS
 
 import sqlstream
 from sqlstream.connectors.nats.connector import NatsConnector
@@ -138,21 +137,6 @@ def test_where_reading_begins(connection: Any, streams: Streams) -> None:
         assert both_ways(connection, f"SELECT id FROM t{n}") == [(i,) for i in expected]
 
 
-def test_malformed_and_large_messages(connection: Any, streams: Streams, tmp_path: Path) -> None:
-    name = streams.new([{"id": 1}, "{", {"id": 2, "name": "x" * 900_000}, *({"id": i} for i in range(3, 50))])
-    for t, more in (("t", {}), ("s", {"source_bad__records": "skip"}), ("k", {"source_bad__records": "bad"})):
-        connection.execute(
-            declared(t, "id BIGINT", "nats", streams.options, stream=name, scan_bounded_mode="latest", **more)
-        )
-    assert "offset 2: malformed record" in error_of(connection, "SELECT SUM(id) FROM t")
-    assert both_ways(connection, "SELECT COUNT(*) FROM s") == [(49,)]
-    files = "'connector' = 'filesystem', 'format' = 'json', 'path' = "
-    connection.execute(f"CREATE TABLE bad (bad_line BIGINT, bad_record STRING) WITH ({files}'{tmp_path}/bad')")
-    connection.execute(f"CREATE TABLE o (id BIGINT) WITH ({files}'{tmp_path}/o')")
-    connection.execute("INSERT INTO o SELECT id FROM k")
-    assert connection.execute("SELECT * FROM bad").fetchall() == [(2, "{")]
-
-
 def test_a_message_larger_than_a_request(connection: Any, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sqlstream.connectors.nats.reader.MOST_BYTES", 1000)
     name = streams.new([{"id": 1}, {"id": 2, "name": "x" * 5000}, {"id": 3}])
@@ -185,54 +169,6 @@ def test_mistakes_are_explained(connection: Any, streams: Streams) -> None:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sqlstream.connectors.nats.sink.PATIENCE", 1.0)
-
-
-def test_who_may_not_come_in_is_told_so_and_the_secret_is_not(connection: Any) -> None:
-    wanted(NATS)
-    with NATS(token="the secret") as server:
-        own = Streams(server)
-        name = own.new([{"id": 1}])
-        connection.execute(
-            declared("t", "id BIGINT", "nats", own.options, stream=name, token="the secret", scan_bounded_mode="latest")
-        )
-        assert both_ways(connection, "SELECT id FROM t") == [(1,)]
-        shown = connection.execute("SHOW CREATE TABLE t").fetchall()[0][0] + str(
-            connection.execute("EXPLAIN SELECT * FROM t").fetchall()
-        )
-        connection.execute(
-            declared(
-                "w", "id BIGINT", "nats", own.options, stream=name, token="wrong secret", scan_bounded_mode="latest"
-            )
-        )
-        said = error_of(connection, "SELECT * FROM w")
-    assert "does not let us in: authorization violation" in said
-    assert "secret" not in shown + said
-
-
-def test_a_job_outlives_its_server(tmp_path: Path) -> None:
-    """It reads on behind the last message: none twice, none missing; and writes on."""
-    wanted(NATS)
-    with NATS() as server:
-        own = Streams(server)
-        source, out = own.new([{"id": i} for i in range(50)]), own.new()
-        job = Job(
-            tmp_path,
-            declared("t", "id BIGINT", "nats", own.options, stream=source),
-            declared("o", "id BIGINT", "nats", own.options, subject=f"{out}.x"),
-            "INSERT INTO o SELECT id FROM t",
-        )
-        with job.running() as process:
-            until(lambda: len(own.all(out)) == 50)
-            server.kill()
-            time.sleep(0.3)
-            server.start()
-            own.put(source, [{"id": i} for i in range(50, 60)])
-            until(lambda: len(own.all(out)) == 60)
-            begun = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            process.wait(10)
-            assert time.monotonic() - begun < 3
-        assert [json.loads(m.data)["id"] for m in own.all(out)] == list(range(60))
 
 
 @pytest.mark.parametrize("fault", ["before-publish:2", "mid-publish:2"])

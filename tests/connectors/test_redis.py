@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from harness.queues import Job, both_ways, declared, error_of, fetching, page_of, until
-from harness.servers import Redis, wanted
+from harness.servers import Redis
 
 import sqlstream
 from sqlstream.connectors.redis.connector import RedisConnector
@@ -196,31 +195,6 @@ def test_what_is_staged_is_seen_once_or_never(keys: Keys) -> None:
     assert not keys.server.keys("sqlstream:staged*")
 
 
-def test_a_job_outlives_its_server(tmp_path: Path) -> None:
-    wanted(Redis)
-    with Redis() as server:
-        keys = Keys(server)
-        of = {**keys.options, "data-type": "stream"}
-        keys.add([{"id": i} for i in range(50)])
-        job = Job(
-            tmp_path,
-            declared("t", "id BIGINT", "redis", of, key=f"{keys.prefix}:s"),
-            declared("o", "id BIGINT", "redis", of, key=f"{keys.prefix}:o"),
-            "INSERT INTO o SELECT id FROM t",
-        )
-        with job.running() as process:
-            until(lambda: len(keys.entries()) == 50)
-            server.restart()
-            keys.add([{"id": i} for i in range(50, 60)])
-            until(lambda: len(keys.entries()) >= 60)
-            begun = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            process.wait(10)
-            assert time.monotonic() - begun < 3
-        assert [int(e["id"]) for e in keys.entries()] == list(range(60))
-        keys.server.close()
-
-
 def test_what_is_published_on_channels(connection: Any, keys: Keys) -> None:
     of = {**keys.options, "data-type": "channel", "format": "json"}
     connection.execute(
@@ -257,22 +231,6 @@ def test_mistakes_are_explained(connection: Any, keys: Keys) -> None:
     )
     keys.server.set(f"{keys.prefix}:s", "x")
     assert "has a string" in said("n INT", key=f"{keys.prefix}:s", data__type="stream", scan_bounded_mode="latest")
-
-
-def test_who_may_not_come_in_is_told_so_and_the_secret_is_not(connection: Any) -> None:
-    wanted(Redis)
-    with Redis(password="the secret") as server:
-        keys = Keys(server)
-        keys.add([{"id": 1}])
-        of = {**keys.options, "data-type": "stream", "key": f"{keys.prefix}:s", "scan.bounded.mode": "latest"}
-        connection.execute(declared("t", "id BIGINT", "redis", of, password="the secret"))
-        assert both_ways(connection, "SELECT id FROM t") == [(1,)]
-        connection.execute(declared("w", "id BIGINT", "redis", of, password="wrong secret"))
-        said = error_of(connection, "SELECT id FROM w")
-        shown = connection.execute("SHOW CREATE TABLE t").fetchall()[0][0]
-        keys.server.close()
-    assert "does not let us in" in said
-    assert "secret" not in shown + said
 
 
 def test_the_page_is_as_shown(redis: Redis, keys: Keys, tmp_path: Path) -> None:

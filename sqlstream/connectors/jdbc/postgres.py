@@ -28,6 +28,7 @@ PASSING_STATES = ("40001", "40P01", "55P03", "55006", "25006", "25P03")
 _OF_DATA = ("22", "23")
 _OF_NAMES = ("42", "3F", "3D", "0A")
 _DENIED = "42501"
+_REFUSED = re.compile(r'authentication failed|no password supplied|no pg_hba\.conf entry|role "[^"]*" does not exist')
 
 
 def _driver() -> Any:
@@ -92,9 +93,9 @@ class Connection(DbConnection):
             low = adbc_driver_manager.AdbcConnection(_database(uri(address)))
             self._connection = driver.Connection(_Kept(), low, autocommit=True)
         except driver.Error as e:
-            raise Disconnected(
-                f"{where}: cannot connect to {address.kind} at {address.hosts or 'the local server'}: {_message(e)}"
-            ) from ConnectionError(_message(e))
+            told = f"{where}: cannot connect to {address.kind} at {address.hosts or 'the local server'}: {_message(e)}"
+            error = unconnected(told, _message(e))
+            raise error from (ConnectionError(_message(e)) if error.transient else None)
 
     def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> None:
         with self._told(), self._connection.cursor() as cursor:
@@ -154,6 +155,14 @@ class Connection(DbConnection):
         if state.startswith(_OF_NAMES) and state != _DENIED:
             return OptionError(told)
         return RunError(told)
+
+
+def unconnected(told: str, said: str) -> RunError:
+    """What it is that there is no connection. libpq has no code for it: who is refused in another language than English is taken to be so
+    for a while, and is asked again."""
+    if _REFUSED.search(said):
+        return RunError(told, hint="'username' and 'password' say who asks")
+    return Disconnected(told)
 
 
 def _state(message: str) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlstream.connectors.changes import WAITING_BYTES, ChangeStream, Place
 from sqlstream.connectors.jdbc.database import Disconnected, Passing
-from sqlstream.connectors.jdbc.postgres import PASSING_STATES, uri
+from sqlstream.connectors.jdbc.postgres import PASSING_STATES, unconnected, uri
 from sqlstream.connectors.jdbc.postgres import text as quoted_text
 from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.postgres_cdc.changes import Relation
@@ -75,9 +75,8 @@ class Replication:
         if self._connection.status != pq.ConnStatus.OK:
             said = self._said()
             self._connection.finish()
-            raise Disconnected(
-                f"{where}: cannot connect to postgresql at {address.hosts}: {said}"
-            ) from ConnectionError(said)
+            error = unconnected(f"{where}: cannot connect to postgresql at {address.hosts}: {said}", said)
+            raise error from (ConnectionError(said) if error.transient else None)
 
     def _said(self) -> str:
         message = self._connection.error_message.decode(errors="replace") if self._connection.error_message else ""
