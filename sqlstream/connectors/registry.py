@@ -15,6 +15,7 @@ from sqlstream.connectors.http.websocket import WebSocketConnector
 from sqlstream.connectors.iceberg.connector import IcebergConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
 from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
+from sqlstream.connectors.kinesis.connector import KinesisConnector
 from sqlstream.connectors.mqtt.connector import MqttConnector
 from sqlstream.connectors.mysql_cdc.connector import MysqlCdcConnector
 from sqlstream.connectors.nats.connector import NatsConnector
@@ -40,6 +41,7 @@ CONNECTORS: dict[str, type[Connector]] = {
     "http": HttpConnector,
     "jdbc": JdbcConnector,
     "kafka": KafkaConnector,
+    "kinesis": KinesisConnector,
     "mqtt": MqttConnector,
     "nats": NatsConnector,
     "mysql-cdc": MysqlCdcConnector,

@@ -171,6 +171,7 @@ SERVED = {
     "postgres-cdc",
     "mqtt",
     "rabbitmq",
+    "kinesis",
     "http",
     "webhook",
     "websocket",
