@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlstream import extensions
 from sqlstream.connectors.alert.connector import AlertConnector
 from sqlstream.connectors.blackhole import BlackholeConnector
+from sqlstream.connectors.clickhouse.connector import ClickHouseConnector
 from sqlstream.connectors.datagen import DatagenConnector
 from sqlstream.connectors.delta.connector import DeltaConnector
 from sqlstream.connectors.filesystem import FilesystemConnector
@@ -16,10 +17,12 @@ from sqlstream.connectors.iceberg.connector import IcebergConnector
 from sqlstream.connectors.jdbc.connector import JdbcConnector
 from sqlstream.connectors.kafka.connector import KafkaConnector, UpsertKafkaConnector
 from sqlstream.connectors.kinesis.connector import KinesisConnector
+from sqlstream.connectors.mongodb.connector import MongoConnector
 from sqlstream.connectors.mqtt.connector import MqttConnector
 from sqlstream.connectors.mysql_cdc.connector import MysqlCdcConnector
 from sqlstream.connectors.nats.connector import NatsConnector
 from sqlstream.connectors.nexmark import NexmarkConnector
+from sqlstream.connectors.opensearch.connector import ElasticsearchConnector, OpenSearchConnector
 from sqlstream.connectors.postgres_cdc.connector import PostgresCdcConnector
 from sqlstream.connectors.print import PrintConnector
 from sqlstream.connectors.python import PythonConnector
@@ -34,18 +37,22 @@ from sqlstream.watermark_options import OPTIONS as WATERMARKS
 CONNECTORS: dict[str, type[Connector]] = {
     "alert": AlertConnector,
     "blackhole": BlackholeConnector,
+    "clickhouse": ClickHouseConnector,
     "datagen": DatagenConnector,
     "delta": DeltaConnector,
+    "elasticsearch-7": ElasticsearchConnector,
     "filesystem": FilesystemConnector,
     "iceberg": IcebergConnector,
     "http": HttpConnector,
     "jdbc": JdbcConnector,
     "kafka": KafkaConnector,
     "kinesis": KinesisConnector,
+    "mongodb": MongoConnector,
     "mqtt": MqttConnector,
     "nats": NatsConnector,
     "mysql-cdc": MysqlCdcConnector,
     "nexmark": NexmarkConnector,
+    "opensearch": OpenSearchConnector,
     "postgres-cdc": PostgresCdcConnector,
     "print": PrintConnector,
     "python": PythonConnector,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import email.utils
-import io
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +21,6 @@ from sqlstream.secrets import is_secret, learn
 
 PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # answers that another try may not have
 LET_NOBODY_IN = frozenset({401, 403, 407})
-PIECES = 1 << 20  # bytes of a body, above which it is sent in pieces
 SHOWN = 200  # characters of an answer in an error
 
 REQUEST_OPTIONS = (
@@ -36,12 +35,13 @@ REQUEST_OPTIONS = (
 
 @dataclass(frozen=True)
 class Request:
-    """What requests of a table have in common. `timeout`: s."""
+    """What requests of a table have in common. `timeout`: s; `connector`: which makes them, and is an extra's name."""
 
     table: str
     headers: Mapping[str, str]
     timeout: float
     tls: Callable[[], ssl.SSLContext | None]
+    connector: str = "http"
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,24 @@ def request_of(table: TableContext, options: Mapping[str, Any], tls: Callable[[]
     if len(ways) > 1:
         raise OptionError(f"table {table.name}: options '{ways[0]}' and '{ways[1]}' both say who asks", subject=ways[1])
     if options["username"] is not None:
-        auth = library("aiohttp", "http", "http").BasicAuth(options["username"], options["password"], "utf-8")
-        headers["Authorization"] = auth.encode()
-        learn("basic.secret", headers["Authorization"].removeprefix("Basic "))
+        headers |= basic(options["username"], options["password"])
     elif options["token"] is not None:
         headers["Authorization"] = f"Bearer {options['token']}"
     return Request(table.name, headers, options["request.timeout"] / 1e6, tls)
+
+
+def basic(username: str, password: str) -> dict[str, str]:
+    """The header that says who asks."""
+    said = base64.b64encode(f"{username}:{password}".encode()).decode()
+    learn("basic.secret", said)
+    return {"Authorization": f"Basic {said}"}
 
 
 class Web:
     """A session on a loop of its own. From any thread."""
 
     def __init__(self, request: Request, limit: int = 16) -> None:
-        self.aiohttp = library("aiohttp", "http", "http")
+        self.aiohttp = library("aiohttp", request.connector, request.connector)
         self.request = request
         self.loop = Loop("http")
         self.session: Any = self.loop.run(self._made(limit))
@@ -108,7 +113,7 @@ class Web:
         aiohttp, where = self.aiohttp, self.where(url)
         try:
             async with asyncio.timeout(self.request.timeout):
-                async with self.session.request(method, url, data=_sent(body), headers=headers) as got:
+                async with self.session.request(method, url, data=body, headers=headers) as got:
                     answer = Answer(got.status, got.headers, await got.read(), str(got.url))
         except TimeoutError as e:
             raise Unreachable(f"{where} does not answer in {self.request.timeout:g} s") from e
@@ -173,11 +178,6 @@ class Refused(RunError):
     def __init__(self, message: str, status: int, hint: str | None) -> None:
         super().__init__(message, hint=hint)
         self.status = status
-
-
-def _sent(body: bytes | None) -> bytes | io.BytesIO | None:
-    """A large body goes in pieces, between which the loop does other things."""
-    return io.BytesIO(body) if body is not None and len(body) > PIECES else body
 
 
 def rest_of(headers: Mapping[str, str]) -> float:

@@ -1,0 +1,1 @@
+"""Connector 'clickhouse': rows into a table of ClickHouse, by its HTTP interface."""
