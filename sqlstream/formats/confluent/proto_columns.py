@@ -87,6 +87,8 @@ class _Fitting:
         inner = self._message(f, shown)
         if f.repeated and t.kind == "MAP" and inner is not None and set(inner.fields) == {"key", VALUE}:
             shape, row = self.row(inner, (Field("key", t.fields[0].type), Field(VALUE, t.fields[1].type)), f"{shown}.")
+            if row.fields[0].type.kind == "ROW":  # keys that are no values to the kernels: these have lists
+                return f, Type("ARRAY", fields=(Field("element", row),), nullable=t.nullable), shape
             return f, replace(t, fields=row.fields), shape
         if f.repeated:
             if t.kind != "ARRAY":

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def schema_of(registry: Registry, number: int) -> Schema:
     sources: dict[str, str] = {}
     main = registry.schema(number, PROTOBUF, SERIALIZED)
     _gather(registry, main, sources)
-    return _compiled(main.text, sources)
+    return _compiled(main.text, tuple(sources.items()))
 
 
 def _gather(registry: Registry, found: Found, sources: dict[str, str]) -> None:
@@ -94,13 +95,14 @@ def _gather(registry: Registry, found: Found, sources: dict[str, str]) -> None:
             _gather(registry, imported, sources)
 
 
-def _compiled(main: str, imported: dict[str, str]) -> Schema:
+@lru_cache(maxsize=64)
+def _compiled(main: str, imported: tuple[tuple[str, str], ...]) -> Schema:
     """Unreadable."""
     from google.protobuf import descriptor_pb2
 
-    files = descriptor_pb2.FileDescriptorSet()
-    descriptors = {name: _descriptor(text, name) for name, text in {**imported, MAIN: main}.items()}
-    texts = {name: {**imported, MAIN: main}[name] for name, d in descriptors.items() if d is None}
+    files, sources = descriptor_pb2.FileDescriptorSet(), {**dict(imported), MAIN: main}
+    descriptors = {name: _descriptor(text, name) for name, text in sources.items()}
+    texts = {name: sources[name] for name, d in descriptors.items() if d is None}
     if texts:
         known = [d for d in descriptors.values() if d is not None]
         descriptors |= {f.name: f for f in _by_protoc(texts, known)}

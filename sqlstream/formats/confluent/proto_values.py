@@ -33,16 +33,18 @@ def read(a: pa.Array, given: Type, t: Type) -> tuple[pa.Array, Array | None]:
         return pa.StructArray.from_arrays(children, fields=list(t.arrow()), mask=_mask(a)), bad
     if given.kind in ("ARRAY", "MAP"):
         lengths, items = _items(a)
-        if given.kind == "ARRAY":
+        if t.kind == "ARRAY":
             made, bad = read(items, given.element, t.element)
             out = pa.ListArray.from_arrays(_offsets(lengths), made, type=t.arrow(), mask=_mask(a))
-        else:
+        elif given.kind == "MAP":
             (keys, values), bad = _all(items.flatten(), given, t)
             out = pa.MapArray.from_arrays(_offsets(lengths), keys, values, t.arrow(), mask=_mask(a))
+        else:
+            out, bad = _map(a, lengths, *_all(items.flatten(), given.element, t), t)
         if bad is None:
             return out, None
         of = np.zeros(len(a), np.bool_)
-        of[np.repeat(np.arange(len(a)), lengths)[bad]] = True
+        of[_owners(lengths)[bad]] = True
         return out, of
     return _narrow(a, t)
 
@@ -61,10 +63,14 @@ def write(a: pa.Array, t: Type, given: Type) -> pa.Array:
         )
         return pa.StructArray.from_arrays(parts, names=[f"f{i}" for i in range(len(parts))], mask=_mask(a))
     lengths, items = _items(a)
-    if given.kind == "ARRAY":
+    if t.kind == "ARRAY":
         return pa.ListArray.from_arrays(_offsets(lengths), write(items, t.element, given.element), mask=_mask(a))
-    keys, values = (write(x, f.type, g.type) for x, f, g in zip(items.flatten(), t.fields, given.fields, strict=True))
-    return pa.MapArray.from_arrays(_offsets(lengths), keys, values, mask=_mask(a))
+    fields = (given if given.kind == "MAP" else given.element).fields
+    keys, values = (write(x, f.type, g.type) for x, f, g in zip(items.flatten(), t.fields, fields, strict=True))
+    if given.kind == "MAP":
+        return pa.MapArray.from_arrays(_offsets(lengths), keys, values, mask=_mask(a))
+    entries = pa.StructArray.from_arrays([keys, values], names=["f0", "f1"])
+    return pa.ListArray.from_arrays(_offsets(lengths), entries, mask=_mask(a))
 
 
 def _all(arrays: list[pa.Array], given: Type, t: Type) -> tuple[list[pa.Array], Array | None]:
@@ -77,6 +83,32 @@ def _all(arrays: list[pa.Array], given: Type, t: Type) -> tuple[list[pa.Array], 
         if wrong is not None:
             bad = wrong if bad is None else bad | wrong
     return made, bad
+
+
+def _owners(lengths: Array) -> Array:
+    """Whose each item is."""
+    return np.repeat(np.arange(len(lengths)), lengths)
+
+
+def _map(
+    a: pa.Array, lengths: Array, entries: list[pa.Array], bad: Array | None, t: Type
+) -> tuple[pa.Array, Array | None]:
+    """A list of entries as a map: of those with one key the last one counts, and one without a key is none."""
+    keys, values = entries
+    if keys.null_count:
+        none = keys.is_null().to_numpy(zero_copy_only=False)
+        bad = none if bad is None else bad | none
+    coded = keys.dictionary_encode()
+    codes = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
+    owners = _owners(lengths)
+    _, last = np.unique((owners * (len(coded.dictionary) + 1) + codes + 1)[::-1], return_index=True)
+    kept = np.sort(len(owners) - 1 - last)
+    kept = kept[codes[kept] >= 0]
+    counts, taken = np.bincount(owners[kept], minlength=len(lengths)), pa.array(kept)
+    return (
+        pa.MapArray.from_arrays(_offsets(counts), keys.take(taken), values.take(taken), t.arrow(), mask=_mask(a)),
+        bad,
+    )
 
 
 def _mask(a: pa.Array) -> pa.Array | None:
