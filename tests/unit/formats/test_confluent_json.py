@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 from connector_cases import schema, table
 from harness.schema_registry import SchemaRegistry
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sqlstream.connectors.messages.parts import Part, with_message
 from sqlstream.contracts import ScanColumn
@@ -17,6 +19,7 @@ from sqlstream.errors import OptionError
 from sqlstream.formats.confluent.framing import EMPTY, MAGIC
 from sqlstream.formats.confluent.json import ConfluentJsonFormat
 from sqlstream.formats.confluent.json_schema import schema_of
+from sqlstream.formats.json import JsonFormat
 from sqlstream.formats.messages import Texts
 from sqlstream.types import (  # fmt: skip
     BIGINT,
@@ -79,6 +82,28 @@ def test_malformed_messages() -> None:
     assert FORMAT.shown(good) == '{"id": 1, "inner": {"x": 2}}' and FORMAT.shown(b"{}") == "{}"
 
 
+_ODD = (
+    b'{"id": 1, "name": "a"}', b' {"id":2}\n', b'{"id":\n3,\n"name":null}', b'{"id": 4}{"id": 5}', b'{"id": 6}\n{"id": 7}', b"null", b" ", b"\n", b"[]", b"{", b'"x"',
+    b'{"id": "x"}', b'{"name": "\xff"}', b'{"id": 8, "id": 9}', b'{"name": {"a": [1]}, "id": 10}', b'\xef\xbb\xbf{"id": 11}', b"{}", b'{"ID": 12}',
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(_ODD), min_size=1, max_size=4), st.booleans())
+def test_what_stands_behind_the_number_is_json(messages: list[bytes], strict: bool) -> None:
+    """It means what format 'json' takes it for, malformed or not."""
+    columns = schema(("id", BIGINT), ("name", STRING))
+    request = with_message([ScanColumn((c.name,), c.type) for c in columns])
+    plain = {k.replace("-confluent", ""): v for k, v in options(fail__on__missing__field=strict).items()}
+    part = Part(JsonFormat().decoder(table(columns), request, plain), request)
+    found = part.columns(Texts.of(messages))
+    rows = [tuple(r) for r in zip(found.of.tolist(), *(a.to_pylist() for a in found.columns), strict=True)]
+    framed = [b"\0\0\0\0\x0a" + m for m in messages]
+    expected = rows, [(r.message, r.reason) for r in found.refused]
+    got = read(columns, framed, fail__on__missing__field=strict)
+    assert (got[0], [n for n, _ in got[1]]) == (expected[0], [n for n, _ in expected[1]])
+
+
 def test_the_schema_of_columns() -> None:
     """As Confluent's JsonSchemaData makes it of the same Connect schema, but for times, which are text here."""
     columns = schema(
@@ -139,8 +164,8 @@ def test_rows_are_messages() -> None:
     columns = schema(("id", BIGINT.null(False)), ("name", STRING))
     with SchemaRegistry() as registry:
         registry.add({"type": "object"}, first=9, kind="JSON")
-        given = options(url=registry.url, subject="x-value", encode_ignore__null__fields=True)
-        encoder = FORMAT.encoder(table(columns), given)
+        chosen = options(url=registry.url, subject="x-value", encode_ignore__null__fields=True)
+        encoder = FORMAT.encoder(table(columns), chosen)
         batch = pa.record_batch([pa.array([1, 2], pa.int64()), pa.array(["a\n", None])], names=["id", "name"])
         before = b"\0" + struct.pack(">I", 10)
         assert encoder.messages(batch, None).values() == [before + b'{"id":1,"name":"a\\n"}', before + b'{"id":2}']
@@ -151,7 +176,7 @@ def test_rows_are_messages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("text", "reason"),
     [
         ("{", "it is no JSON"),
         ("[]", "it is no object"),
@@ -163,18 +188,18 @@ def test_rows_are_messages() -> None:
         ),
     ],
 )
-def test_a_schema_that_is_given(given: str, reason: str) -> None:
+def test_a_schema_that_is_given(text: str, reason: str) -> None:
     t = table(schema(("id", BIGINT)))
     with pytest.raises(OptionError, match=f"option 'json-confluent.schema': {reason}"):
-        FORMAT.check(t, options(schema=given))
+        FORMAT.check(t, options(schema=text))
     FORMAT.check(t, options(schema='{"properties": {"id": {}, "other": {}}, "additionalProperties": false}'))
 
 
 def test_what_is_missing_to_write() -> None:
     t = table(schema(("id", BIGINT)))
     FORMAT.check(t, options())  # it can be read
-    for given, reason in (({}, "url' is missing"), ({"url": "http://x"}, "subject' is missing")):
+    for more, reason in (({}, "url' is missing"), ({"url": "http://x"}, "subject' is missing")):
         with pytest.raises(OptionError, match=f"option 'json-confluent.{reason}"):
-            FORMAT.encoder(t, options(**given))
+            FORMAT.encoder(t, options(**more))
     with pytest.raises(OptionError, match="option 'json-confluent.url' = 'x' is no URL"):
         FORMAT.check(t, options(url="x"))
