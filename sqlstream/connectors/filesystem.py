@@ -313,8 +313,8 @@ class FileSource(Source):
     def pending(self, split: Split, position: Any) -> Pending:
         file = None if self._watch is None else self._watch.files.get(split.id)
         path, size = self._root.placed(split), int(split.info["size"]) if file is None else file.size
-        if is_stream(path):
-            return UNKNOWN
+        if not size:  # as pipes have it
+            return UNKNOWN if is_stream(path) else Pending(bytes=0)
         at = int((position or {}).get("byte", 0)) if compression_of(path) is None else 0
         return Pending(bytes=max(0, size - at))
 

@@ -22,7 +22,7 @@ from sqlstream.batches import KIND_TEXT, OP
 from sqlstream.connectors.derive import Derivation
 from sqlstream.connectors.python import ReadObject
 from sqlstream.connectors.relation import register_splits
-from sqlstream.contracts import ScanColumn, ScanRequest, Source, SourceBatch, Split, SplitReader, TableContext
+from sqlstream.contracts import Pending, ScanColumn, ScanRequest, Source, SourceBatch, Split, SplitReader, TableContext
 from sqlstream.errors import CheckpointError, DataError, RunError, SqlStreamError
 from sqlstream.types import INTERVAL_DAY, Column, Schema, Type, array, from_arrow, map_of, rename_array, row
 
@@ -211,6 +211,9 @@ class TableSource(Source):
             )
         return list(known) or made
 
+    def pending(self, split: Split, position: Any) -> Pending:
+        return Pending(split.info["to"] - split.info["from"] - (int(position["row"]) if position else 0))
+
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
         start, end = split.info["from"], split.info["to"]
         at = int(position["row"]) if position else first_row
@@ -245,6 +248,10 @@ class TableReader(SplitReader):
         rows = self._data.slice(first, min(max_rows, BATCH)).combine_chunks().to_batches()[0]
         self._at += rows.num_rows
         return SourceBatch(self._columns.of(rows), first, {"row": self._at})
+
+    @property
+    def pending(self) -> Pending:
+        return Pending(self._data.num_rows - self._at)
 
     @property
     def finished(self) -> bool:

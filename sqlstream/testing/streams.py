@@ -350,13 +350,14 @@ class StreamContract(JobContract):
     def test_a_slow_job_loses_nothing(self) -> None:
         """What it does not take waits outside, or in a bounded part of memory."""
         self._able("slow")
-        size, first = 8192, some(self.slow // 8192)
-        rows = [(i, "x" * size) for i, _ in first]
+        size = 8192
+        name = "x" * size
+        rows = [(i, name) for i in range(self.slow // size)]
         lengths = [(i, str(size)) for i, _ in rows]
         with self._place("INSERT INTO files SELECT id, CAST(CHAR_LENGTH(name) AS STRING) FROM t;") as place:
-            before = _resident()
             if self.keeps:
                 self.put(rows)
+            before = _resident()
             with place.run({**self.settings, "execution.epoch.max-rows": "50"}, slow=0.002) as job:
                 if not self.keeps:
                     self._put_when_read(job, rows)

@@ -31,6 +31,9 @@ PARTITION_EOF, NO_OFFSET, OUT_OF_RANGE, TRANSPORT, ALL_DOWN, RESOLVE = -191, -14
 MAX_POLL, TIMED_OUT, UNKNOWN_TOPIC, UNKNOWN_PARTITION = -147, -185, 3, -190
 PASSING = frozenset({TRANSPORT, ALL_DOWN, RESOLVE, TIMED_OUT, MAX_POLL})  # librdkafka tries again by itself
 MOST = 16_384  # messages at once: what is derived of them costs a millisecond a batch
+# Bytes of them, about: some such pieces wait to be decoded and taken, of each partition. The library is asked for a number, so it goes by the
+# size of those before; FIRST: of the first ones.
+PIECE, FIRST = 8 << 20, 1024
 NO_FLAGS, NO_CLOSE = 0, 8  # of rd_kafka_destroy_flags: NO_CONSUMER_CLOSE, as it is in no group
 _TYPES = pa.array(["NoTimestampType", "CreateTime", "LogAppendTime"])
 
@@ -100,6 +103,7 @@ class PartitionQueue:
         self._consumer, self._queue, self._lib = consumer, queue, library()
         self.topic, self.partition, self.following = topic, partition, offset
         self.at_end = False
+        self._most = FIRST
         self._pointers = np.empty(MOST, np.int64)
         self._errors, self._offsets = np.empty(MOST, np.int64), np.empty(MOST, np.int64)
         self._memory = np.zeros(64, np.uint8)
@@ -115,7 +119,7 @@ class PartitionQueue:
         count = self._consumed(0, 1, milliseconds)
         if not count:
             return None
-        count += self._consumed(count, MOST - count, 0)
+        count += self._consumed(count, self._most - count, 0)
         pointers, before = self._pointers[:count], self.following
         try:
             wrong = kernels.look(self._memory, self._origin, pointers, count, self._errors, self._offsets)
@@ -136,7 +140,9 @@ class PartitionQueue:
                 return None
             columns = {key: self._metadata(key, good, offsets) for key in metadata}
             texts = self._texts(good, kernels.KEY) if keys else None
-            return Messages(self._texts(good, kernels.PAYLOAD), offsets.copy(), texts, columns)
+            values = self._texts(good, kernels.PAYLOAD)
+            self._most = max(1, min(MOST, PIECE * len(good) // max(values.size, 1))) if len(good) else self._most
+            return Messages(values, offsets.copy(), texts, columns)
         finally:
             kernels.call_each(pointers, count, self._destroy, 0, self._errors)
 
