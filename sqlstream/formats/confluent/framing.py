@@ -41,19 +41,21 @@ def numbers(texts: Texts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
 def unframed(texts: Texts) -> tuple[Texts, list[Refused]]:
     """Messages of text with blanks in place of what stands before their records, and those that have no record: in their places is
     nothing."""
-    schemas, begins, sizes, first = numbers(texts)
-    wrong = (schemas < 0) | (sizes == 0)
+    there = texts.there
+    sizes = texts.sizes[there]
+    begins = texts.ends - sizes
+    first = texts.buffer[begins]
+    wrong = (first != 0) | (sizes <= SIZE)
     buffer, good = texts.buffer.copy(), begins[~wrong]
-    for i in range(1, SIZE + 1):
-        buffer[good - i] = _BLANK
+    for i in range(SIZE):
+        buffer[good + i] = _BLANK
     if not wrong.any():
         return Texts(buffer, texts.sizes), []
-    there = texts.there
-    left = buffer[: texts.size][np.repeat(~wrong, texts.sizes[there] + 1)]
+    left = buffer[: texts.size][np.repeat(~wrong, sizes + 1)]
     kept = texts.sizes.copy()
     kept[there[wrong]] = NONE
     refused = [
-        Refused(int(there[i]), MAGIC if first[i] else EMPTY if schemas[i] >= 0 else SHORT)
+        Refused(int(there[i]), MAGIC if first[i] else EMPTY if sizes[i] == SIZE else SHORT)
         for i in np.flatnonzero(wrong).tolist()
     ]
     return Texts(np.concatenate([left, np.empty(PADDING, np.uint8)]), kept), refused

@@ -25,7 +25,7 @@ from sqlstream.formats.confluent.framing import PLACE, place, places
 from sqlstream.formats.confluent.proto_columns import Fit, Unfit, fit
 from sqlstream.formats.confluent.proto_derived import derived
 from sqlstream.formats.confluent.proto_files import imports_of, needed, schema_of, text_of
-from sqlstream.formats.confluent.readers import Framed, Readers, Unreadable
+from sqlstream.formats.confluent.readers import Framed, Readers, Unreadable, distinct
 from sqlstream.formats.confluent.settings import SUBJECT, client_options, registry_of
 from sqlstream.formats.confluent.writing import Import, Written, written_as
 from sqlstream.formats.messages import MessageRecords, Records, Texts
@@ -81,10 +81,10 @@ class ProtobufReaders(Readers):
         begins[good] += used
         sizes[good] -= used
         pairs = np.where(path < 0, -1, by_number.of[good] * len(paths) + path)
-        found, of_good = np.unique(pairs, return_inverse=True)
+        found, of_good = distinct(pairs)
         none = int(len(found) > 0 and found[0] < 0)
         of = np.full(len(begins), -1, np.int64)
-        of[good] = of_good.reshape(-1) - none
+        of[good] = of_good - none
         keys = [(by_number.keys[n // len(paths)], paths[n % len(paths)]) for n in found[none:].tolist()]
         why = dict.fromkeys(good[path < 0].tolist(), PLACE)
         return Framed(keys, of, begins, sizes, {**by_number.why, **why})

@@ -43,10 +43,18 @@ class Framed:
     def by_number(texts: Texts) -> Framed:
         """By the numbers of their schemas."""
         schemas, begins, sizes, first = numbers(texts)
-        keys, of = np.unique(schemas, return_inverse=True)
+        keys, of = distinct(schemas)
         none = int(len(keys) > 0 and keys[0] < 0)
         why = {i: MAGIC if first[i] else SHORT for i in np.flatnonzero(schemas < 0).tolist()}
         return Framed(keys[none:].tolist(), of - none, begins, sizes, why)
+
+
+def distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values there are, ascending, and which of them each is. Mostly there is one."""
+    if len(values) and (values == values[0]).all():
+        return values[:1], np.zeros(len(values), np.int64)
+    keys, of = np.unique(values, return_inverse=True)
+    return keys, of.reshape(-1)
 
 
 class Readers:
