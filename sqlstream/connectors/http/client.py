@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import email.utils
+import io
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from sqlstream.secrets import is_secret, learn
 
 PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # answers that another try may not have
 LET_NOBODY_IN = frozenset({401, 403, 407})
+PIECES = 1 << 20  # bytes of a body, above which it is sent in pieces
 SHOWN = 200  # characters of an answer in an error
 
 REQUEST_OPTIONS = (
@@ -113,7 +115,7 @@ class Web:
         aiohttp, where = self.aiohttp, self.where(url)
         try:
             async with asyncio.timeout(self.request.timeout):
-                async with self.session.request(method, url, data=body, headers=headers) as got:
+                async with self.session.request(method, url, data=_sent(body), headers=headers) as got:
                     answer = Answer(got.status, got.headers, await got.read(), str(got.url))
         except TimeoutError as e:
             raise Unreachable(f"{where} does not answer in {self.request.timeout:g} s") from e
@@ -178,6 +180,11 @@ class Refused(RunError):
     def __init__(self, message: str, status: int, hint: str | None) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+
+
+def _sent(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A large body goes in pieces, between which the loop does other things."""
+    return io.BytesIO(body) if body is not None and len(body) > PIECES else body
 
 
 def rest_of(headers: Mapping[str, str]) -> float:

@@ -70,7 +70,7 @@ class ShardFeed(Feed):
             self._iterator = None
             return None
         except Unreachable as e:
-            self._source.noted.add(f"warning: {e.message}; it is asked again")
+            self._source.noted.reconnect(f"warning: {e.message}; it is asked again")
             self._next_at, self._iterator = time.monotonic() + self._backoff.rest(), None
             return None
         self._backoff.succeeded()

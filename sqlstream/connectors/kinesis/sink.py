@@ -57,7 +57,9 @@ class KinesisWriter(SinkWriter):
         self._waiting: list[Record] = []
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
-        values = self._target.encoder.encode(batch, kinds).values()
+        encoded = self._target.encoder.encode(batch, kinds)
+        values = encoded.values()
+        self.sent(encoded.total)
         keys = self._keys(batch)
         self._waiting += [{"Data": v or b"", "PartitionKey": k} for v, k in zip(values, keys, strict=True)]
         while len(self._waiting) >= self._target.batch:

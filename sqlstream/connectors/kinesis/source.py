@@ -180,6 +180,10 @@ class KinesisSource(Source):
     def ended(self, known: tuple[Split, ...]) -> list[Split]:
         return list(known)
 
+    @property
+    def reconnects(self) -> int:
+        return self.noted.reconnects
+
     def notes(self) -> list[str]:
         return self.noted.take()
 
