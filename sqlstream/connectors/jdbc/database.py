@@ -119,6 +119,8 @@ class Database:
     alike: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     numbers: ClassVar[tuple[str, ...]] = ()  # columns whose ranges are of numbers
     decimals: ClassVar[tuple[str, ...]] = ()  # columns with digits behind the point
+    lengths: ClassVar[tuple[str, ...]] = ()  # columns of so many characters, at most, as stand in their types
+    ranges: ClassVar[Mapping[str, tuple[int, int]]] = {}  # columns of whole numbers: the least and the greatest one
 
     # ---- where it is
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from sqlstream.connectors.jdbc.database import Database
-from sqlstream.connectors.jdbc.url import Address, taken_apart
+from sqlstream.connectors.jdbc.url import Address, check_hosts, taken_apart
 from sqlstream.errors import OptionError
 
 POSTGRESQL, MYSQL, SQLITE, DUCKDB = "postgresql", "mysql", "sqlite", "duckdb"
@@ -19,6 +19,7 @@ _SCHEMES = {
     "jdbc:mariadb": MYSQL, "mysql": MYSQL, "mariadb": MYSQL, "jdbc:sqlite": SQLITE,
     "jdbc:duckdb": DUCKDB,
 }  # fmt: skip
+_FILES = (SQLITE, DUCKDB)
 _HINT = "jdbc:postgresql://host:port/database, jdbc:mysql://host:port/database, jdbc:sqlite:file or jdbc:duckdb:file"
 
 
@@ -46,5 +47,7 @@ def parsed(
         )
     kind = _SCHEMES[scheme]
     parts = taken_apart(url[len(scheme) + 1 :], kind, scheme.startswith("jdbc:"), directory)
+    if kind not in _FILES:
+        check_hosts(parts, where)
     given: Mapping[str, str | None] = {"user": username, "password": password}
     return database(kind).address(parts.said(given, where), connect_timeout, where)

@@ -21,7 +21,7 @@ from sqlstream.connectors.jdbc.places import Ordering, in_order
 from sqlstream.connectors.jdbc.query import Query
 from sqlstream.connectors.jdbc.readings import Reading
 from sqlstream.connectors.jdbc.sqlite_database import of_file
-from sqlstream.connectors.jdbc.tables import DbColumn, DbTable, meanings, nearest
+from sqlstream.connectors.jdbc.tables import DbColumn, DbTable, meanings, nearest, whole_numbers
 from sqlstream.connectors.jdbc.target import APPEND, DELETE, Target
 from sqlstream.connectors.jdbc.url import Address, Parts
 from sqlstream.contracts import Split
@@ -222,6 +222,9 @@ class DuckDB(Database):
     }  # fmt: skip
     numbers = _NUMBERS
     decimals = ("DECIMAL",)
+    ranges = whole_numbers(
+        TINYINT=8, SMALLINT=16, INTEGER=32, BIGINT=64, UTINYINT=-8, USMALLINT=-16, UINTEGER=-32, UBIGINT=-64
+    )
 
     def address(self, parts: Parts, connect_timeout: int, where: str) -> Address:
         parameters = dict(parts.parameters)

@@ -17,6 +17,7 @@ from sqlstream.connectors.jdbc.database import DbConnection, Disconnected, Passi
 from sqlstream.connectors.jdbc.mysql_rows import rows_of_answer
 from sqlstream.connectors.jdbc.readings import Reading
 from sqlstream.connectors.jdbc.url import Address
+from sqlstream.connectors.sockets import keep_alive
 from sqlstream.distribution import install
 from sqlstream.errors import Canceled, DataError, InternalError, OptionError, RunError, SqlStreamError
 
@@ -82,10 +83,17 @@ def connected(address: Address, where: str, **more: Any) -> Any:
     pymysql = library()
     hosts = [h for h in address.hosts.split(",") if h] or ["localhost"]
     refused: Exception | None = None
+    try:
+        security = _security(address)
+    except OSError as e:  # SSLError is one
+        raise OptionError(
+            f"{where}: the certificates for {address.kind} cannot be read: {e}",
+            hint="ssl_ca, ssl_cert and ssl_key are files in PEM",
+        ) from e
     for host in hosts:
         name, port = _host_and_port(host)
         try:
-            return pymysql.connect(
+            made = pymysql.connect(
                 host=name,
                 port=port,
                 user=address.user,
@@ -95,9 +103,11 @@ def connected(address: Address, where: str, **more: Any) -> Any:
                 autocommit=True,
                 program_name="sqlstream",
                 connect_timeout=int(address.parameters["connect_timeout"]),
-                **_security(address),
+                **security,
                 **more,
             )
+            keep_alive(made._sock)
+            return made
         except (pymysql.err.Error, OSError) as e:
             if isinstance(e, pymysql.err.Error) and e.args and e.args[0] not in _GONE | _PASSING:
                 raise _refused(e, where, address) from e

@@ -29,7 +29,7 @@ from sqlstream.connectors.jdbc.mysql_types import (
 from sqlstream.connectors.jdbc.places import Ordering, in_order
 from sqlstream.connectors.jdbc.query import Query
 from sqlstream.connectors.jdbc.readings import Reading
-from sqlstream.connectors.jdbc.tables import DbColumn, DbTable, meanings, nearest
+from sqlstream.connectors.jdbc.tables import DbColumn, DbTable, meanings, nearest, whole_numbers
 from sqlstream.connectors.jdbc.target import Target
 from sqlstream.connectors.jdbc.url import Address, Parts
 from sqlstream.contracts import Split
@@ -84,6 +84,14 @@ class MySQL(Database):
     }  # fmt: skip
     numbers = (*_WHOLE, *DECIMALS, *FLOATS)
     decimals = DECIMALS
+    lengths = ("char", "varchar")
+    ranges = {
+        f"{n}{sign}": bounds
+        for sign, by in (("", 1), (" unsigned", -1))
+        for n, bounds in whole_numbers(
+            tinyint=8 * by, smallint=16 * by, mediumint=24 * by, int=32 * by, bigint=64 * by
+        ).items()
+    }
 
     def address(self, parts: Parts, connect_timeout: int, where: str) -> Address:
         if not parts.database:
@@ -225,7 +233,9 @@ def described(connection: DbConnection, schema: str, table: str) -> DbTable:
     columns = {}
     for name, base, declared, scale, digits, nullable, extra in listed:
         declared = declared.decode() if isinstance(declared, bytes) else str(declared)
-        family = f"{base} unsigned" if "unsigned" in declared or "zerofill" in declared else str(base)
+        # of what stands behind the type: an ENUM may have such a word
+        of_numbers = str(base).lower() in (*INTEGERS, *DECIMALS, *FLOATS)
+        family = f"{base} unsigned" if of_numbers and re.search("unsigned|zerofill", declared, re.I) else str(base)
         digits = scale if scale is not None and digits is None else digits
         given = "GENERATED" in str(extra).upper().replace("DEFAULT_GENERATED", "")
         columns[str(name)] = DbColumn(
@@ -270,7 +280,11 @@ def parameters_of(given: Mapping[str, str], where: str) -> dict[str, str]:
         elif lower == "serversslcert":
             out["ssl_ca"] = value
         elif lower == "connecttimeout":  # ms
-            out["connect_timeout"] = str(max(1, int(value) // 1000)) if value.isdigit() else "10"
+            if not (value.isascii() and value.isdigit()):
+                raise OptionError(
+                    f"{where}: option 'url': {key} is a number of milliseconds, and not '{value}'", subject=key
+                )
+            out["connect_timeout"] = str(min(max(1, int(value) // 1000), 31_536_000))
         elif lower in ("servertimezone", "connectiontimezone"):
             out["time_zone"] = _zone(value, where)
         elif lower == "zerodatetimebehavior" and value.lower() in _ZERO:

@@ -6,7 +6,6 @@ ended, or why not.
 
 from __future__ import annotations
 
-import select
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.connectors.jdbc.mysql_kernels import ENDED, FAILED, LARGE, take_apart
+from sqlstream.connectors.sockets import readable
 from sqlstream.connectors.values import texts_at
 
 READ = 1 << 20  # bytes at once
@@ -66,7 +66,7 @@ def _read(connection: Any, rest: bytes) -> bytes:
             raise _lost()
         parts.append(got)
         size += len(got)
-        if size >= TOGETHER or not select.select([connection._sock], [], [], 0)[0]:
+        if size >= TOGETHER or not readable(connection._sock, 0):
             return b"".join(parts)
 
 

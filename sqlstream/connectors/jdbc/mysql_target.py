@@ -42,15 +42,34 @@ class MysqlTarget(Target):
                 self._connection.run(f"DELETE FROM {self.there.sql} WHERE ".encode() + any_of(names, some))
             return
         before = f"INSERT INTO {self.there.sql} ({', '.join(names)}) VALUES ".encode()
-        behind = b""
+        behind, same = b"", list[str]()
         if kind != APPEND:
             rest = [f"{n} = VALUES({n})" for n in names if n not in map(quoted, self._key)]
-            behind = f" ON DUPLICATE KEY UPDATE {', '.join(rest) or f'{names[0]} = {names[0]}'}".encode()
+            same = self._same()
+            behind = f" ON DUPLICATE KEY UPDATE {', '.join([*same, *rest]) or f'{names[0]} = {names[0]}'}".encode()
         inner = rows.column(0) if len(names) == 1 else pc.binary_join_element_wise(*rows.columns, b",")
         tuples = pc.binary_join_element_wise(pa.scalar(b"("), inner, pa.scalar(b")"), b"")
         for some in _pieces(tuples, min(STATEMENT, self._connection.largest // 2)):
-            self._connection.run(before + _joined(some, b",") + behind)
+            try:
+                self._connection.run(before + _joined(some, b",") + behind)
+            except DataError as e:
+                null = re.search(r"Column '([^']*)' cannot be null", e.message)
+                if same and null is not None and null[1] in self._key:
+                    raise DataError(
+                        f"{self._where}: a row of another key has the same values in a unique index of {self.there.sql}",
+                        hint="the PRIMARY KEY here is to be that index; or drop it",
+                    ) from e
+                raise
             self._before += len(some)
+
+    def _same(self) -> list[str]:
+        """Where the table has other unique indexes MySQL would change a row of another key that it meets by one of them, and leave the row
+        out: then a column of the key becomes NULL, which it cannot be."""
+        key = frozenset(self._key)
+        if all(key <= columns for columns in self.there.unique):
+            return []
+        names = [quoted(k) for k in self._key if self.there.columns[k].not_null]
+        return [f"{n} = IF({n} <=> VALUES({n}), {n}, NULL)" for n in names]
 
     def failed(self, e: DataError) -> int | None:
         row = re.search(r" at row (\d+)", e.message)

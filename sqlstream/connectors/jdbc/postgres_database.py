@@ -17,7 +17,7 @@ from sqlstream.connectors.jdbc.postgres_target import PostgresTarget
 from sqlstream.connectors.jdbc.postgres_types import PostgresWriting, reading, type_of, writing
 from sqlstream.connectors.jdbc.query import Query
 from sqlstream.connectors.jdbc.readings import Reading
-from sqlstream.connectors.jdbc.tables import DbColumn, DbTable
+from sqlstream.connectors.jdbc.tables import DbColumn, DbTable, whole_numbers
 from sqlstream.connectors.jdbc.target import Target
 from sqlstream.connectors.jdbc.url import Address, Parts
 from sqlstream.contracts import Split
@@ -83,6 +83,8 @@ class PostgreSQL(Database):
     }  # fmt: skip
     numbers = (*_INTEGERS, "numeric")
     decimals = ("numeric",)
+    lengths = ("varchar", "bpchar")
+    ranges = whole_numbers(int2=16, int4=32, int8=64)
 
     def address(self, parts: Parts, connect_timeout: int, where: str) -> Address:
         if not parts.database:

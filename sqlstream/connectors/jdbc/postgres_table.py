@@ -43,8 +43,9 @@ def find_table(connection: Connection, name: str) -> PostgresTable:
         "SELECT a.attname::text, b.typname::text, format_type(a.atttypid, a.atttypmod), "
         "CASE WHEN b.typname IN ('numeric', '_numeric') AND a.atttypmod >= 4 THEN (a.atttypmod - 4) & 2047 END, a.attnotnull, "
         "a.attgenerated <> '' OR a.attidentity = 'a' "
-        "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid "
-        "JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END "
+        "FROM pg_attribute a JOIN LATERAL (WITH RECURSIVE below AS (SELECT t.* FROM pg_type t WHERE t.oid = a.atttypid UNION ALL "
+        "SELECT t.* FROM below d JOIN pg_type t ON d.typtype = 'd' AND t.oid = d.typbasetype) "
+        "SELECT * FROM below WHERE typtype <> 'd') b ON true "
         f"WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
     )
     unique = connection.rows(

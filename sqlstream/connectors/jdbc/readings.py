@@ -34,6 +34,13 @@ class Reading:
             found = found.storage
         if t.kind in ("TIMESTAMP", "TIMESTAMP_LTZ", "DATE"):
             self._check_years(found)
+        if t.kind == "TIME" and pa.types.is_time64(found.type):
+            last = pc.max(found.view(pa.int64())).as_py()
+            if last is not None and last * (1000 if found.type.unit == "us" else 1) >= 1000 * _DAY:
+                raise DataError(
+                    f"{self.where} has 24:00:00, which {t.null()} does not have",
+                    hint="declare the column STRING, which reads anything",
+                )
         if t.is_timestamp and t.precision is not None and t.precision < 6:
             step = 10 ** (6 - t.precision)
             us = found.view(pa.int64())

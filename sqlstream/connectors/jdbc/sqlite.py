@@ -19,7 +19,7 @@ import pyarrow as pa
 from sqlstream.connectors.jdbc.database import DbConnection, Passing
 from sqlstream.connectors.jdbc.readings import Reading
 from sqlstream.connectors.jdbc.url import Address
-from sqlstream.errors import DataError, InternalError, OptionError, RunError, SqlStreamError
+from sqlstream.errors import Canceled, DataError, InternalError, OptionError, RunError, SqlStreamError
 
 ROWS = 20_000  # that become columns at once
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -40,7 +40,7 @@ class Connection(DbConnection):
                 hint="sqlite3 makes one with its tables",
                 subject="url",
             )
-        mode = "ro" if address.parameters.get("mode") == "ro" else "rw"
+        mode = "ro" if address.parameters.get("mode", "").lower() == "ro" else "rw"
         wait = float(address.parameters["busy_timeout"]) / 1000
         with self._told():
             self._connection = sqlite3.connect(
@@ -108,6 +108,8 @@ class Connection(DbConnection):
                 f"{self.where}: {e}: another process, or another connection of this one, writes to {self._path}",
                 hint="'PRAGMA journal_mode = WAL' lets others read meanwhile; ?busy_timeout=… (ms) in 'url' waits for longer",
             )
+        if primary == sqlite3.SQLITE_INTERRUPT:
+            return Canceled("the query was canceled")
         if primary in _OF_DATA:
             return DataError(f"{self.where}: {e}")
         if primary == sqlite3.SQLITE_NOTADB:

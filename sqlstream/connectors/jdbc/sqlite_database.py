@@ -60,7 +60,12 @@ _WIRES = {
     **dict.fromkeys(("CHAR", "VARCHAR", "DECIMAL", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ"), pa.string()),
     **dict.fromkeys(("BINARY", "VARBINARY"), pa.binary()),
 }  # fmt: skip
-_PARAMETERS = ("busy_timeout", "journal_mode", "synchronous", "foreign_keys", "mode")
+# Parameters, and what they may be, whatever its case: SQLite itself lets through what it does not know.
+_SWITCH = "on|off|true|false|yes|no|1|0"
+_PARAMETERS = {
+    "busy_timeout": r"\d{1,9}", "journal_mode": "delete|truncate|persist|memory|wal|off", "synchronous": "off|normal|full|extra|[0-3]",
+    "foreign_keys": _SWITCH, "mode": "ro|rw",
+}  # fmt: skip
 _INTEGERS = ("integer", "boolean", "numeric")
 
 
@@ -148,7 +153,12 @@ class Sqlite(Database):
     numbers = ("integer", "numeric", "real")
 
     def address(self, parts: Parts, connect_timeout: int, where: str) -> Address:
-        return of_file(parts, where, _PARAMETERS, {"busy_timeout": "5000"})
+        found = of_file(parts, where, tuple(_PARAMETERS), {"busy_timeout": "5000"})
+        for key, value in parts.parameters.items():
+            if re.fullmatch(_PARAMETERS[key], value, re.I | re.A) is None:
+                may = "a number of milliseconds" if key == "busy_timeout" else _PARAMETERS[key].replace("|", ", ")
+                raise OptionError(f"{where}: option 'url': {key} is {may}, and not '{value}'", subject=key)
+        return found
 
     def connect(self, address: Address, where: str) -> Connection:
         return Connection(address, where)

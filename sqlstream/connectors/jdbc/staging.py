@@ -19,7 +19,7 @@ from sqlstream.connectors.jdbc.database import Database, DbConnection
 from sqlstream.connectors.jdbc.sink import Gathered, JdbcSink, Repeated
 from sqlstream.connectors.jdbc.target import Target
 from sqlstream.contracts import Committable, SinkCommitter, SinkTask, SinkWriter
-from sqlstream.errors import CheckpointError, RunError
+from sqlstream.errors import CheckpointError, DataError, RunError
 from sqlstream.types import Column, Schema, from_arrow
 
 STAGED_BYTES = 32 << 20  # in memory, before they are staged in the middle of a checkpoint's time
@@ -58,13 +58,12 @@ class StagingWriter(SinkWriter):
         self._waiting = Gathered(sink.table.primary_key)
         self._repeated = Repeated(sink.connect, sink.writes.retries)
         self._batch, self._kinds = uuid.uuid4().hex, list[str]()
+        self._target: Target
         self._repeated.first(self._begin)
 
     def _begin(self, connection: DbConnection) -> None:
-        t = self._sink.table
-        self._database.target(
-            connection, self._sink.name, t.schema, t.primary_key
-        )  # says now what is wrong with the table
+        t = self._sink.table  # says now what is wrong with the table
+        self._target = self._database.target(connection, self._sink.name, t.schema, t.primary_key)
         make_tables(self._database, connection)
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
@@ -84,6 +83,8 @@ class StagingWriter(SinkWriter):
 
     def _stage(self) -> None:
         changes = self._waiting.take()
+        for change in changes:  # the commit is behind the checkpoint, when it is too late to leave a row out
+            self._target.check(change)
         parts = [(kind, part) for kind, rows in changes for part in _parts(rows)]
         if not parts:
             return
@@ -122,7 +123,15 @@ class StagingCommitter(SinkCommitter):
 
     def commit(self, committables: list[Committable]) -> None:
         for c in _together(committables):
-            self._repeated.do(lambda connection, c=c: self._commit(connection, c))  # type: ignore[misc]
+            try:
+                self._repeated.do(lambda connection, c=c: self._commit(connection, c))  # type: ignore[misc]
+            except DataError as e:
+                number = int(c["checkpoint"])
+                raise DataError(
+                    f"{e.message}: rows of checkpoint {number}, which is complete, and they are tried again whenever the job goes on",
+                    hint="let the table take them (a constraint less, a wider column) until then; or begin anew from an earlier savepoint, "
+                    "with a query that leaves them out",
+                ) from e
 
     def _commit(self, connection: DbConnection, committable: Committable) -> None:
         staging, number, mine = self._database.staging, int(committable["checkpoint"]), self._database.text(self._owner)

@@ -73,3 +73,8 @@ def nearest(name: str, names: list[str], where: str) -> str | None:
     if len(near) > 1:
         raise OptionError(f"{where}: '{name}' may mean {', '.join(sorted(near))}", hint="write the name as it is there")
     return near[0] if near else None
+
+
+def whole_numbers(**bits: int) -> dict[str, tuple[int, int]]:
+    """The ranges of types, by their bits; below 0: of those without a sign."""
+    return {n: (0, 2**-b - 1) if b < 0 else (-(2 ** (b - 1)), 2 ** (b - 1) - 1) for n, b in bits.items()}

@@ -6,11 +6,15 @@ Everything is done in the transaction that is open.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sqlstream.connectors.jdbc.database import Database, DbConnection, Writing
+from sqlstream.connectors.jdbc.tables import DbColumn
 from sqlstream.errors import DataError, InternalError, OptionError
 from sqlstream.types import Schema
 
@@ -61,6 +65,37 @@ class Target:
         except DataError as e:
             n = self.failed(e)
             raise e if n is None or not 0 <= n < rows.num_rows else self._with_record(e, rows, n) from e
+
+    def check(self, change: Change) -> None:
+        """Before it is done, without the database. DataError for values that it would not take, as far as that is known of types: numbers
+        that are too large, texts that are too long. Constraints alone the database knows."""
+        kind, rows = change
+        for name, values in zip(rows.schema.names, rows.columns, strict=True):
+            writing = self._writings[name]
+            writing.values(values, self._where)
+            wrong = None if kind == DELETE else self._beyond(writing.column, values)
+            if wrong is not None and (first := pc.index(wrong, True).as_py()) >= 0:
+                column = writing.column
+                e = DataError(f"{self._where}: column {column.name} ({column.type}) cannot hold a value")
+                raise self._with_record(e, rows, first)
+
+    def _beyond(self, column: DbColumn, values: pa.Array) -> pa.Array | None:
+        """Which values are; None: none can be."""
+        database, t = self._database, values.type
+        said = re.search(r"\((\d+)(?:, *(\d+))?\)", column.type)
+        if pa.types.is_string(t) and column.base in database.lengths and said is not None:
+            # spaces at the end are cut
+            return pc.greater(pc.utf8_length(pc.utf8_rtrim(values, " ")), int(said[1]))
+        if pa.types.is_integer(t) and column.base in database.ranges:
+            least, greatest = database.ranges[column.base]
+            wide = values.cast(pa.decimal128(38))
+            return pc.or_(pc.less(wide, Decimal(least)), pc.greater(wide, Decimal(greatest)))
+        whole = int(said[1]) - int(said[2] or 0) if said is not None else 38
+        if (pa.types.is_integer(t) or pa.types.is_decimal(t)) and column.base in database.decimals and whole < 38:
+            wide = values.cast(pa.decimal128(38)) if pa.types.is_integer(t) else values
+            limit = pa.scalar(Decimal(10**whole), pa.decimal256(whole + 1))  # Arrow brings both to one scale
+            return pc.greater_equal(pc.abs(wide).cast(pa.decimal256(38, wide.type.scale)), limit)
+        return None
 
     def take(self, kind: str, writings: Sequence[Writing], rows: pa.RecordBatch) -> None:
         """Does it, to rows that are as they go."""

@@ -35,7 +35,15 @@ def of_texts(texts: pa.Array, t: Type, where: str) -> pa.Array:
             return zoned.cast(pa.timestamp("us", "UTC"))
         return texts.cast(pa.date32() if t.kind == "DATE" else t.arrow())
     except pa.ArrowInvalid as e:
-        raise DataError(f"{where} has a value that is no {t.null()}: {e}") from e
+        raise DataError(
+            f"{where} has a value that is no {t.null()}: {_said(e)}",
+            hint="declare the column STRING, which reads anything",
+        ) from e
+
+
+def _said(e: Exception) -> str:
+    """Without the day that was put before a time."""
+    return str(e).replace("1970-01-01 ", "")
 
 
 def _decimals(texts: pa.Array, t: Type) -> pa.Array:

@@ -67,3 +67,14 @@ def taken_apart(rest: str, kind: str, java: bool, directory: str) -> Parts:
         user, colon, word = who.partition(":")
         user, password = unquote(user), unquote(word) if colon else None
     return Parts(kind, java, hosts, unquote(database), unquote(head), directory, user, password, parameters)
+
+
+def check_hosts(parts: Parts, where: str) -> None:
+    """OptionError for a port that is no number: it may be the beginning of a password with a / in it, and is not shown."""
+    ports = [h.rpartition(":")[2] for h in parts.hosts.split(",") if ":" in h]
+    if any(p and not p.endswith("]") and not (p.isascii() and p.isdigit()) for p in ports):  # [::1]
+        raise OptionError(
+            f"{where}: option 'url': a port in it is no number",
+            hint="host:port; in a user's name or password / is %2F, ? is %3F, or they are options 'username' and 'password'",
+            subject="url",
+        )

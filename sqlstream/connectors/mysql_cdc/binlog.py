@@ -23,6 +23,7 @@ from sqlstream.connectors.mysql_cdc.events import BinlogTable, Event, Statement
 from sqlstream.errors import CheckpointError, DataError, RunError
 
 TOGETHER = 4 << 20  # bytes of events of a transaction that are handed on together, about
+MOST_MAPS = 1000  # forms of tables that are remembered
 _BINLOG_DUMP, _REGISTER, _DUMP_GTID = 0x12, 0x15, 0x1E
 _GONE = 1236  # the log that is wanted is not there
 _WHOLE = 0xFFFFFF
@@ -55,9 +56,11 @@ class Followed:
 
     def has(self, database: str, table: str) -> bool:
         """Whether it is one of them."""
-        return all(
-            re.fullmatch(p, n, re.IGNORECASE) is not None for p, n in ((self.databases, database), (self.tables, table))
-        )
+        return self.has_any(database) and re.fullmatch(self.tables, table, re.IGNORECASE) is not None
+
+    def has_any(self, database: str) -> bool:
+        """Whether they may be in a database."""
+        return re.fullmatch(self.databases, database, re.IGNORECASE) is not None
 
 
 class Binlog:
@@ -89,13 +92,14 @@ class Binlog:
             body = struct.pack("<IHI", int(place["pos"]), 0, self._server) + str(place["file"]).encode()
             command = _BINLOG_DUMP
         elif self.kind == gtids.MARIADB:
+            known = gtids.Gtids(self.kind, str(place["gtid"]))
             self._run(
-                f"SET @slave_connect_state = '{place['gtid']}', @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0"
+                f"SET @slave_connect_state = '{known}', @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0"
             )
             body, command = struct.pack("<IHI", 4, 0, self._server), _BINLOG_DUMP
         else:
-            known = gtids.Gtids(self.kind, str(place["gtid"])).encoded()
-            body = struct.pack("<HII", 4, self._server, 0) + struct.pack("<QI", 4, len(known)) + known
+            encoded = gtids.Gtids(self.kind, str(place["gtid"])).encoded()
+            body = struct.pack("<HII", 4, self._server, 0) + struct.pack("<QI", 4, len(encoded)) + encoded
             command = _DUMP_GTID
         try:
             self._connection._execute_command(command, body)
@@ -129,6 +133,16 @@ class Binlog:
         """What a packet says that is no event."""
         number = int.from_bytes(packet[1:3], "little")
         told = packet[9:].decode("utf-8", "replace") if packet[3:4] == b"#" else packet[3:].decode("utf-8", "replace")
+        if number == _GONE and re.search(r"same server[_ ]?(uu)?id", told, re.I):
+            return Disconnected(
+                f"{self.where}: another reader of the log has the number {self._server}, and the server lets one be: {told}",
+                hint="'server-id' = a number, or a range, that no other has",
+            )
+        if number == _GONE and "max_allowed_packet" in told:
+            return RunError(
+                f"{self.where}: the server does not send an event of its log, which is too large: {told}",
+                hint="SET GLOBAL max_allowed_packet = 1073741824, and slave_max_allowed_packet",
+            )
         if number == _GONE:
             return CheckpointError(
                 f"{self.where}: the server does not have the binary log from there on any more, or never had it: {told}",
@@ -244,6 +258,8 @@ class Stream(ChangeStream):
             if not self._followed.has(database, name):
                 self._tables[int.from_bytes(body[:6], "little")] = None
                 return
+            if len(self._maps) >= MOST_MAPS:  # a table gets another number whenever the server opens it
+                self._maps.clear()
             known = self._maps[body] = events.table_of(body, self._charsets, self.where)
         self._tables[known[0]] = known[1]
 
@@ -260,16 +276,16 @@ class Stream(ChangeStream):
     def _said(self, event: Event) -> None:
         statement = Statement.of(event.body)
         for word, database, table in statement.tables():
-            if not self._followed.has(database, table) or event.time * 1_000_000 < self._since:
+            followed = self._followed.has(database, table) if table else self._followed.has_any(database)
+            if not followed or event.time * 1_000_000 < self._since:
                 continue
-            if word == "STATEMENT":
+            if word == events.STATEMENT:
                 raise RunError(
                     f"{self.where}: a statement that changes it is in the log, and not the rows: {statement.text[:200]}",
                     hint="binlog_format = ROW in all sessions, and start anew with --fresh",
                 )
-            gone = {"T": "truncated", "D": "dropped", "R": "renamed"}[word[0]]
             raise DataError(
-                f"{self.where}: {database}.{table} was {gone}, which is no change of rows",
+                f"{self.where}: {'.'.join(filter(None, (database, table)))} was {word}, which is no change of rows",
                 hint="DELETE FROM is; or start anew with --fresh",
             )
         if statement.ends:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlstream.connectors.mysql_cdc import charsets
 from sqlstream.errors import RunError
 
 QUERY, ROTATE, FORMAT, XID, TABLE_MAP, HEARTBEAT, GTID, ANONYMOUS, MARIADB_GTID = 2, 4, 15, 16, 19, 27, 33, 34, 162
@@ -32,6 +33,7 @@ TINY, SHORT, LONG, FLOAT, DOUBLE, TIMESTAMP, LONGLONG, INT24, DATE, TIME, DATETI
     12,
     13,
 )
+BLOB_COMPRESSED, VARCHAR_COMPRESSED, VECTOR = 140, 141, 242  # MariaDB's two, and MySQL's: passed over
 VARCHAR, BIT, TIMESTAMP2, DATETIME2, TIME2, JSON, NEWDECIMAL = 15, 16, 17, 18, 19, 245, 246
 ENUM, SET, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB, VAR_STRING, STRING, GEOMETRY = (
     247,
@@ -65,7 +67,23 @@ _INSIDE = re.compile(
 )
 _COMMENT = re.compile(r"/\*(?!!).*?\*/", re.S)
 _WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|LOAD\s+DATA|WITH)\b", re.I)
-_ENDS = re.compile(r"\s*(TRUNCATE(?:\s+TABLE)?|DROP\s+TABLE(?:\s+IF\s+EXISTS)?|RENAME\s+TABLES?)\s", re.I)
+STATEMENT = "a statement"
+# What ends a table as it was, and how one says it. Behind ALTER TABLE what is done stands behind the name.
+_ENDS = (
+    (re.compile(r"\s*TRUNCATE(?:\s+TABLE)?\s", re.I), "truncated"),
+    (re.compile(r"\s*DROP\s+TABLES?(?:\s+IF\s+EXISTS)?\s", re.I), "dropped"),
+    (re.compile(r"\s*RENAME\s+TABLES?(?:\s+IF\s+EXISTS)?\s", re.I), "renamed"),
+    (re.compile(r"\s*CREATE\s+OR\s+REPLACE\s+TABLE\s", re.I), "replaced"),
+    (re.compile(r"\s*ALTER\s+(?:ONLINE\s+)?(?:IGNORE\s+)?TABLE(?:\s+IF\s+EXISTS)?\s", re.I), ""),
+)
+_DATABASE_ENDS = re.compile(r"\s*DROP\s+(?:DATABASE|SCHEMA)(?:\s+IF\s+EXISTS)?\s", re.I)
+_ALTERED = (
+    (re.compile(r"\bRENAME\s+(?!COLUMN\b|INDEX\b|KEY\b)", re.I), "renamed"),
+    (re.compile(r"\b(?:TRUNCATE|DROP)\s+PARTITION\b", re.I), "robbed of a partition"),
+    (re.compile(r"\bEXCHANGE\s+PARTITION\b|\bCONVERT\s+(?:PARTITION|TABLE)\b", re.I), "given or robbed of a partition"),
+    (re.compile(r"\b(?:DISCARD|IMPORT)\s+(?:PARTITION\b.*)?TABLESPACE\b", re.I), "given another file"),
+)
+_LITERAL = re.compile(r"'(?:[^'\\]|''|\\.)*'|\"(?:[^\"\\]|\"\"|\\.)*\"|`(?:[^`]|``)*`", re.S)
 _NAME = re.compile(r"(?:(?:`((?:[^`]|``)+)`|([\w$]+))\s*\.\s*)?(?:`((?:[^`]|``)+)`|([\w$]+))")
 
 
@@ -126,7 +144,7 @@ def table_of(body: bytes, charsets: Mapping[int, str], where: str) -> tuple[int,
     columns: list[dict[str, Any]] = []
     meta = at
     for t in types:
-        told, meta = _column(t, body, meta)
+        told, meta = _column(t, body, meta, f"{where}: {names[0]}.{names[1]}")
         columns.append(told)
     at += size + (count + 7) // 8
     _with_more(columns, dict(_optional(body, at)), charsets)
@@ -138,18 +156,18 @@ def table_of(body: bytes, charsets: Mapping[int, str], where: str) -> tuple[int,
     return number, BinlogTable(names[0], names[1], tuple(BinlogColumn(**c) for c in columns))
 
 
-def _column(t: int, body: bytes, at: int) -> tuple[dict[str, Any], int]:
-    """What the log says of a column of a type, and where that of the next one is."""
+def _column(t: int, body: bytes, at: int, where: str) -> tuple[dict[str, Any], int]:
+    """What the log says of a column of a type, and where that of the next one is. RunError for a type that is not known."""
     if t in (STRING, VAR_STRING):
         first, second = body[at], body[at + 1]
         if first in (ENUM, SET):
             return {"type": first, "width": second}, at + 2
         length = ((((first << 8 | second) >> 4) & 0x300) ^ 0x300) + second
         return {"type": STRING, "width": -2 if length > 255 else -1, "length": length}, at + 2
-    if t == VARCHAR:
+    if t in (VARCHAR, VARCHAR_COMPRESSED):
         (length,) = struct.unpack_from("<H", body, at)
         return {"type": t, "width": -2 if length > 255 else -1}, at + 2
-    if t in (BLOB, GEOMETRY, JSON, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB):
+    if t in (BLOB, GEOMETRY, JSON, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB_COMPRESSED, VECTOR):
         return {"type": t, "width": -body[at]}, at + 1
     if t == NEWDECIMAL:
         precision, digits = body[at], body[at + 1]
@@ -171,7 +189,12 @@ def _column(t: int, body: bytes, at: int) -> tuple[dict[str, Any], int]:
         }, at + 1
     if t in (FLOAT, DOUBLE):
         return {"type": t, "width": _OF_WIDTH[t]}, at + 1
-    return {"type": t, "width": _OF_WIDTH.get(t, 0)}, at
+    if t not in _OF_WIDTH:
+        raise RunError(
+            f"{where} has a column of a type that is not known, and whose length in the log is not either: number {t}",
+            hint="a view, or another table without it",
+        )
+    return {"type": t, "width": _OF_WIDTH[t]}, at
 
 
 def width_of_decimal(precision: int, digits: int) -> int:
@@ -207,7 +230,15 @@ def _with_more(columns: list[dict[str, Any]], more: Mapping[int, bytes], charset
             c["charset"] = charsets.get(collation, "utf8mb4")
     for kind, t in ((5, SET), (6, ENUM)):
         for c, listed in zip((c for c in columns if c["type"] == t), _lists(more.get(kind, b"")), strict=False):
-            c["words"] = tuple(w.decode("utf-8", "replace") for w in listed)
+            c["words"] = _words(listed, c.get("charset", "utf8mb4"))
+
+
+def _words(listed: list[bytes], charset: str) -> tuple[str, ...]:
+    """Of an ENUM or SET, which are in its charset."""
+    try:
+        return tuple(map(charsets.decoder(charset), listed))
+    except (LookupError, UnicodeDecodeError):
+        return tuple(w.decode("utf-8", "replace") for w in listed)
 
 
 def _collations(more: Mapping[int, bytes], default: int, each: int, count: int) -> list[int]:
@@ -287,21 +318,30 @@ class Statement:
         return _WRITES.match(_bare(self.text)) is not None
 
     def tables(self) -> list[tuple[str, str, str]]:
-        """Of TRUNCATE, DROP and RENAME: the word, and the tables (database, name) that are not what they were. Of what writes: all names
-        that may be a table's."""
+        """Of what leaves tables that are not what they were (TRUNCATE, DROP, RENAME, …): what became of them, and which (database, name; "":
+        all of the database). Of what writes: STATEMENT, and all names that may be a table's."""
         said = _bare(self.text)
-        found = _ENDS.match(said)
-        if found is None and not self.writes:
-            return []
-        word = found[1].upper() if found is not None else "STATEMENT"
-        rest = said[found.end() :] if found is not None else said
-        out = []
-        for part in rest.split(",") if found is not None else [rest]:
-            names = _NAME.findall(part)
-            for quoted_db, db, quoted_name, name in names[:1] if found is not None else names:
-                of = quoted_db.replace("``", "`") or db or self.database
-                out.append((word, of, quoted_name.replace("``", "`") or name))
-        return out
+        if self.writes:
+            return [(STATEMENT, *self._name(n)) for n in _NAME.findall(said)]
+        if (found := _DATABASE_ENDS.match(said)) is not None:
+            names = _NAME.findall(said[found.end() :])
+            return [("dropped", self._name(n)[1], "") for n in names[:1]]
+        for pattern, word in _ENDS:
+            if (found := pattern.match(said)) is not None:
+                rest = said[found.end() :]
+                if not word:
+                    done = _LITERAL.sub("``", rest)
+                    words = [w for p, w in _ALTERED if p.search(done)]
+                    return [(words[0], *self._name(n)) for n in _NAME.findall(rest)[:1]] if words else []
+                if word == "replaced":
+                    return [(word, *self._name(n)) for n in _NAME.findall(rest)[:1]]
+                return [(word, *self._name(n)) for part in rest.split(",") for n in _NAME.findall(part)[:1]]
+        return []
+
+    def _name(self, found: tuple[str, str, str, str]) -> tuple[str, str]:
+        """Of _NAME: database and table."""
+        quoted_database, database, quoted_table, table = found
+        return quoted_database.replace("``", "`") or database or self.database, quoted_table.replace("``", "`") or table
 
 
 def _bare(text: str) -> str:

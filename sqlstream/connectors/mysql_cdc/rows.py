@@ -29,6 +29,7 @@ METADATA = {
     "database_name": STRING.null(False), "table_name": STRING.null(False), "op_ts": timestamp_ltz(3).null(False),
     "row_kind": STRING.null(False),
 }  # fmt: skip
+_MOST = 1000  # forms of tables that are remembered
 _KINDS = pa.array(["+I", "-U", "+U", "-D"])
 
 
@@ -52,6 +53,8 @@ class Rows:
             for c in (*self._request.columns, *self._key_columns):
                 if c.path[0] != "$metadata" and c.path[0] not in made:
                     made[c.path[0]] = self._column(table, c)
+            if len(self._values) >= _MOST:
+                self._values.clear()
             known = self._values[id(table)] = table, made
         return known[1]
 

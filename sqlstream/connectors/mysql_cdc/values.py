@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from datetime import date, timedelta
 from decimal import Decimal
@@ -16,7 +15,7 @@ from sqlstream.connectors.jdbc.mysql_types import MysqlReading
 from sqlstream.connectors.jdbc.readings import Reading
 from sqlstream.connectors.jdbc.tables import DbColumn
 from sqlstream.connectors.jdbc.texts import of_texts
-from sqlstream.connectors.mysql_cdc import events
+from sqlstream.connectors.mysql_cdc import charsets, events
 from sqlstream.connectors.mysql_cdc.events import BinlogColumn
 from sqlstream.connectors.values import texts_at
 from sqlstream.errors import DataError
@@ -35,14 +34,6 @@ _BASES = {
     events.FLOAT: "float", events.DOUBLE: "double", events.YEAR: "year", events.NEWDECIMAL: "decimal", events.DATE: "date",
     events.DATETIME2: "datetime", events.TIMESTAMP2: "timestamp", events.TIME2: "time", events.ENUM: "enum", events.SET: "set",
     events.JSON: "json", events.BIT: "bit", events.GEOMETRY: "geometry",
-}  # fmt: skip
-_CODECS = {
-    "utf8": None, "utf8mb3": None, "utf8mb4": None, "ascii": None, "latin1": "cp1252", "ucs2": "utf-16-be", "utf16": "utf-16-be",
-    "utf16le": "utf-16-le", "utf32": "utf-32-be", "latin2": "iso8859-2", "latin5": "iso8859-9", "latin7": "iso8859-13",
-    "greek": "iso8859-7", "hebrew": "iso8859-8", "sjis": "shift_jis", "cp932": "cp932", "ujis": "euc-jp", "eucjpms": "euc-jp",
-    "euckr": "euc-kr", "gb2312": "gb2312", "gbk": "gbk", "gb18030": "gb18030", "big5": "big5", "koi8r": "koi8-r", "koi8u": "koi8-u",
-    "cp850": "cp850", "cp852": "cp852", "cp866": "cp866", "cp1250": "cp1250", "cp1251": "cp1251", "cp1256": "cp1256",
-    "cp1257": "cp1257", "tis620": "tis-620", "macroman": "mac-roman", "macce": "mac-latin2",
 }  # fmt: skip
 _ZERO = "0000-00-00"
 
@@ -97,6 +88,8 @@ class Values:
         elif column.type == events.YEAR:
             years = raw[:, 0].astype(np.int64)
             numbers = pa.array(np.where(years == 0, 0, years + 1900), mask=null)
+            if t.is_string:
+                return reading.values(pc.utf8_lpad(numbers.cast(pa.string()), 4, "0"))
         else:
             numbers = pa.array(self._integers(raw), mask=null)
         return self._numbers(numbers)
@@ -128,12 +121,10 @@ class Values:
             if self.column.type != events.STRING or not self.column.length:
                 return found
             return _padded(found, self.column.length)
-        codec = _CODECS.get(self.column.charset, self.column.charset)
-        if codec is None:
+        if charsets.is_utf8(self.column.charset):
             return texts_at(data, begins, sizes)
         try:
-            codecs.lookup(codec)
-            return _decoded(texts_at(data, begins, sizes, pa.binary()), codec)
+            return _decoded(texts_at(data, begins, sizes, pa.binary()), charsets.decoder(self.column.charset))
         except (LookupError, UnicodeDecodeError) as e:
             raise DataError(
                 f"{self.reading.where} has characters of {self.column.charset} that are not understood: {e}"
@@ -332,10 +323,10 @@ def _padded(found: pa.Array, length: int) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(found), [valid, pa.py_buffer(offsets), pa.py_buffer(out)])
 
 
-def _decoded(found: pa.Array, codec: str) -> pa.Array:
-    """By Python's codecs, each text that is there once."""
+def _decoded(found: pa.Array, decode: charsets.Decode) -> pa.Array:
+    """Each text that is there once."""
     told = found.dictionary_encode()
-    words = pa.array([v.decode(codec) for v in told.dictionary.to_pylist()], pa.string())
+    words = pa.array([decode(v) for v in told.dictionary.to_pylist()], pa.string())
     return words.take(told.indices)
 
 

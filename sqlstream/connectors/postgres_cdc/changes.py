@@ -41,13 +41,15 @@ METADATA = {
 
 @dataclass(frozen=True)
 class Relation:
-    """A table as the stream says it is: from then on its messages have these columns. `identity`: d, n, f or i."""
+    """A table as the stream says it is: from then on its messages have these columns, of types by their numbers. `identity`: d, n, f or
+    i."""
 
     number: int
     schema: str
     name: str
     identity: str
     columns: tuple[str, ...]
+    types: tuple[int, ...]
 
     @staticmethod
     def of(message: bytes) -> Relation:
@@ -55,12 +57,13 @@ class Relation:
         (number,) = struct.unpack_from(">i", message, 1)
         schema, name, rest = message[5:].split(b"\0", 2)
         (count,) = struct.unpack_from(">h", rest, 1)
-        identity, rest, columns = chr(rest[0]), rest[3:], []
+        identity, rest, columns, types = chr(rest[0]), rest[3:], [], []
         for _ in range(count):
             column, rest = rest[1:].split(b"\0", 1)
             columns.append(column.decode())
+            types.append(struct.unpack_from(">I", rest)[0])
             rest = rest[8:]
-        return Relation(number, schema.decode(), name.decode(), identity, tuple(columns))
+        return Relation(number, schema.decode(), name.decode(), identity, tuple(columns), tuple(types))
 
 
 class Changes:
@@ -79,10 +82,34 @@ class Changes:
                 self._columns.append(TextReading.of(there.column(c.path[0], where), c.type, where))
         self._schema = request.arrow_schema().append(pa.field(OP, pa.int8()))
         self._of = [TextReading.of(there.columns[k], STRING, where) for k in self._key]
+        self._sent: tuple[Relation | None, dict[str, TextReading]] = None, {}
+
+    def _readings(self, relation: Relation) -> dict[str, TextReading]:
+        """By the names of columns there, how the texts of a relation are read: it may be older or newer than the catalog. RunError where
+        it has not what is wanted."""
+        if self._sent[0] is not relation:
+            made = {}
+            for c in self._columns:
+                if isinstance(c, TextReading):
+                    made[c.column.name] = c.as_sent(self._type_in(relation, c.column.name))
+            for c in self._of:
+                self._type_in(relation, c.column.name)
+            self._sent = relation, made
+        return self._sent[1]
+
+    def _type_in(self, relation: Relation, column: str) -> int:
+        if column not in relation.columns:
+            raise RunError(
+                f"{self._where}: changes of {relation.schema}.{relation.name} have no column '{column}': it was dropped, or has another "
+                "name, or the publication leaves it out",
+                hint="bring it back; or declare the table as it is now, and start anew with --fresh",
+            )
+        return relation.types[relation.columns.index(column)]
 
     def rows(self, relation: Relation, messages: Sequence[bytes], time: int) -> pa.RecordBatch:
         """c0, c1, … and `_op` of messages I, U and D of one relation, committed at `time` (µs). RunError where what the stream
         has is not enough."""
+        readings = self._readings(relation)
         lengths = np.fromiter(map(len, messages), np.int64, len(messages))
         starts = np.cumsum(lengths) - lengths
         data = np.frombuffer(b"".join(messages), np.uint8)
@@ -114,9 +141,11 @@ class Changes:
         ops[(kinds == DELETED_KEY) | (kinds == DELETED_ROW) | before] = Kind.DELETE
         if not self._key:
             ops[before] = Kind.UPDATE_BEFORE
-        return self._batch(tuples, kept, ops[kept], time)
+        return self._batch(tuples, readings, kept, ops[kept], time)
 
-    def _batch(self, tuples: _Tuples, kept: np.ndarray, ops: np.ndarray, time: int) -> pa.RecordBatch:
+    def _batch(
+        self, tuples: _Tuples, readings: Mapping[str, TextReading], kept: np.ndarray, ops: np.ndarray, time: int
+    ) -> pa.RecordBatch:
         arrays: list[pa.Array] = []
         for c in self._columns:
             if isinstance(c, str):
@@ -124,7 +153,7 @@ class Changes:
                 t = pa.timestamp("us", "UTC") if c == "op_ts" else pa.string()
                 arrays.append(pa.repeat(pa.scalar(value, t), len(kept)))
             else:
-                arrays.append(c.values(tuples.texts(c.column.name, kept)))
+                arrays.append(readings[c.column.name].values(tuples.texts(c.column.name, kept)))
         return pa.RecordBatch.from_arrays([*arrays, pa.array(ops)], schema=self._schema)
 
     def snapshot(self, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -181,7 +210,5 @@ class _Tuples:
 
     def texts(self, column: str, at: np.ndarray) -> pa.Array:
         """Those of a column in the tuples `at`, NULL where it is."""
-        if column not in self.relation.columns:
-            raise RunError(f"the stream has no column '{column}' any more: it was dropped, or has another name")
         j = self.relation.columns.index(column)
         return texts_at(self.data, self.begins[at, j], self.sizes[at, j])

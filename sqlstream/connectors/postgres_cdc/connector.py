@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from sqlstream.connectors.jdbc.databases import POSTGRESQL
 from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.postgres_cdc.changes import METADATA
 from sqlstream.contracts import Connector, Source, TableContext
+from sqlstream.errors import OptionError
 from sqlstream.options import Option, read
 from sqlstream.types import Type
 
@@ -51,6 +53,11 @@ class PostgresCdcConnector(Connector):
         from sqlstream.connectors.postgres_cdc.source import CdcSource, Slot
 
         o = read(table.options, self.options, f"table {table.name}")
+        if re.fullmatch("[a-z0-9_]{1,63}", o["slot.name"]) is None:
+            raise OptionError(
+                f"table {table.name}: option 'slot.name' = '{o['slot.name']}': PostgreSQL's slots have names of small letters, digits and _",
+                subject=o["slot.name"],
+            )
         hosts = ",".join(f"{h.strip()}:{o['port']}" for h in o["hostname"].split(","))
         parameters = {
             "connect_timeout": str(o["connect.timeout"] // 1_000_000),

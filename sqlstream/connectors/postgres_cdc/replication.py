@@ -6,7 +6,6 @@ up. Messages wait in bounded number; from the first transaction on the server wa
 
 from __future__ import annotations
 
-import select
 import struct
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from sqlstream.connectors.jdbc.postgres import text as quoted_text
 from sqlstream.connectors.jdbc.url import Address
 from sqlstream.connectors.postgres_cdc.changes import Relation
 from sqlstream.connectors.postgres_cdc.texts import SETTINGS
+from sqlstream.connectors.sockets import readable
 from sqlstream.distribution import install
 from sqlstream.errors import DataError, OptionError, RunError, SqlStreamError
 
@@ -135,7 +135,7 @@ class Replication:
                 )
             if found:
                 break
-            if not select.select([self._connection.socket], [], [], seconds)[0]:
+            if not readable(self._connection.socket, seconds):
                 break
             try:
                 self._connection.consume_input()

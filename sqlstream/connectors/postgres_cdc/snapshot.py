@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlstream.connectors.jdbc.postgres import Connection, quoted, text
@@ -58,6 +59,8 @@ def publish(connection: Connection, there: DbTable, publication: str, autocreate
         f"SELECT 1 FROM pg_publication_tables WHERE pubname = {text(publication)} AND schemaname = {text(there.schema)} "
         f"AND tablename = {text(there.name)}"
     )
+    if made:
+        _check_publication(connection, there, publication)
     if has:
         return
     if autocreate == "disabled":
@@ -69,6 +72,45 @@ def publish(connection: Connection, there: DbTable, publication: str, autocreate
     what = "ALL TABLES" if autocreate == "all_tables" else f"TABLE {there.sql}"
     make = f"CREATE PUBLICATION {name} FOR {what} WITH (publish_via_partition_root = true)"
     connection.execute(f"ALTER PUBLICATION {name} ADD TABLE {there.sql}" if made else make)
+
+
+def _check_publication(connection: Connection, there: DbTable, publication: str) -> None:
+    """OptionError where it leaves changes out, or says them of partitions."""
+    name = quoted(publication)
+    ((inserts, updates, deletes, by_root, partitioned),) = connection.rows(
+        "SELECT pubinsert, pubupdate, pubdelete, pubviaroot, (SELECT relkind = 'p' FROM pg_class WHERE oid = "
+        f"{text(there.sql)}::regclass) FROM pg_publication WHERE pubname = {text(publication)}"
+    )
+    missing = [w for w, there_is in (("insert", inserts), ("update", updates), ("delete", deletes)) if not there_is]
+    if missing:
+        raise OptionError(
+            f"{connection.where}: publication '{publication}' leaves out what is done by {' and '.join(missing)}",
+            hint=f"ALTER PUBLICATION {name} SET (publish = 'insert, update, delete, truncate'), or another 'debezium.publication.name'",
+            subject=publication,
+        )
+    if partitioned and not by_root:
+        raise OptionError(
+            f"{connection.where}: publication '{publication}' says changes of {there.schema}.{there.name} to be its partitions'",
+            hint=f"ALTER PUBLICATION {name} SET (publish_via_partition_root = true), or another 'debezium.publication.name'",
+            subject=publication,
+        )
+
+
+def check_generated(connection: Connection, there: DbTable, publication: str, wanted: Collection[str]) -> None:
+    """OptionError where a column is wanted whose values the server computes, and does not send. `wanted`: names there."""
+    ((sent,),) = connection.rows(
+        f"SELECT coalesce((SELECT to_jsonb(p) ->> 'pubgencols' FROM pg_publication p WHERE pubname = {text(publication)}), 'n')"
+    )
+    found = connection.rows(
+        f"SELECT attname::text, attgenerated::text FROM pg_attribute WHERE attrelid = {text(there.sql)}::regclass AND attgenerated <> ''"
+    )
+    lost = [n for n, kind in found if n in wanted and not (kind == "s" and sent == "s")]
+    if lost:
+        raise OptionError(
+            f"{connection.where}: column {lost[0]} is computed by the server, which does not send it with changes",
+            hint="leave it out, and compute it here; PostgreSQL 18 sends it where the publication has publish_generated_columns = stored",
+            subject=lost[0],
+        )
 
 
 def begin(connection: Connection, replication: Replication, slot: str, keyed: bool, exports: bool) -> Beginning:

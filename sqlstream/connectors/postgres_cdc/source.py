@@ -139,6 +139,10 @@ class CdcReader(ChangeReader):
             key = source.key_of(there)
             made = Changes(self._request, there, key, source.address.database, source.where)
             snapshot.check(connection, there, key)
+            wanted = [
+                there.column(c.path[0], source.where).name for c in self._request.columns if c.path[0] != "$metadata"
+            ]
+            snapshot.check_generated(connection, there, slot.publication, [*wanted, *key])
             exported = None
             if self._position is None:
                 snapshot.publish(connection, there, slot.publication, slot.autocreate)

@@ -12,7 +12,7 @@ from sqlstream.connectors.jdbc.postgres_types import reading
 from sqlstream.connectors.jdbc.readings import Reading
 from sqlstream.connectors.jdbc.tables import DbColumn
 from sqlstream.connectors.jdbc.texts import of_texts
-from sqlstream.errors import DataError, OptionError
+from sqlstream.errors import DataError, OptionError, RunError
 from sqlstream.types import Type
 
 SETTINGS = {
@@ -22,6 +22,11 @@ SETTINGS = {
     "bytea_output": "hex",
     "extra_float_digits": "3",
 }
+# Types by their numbers, which are the same everywhere.
+_OWN = {
+    16: "bool", 17: "bytea", 20: "int8", 21: "int2", 23: "int4", 25: "text", 700: "float4", 701: "float8", 1042: "bpchar", 1043: "varchar",
+    1082: "date", 1083: "time", 1114: "timestamp", 1184: "timestamptz", 1700: "numeric",
+}  # fmt: skip
 _HEX = np.zeros(256, np.uint8)
 _HEX[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.uint8)
 
@@ -33,6 +38,17 @@ class TextReading:
     column: DbColumn
     type: Type
     scanned: Reading
+    where: str
+
+    def as_sent(self, number: int) -> TextReading:
+        """Of texts of another of PostgreSQL's own types, where a change has such. RunError where it cannot be read."""
+        base = _OWN.get(number, self.column.base)
+        if base == self.column.base:
+            return self
+        try:
+            return TextReading.of(DbColumn(self.column.name, base, base, None, False, False), self.type, self.where)
+        except OptionError as e:
+            raise RunError(f"{e.message}, which changes of the table have", hint=e.hint) from e
 
     @staticmethod
     def of(column: DbColumn, t: Type, where: str) -> TextReading:
@@ -43,7 +59,7 @@ class TextReading:
                 hint="declare it STRING: {1,2,3}",
                 subject=column.name,
             )
-        return TextReading(column, t, reading(column, t, where))
+        return TextReading(column, t, reading(column, t, where), where)
 
     def values(self, texts: pa.Array) -> pa.Array:
         """DataError for a text that is no value of the type."""
@@ -64,7 +80,10 @@ class TextReading:
                 return dated.cast(pa.timestamp("us")).cast(t.arrow())
             found = texts.cast(_FIRST.get(self.column.base, t.arrow()))
         except pa.ArrowInvalid as e:
-            raise DataError(f"{self.scanned.where} has a value that is no {t.null()}: {e}") from e
+            raise DataError(
+                f"{self.scanned.where} has a value that is no {t.null()}: {e}",
+                hint="declare the column STRING, which reads anything",
+            ) from e
         return self.scanned.values(found)
 
 

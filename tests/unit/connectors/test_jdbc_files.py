@@ -462,6 +462,16 @@ def test_a_record_that_the_table_does_not_take_is_an_error(file: File) -> None:
         assert file.run("SELECT count(*) FROM t") == [(0,)]
 
 
+def test_values_that_are_too_large_are_found_before_the_checkpoint(duck: File) -> None:
+    duck.run("CREATE TABLE t (a UTINYINT, b DECIMAL(4, 1))")
+    t = duck.table(schema(("a", INT), ("b", parse_type("DECIMAL(10, 2)"))), sink_delivery__guarantee="exactly-once")
+    write(t, [[255, Decimal("999.94")]])
+    for row, text in [([256, None], r"column a \(UTINYINT\)"), ([None, Decimal(1000)], r"column b \(DECIMAL\(4,1\)\)")]:
+        with pytest.raises(DataError, match=f"table t: {text} cannot hold a value"):
+            write(t, [row])
+        assert duck.run("SELECT count(*) FROM sqlstream_staged") == [(0,)]
+
+
 def test_sqlite_has_no_nan(sqlite: File) -> None:
     sqlite.run("CREATE TABLE t (a REAL)")
     with pytest.raises(DataError, match="column a: SQLite has no NaN"):
@@ -566,6 +576,14 @@ def test_a_file_that_another_process_has_is_tried_again(duck: File) -> None:
         ("jdbc:sqlite::memory:", {}, "names no file", "jdbc:sqlite:path"),
         ("jdbc:duckdb:", {}, "names no file", "jdbc:duckdb:path"),
         ("jdbc:sqlite:x?busy_timeot=1", {}, "parameter 'busy_timeot' means nothing", "busy_timeout"),
+        ("jdbc:sqlite:x?busy_timeout=long", {}, "busy_timeout is a number of milliseconds, and not 'long'", ""),
+        (
+            "jdbc:sqlite:x?journal_mode=wall",
+            {},
+            "journal_mode is delete, truncate, persist, memory, wal, off, and not 'wall'",
+            "",
+        ),
+        ("jdbc:sqlite:x?mode=r0", {}, "mode is ro, rw, and not 'r0'", ""),
         ("jdbc:duckdb:x?access_mode=often", {}, "access_mode is read_only or read_write, and not 'often'", ""),
         ("jdbc:sqlite:x", {"username": "u"}, "sqlite has files, and no users", "leave it out"),
         ("jdbc:sqlite:x", {"driver": "org.postgresql.Driver"}, "is no driver of sqlite", "org.sqlite.JDBC"),

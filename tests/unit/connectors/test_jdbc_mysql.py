@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import pickle
 import re
+import resource
 import sys
 import threading
 import time
@@ -279,9 +281,9 @@ def test_rows_come_in_pieces_of_any_size(
 ) -> None:
     """Where a packet is cut by what came does not matter."""
     sql(
-        f"CREATE TABLE {name} (a int PRIMARY KEY, b text); INSERT INTO {name} SELECT seq, REPEAT('x', seq % 700) FROM seq_1_to_2000"
+        f"CREATE TABLE {name} (a int PRIMARY KEY, b text); INSERT INTO {name} SELECT seq, REPEAT('x', seq % 700) FROM seq_1_to_400"
     )
-    expected = [(i, "x" * (i % 700)) for i in range(1, 2001)]
+    expected = [(i, "x" * (i % 700)) for i in range(1, 401)]
     for size in (7, 300, 5000):
         monkeypatch.setattr(mysql_rows, "READ", size)
         monkeypatch.setattr(mysql_rows, "TOGETHER", size)
@@ -610,6 +612,59 @@ def test_a_record_that_the_table_does_not_take_is_shown(sql: Sql, options: dict[
         assert sql(f"SELECT count(*) FROM {name}") == "0\n"
 
 
+def test_another_unique_index_does_not_put_a_row_in_the_place_of_another(
+    sql: Sql, options: dict[str, str], name: str
+) -> None:
+    """MySQL would change the row that it meets, and leave the new one out."""
+    sql(
+        f"CREATE TABLE {name} (a int PRIMARY KEY, b varchar(9), c int, UNIQUE (b)); INSERT INTO {name} VALUES (1, 'x', 5), (2, 'y', 5)"
+    )
+    t = declared(options, name, AB, ("a",))
+    with pytest.raises(
+        DataError, match=f"table t: a row of another key has the same values in a unique index of .*{name}"
+    ):
+        write(t, [[3, "y"]])
+    assert sql(f"SELECT a, b, c FROM {name} ORDER BY a") == "1\tx\t5\n2\ty\t5\n"
+    write(t, [[1, "z"], [3, "x"], [2, "y"]])
+    assert sql(f"SELECT a, b, c FROM {name} ORDER BY a") == "1\tz\t5\n2\ty\t5\n3\tx\tNULL\n"
+
+
+def test_words_of_an_enum_are_no_type(sql: Sql, options: dict[str, str], name: str) -> None:
+    sql(
+        f"CREATE TABLE {name} (a int PRIMARY KEY, b enum('unsigned', 'zerofill') CHARACTER SET latin1); INSERT INTO {name} VALUES (1, 'zerofill')"
+    )
+    assert ran(options, name, "", "SELECT a, b FROM t WHERE b = 'zerofill'") == [(1, "zerofill")]
+
+
+def test_more_files_are_open_than_select_knows(sql: Sql, options: dict[str, str], name: str) -> None:
+    sql(f"CREATE TABLE {name} (a int PRIMARY KEY, b text); INSERT INTO {name} VALUES (1, 'x')")
+    files = [os.dup(0) for _ in range(1100)] if resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 2000 else []
+    try:
+        assert ran(options, name, "(a INT, b STRING)", "SELECT a, b FROM t") == [(1, "x")]
+    finally:
+        for f in files:
+            os.close(f)
+
+
+def test_values_that_are_too_large_are_found_before_the_checkpoint(
+    sql: Sql, options: dict[str, str], name: str
+) -> None:
+    sql(f"CREATE TABLE {name} (a tinyint unsigned, b varchar(3), c decimal(4, 1) unsigned)")
+    columns = schema(("a", INT), ("b", STRING), ("c", decimal(10, 2)))
+    t = declared(options, name, columns, sink_delivery__guarantee="exactly-once")
+    write(t, [[255, "abc  ", Decimal("999.94")], [None, None, None]], name)
+    for row, text in [
+        ([256, "x", Decimal(1)], r"column a \(tinyint\(3\) unsigned\) cannot hold a value; in \{\"a\": 256"),
+        ([-1, "x", Decimal(1)], r"column a \(tinyint\(3\) unsigned\) cannot hold a value; in \{\"a\": -1"),
+        ([1, "äöüß", None], r"column b \(varchar\(3\)\) cannot hold a value"),
+        ([1, None, Decimal(1000)], r"column c \(decimal\(4,1\) unsigned\) cannot hold a value"),
+    ]:
+        with pytest.raises(DataError, match=f"table t: {text}"):
+            write(t, [[1, "x", None], row], name)
+        assert sql(f"SELECT count(*) FROM sqlstream_staged WHERE owner LIKE '%{name}%'") == "0\n"
+    assert sql(f"SELECT count(*) FROM {name}") == "2\n"
+
+
 def test_zero_is_a_key_too(sql: Sql, options: dict[str, str], name: str) -> None:
     sql(f"CREATE TABLE {name} (a int AUTO_INCREMENT PRIMARY KEY, b text)")
     write(declared(options, name), [[0, "x"], [5, "y"]])
@@ -698,13 +753,20 @@ def test_a_server_that_goes_and_comes_back(name: str) -> None:
         ({"url": "jdbc:mysql://h/d?serverTimezone=Mars"}, "there is no time zone 'Mars'", "Europe"),
         ({"url": "mysql://u:p@h/d", "username": "v"}, "'username' and the user in 'url' are not the same", ""),
         ({"driver": "org.postgresql.Driver"}, "is no driver of mysql", "com.mysql.cj.jdbc.Driver"),
+        ({"url": "jdbc:mysql://h/d?connectTimeout=soon"}, "connectTimeout is a number of milliseconds", ""),
+        ({"url": "mysql://ann:s3cr/et@h/d"}, "a port in it is no number", "%2F"),
     ],
 )
 def test_options_that_cannot_be(given: dict[str, str], text: str, hint: str) -> None:
     t = TableContext("t", AB, {"connector": "jdbc", "url": "mysql://h/d", "table-name": "x", **given})
     with pytest.raises(OptionError, match=f"table t: .*{text}") as e:
         source_of(t)
-    assert hint in str(e.value.hint or "")
+    assert hint in str(e.value.hint or "") and "s3cr" not in str(e.value)
+
+
+def test_certificates_that_are_not_there(options: dict[str, str], name: str) -> None:
+    with pytest.raises(OptionError, match="table t: the certificates for mysql cannot be read: .*No such file"):
+        ran({**options, "url": f"{options['url']}?ssl_ca=nowhere.pem"}, name, "(a INT)", "SELECT a FROM t")
 
 
 def test_what_java_says_and_means_nothing_here_is_let_through() -> None:

@@ -25,7 +25,7 @@ from sqlstream.contracts import ScanColumn, ScanRequest, Split, SplitReader, Tab
 from sqlstream.errors import CheckpointError, DataError, OptionError, RunError, SqlStreamError
 from sqlstream.session import Session
 from sqlstream.sql.types import parse_type
-from sqlstream.types import INT, STRING, Schema
+from sqlstream.types import BIGINT, BOOLEAN, INT, STRING, Schema
 
 AB = schema(("a", INT), ("b", STRING))
 Row = tuple[Any, ...]
@@ -351,6 +351,60 @@ def test_what_is_wrong_is_said(made: Callable[..., Table]) -> None:
     t.psql(f"SELECT pg_create_logical_replication_slot('{t.name}', 'test_decoding')")
     with pytest.raises(OptionError, match="is of plugin test_decoding"):
         t.reader(t.source()).poll(1)
+
+
+def test_changes_of_another_type_than_the_catalogs(made: Callable[..., Table]) -> None:
+    """What was logged before an ALTER TABLE, or behind it, is read as it was written, or is an error."""
+    t = made("a int PRIMARY KEY, b boolean, c int")
+    columns = schema(("a", INT), ("b", BOOLEAN), ("c", BIGINT))
+    reader = t.reader(t.source(columns))
+    polled(reader)
+    t.psql("INSERT INTO t VALUES (1, true, 7)")
+    t.psql("ALTER TABLE t ALTER c TYPE bigint")
+    t.psql(f"INSERT INTO t VALUES (2, false, {2**40})")
+    assert until(reader, lambda rows: len(rows) == 2) == [("+I", (1, True, 7)), ("+I", (2, False, 2**40))]
+    t.psql("ALTER TABLE t ALTER b TYPE text USING b::text; INSERT INTO t VALUES (3, 'true', 1)")
+    with pytest.raises(RunError, match=r"column b \(text\) is no BOOLEAN, which changes of the table have"):
+        until(reader, bool)
+    t.psql("ALTER TABLE t DROP b; INSERT INTO t VALUES (4, 1)")
+    other = t.reader(t.source(schema(("a", INT), ("b", BOOLEAN))))
+    with pytest.raises(SqlStreamError, match="has no column 'b'"):
+        polled(other)
+
+
+def test_columns_that_are_computed_are_not_sent(made: Callable[..., Table]) -> None:
+    t = made("a int PRIMARY KEY, b text, c int GENERATED ALWAYS AS (a * 2) STORED")
+    with pytest.raises(OptionError, match="table t: column c is computed by the server") as e:
+        t.reader(t.source(schema(("a", INT), ("c", INT)))).poll(1)
+    assert "compute it here" in str(e.value.hint)
+    reader = t.reader(t.source())
+    polled(reader)
+    t.psql("INSERT INTO t VALUES (1, 'x')")
+    assert until(reader, bool) == [("+I", (1, "x"))]
+
+
+def test_a_publication_that_leaves_something_out_is_told(made: Callable[..., Table]) -> None:
+    t = made()
+    t.psql(f"CREATE PUBLICATION {t.name} FOR TABLE {t.name} WITH (publish = 'insert, delete')")
+    with pytest.raises(OptionError, match="leaves out what is done by update") as e:
+        t.reader(t.source()).poll(1)
+    assert "SET (publish = " in str(e.value.hint)
+    parts = made("a int PRIMARY KEY, b text) PARTITION BY RANGE (a")
+    parts.psql(f"CREATE TABLE {parts.name}_1 PARTITION OF {parts.name} FOR VALUES FROM (0) TO (10)")
+    parts.psql(f"CREATE PUBLICATION {parts.name} FOR TABLE {parts.name}")
+    with pytest.raises(OptionError, match="to be its partitions'") as e:
+        parts.reader(parts.source()).poll(1)
+    parts.psql(f"ALTER PUBLICATION {parts.name} SET (publish_via_partition_root = true)")
+    reader = parts.reader(parts.source())
+    polled(reader)
+    parts.psql("INSERT INTO t VALUES (1, 'x')")
+    assert until(reader, bool) == [("+I", (1, "x"))]
+
+
+def test_names_of_slots(made: Callable[..., Table]) -> None:
+    for name in ("a-b", 'x"y', "A", "x" * 64):
+        with pytest.raises(OptionError, match="PostgreSQL's slots have names of small letters, digits and _"):
+            made().source(slot_name=name)
 
 
 def test_the_page_shows_what_happens(postgresql: PostgreSQL) -> None:
