@@ -59,6 +59,17 @@ class Texts:
         return np.flatnonzero(self.sizes > 0)
 
     @cached_property
+    def given(self) -> np.ndarray:
+        """Which are not NULL (their numbers): those of `there`, and empty ones."""
+        return np.flatnonzero(self.sizes >= 0)
+
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of `given`: where they begin in the buffer, and how many bytes they have."""
+        lines = np.where(self.sizes > 0, self.sizes + 1, 0).astype(np.int64)
+        given = self.given
+        return (np.cumsum(lines) - lines)[given], self.sizes[given].astype(np.int64)
+
+    @cached_property
     def ends(self) -> np.ndarray:
         """Where the lines of `there` end: the places of their line ends."""
         return np.cumsum(self.sizes[self.there] + 1) - 1

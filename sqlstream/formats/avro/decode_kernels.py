@@ -27,6 +27,7 @@ from sqlstream.formats.avro.layout import (
     FREE_ITEMS,
     FULL,
     GREATEST,
+    ITEMS,
     JUMP,
     LEAST,
     LEFT,
@@ -182,8 +183,9 @@ def items(data, skips, state):  # type: ignore[no-untyped-def]
             state[AT] += size
             state[OUT] = 1
             return np.int64(1)
-    if n < 0 or (n > state[END] - state[AT] and n > FREE_ITEMS):
+    if n < 0 or n > state[ITEMS]:
         state[WRONG] = LONG_LIST
+    state[ITEMS] -= n
     return n
 
 
@@ -197,6 +199,7 @@ def decode(data, begins, sizes, first, count, program, width, words, valid, text
             state[AT], state[END] = begins[m], begins[m] + sizes[m]
         began = state[AT]
         state[WRONG], state[FULL] = 0, 0
+        state[ITEMS] = state[END] - began + FREE_ITEMS  # of those with bytes there are no more than bytes
         for v in range(width):
             at = v * VECTOR_WORDS
             vectors[at + SAVED], vectors[at + TEXT_SAVED] = vectors[at + COUNT], vectors[at + TEXT_COUNT]

@@ -16,7 +16,6 @@ from sqlstream.formats.avro import layout as y
 from sqlstream.formats.avro.program import Program, Wanted, program_of
 from sqlstream.formats.avro.schema import Node
 from sqlstream.formats.avro.vectors import Vectors
-from sqlstream.formats.messages import Texts
 from sqlstream.types import Type
 
 
@@ -93,9 +92,3 @@ class RecordReader:
         reasons = {int(i): p.reasons[int(errors[i])] for i in wrong}
         rows = np.delete(np.arange(count), wrong)
         return self._wants.arrays(vectors, p, len(rows)), rows, reasons
-
-
-def places(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
-    """Where the messages that are there begin in the buffer, and how many bytes they have."""
-    sizes = texts.sizes[texts.there]
-    return (texts.ends - sizes).astype(np.int64), sizes.astype(np.int64)

@@ -19,5 +19,4 @@ WORD_PLACE, TEXT_PLACE, CURSOR, SAVED = range(4)
 STATE = 4
 OUT_AT, OUT_END, OUT_FULL, OUT_NULL = range(4)
 
-FRAME = 2  # words of an open list: where its items begin, and how many are left
-DEPTH = 64
+FRAME = 2  # words of an open list: where its items begin, and how many are left; no more are open than a program has instructions

@@ -38,7 +38,7 @@ class RecordWriter:
     def __init__(self, program: EncodeProgram, table: str) -> None:
         program.emit(y.DONE)
         self._parts, self._table = program.parts, table
-        self._code = np.array(program.code, np.int64).reshape(-1)
+        self._code, self._open = np.array(program.code, np.int64).reshape(-1), len(program.code)
         self._literals = np.frombuffer(program.literals + bytes(8), np.uint8)
 
     def texts(self, columns: list[pa.Array], rows: int) -> Texts:
@@ -62,7 +62,7 @@ class RecordWriter:
         sizes, state, stack = (
             np.zeros(rows, np.int64),
             np.zeros(y.STATE, np.int64),
-            np.empty(y.DEPTH * y.FRAME, np.int64),
+            np.empty(self._open * y.FRAME, np.int64),
         )
         done = 0
         while done < rows:

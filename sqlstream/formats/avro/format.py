@@ -17,7 +17,7 @@ from sqlstream.contracts import ScanRequest, TableContext
 from sqlstream.errors import InternalError, NotSupported
 from sqlstream.formats.avro import container
 from sqlstream.formats.avro.columns import columns_of
-from sqlstream.formats.avro.decoder import RecordReader, Wants, places
+from sqlstream.formats.avro.decoder import RecordReader, Wants
 from sqlstream.formats.avro.encode_program import EncodeProgram
 from sqlstream.formats.avro.encoder import RecordWriter
 from sqlstream.formats.avro.flink import schema_of, text_of
@@ -81,9 +81,9 @@ class AvroDecoder(MessageDecoder):
         return self._records
 
     def _records(self, texts: Texts) -> Records:
-        there = texts.there
-        arrays, rows, reasons = self._reader.read(texts.buffer, *places(texts))
-        return records_of(arrays, there[rows], [Refused(int(there[i]), r) for i, r in reasons.items()])
+        given = texts.given
+        arrays, rows, reasons = self._reader.read(texts.buffer, *texts.places())
+        return records_of(arrays, given[rows], [Refused(int(given[i]), r) for i, r in reasons.items()])
 
     def is_whole(self, file: Any) -> bool:
         return container.is_whole(file)

@@ -16,9 +16,10 @@ VECTOR_WORDS = 8
 BASE, ROOM, COUNT, SAVED, TEXT_BASE, TEXT_ROOM, TEXT_COUNT, TEXT_SAVED = range(8)
 
 # Of a run. AT, END: where in the bytes it is, and where the message ends; WRONG: why it is malformed, 0: it is not; FULL: one more
-# than the vector that has no room; below zero, that has none for text; DENSE: whether messages that lie together leave nothing over.
+# than the vector that has no room; below zero, that has none for text; DENSE: whether messages that lie together leave nothing over;
+# ITEMS: how many the message's lists may have yet.
 STATE = 8
-AT, END, WRONG, FULL, OUT, VALUE, DENSE = range(7)
+AT, END, WRONG, FULL, OUT, ITEMS, DENSE = range(7)
 
 # What is wrong whatever the schema says. Those of a schema begin at OWN.
 CUT, LONG_NUMBER, BRANCH, LONG_LIST, DEEP, WIDE_DECIMAL, LEFT, OWN = 1, 2, 3, 4, 5, 6, 7, 8
@@ -34,4 +35,4 @@ REASONS = {
 
 FRAME = 4  # words of what is open: a list (where its items begin, how many are left, what comes behind, its vector), or a call
 DEPTH = 1024  # of these
-FREE_ITEMS = 65_536  # of a list, that may have no bytes
+FREE_ITEMS = 65_536  # of all lists of a message, that may have no bytes

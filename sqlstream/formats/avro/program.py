@@ -17,8 +17,10 @@ from sqlstream.types import Field, Type
 
 Wanted = Mapping[str, Any]  # fields of a record: name to a Type, or to what is wanted of a record
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
+_FIRST = -9_223_372_022_400_000_000  # µs of the first moment that DuckDB has
 _BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
 _DAY = 86_400_000_000
+_INLINE = 20  # types within one another, behind which a record that is passed over is called
 # How the words of a vector are values.
 WORDS, BITS, SINGLE, REAL, STRING, BYTES, NUMERAL, SYMBOL, LISTS, PAIRS, ROWS, NOTHING = (
     "words", "bits", "single", "real", "string", "bytes", "numeral", "symbol", "lists", "pairs", "rows", "nothing",
@@ -97,7 +99,7 @@ class _Maker:
         self.vectors, self.texts = 0, set[int]()
         self.reasons: dict[int, str] = dict(y.REASONS)
         self._calls: list[tuple[int, Node]] = []
-        self._recursive: dict[int, bool] = {}
+        self._passed = set[int]()  # records whose instructions are there, to pass over them
 
     def done(self, columns: dict[str, ColumnPlan]) -> Program:
         """With the parts that are called behind it."""
@@ -188,7 +190,12 @@ class _Maker:
         inner = node.inner
         if inner.kind != "record":
             column.children = {n: self.missing(t if isinstance(t, Type) else _row(t)) for n, t in wanted.items()}
-            self.fail(f"field {shown} is {node.text}, not a record")
+            if node.kind == "union":
+                self.union(
+                    node, lambda b: None if b.kind == "null" else self.fail(f"field {shown} is {b.text}, not a record")
+                )
+            elif node.kind != "null":
+                self.fail(f"field {shown} is {node.text}, not a record")
             return
         if node.kind != "union":
             self.record(inner, column.children, wanted, f"{shown}.")
@@ -295,7 +302,9 @@ class _Maker:
             else:
                 self.fail(f"field {shown} is NULL but its column is NOT NULL")
         elif not self._reads(node, column):
-            self.fail(f"field {shown} is {node.text}, which is no {column.type.text()}")
+            other = column.form != NOTHING and self._could(node, column.type)
+            more = ", as other branches of its union are" if other else ""
+            self.fail(f"field {shown} is {node.text}, which is no {column.type.text()}{more}")
         else:
             self._value(node, column, shown)
 
@@ -311,6 +320,10 @@ class _Maker:
             column.form != NOTHING and self._form(node, column.type) == column.form and node.symbols == column.symbols
         )
 
+    def _could(self, node: Node, t: Type) -> bool:
+        """Whether a column of the type could be made of such values alone."""
+        return node.kind in ("bytes", "fixed") if t.kind == "DECIMAL" else self._form(node, t) is not None
+
     def _value(self, node: Node, column: ColumnPlan, shown: str) -> None:
         v, form = column.vector, column.form
         if form == ROWS:
@@ -322,9 +335,9 @@ class _Maker:
             begin = self.emit(y.LIST, v, first.level)
             if form == PAIRS:
                 self.emit(y.TEXT, first.vector)
-                self.item(node.item, column.children["value"], f"{shown}[]")
+                self.read(node.item, column.children["value"], f"{shown}[]")
             else:
-                self.item(node.item, first, f"{shown}[]")
+                self.read(node.item, first, f"{shown}[]")
             self.emit(y.NEXT)
             self.code[begin][y.SECOND] = len(self.code)
         elif form == NUMERAL:
@@ -340,25 +353,19 @@ class _Maker:
         else:
             self._long(node, column, shown)
 
-    def item(self, node: Node, column: ColumnPlan, shown: str) -> None:
-        """An item of a list, of which there may be nothing to read but that it is there."""
-        if column.form != NOTHING:
-            self.read(node, column, shown)
-        elif node.kind == "null":
-            self.null(column)
-        else:
-            self.fail(f"field {shown} is {node.text}, which is no {column.type.text()}")
-
     def _fields(self, node: Node, column: ColumnPlan, shown: str) -> None:
         wanted = {f.name: f.type for f in column.type.fields}
         for f in node.fields:
             if f.name in wanted:
-                self.item(f.type, column.children[f.name], f"{shown}.{f.name}")
+                self.read(f.type, column.children[f.name], f"{shown}.{f.name}")
             else:
                 self.skip(f.type)
         for name, t in wanted.items():
-            if not t.nullable and node.field(name) is None:
-                self.fail(f"the schema that it was written by has no field {shown}.{name}, which is NOT NULL")
+            if node.field(name) is None:
+                if t.nullable:  # another record of the union may have it
+                    self.null(column.children[name])
+                else:
+                    self.fail(f"the schema that it was written by has no field {shown}.{name}, which is NOT NULL")
 
     def _long(self, node: Node, column: ColumnPlan, shown: str) -> None:
         """A number, as the word that the column has of it: `value // second * first`."""
@@ -368,7 +375,7 @@ class _Maker:
         elif column.form == SYMBOL:
             least, greatest = 0, len(column.symbols) - 1
         elif t.kind == "DATE":
-            least, greatest = -(2**31), 2**31 - 1
+            least, greatest = -(2**31) + 2, 2**31 - 2  # the last ones mean infinity to DuckDB
         elif t.kind == "TIME":
             first = 1 if node.logical == "time-micros" or node.kind == "long" and not node.logical else 1000
             least, greatest = 0, _DAY // first - 1
@@ -376,7 +383,7 @@ class _Maker:
         elif t.is_timestamp:
             unit = node.logical.rpartition("-")[2] or ("millis" if (t.precision or 0) <= 3 else "micros")
             first, second = {"millis": (1000, 1), "micros": (1, 1), "nanos": (1, 1000)}[unit]
-            least, greatest = -(2**63) // first + 1, (2**63 - 1) // first
+            least, greatest = _FIRST // first + 1, (2**63 - 2) // first
             first, second = _floored(first, second, 6 if t.precision is None else t.precision)
         self.emit(
             y.LONG, column.vector, first, second, least, greatest, f"field {shown}: the number does not fit {t.text()}"
@@ -396,22 +403,23 @@ class _Maker:
 
     # ---- what is not wanted
 
-    def skip(self, node: Node) -> None:
-        """Passes over a value."""
+    def skip(self, node: Node, depth: int = 0) -> None:
+        """Passes over a value. A record that comes again is called: it may be in itself, or often in another."""
         if node.kind == "union":
-            self.union(node, self.skip)
+            self.union(node, lambda b: self.skip(b, depth + 1))
         elif node.kind == "record":
-            if self._is_recursive(node):
+            if id(node) in self._passed or depth > _INLINE:
                 self._calls.append((self.emit(y.CALL), node))
             else:
+                self._passed.add(id(node))
                 for f in node.fields:
-                    self.skip(f.type)
+                    self.skip(f.type, depth + 1)
         elif node.kind in ("array", "map"):
             assert node.item is not None
             begin = self.emit(y.LIST)
             if node.kind == "map":
                 self.emit(y.SKIP_TEXT)
-            self.skip(node.item)
+            self.skip(node.item, depth + 1)
             self.emit(y.NEXT)
             self.code[begin][y.SECOND] = len(self.code)
         elif node.kind in ("boolean", "float", "double", "fixed"):
@@ -421,23 +429,6 @@ class _Maker:
         elif node.kind in ("bytes", "string"):
             self.emit(y.SKIP_TEXT)
 
-    def _is_recursive(self, node: Node) -> bool:
-        """Whether a record is somewhere in itself."""
-        if id(node) not in self._recursive:
-            self._recursive[id(node)] = _contains(node, node, set())
-        return self._recursive[id(node)]
-
-
-def _contains(within: Node, node: Node, seen: set[int]) -> bool:
-    for inner in (*(f.type for f in within.fields), *within.branches, *([within.item] if within.item else [])):
-        if inner is node:
-            return True
-        if id(inner) not in seen:
-            seen.add(id(inner))
-            if _contains(inner, node, seen):
-                return True
-    return False
-
 
 def _floored(first: int, second: int, precision: int) -> tuple[int, int]:
     """`value // second * first`, in microseconds, with so many digits of a second alone."""
@@ -446,9 +437,12 @@ def _floored(first: int, second: int, precision: int) -> tuple[int, int]:
 
 
 def _limit(t: Type, scale: int) -> tuple[int, int]:
-    """The high and low words of the greatest number of a scale that fits a DECIMAL."""
+    """The high and low words of the greatest number of a scale that fits a DECIMAL, where it is rounded half up."""
     most, more = 10 ** (t.precision or 0) - 1, scale - (t.scale or 0)
-    most = (most + 1) * 10**more - 1 if more >= 0 else most // 10**-more
+    if more > 0:
+        most = most * 10**more + 5 * 10 ** (more - 1) - 1
+    elif more < 0:
+        most //= 10**-more
     most = min(most, 2**127 - 1)
     low = most & (2**64 - 1)
     return most >> 64, low - 2**64 if low >= 2**63 else low

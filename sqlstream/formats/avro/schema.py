@@ -9,6 +9,9 @@ from typing import Any
 
 PRIMITIVE = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 _NAMED = ("record", "enum", "fixed", "error")
+DEEPEST = 150  # types within one another
+MOST_DIGITS = 1000  # of a decimal
+LARGEST = 1 << 31  # bytes of a fixed
 
 
 class SchemaError(ValueError):
@@ -77,10 +80,15 @@ def parse(text: str) -> Node:
         if text.strip() in PRIMITIVE:  # a name without quotes
             return Node(text.strip())
         raise SchemaError(f"it is no JSON: {e}") from None
+    except RecursionError:
+        raise SchemaError("its JSON is nested too deeply") from None
     return _node(document, "", {})
 
 
-def _node(x: Any, namespace: str, known: dict[str, Node]) -> Node:
+def _node(x: Any, namespace: str, known: dict[str, Node], depth: int = 0) -> Node:
+    if depth > DEEPEST:
+        raise SchemaError(f"more than {DEEPEST} of its types are within one another")
+    depth += 1
     if isinstance(x, str):
         if x in PRIMITIVE:
             return Node(x)
@@ -89,46 +97,73 @@ def _node(x: Any, namespace: str, known: dict[str, Node]) -> Node:
             raise SchemaError(f"there is no type '{x}' in it")
         return found
     if isinstance(x, list):
-        return Node("union", branches=[_node(b, namespace, known) for b in x])
+        branches = [_node(b, namespace, known, depth) for b in x]
+        if not branches or any(b.kind == "union" for b in branches):
+            raise SchemaError(f"{_shown(x)} is no union: it has no branches, or unions for such")
+        return Node("union", branches=branches)
     if not isinstance(x, Mapping) or "type" not in x:
-        raise SchemaError(f"{json.dumps(x)[:60]} is no type")
+        raise SchemaError(f"{_shown(x)} is no type")
     kind = x["type"]
-    if isinstance(kind, dict | list):
-        return _node(kind, namespace, known)
+    if not isinstance(kind, str):
+        return _node(kind, namespace, known, depth)
     if kind in _NAMED:
-        return _named(x, namespace, known)
+        return _named(x, namespace, known, depth)
     if kind == "array":
-        return Node("array", item=_node(_of(x, "items"), namespace, known))
+        return Node("array", item=_node(_of(x, "items"), namespace, known, depth))
     if kind == "map":
-        return Node("map", item=_node(_of(x, "values"), namespace, known))
+        return Node("map", item=_node(_of(x, "values"), namespace, known, depth))
     if kind not in PRIMITIVE:
-        return _node(kind, namespace, known)
+        return _node(kind, namespace, known, depth)
     return _logical(Node(kind), x)
 
 
-def _of(x: Mapping[str, Any], key: str) -> Any:
-    if key not in x:
-        raise SchemaError(f"{json.dumps(x)[:60]} has no '{key}'")
+def _shown(x: Any) -> str:
+    return json.dumps(x)[:60]
+
+
+def _of(x: Any, key: str, kind: type | None = None) -> Any:
+    """What an object has under a key, which has to be of a kind."""
+    if not isinstance(x, Mapping) or key not in x:
+        raise SchemaError(f"{_shown(x)} has no '{key}'")
+    if kind is not None and not isinstance(x[key], kind):
+        raise SchemaError(f"{_shown(x)}: '{key}' is {_shown(x[key])}, which is none")
     return x[key]
+
+
+def _count(x: Mapping[str, Any], key: str, most: int, default: int | None = None) -> int:
+    """A number that is not negative. Some write it as a text."""
+    found = x.get(key, default)
+    if isinstance(found, str) and found.isascii() and found.isdigit():
+        found = int(found[:20])
+    if not isinstance(found, int) or not 0 <= found <= most:
+        raise SchemaError(f"{_shown(x)}: '{key}' is {_shown(found)}, and has to be a number from 0 to {most}")
+    return int(found)
 
 
 def _full(name: str, namespace: str) -> str:
     return name if "." in name or not namespace else f"{namespace}.{name}"
 
 
-def _named(x: Mapping[str, Any], namespace: str, known: dict[str, Node]) -> Node:
-    name = _full(_of(x, "name"), x.get("namespace", namespace))
+def _named(x: Mapping[str, Any], namespace: str, known: dict[str, Node], depth: int) -> Node:
+    within = x.get("namespace", namespace)
+    name = _full(_of(x, "name", str), within if isinstance(within, str) else "")
     made = known[name] = Node("record" if x["type"] == "error" else x["type"], name)
     inside = name.rpartition(".")[0]
     if made.kind == "enum":
-        made.symbols = tuple(_of(x, "symbols"))
+        made.symbols = tuple(_of(x, "symbols", list))
+        if not all(isinstance(s, str) for s in made.symbols):
+            raise SchemaError(f"{_shown(x)}: its symbols are no names")
         return made
     if made.kind == "fixed":
-        made.size = int(_of(x, "size"))
+        made.size = _count(x, "size", LARGEST)
         return _logical(made, x)
-    for f in _of(x, "fields"):
+    for f in _of(x, "fields", list):
+        if made.field(_of(f, "name", str)) is not None:
+            raise SchemaError(f"field {f['name']} of {name} is there twice")
         made.fields.append(
-            AvroField(_of(f, "name"), _node(_of(f, "type"), inside, known), "default" in f, f.get("default"))
+            AvroField(
+                _of(f, "name", str), _node(_of(f, "type"), inside, known, depth), "default" in f, f.get("default")
+            )
         )
     return made
 
@@ -159,11 +194,11 @@ _CONNECT = {
 
 def _logical(made: Node, x: Mapping[str, Any]) -> Node:
     """With the logical type; one that is not known, or is of another type, is none."""
-    given = x.get("logicalType") or _CONNECT.get(x.get("connect.name", ""), "")
-    if made.kind not in _LOGICAL.get(given, ()):
+    given = x.get("logicalType") or _CONNECT.get(str(x.get("connect.name", "")), "")
+    if not isinstance(given, str) or made.kind not in _LOGICAL.get(given, ()):
         return made
     if given == "decimal":
-        made.precision, made.scale = int(x.get("precision", 0)), int(x.get("scale", 0))
+        made.precision, made.scale = _count(x, "precision", MOST_DIGITS, 0), _count(x, "scale", MOST_DIGITS, 0)
         if made.precision < 1 or not 0 <= made.scale <= made.precision:
             made.precision = made.scale = 0
             return made

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PAUSES = (0.1, 0.3, 1.0, 2.0)  # seconds between attempts, of which there is one more
 CONTENT = "application/vnd.schemaregistry.v1+json"
 UNKNOWN_SUBJECT, UNKNOWN_SCHEMA = 40401, 40403
+LARGEST = 64 << 20  # bytes of an answer
 _lock = threading.Lock()
 AVRO, JSON, PROTOBUF = "AVRO", "JSON", "PROTOBUF"  # types of schemas
 _schemas: dict[tuple[tuple[str, ...], str, str, str], Found] = {}
@@ -64,12 +65,12 @@ class Registry:
 
     `user_info`: name:password; `token`: instead of these."""
 
-    urls: tuple[str, ...]
-    user_info: str = ""
-    token: str = ""
+    urls: tuple[str, ...] = field(repr=False)
+    user_info: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
     ca: str = ""
     certificate: str = ""
-    certificate_password: str = ""
+    certificate_password: str = field(default="", repr=False)
     timeout: float = 10.0
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -98,7 +99,7 @@ class Registry:
             if given != kind:
                 raise UnknownSchema(f"{what} of the registry {self.shown} is of type {given}, not {kind}")
             references = (Reference(r["name"], r["subject"], int(r["version"])) for r in answer.get("references") or ())
-            found = Found(str(answer["schema"]), tuple(references))
+            found = Found(self._field(answer, "schema", str), tuple(references))
             with _lock:
                 _schemas[key] = found
         return found
@@ -107,13 +108,26 @@ class Registry:
         self, subject: str, schema: str, register: bool, kind: str = AVRO, references: Sequence[Reference] = ()
     ) -> int:
         """The number of a schema under a subject, where it is registered if it is not there. RegistryError."""
-        return int(self._known(subject, "/versions" if register else "", schema, kind, references)["id"])
+        answer = self._known(subject, "/versions" if register else "", schema, kind, references)
+        return int(self._field(answer, "id", int))
+
+    def _field(self, answer: Mapping[str, Any], name: str, kind: type) -> Any:
+        found = answer.get(name)
+        if not isinstance(found, kind):
+            raise RegistryError(
+                f"the schema registry {self.shown} answers what none does: {json.dumps(answer)[:100]}",
+                False,
+                hint="'….url' says where it is",
+            )
+        return found
 
     def reference(
         self, name: str, subject: str, schema: str, kind: str, references: Sequence[Reference] = ()
     ) -> Reference:
         """What another schema imports as `name`, which is registered. RegistryError."""
-        return Reference(name, subject, int(self._known(subject, "", schema, kind, references)["version"]))
+        return Reference(
+            name, subject, int(self._field(self._known(subject, "", schema, kind, references), "version", int))
+        )
 
     def _known(
         self, subject: str, then: str, schema: str, kind: str, references: Sequence[Reference]
@@ -150,6 +164,7 @@ class Registry:
 
     def _answer(self, method: str, url: str, path: str, body: Any, what: str) -> dict[str, Any]:
         # here: a query without a registry starts sooner without them
+        import ssl
         import urllib.error
         import urllib.request
         from http.client import HTTPException
@@ -157,33 +172,43 @@ class Registry:
         request = urllib.request.Request(
             _without_user(url).rstrip("/") + path,
             None if body is None else json.dumps(body).encode(),
-            {
-                "Accept": f"{CONTENT}, application/json",
-                "Content-Type": CONTENT,
-                **self.headers,
-                **self._authorization(url),
-            },
+            {"Accept": f"{CONTENT}, application/json", "Content-Type": CONTENT, **self.headers},
             method=method,
         )
+        for name, value in self._authorization(url).items():
+            request.add_unredirected_header(name, value)  # not for another server, to which the registry may point
         try:
             with urllib.request.urlopen(request, timeout=self.timeout, context=self._tls(url)) as answer:
-                found = json.load(answer)
+                said = answer.read(LARGEST)
         except urllib.error.HTTPError as e:
             with e:
-                self._refused(e.code, e.read(), what)
-        except (OSError, HTTPException, ValueError) as e:  # URLError is an OSError
-            raise _Passing(getattr(e, "reason", None) or e) from None
+                self._refused(e.code, _body(e), what)
+        except ValueError as e:  # what is in the headers, and is not said
+            raise RegistryError(f"the schema registry {self.shown} cannot be asked for {what}", False) from e
+        except (OSError, HTTPException) as e:  # URLError is an OSError
+            reason = getattr(e, "reason", None) or e
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise RegistryError(
+                    f"the schema registry {self.shown} is not trusted: {reason.verify_message}",
+                    False,
+                    hint="'….ssl.truststore.location' names a file of certificates that are, in PEM",
+                ) from None
+            raise _Passing(str(reason) or type(reason).__name__) from None
+        try:
+            found = json.loads(said)
+        except (ValueError, RecursionError):
+            found = None
         if not isinstance(found, dict):
-            raise _Passing("its answer is none of a schema registry")
+            raise _Passing(f"its answer is none of a schema registry: {said[:60].decode('utf-8', 'replace')!r}")
         return found
 
     def _refused(self, status: int, body: bytes, what: str) -> None:
         """Raises what an answer that is an error means."""
         try:
             answer = json.loads(body)
-            said, code = str(answer.get("message", "")), int(answer.get("error_code", status))
-        except (ValueError, AttributeError, TypeError):
-            said, code = body.decode("utf-8", "replace").strip()[:200], status
+            said, code = str(answer.get("message", "")), int(answer["error_code"])
+        except (ValueError, AttributeError, TypeError, LookupError, RecursionError):
+            said, code = body.decode("utf-8", "replace").strip()[:200], 0  # no registry says so
         if status >= 500 or status in (408, 429):
             raise _Passing(f"HTTP {status}: {said}")
         if status == 404 and (code in (UNKNOWN_SUBJECT, UNKNOWN_SCHEMA, 404)):
@@ -191,6 +216,8 @@ class Registry:
         hint = None
         if status in (401, 403):
             hint = "'….basic-auth.credentials-source' = 'USER_INFO' and '….basic-auth.user-info', or '….bearer-auth.token', say who asks"
+        elif status == 404:
+            hint = "'….url' says where the registry is, with its path if it has one"
         elif status == 409:
             hint = "the subject's compatibility does not allow the table's columns; '….subject' is another one"
         raise RegistryError(f"the schema registry {self.shown} refuses {what}: HTTP {status}: {said}", False, hint)
@@ -221,6 +248,17 @@ class Registry:
 
 class _Passing(Exception):
     """It may do so in a moment."""
+
+
+def _body(answer: Any) -> bytes:
+    """Of an answer that is an error, as far as it comes."""
+    from http.client import HTTPException
+
+    try:
+        found: bytes = answer.read(LARGEST)
+        return found
+    except (OSError, HTTPException):
+        return b""
 
 
 def _without_user(url: str) -> str:

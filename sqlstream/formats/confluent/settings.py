@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlstream.errors import NotSupported, OptionError, did_you_mean
 from sqlstream.formats.confluent.client import Registry
 from sqlstream.options import Option
-from sqlstream.secrets import learn
+from sqlstream.secrets import learn, redacted
 
 # Properties of Confluent's client that say the same as options.
 _PROPERTIES = {
@@ -69,8 +70,7 @@ def registry_of(name: str, table: str, options: Mapping[str, Any], directory: st
 
     urls = tuple(u.strip() for u in of(".url").split(",") if u.strip())
     for u in urls or ("",):
-        if not u.lower().startswith(("http://", "https://")):
-            raise OptionError(f"{where}.url' = '{u}' is no URL", hint="http://host:8081", subject=of(".url"))
+        _check_url(u, f"{where}.url'")
     info = of(".basic-auth.user-info")
     source = of(".basic-auth.credentials-source", "USER_INFO" if info else "URL")
     if source not in ("USER_INFO", "URL"):
@@ -86,6 +86,8 @@ def registry_of(name: str, table: str, options: Mapping[str, Any], directory: st
             hint="and '….bearer-auth.token' is the token",
         )
     learn("password", info.partition(":")[2])
+    if not all(c.isascii() and c.isprintable() for c in of(".bearer-auth.token")):
+        raise OptionError(f"{where}.bearer-auth.token' has characters that no token has", hint="a line end, perhaps")
     trusted, own = of(".ssl.truststore.location"), of(".ssl.keystore.location")
     return Registry(
         urls, info if source == "USER_INFO" else "", of(".bearer-auth.token"),
@@ -102,16 +104,27 @@ def _of_properties(given: dict[str, Any], where: str) -> float:
         if prop == key or prop == "*":
             continue
         if prop == _TIMEOUT:
-            try:
-                timeout = int(value) / 1000
-            except ValueError:
-                raise OptionError(f"{where}{key}' = '{value}' is no number of milliseconds", subject=value) from None
+            timeout = int(value) / 1000 if str(value).isascii() and str(value).isdigit() else 0
+            if timeout <= 0:
+                raise OptionError(f"{where}{key}' = '{value}' is no number of milliseconds", subject=value)
         elif prop in _PROPERTIES:
             given.setdefault(f".{_PROPERTIES[prop]}", value)
         else:
             hint = did_you_mean(prop, (*_PROPERTIES, _TIMEOUT), "properties")
             raise OptionError(f"{where}{key}': there is no such property", hint=hint, subject=key)
     return timeout
+
+
+def _check_url(url: str, where: str) -> None:
+    """OptionError unless it names a server."""
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and not any(map(str.isspace, url))
+        _ = parts.port
+    except ValueError:  # a port that is none, brackets
+        named = False
+    if not named:
+        raise OptionError(f"{where} = '{redacted(url)}' is no URL", hint="http://host:8081", subject=url)
 
 
 def _pem(given: str, where: str, directory: str) -> str:

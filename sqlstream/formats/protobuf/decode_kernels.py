@@ -115,8 +115,10 @@ def pass_over(data, wire, state):  # type: ignore[no-untyped-def]
             return
         tag = varint(data, state)
         wire = tag & 7
-        if tag >> 3 <= 0:
+        if state[WRONG] == 0 and (tag >> 3 <= 0 or tag > 0xFFFFFFFF):
             state[WRONG] = TAG
+        if state[WRONG] != 0:
+            return
 
 
 @helper
@@ -287,7 +289,7 @@ def decode(  # type: ignore[no-untyped-def]
             if state[WRONG] != 0:
                 break
             number, wire = (tag >> 3) & 0x1FFFFFFF, tag & 7
-            if number == 0 or wire > 5 or tag < 0:
+            if number == 0 or wire > 5 or tag < 0 or tag > 0xFFFFFFFF:
                 state[WRONG] = TAG
                 break
             # fields mostly come in the order of their numbers

@@ -17,7 +17,7 @@ KINDS = {
     11: "message", 12: "bytes", 13: "uint32", 14: "enum", 15: "sfixed32", 16: "sfixed64", 17: "sint32", 18: "sint64",
 }  # fmt: skip
 _REPEATED, _REQUIRED = 3, 2
-_IMPLICIT, _EXPANDED, _LEGACY_REQUIRED = 2, 2, 3  # features of editions
+_IMPLICIT, _EXPANDED, _LEGACY_REQUIRED, _CLOSED = 2, 2, 3, 2  # features of editions
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,8 @@ def _java_name(f: Any, name: str) -> str:
 
 
 def _enum(f: Any, e: Any) -> EnumType:
-    return EnumType(tuple(v.name for v in e.value), tuple(v.number for v in e.value), f.syntax == "proto3")
+    closed = e.options.features.enum_type == _CLOSED if f.syntax == "editions" else f.syntax != "proto3"
+    return EnumType(tuple(v.name for v in e.value), tuple(v.number for v in e.value), not closed)
 
 
 def _field(f: Any, d: Any, types: Types) -> PbField:

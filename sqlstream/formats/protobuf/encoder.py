@@ -155,7 +155,7 @@ class MessageWriter:
     def __init__(self, shape: Shape, null: str, table: str, prefix: bytes = b"") -> None:
         made = _Program(shape, null, prefix)
         self._parts, self._table = made.parts, table
-        self._code = np.array(made.code, np.int64).reshape(-1)
+        self._code, self._open = np.array(made.code, np.int64).reshape(-1), len(made.code)
         self._literals = np.frombuffer(made.literals + bytes(8), np.uint8)
 
     def texts(self, columns: list[pa.Array], rows: int) -> Texts:
@@ -165,7 +165,7 @@ class MessageWriter:
         sizes, state, stack = (
             np.zeros(rows, np.int64),
             np.zeros(avro.STATE, np.int64),
-            np.empty(y.DEPTH * y.FRAME, np.int64),
+            np.empty(self._open * y.FRAME, np.int64),
         )
         done = 0
         while done < rows:

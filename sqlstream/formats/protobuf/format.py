@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 
 from sqlstream.contracts import ScanColumn, ScanRequest, TableContext
 from sqlstream.errors import OptionError
-from sqlstream.formats.avro.decoder import places
 from sqlstream.formats.avro.format import MessageDecoder, MessageEncoder, records_of
 from sqlstream.formats.base import Decoder, Encoder, Format
 from sqlstream.formats.messages import MessageRecords, Records, Refused, Texts
@@ -48,10 +47,10 @@ class ProtobufDecoder(MessageDecoder):
         return self._records
 
     def _records(self, texts: Texts) -> Records:
-        there = texts.there
-        arrays, rows, reasons = self._reader.read(texts.buffer, *places(texts))
-        refused = [Refused(int(there[i]), r) for i, r in reasons.items()]
-        return rows_of(self.columns, self.wanted, arrays, there[rows], refused)
+        given = texts.given  # one without a byte is a message: all of it has its defaults
+        arrays, rows, reasons = self._reader.read(texts.buffer, *texts.places())
+        refused = [Refused(int(given[i]), r) for i, r in reasons.items()]
+        return rows_of(self.columns, self.wanted, arrays, given[rows], refused)
 
 
 def columns_of(columns: Schema, request: ScanRequest) -> tuple[Schema, tuple[ScanColumn, ...]]:

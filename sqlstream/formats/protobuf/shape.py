@@ -12,7 +12,7 @@ _NUMBERS = {
     "int32": "INT", "uint32": "INT", "sint32": "INT", "fixed32": "INT", "sfixed32": "INT", "int64": "BIGINT", "uint64": "BIGINT",
     "sint64": "BIGINT", "fixed64": "BIGINT", "sfixed64": "BIGINT", "float": "FLOAT", "double": "DOUBLE", "bool": "BOOLEAN",
 }  # fmt: skip
-_INTEGERS = ("TINYINT", "SMALLINT", "INT", "BIGINT")
+_BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ def _inside(f: PbField, t: Type, types: Types, table: str, shown: str) -> Shape 
 
 def _fits(f: PbField, t: Type) -> bool:
     if f.kind == "enum":
-        return t.is_string or t.kind in _INTEGERS
+        most = 1 << (_BITS.get(t.kind, 1) - 1)
+        numbers = () if f.enum is None else f.enum.numbers
+        return t.is_string or t.kind in _BITS and all(-most <= n < most for n in numbers)
     if f.kind == "string":
         return t.is_string
     if f.kind == "bytes":

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from sqlstream.contracts import ScanColumn
 from sqlstream.errors import DataError, NotSupported
-from sqlstream.formats.avro.decoder import RecordReader, Wants, places
+from sqlstream.formats.avro.decoder import RecordReader, Wants
 from sqlstream.formats.avro.encode_program import Unfit
 from sqlstream.formats.avro.encoder import RecordWriter
 from sqlstream.formats.avro.flink import schema_of, text_of
@@ -71,7 +71,7 @@ def decoded(messages: list[bytes], writer: Any, columns: Schema) -> tuple[list[d
     """The rows, and why other messages are malformed."""
     wants = Wants.of([ScanColumn((c.name,), c.type) for c in columns])
     texts = Texts.of(messages)
-    arrays, _, reasons = RecordReader(parse(json.dumps(writer)), wants).read(texts.buffer, *places(texts))
+    arrays, _, reasons = RecordReader(parse(json.dumps(writer)), wants).read(texts.buffer, *texts.places())
     for a in arrays:
         a.validate(full=True)
     rows = zip(*(a.to_pylist() for a in arrays), strict=True) if arrays else []
@@ -338,6 +338,14 @@ def test_messages_that_are_cut_or_changed(made: tuple[Schema, list[dict[str, Any
         ({"type": "array", "items": "null"}, array(INT), "808080808010", "a list is said to be longer than the message"),
         ({"type": "long", "logicalType": "timestamp-millis"}, timestamp(3), "ffffffffffffffffff01", "the number does not fit TIMESTAMP(3)"),
         (record(y="long"), row(("z", BIGINT.null(False))), "02", "has no field x.z, which is NOT NULL"),
+        ({"type": "array", "items": "int"}, array(INT), "ffffffffffffffffff01" + "00" + "00", "a list is said to be longer"),
+        ({"type": "array", "items": "null"}, array(INT), "808008" * 2 + "00", "a list is said to be longer than the message"),
+        ("string", STRING, "feffffffffffffffff01" + "61", "it ends before its values do"),
+        (["int", "double"], DOUBLE, "02" + "00" * 8, "field x is double, which is no DOUBLE, as other branches of its union are"),
+        ({"type": "int", "logicalType": "date"}, DATE, "feffffff0f", "field x: the number does not fit DATE"),
+        ("long", timestamp(6), "feffffffffffffffff01", "the number does not fit TIMESTAMP(6)"),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 1}, decimal(2, 0), "0403e3", "does not fit DECIMAL(2, 0)"),
+        ({"type": "array", "items": ["null", "int"]}, array(INT.null(False)), "020000", "field x[] is NULL but its column is NOT NULL"),
     ],
     ids=str,
 )  # fmt: skip
@@ -345,6 +353,66 @@ def test_malformed(writer: Any, t: Type, data: str, reason: str) -> None:
     good, columns = record(x=writer), schema(("x", t))
     rows, reasons = decoded([bytes.fromhex(data)], good, columns)
     assert rows == [] and reason in reasons[0]
+
+
+def test_values_that_fit_just_so() -> None:
+    """99.4 is 99 of two digits, 99.5 is none; a list that has nothing of what is wanted may have NULLs; a record of a union may lack fields."""
+    tenths = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 1}
+    assert decoded([bytes.fromhex("0403e2")], record(x=tenths), schema(("x", decimal(2, 0)))) == (
+        [{"x": Decimal(99)}],
+        {},
+    )
+    other = ["null", {"type": "record", "name": "q", "fields": []}]
+    texts = schema(("x", array(STRING)), ("y", row(("z", STRING))))
+    writer = record(x={"type": "array", "items": other}, y=record(z=other) | {"name": "w"})
+    assert decoded([bytes.fromhex("02000000")], writer, texts)[0] == [{"x": [None], "y": {"z": None}}]
+    assert "which is no STRING" in decoded([bytes.fromhex("02020000")], writer, texts)[1][0]
+    two = [record(a="long", b="long") | {"name": "two"}, record(a="long") | {"name": "one"}]
+    rows, reasons = decoded([bytes.fromhex(x) for x in ("000204", "0206", "000802")], record(x=two), schema(("x", row(("a", BIGINT), ("b", BIGINT)))))  # fmt: skip
+    assert (rows, reasons) == ([{"x": {"a": 1, "b": 2}}, {"x": {"a": 3, "b": None}}, {"x": {"a": 4, "b": 1}}], {})
+
+
+def test_records_that_come_often_are_passed_over() -> None:
+    """Each has the one before twice: 2 ** 40 fields, of which the writer has said what they are in 40 lines. And a long chain of names."""
+    often: list[Any] = [{"type": "record", "name": "r0", "fields": [{"name": "v", "type": "null"}]}]
+    for i in range(1, 41):
+        of = [{"name": n, "type": ["null", f"r{i - 1}"]} for n in "ab"]
+        often.append({"type": "record", "name": f"r{i}", "fields": of})
+    writer = record(d=["null", *often], y="long")
+    message = bytes([82]) + b"\2" * 40 + b"\0" * 40 + b"\6"
+    assert decoded([message], writer, schema(("y", BIGINT))) == ([{"y": 3}], {})
+    chain: list[Any] = [{"type": "record", "name": "c0", "fields": []}]
+    chain += [
+        {"type": "record", "name": f"c{i}", "fields": [{"name": "n", "type": f"c{i - 1}"}]} for i in range(1, 3000)
+    ]
+    assert decoded([b"\2\6"], record(d=["null", *chain], y="long"), schema(("y", BIGINT))) == ([{"y": 3}], {})
+
+
+def test_empty_messages() -> None:
+    """One that has no byte is cut, unless its schema has nothing; one that is NULL is none."""
+    wants = Wants.of([ScanColumn(("x",), BIGINT)])
+    texts = Texts.of([b"\2", b"", None, b"\4"])
+    reader = RecordReader(parse(json.dumps(record(x="long"))), wants)
+    arrays, rows, reasons = reader.read(texts.buffer, *texts.places())
+    assert (
+        arrays[0].to_pylist() == [1, 2] and rows.tolist() == [0, 2] and reasons == {1: "it ends before its values do"}
+    )
+    assert decoded([b"", b""], record(), schema(("x", BIGINT))) == ([{"x": None}] * 2, {})
+
+
+@pytest.mark.parametrize(
+    ("writer", "data"),
+    [
+        ({"type": "array", "items": "int"}, "01" + "ffffffffffffffffff01" + "0200"),  # a block that says that it has less than no bytes
+        ({"type": "array", "items": "int"}, "01" + "feffffffffffffffff01" + "0200"),
+        ("string", "ffffffffffffffffff01" + "61"), ("bytes", "feffffffffffffffff01"), ("double", "00"),
+        ({"type": "fixed", "name": "f", "size": 2**31}, "00"), ({"type": "map", "values": "null"}, "02" + "08" + "61"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_passed_over_does_not_go_beyond_its_message(writer: Any, data: str) -> None:
+    found = decoded([bytes.fromhex(data + "02"), b""], record(x=writer, y="long"), schema(("y", BIGINT)))
+    assert found == ([], dict.fromkeys((0, 1), "it ends before its values do"))
 
 
 def test_a_long_chain_is_deep() -> None:
@@ -371,7 +439,7 @@ def test_a_key_that_is_there_twice() -> None:
     messages = by_fastavro([{"x": {"b": 5}}, {"x": None}, {"x": {"a": 7, "b": 8}}], writer)
     twice = b"\x02" + b"\x06" + b"\x02a\x02" + b"\x02b\x04" + b"\x02a\x06" + b"\x00"
     texts = Texts.of([messages[0], twice, *messages[1:]])
-    (made,), _, _ = RecordReader(parse(json.dumps(writer)), wants).read(texts.buffer, *places(texts))
+    (made,), _, _ = RecordReader(parse(json.dumps(writer)), wants).read(texts.buffer, *texts.places())
     made.validate(full=True)
     assert made.to_pylist() == [[("b", 5)], [("b", 2), ("a", 3)], None, [("a", 7), ("b", 8)]]
 
@@ -396,7 +464,7 @@ def test_paths_into_records() -> None:
         reader = RecordReader(
             parse(json.dumps(record(r=["null", inner], z="long"))), Wants.of([ScanColumn(p, x) for p, x in columns])
         )
-        arrays, of, _ = reader.read(texts.buffer, *places(texts))
+        arrays, of, _ = reader.read(texts.buffer, *texts.places())
         assert [a.to_pylist() for a in arrays] == expected and of.tolist() == [0, 1]
 
 
@@ -408,9 +476,15 @@ def test_paths_into_records() -> None:
         '"nothing"',
         '{"type": "array"}',
         '{"type": "record", "name": "r", "fields": [{"name": "x"}]}',
-        "7",
+        "7", "[]", '["int", ["int"]]', '{"type": 5}', '{"type": "record", "name": 5, "fields": []}', '{"type": "record", "name": "r", "fields": 5}',
+        '{"type": "record", "name": "r", "fields": [5]}', '{"type": "fixed", "name": "f", "size": -1}', '{"type": "fixed", "name": "f", "size": "x"}',
+        '{"type": "fixed", "name": "f", "size": 1e99}', '{"type": "enum", "name": "e", "symbols": [1]}', '{"type": "enum", "name": "e", "symbols": "A"}',
+        '{"type": "record", "name": "r", "fields": [{"name": "x", "type": "int"}, {"name": "x", "type": "int"}]}',
+        '{"type": "bytes", "logicalType": "decimal", "precision": 1000000000, "scale": 1000000000}', "[" * 100_000,
+        '{"type": "array", "items": ' * 400 + '"int"' + "}" * 400,
     ],
-)
+    ids=lambda x: x[:40],
+)  # fmt: skip
 def test_no_schema(text: str) -> None:
     with pytest.raises(SchemaError):
         parse(text)
@@ -456,6 +530,20 @@ def test_a_schema_with_other_forms() -> None:
     ):
         with pytest.raises(Unfit):
             encoded([], target, other)
+
+
+def test_schemas_that_do_not_hold_what_is_written() -> None:
+    small = {"type": "fixed", "name": "g", "size": 2, "logicalType": "decimal", "precision": 6, "scale": 0}
+    with pytest.raises(Unfit, match=r"field x is fixed of 2 bytes, which do not hold DECIMAL\(6, 0\)"):
+        encoded([], record(x=small), schema(("x", decimal(6, 0))))
+
+
+def test_lists_may_be_deep() -> None:
+    t, target, value = INT, "int", 7
+    for _ in range(70):
+        t, target, value = array(t), {"type": "array", "items": ["null", target]}, [value]  # type: ignore[assignment]
+    columns, writer, rows = schema(("x", t)), record(x=["null", target]), [{"x": value}]
+    assert decoded(encoded(rows, writer, columns), writer, columns) == (rows, {})
 
 
 def test_many_rows_and_long_ones() -> None:
