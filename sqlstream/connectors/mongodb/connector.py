@@ -39,7 +39,13 @@ class MongoConnector(Connector):
 
         options = self._read(table)
         lookup, cache = caches(table, options)
-        return MongoSource(table, self._place(table, options, "lookup"), options["scan.fetch-size"], lookup, cache)
+        return MongoSource(
+            table,
+            self._place(table, options, options["lookup.max-retries"], options["lookup.retry.interval"]),
+            options["scan.fetch-size"],
+            lookup,
+            cache,
+        )
 
     def sink(self, table: TableContext) -> Sink:
         from sqlstream.connectors.mongodb.sink import MongoSink, MongoUpsertSink, Target
@@ -52,7 +58,11 @@ class MongoConnector(Connector):
                     f"table {table.name}: column '{name}' ({t.text()}) cannot be a document's key",
                     hint="a text, a number or a time can",
                 )
-        target = Target(table, self._place(table, options, "sink"), options["sink.buffer-flush.max-rows"])
+        target = Target(
+            table,
+            self._place(table, options, options["sink.max-retries"], options["sink.retry.interval"]),
+            options["sink.buffer-flush.max-rows"],
+        )
         return MongoUpsertSink(target) if table.primary_key else MongoSink(target)
 
     def _read(self, table: TableContext) -> dict[str, Any]:
@@ -67,10 +77,9 @@ class MongoConnector(Connector):
             check(c.type, f"table {table.name}: column '{c.name}'")
         return options
 
-    def _place(self, table: TableContext, options: dict[str, Any], of: str) -> Place:
+    def _place(self, table: TableContext, options: dict[str, Any], retries: int, interval: int) -> Place:
         from sqlstream.connectors.mongodb.client import Place
 
         return Place(
-            table.name, options["uri"], options["database"], options["collection"], options[f"{of}.max-retries"],
-            options[f"{of}.retry.interval"] / 1e6,
+            table.name, options["uri"], options["database"], options["collection"], retries, interval / 1e6
         )  # fmt: skip
