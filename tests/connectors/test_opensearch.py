@@ -1,4 +1,5 @@
-"""Connectors 'opensearch' and 'elasticsearch-7' against a server that speaks their bulk protocol. What must come is what their documentation says of it."""
+"""Connectors 'opensearch' and 'elasticsearch-7' against a server that speaks their bulk protocol, and (-m slow) OpenSearch itself. What must come is what
+their documentation says."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ import json
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ import pyarrow as pa
 import pytest
 from harness.bulk import Bulk
 from harness.queues import ROOT, declared, error_of
+from harness.servers import OpenSearch, wanted
 from harness.web import Answer
 
 import sqlstream
@@ -247,3 +251,48 @@ def test_the_page_is_as_shown(server: Bulk, tmp_path: Path) -> None:
         for n, d in sorted(of.items())
     ]
     assert found == shown
+
+
+# ---- OpenSearch itself
+
+
+@pytest.mark.slow
+def test_opensearch_itself_takes_what_is_sent() -> None:
+    """Upserts, deletions, documents more, an index that a day names, and a document that the mapping refuses."""
+    wanted(OpenSearch)
+    with OpenSearch() as real:
+
+        def asked(method: str, path: str, body: Any = None) -> Any:
+            data = None if body is None else json.dumps(body).encode()
+            request = urllib.request.Request(real.url + path, data, {"Content-Type": "application/json"}, method=method)
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+
+        server: Any = SimpleNamespace(url=real.url)
+        w = writer(server)
+        w.write(rows(("a", 1), ('b"\\', 2), ("c", 3)), None)
+        w.flush()
+        asked("POST", "/totals/_update/a", {"doc": {"other": "kept"}})
+        kinds = np.array([Kind.UPDATE_AFTER, Kind.DELETE, Kind.DELETE], np.int8)
+        w.write(rows(("a", 5), ("c", 3), ("none", 0)), kinds)
+        w.flush()
+        w.close()
+        asked("POST", "/totals/_refresh")
+        hits = asked("GET", "/totals/_search")["hits"]["hits"]
+        found = {h["_id"]: h["_source"] for h in hits}
+        assert found == {"a": {"k": "a", "n": 5, "other": "kept"}, 'b"\\': {"k": 'b"\\', "n": 2}}
+        w = writer(server, "d DATE, n BIGINT", index="logs-{d|yyyy.MM}", sink_bulk__flush_max__actions="3")
+        days = [dt.date(2026, 1, 31), *[dt.date(2026, 2, 1)] * 7]
+        w.write(pa.record_batch({"d": pa.array(days), "n": pa.array(range(8), pa.int64())}), None)
+        w.flush()
+        w.close()
+        asked("POST", "/logs-*/_refresh")
+        assert [asked("GET", f"/logs-2026.0{m}/_count")["count"] for m in (1, 2)] == [1, 7]
+        asked("PUT", "/strict", {"mappings": {"properties": {"n": {"type": "date", "format": "yyyy-MM-dd"}}}})
+        w = writer(server, index="strict")
+        w.write(rows(("a", 1)), None)
+        with pytest.raises(
+            DataError, match=r"document 'a' of index strict: mapper_parsing_exception: failed to parse field \[n\]"
+        ):
+            w.flush()
+        w.close()

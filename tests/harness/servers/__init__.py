@@ -8,13 +8,14 @@ from .kafka import Kafka, KafkaCluster
 from .mariadb import MariaDB
 from .mosquitto import Mosquitto
 from .nats import NATS
+from .opensearch import OpenSearch
 from .postgresql import PostgreSQL
 from .rabbitmq import RabbitMQ
 from .redis import Redis
 from .shared import wanted
 
 SERVERS: dict[str, type[Server]] = {
-    s.name: s for s in (Apicurio, Kafka, MariaDB, Mosquitto, NATS, PostgreSQL, RabbitMQ, Redis)
+    s.name: s for s in (Apicurio, Kafka, MariaDB, Mosquitto, NATS, OpenSearch, PostgreSQL, RabbitMQ, Redis)
 }
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "KafkaCluster",
     "MariaDB",
     "Mosquitto",
+    "OpenSearch",
     "PostgreSQL",
     "RabbitMQ",
     "Redis",
