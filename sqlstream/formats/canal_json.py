@@ -38,7 +38,12 @@ _DATA = Rule(f"{_CHANGE} AND rows_a IS NULL", "it has no 'data'")
 _OLD = Rule(
     "op = 'UPDATE' AND coalesce(len(rows_g), 0) < len(rows_a)", "an update has fewer rows in 'old' than in 'data'"
 )
+_ROWS = Rule(f"{_CHANGE} AND NOT coalesce(are_rows, TRUE)", "a row in 'data' or 'old' is not an object")
 _NO_TYPE = Rule("op IS NULL AND is_change", "it has no 'type'")
+_ARE_ROWS = " AND ".join(
+    f"coalesce(list_bool_and(list_transform(CAST(json_extract(j, '/{name}') AS JSON[]), lambda item: coalesce(json_type(item), 'NULL') IN ({kinds}))), TRUE)"
+    for name, kinds in (("data", "'OBJECT'"), ("old", "'OBJECT', 'NULL'"))
+)
 _HINTS = {
     _OLD.reason: "Canal writes the fields before a change where MySQL logs them: binlog_row_image = FULL",
 }
@@ -94,10 +99,10 @@ class CanalJsonFormat(Format):
 
         leaves = [
             Leaf("op", ("type",), STRING), Leaf("is_change", (), STRING, presence="type"),
-            rows("a", "data"), rows("b", "old"), rows("g", "old"),
+            rows("a", "data"), rows("b", "old"), rows("g", "old"), Leaf("are_rows", ("data",), BOOLEAN, document=_ARE_ROWS),
         ]  # fmt: skip
         more, wrong, metadata = metadata_leaves(request, KNOWN)
-        rules = [STYLE.known, _DATA, _OLD, _NO_TYPE, *wrong]
+        rules = [STYLE.known, _DATA, _ROWS, _OLD, _NO_TYPE, *wrong]
         kept = []
         included = {"database": options["canal-json.database.include"], "table": options["canal-json.table.include"]}
         for name, pattern in included.items():
