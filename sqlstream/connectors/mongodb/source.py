@@ -31,8 +31,7 @@ from sqlstream.contracts import (
 KEYS = 1000  # that are asked for together
 # How values of other types sort, the least first, by the names of $type.
 _ORDER = (
-    ("minKey",), ("null",), ("number",), ("string", "symbol"), ("object",), ("array",), ("binData",), ("objectId",), ("bool",), ("date",),
-    ("timestamp",), ("regex",), ("maxKey",),
+    ("null",), ("number",), ("string",), ("object",), ("binData",), ("objectId",), ("bool",), ("date",), ("timestamp",), ("regex",),
 )  # fmt: skip
 
 
@@ -147,8 +146,7 @@ def _type_name(value: Any) -> str:
     bson = library("bson", "mongodb", "mongodb")
     of: tuple[tuple[Any, str], ...] = (
         (bool, "bool"), ((int, float, bson.decimal128.Decimal128), "number"), (str, "string"), (bson.ObjectId, "objectId"), (datetime.datetime, "date"),
-        (bytes, "binData"), (Mapping, "object"), (list, "array"), (bson.timestamp.Timestamp, "timestamp"), (bson.Regex, "regex"),
-        (bson.min_key.MinKey, "minKey"), (bson.max_key.MaxKey, "maxKey"), (type(None), "null"),
+        (bytes, "binData"), (Mapping, "object"), (bson.timestamp.Timestamp, "timestamp"), (bson.Regex, "regex"), (type(None), "null"),
     )  # fmt: skip
     return next((name for kind, name in of if isinstance(value, kind)), "binData")
 
