@@ -21,8 +21,8 @@ def schema(*columns: tuple[str, Type]) -> Schema:
 
 
 def table(columns: Schema, name: str = "t", **options: str) -> TableContext:
-    """Options as keywords: `__` is a dash, `_` a dot."""
-    given = {k.replace("__", "-").replace("_", "."): str(v) for k, v in options.items()}
+    """Options as keywords: `__` is a dash, `_` a dot; a name that has a dot is one already."""
+    given = {k if "." in k else k.replace("__", "-").replace("_", "."): str(v) for k, v in options.items()}
     return TableContext(name, columns, given)
 
 
