@@ -79,12 +79,12 @@ class TimeExtractor:
         texts = partitions.texts(directory) or {}
         if self.said is not None:
             where = f"table {partitions.table}: partition {directory}"
-            return self._moment(self.said.time(partitions.names, [texts[n] for n in partitions.names], where))
+            return self._moment(self.said.time(partitions.names, [texts[n] for n in partitions.names], where), where)
         text = texts[partitions.names[0]]
         if self.pattern is not None:
-            text = self.pattern
-            for name, value in texts.items():
-                text = text.replace(f"${name}", value)
+            # the longest names first: $day is no $d with something behind it; and values are no patterns
+            names = "|".join(re.escape(n) for n in sorted(texts, key=len, reverse=True))
+            text = re.sub(rf"\$({names})", lambda m: texts[m[1]], self.pattern)
         found = self._parsed(text)
         if found is None:
             raise DataError(
@@ -93,10 +93,15 @@ class TimeExtractor:
                 hint="'partition.time-extractor.timestamp-pattern' says how it is made of the columns, e.g. "
                 "'$dt $hour:00:00', and '….timestamp-formatter' how it is written",
             )
-        return self._moment(found)
+        return self._moment(found, f"table {partitions.table}: partition {directory}")
 
-    def _moment(self, found: datetime) -> int:
-        local = found.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
+    def _moment(self, found: datetime, where: str) -> int:
+        try:
+            local = found.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
+        except OverflowError:
+            raise DataError(
+                f"{where}: its time, {found} in {self.zone}, is before the year 1 or behind 9999 in UTC"
+            ) from None
         return round((local - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
 
     def _parsed(self, text: str) -> datetime | None:

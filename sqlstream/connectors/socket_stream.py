@@ -73,8 +73,8 @@ class SocketClient(Client):
         while not self._closing:
             try:
                 with self._socket:
-                    self._read()
-                    backoff.succeeded()
+                    if self._read():
+                        backoff.succeeded()
             except DataError as e:
                 self.inbox.fail(e)
                 return
@@ -88,9 +88,9 @@ class SocketClient(Client):
                 except Unreachable as e:
                     self._source.noted.reconnect(f"warning: {e.message}; it is tried again")
 
-    def _read(self) -> None:
-        """Until the other side hangs up. What has no delimiter behind it then is a record as well."""
-        left = bytearray()
+    def _read(self) -> bool:
+        """Until the other side hangs up; whether anything came. What has no delimiter behind it then is a record as well."""
+        left, came = bytearray(), False
         while not self._closing:
             try:
                 data = self._socket.recv(PIECE)
@@ -99,8 +99,9 @@ class SocketClient(Client):
             if not data:
                 if left:
                     self.inbox.put(Delivery(bytes(left), None))
-                return
+                return came
             left += data
+            came = True
             *records, rest = bytes(left).split(self._peer.delimiter)
             left = bytearray(rest)
             if len(left) > self._peer.largest:
@@ -110,7 +111,8 @@ class SocketClient(Client):
                 )
             for record in records:
                 if not self.inbox.put(Delivery(record, None)):
-                    return
+                    return came
+        return came
 
     def acknowledge(self, tags: Sequence[Any]) -> None:
         """There is nobody who remembers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import shutil
 import struct
 import threading
 import time
@@ -660,6 +661,49 @@ def test_a_log_that_was_cleaned_up_is_an_error(tmp_path: Path) -> None:
             f.until(lambda: False)
         finally:
             f.close()
+
+
+def test_a_table_that_was_made_anew_is_not_gone_on_with(tmp_path: Path) -> None:
+    """Its versions begin at 0 again: behind the one that was read nothing comes for long, and then what comes is not all."""
+
+    def anew(versions: int) -> None:
+        shutil.rmtree(tmp_path / "t", ignore_errors=True)
+        for n in range(versions):
+            write_deltalake(str(tmp_path / "t"), pa.table({"a": [n]}), mode="append")
+
+    anew(3)
+    f = following(tmp_path)
+    try:
+        f.until(lambda: len(f.rows) == 3)
+        anew(1)
+        with pytest.raises(DataError, match="its newest one is 0|there is no Delta table"):
+            f.until(lambda: False)
+    finally:
+        f.close()
+    t = table(DeltaConnector(), "a BIGINT", {"table-path": str(tmp_path / "t"), "mode": "streaming"})
+    known = tuple(DeltaConnector().source(t).splits())
+    assert DeltaConnector().source(t).splits(known) == list(known)
+    anew(5)
+    with pytest.raises(CheckpointError, match="another table than the one that was read"):
+        DeltaConnector().source(t).splits(known)
+
+
+def test_a_column_that_gets_another_name_while_the_table_is_followed(tmp_path: Path) -> None:
+    """Its rows would be NULL, or those of a column that has its name now."""
+    renamed(tmp_path / "t")
+    log = tmp_path / "t/_delta_log"
+    said = [json.loads(line) for line in (log / f"{0:020d}.json").read_text().splitlines()]
+    (described,) = (a for a in said if "metaData" in a)
+    described["metaData"]["schemaString"] = described["metaData"]["schemaString"].replace('"name": "a"', '"name": "b"')
+    f = following(tmp_path)
+    try:
+        f.until(lambda: len(f.rows) == 2)
+        (tmp_path / "next").write_text(json.dumps(described) + "\n")
+        (tmp_path / "next").rename(log / f"{1:020d}.json")
+        with pytest.raises(OptionError, match="has no column 'a'"):
+            f.until(lambda: False)
+    finally:
+        f.close()
 
 
 # ---- object stores

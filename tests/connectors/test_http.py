@@ -28,7 +28,12 @@ from harness.servers.base import free_port
 from harness.web import Answer, Asked, Web
 
 import sqlstream
+from sqlstream.connectors.http.bodies import messages_in
+from sqlstream.connectors.http.client import passes, rest_of, same_host
 from sqlstream.connectors.http.connector import HttpConnector
+from sqlstream.connectors.http.polling import _order
+from sqlstream.connectors.http.sse import Event, Events
+from sqlstream.errors import DataError
 from sqlstream.testing.connectors import SourceContract
 
 aiohttp_web = pytest.importorskip("aiohttp.web")
@@ -517,6 +522,253 @@ def test_a_socket_is_read_and_connected_to_again(connection: Any) -> None:
         thread.join()
     connection.execute(declared("n", "id BIGINT", "socket", JSON, hostname="127.0.0.1", port="1"))
     assert "127.0.0.1:1 does not answer" in error_of(connection, "SELECT id FROM n LIMIT 1")
+
+
+# ---- the edges of the web
+
+
+def reading(connection: Any, url: str, columns: str = "id BIGINT", connector: str = "http", **more: str) -> str:
+    """A table of its own, whose name is given."""
+    name = f"t{time.monotonic_ns()}"
+    bounded = {"scan_bounded_mode": "latest"} if connector == "http" else {}
+    given = {} if "format" in more else JSON
+    connection.execute(declared(name, columns, connector, given, url=url, **bounded, **more))
+    return name
+
+
+def test_rows_are_not_lost_where_the_server_says_that_it_is_elsewhere(connection: Any) -> None:
+    """A POST that becomes a question, as clients have it for 301 and 302, is answered with 200 by whoever has that page, and the rows are
+    nowhere. 307 and 308 keep it."""
+
+    def answer(asked: Asked) -> Answer:
+        status = int(asked.path[1:4])
+        return Answer(status, headers={"Location": "/200?key=hidden"}) if status > 200 else Answer()
+
+    with Web(answer) as web:
+        for status in (301, 302):
+            connection.execute(declared(f"o{status}", "id BIGINT", "http", JSON, url=f"{web.url}/{status}"))
+            said = error_of(connection, f"INSERT INTO o{status} VALUES (1)")
+            assert f"/{status} answers {status}: it is at {web.url}/200" in said and "hidden" not in said
+        assert all(a.method == "POST" for a in web.asked) and len(web.asked) == 2
+        for status in (307, 308):
+            connection.execute(declared(f"o{status}", "id BIGINT", "http", JSON, url=f"{web.url}/{status}"))
+            connection.execute(f"INSERT INTO o{status} VALUES (1)")
+            assert (web.asked[-1].method, web.asked[-1].path, web.asked[-1].json) == (
+                "POST",
+                "/200?key=hidden",
+                [{"id": 1}],
+            )
+        assert both_ways(connection, f"SELECT * FROM {reading(connection, f'{web.url}/301')}") == []
+
+
+def test_who_asks_is_told_to_no_other_host(connection: Any) -> None:
+    with Web(lambda asked: Answer(body=[{"id": 1}])) as other:
+        with Web(lambda asked: Answer(302, headers={"Location": other.url})) as web:
+            t = reading(connection, web.url, **{"headers.X__Api__Key": "the secret", "token": "the secret"})
+            assert both_ways(connection, f"SELECT * FROM {t}") == [(1,)]
+            connection.execute(declared("o", "id BIGINT", "http", JSON, url=web.url, sink_method="PUT"))
+            assert "what is sent is not sent elsewhere" in error_of(connection, "INSERT INTO o VALUES (1)")
+        assert len(other.asked) == 2 and all("secret" not in str(a.headers) for a in other.asked)
+        assert all(a.headers["X-Api-Key"] == "the secret" for a in web.asked if a.method == "GET")
+    with Web(lambda asked: Answer(302, headers={"Location": "/again"})) as web:
+        assert "leads round in a circle" in error_of(connection, f"SELECT * FROM {reading(connection, web.url)}")
+
+
+@pytest.mark.parametrize(
+    "said, rest", [("3", 3.0), ("a, b", 0.0), ("²", 0.0), ("", 0.0), ("Mon, 01 Jan 2001 00:00:00 GMT", 0.0)]
+)
+def test_how_long_a_server_wants_to_be_left_alone(said: str, rest: float) -> None:
+    assert rest_of({"Retry-After": said}) == rest
+
+
+def test_answers_that_another_try_may_not_have() -> None:
+    assert [s for s in (400, 404, 408, 409, 425, 429, 500, 501, 502, 503, 504, 505, 507, 520, 529) if passes(s)] == [
+        408, 409, 425, 429, 500, 502, 503, 504, 507, 520, 529,
+    ]  # fmt: skip
+
+
+def test_which_servers_are_the_same() -> None:
+    assert (
+        same_host("https://h/a", "https://h:443/b")
+        and same_host("http://h/a", "https://h/a")
+        and same_host("http://h:1/", "http://H:1/x")
+    )
+    for to in ("https://i/", "http://h/", "https://h:8443/", "ftp://h/", "https://h.example/"):
+        assert not same_host("https://h/", to), to
+
+
+def test_texts_of_other_charsets(connection: Any) -> None:
+    bodies = {
+        "/json": ('[{"s": "ü"}]'.encode("latin-1"), "application/json; charset=iso-8859-1"), "/utf16": ('[{"s": "ü"}]'.encode("utf-16"), "application/json"),
+        "/marked": (b'\xef\xbb\xbf[{"s": "\xc3\xbc"}]', "application/json; charset=utf-8"),
+        "/csv": ("ü\n".encode("latin-1"), "text/csv; charset=iso-8859-1"), "/markedcsv": ("\ufeffü\n".encode(), "text/csv"),
+        "/none": (b"[]", "application/json; charset=nobodys"), "/bad": (b'[{"s": "\xff"}]', "application/json"),
+    }  # fmt: skip
+    with Web(lambda asked: Answer(body=bodies[asked.path][0], headers={"Content-Type": bodies[asked.path][1]})) as web:
+        for path in ("/json", "/utf16", "/marked", "/csv", "/markedcsv"):
+            t = reading(connection, web.url + path, "s STRING", format="csv" if "csv" in path else "json")
+            assert both_ways(connection, f"SELECT * FROM {t}") == [("ü",)], path
+        assert "nobody knows charset nobodys" in error_of(
+            connection, f"SELECT * FROM {reading(connection, web.url + '/none')}"
+        )
+        assert "what came is no JSON" in error_of(connection, f"SELECT * FROM {reading(connection, web.url + '/bad')}")
+
+
+def test_messages_are_what_stands_in_the_body() -> None:
+    """Numbers keep their digits, inside of a value too, and line ends between values are none."""
+    body = b' { "data" : {"x": [ {"a": 1.50, "b": {"c": 2.50}},\n {"a":\r\n 12345678901234567890123} , "t", null, [ ] ]} , "z": 0 }\n'
+    assert messages_in(body, "json", ("data", "x"), "") == [
+        b'{"a": 1.50, "b": {"c": 2.50}}', b'{"a":   12345678901234567890123}', b'"t"', b"null", b"[ ]",
+    ]  # fmt: skip
+    assert messages_in(body, "json", ("data", "x", "1", "a"), "") == [b"12345678901234567890123"]
+    assert messages_in(body, "json", ("z",), "") == [b"0"]
+    with pytest.raises(DataError, match="nothing at 'data.y'"):
+        messages_in(body, "json", ("data", "y"), "")
+    for wrong in (b"[1] 2", b"[1", b"{", b"[1 2]", b"\xff", b"[" * 100_000):
+        with pytest.raises(DataError, match="is no JSON"):
+            messages_in(wrong, "json", (), "")
+
+
+def test_the_next_page_by_a_url_with_commas(connection: Any) -> None:
+    def answer(asked: Asked) -> Answer:
+        more = (
+            {}
+            if "ids=1,2" in asked.path
+            else {"Link": '</x?a=b>; rel="prev", </x?ids=1,2>; title="a, b"; rel="NEXT last"'}
+        )
+        return Answer(body=[{"id": len(asked.path)}], headers=more)
+
+    with Web(answer) as web:
+        assert both_ways(connection, f"SELECT * FROM {reading(connection, web.url + '/x')}") == [
+            (2,),
+            (len("/x?ids=1,2"),),
+        ]
+
+
+def test_the_greatest_of_values() -> None:
+    """Ids of 19 digits are told from one another."""
+    assert max([9007199254740992, 9007199254740993, "9007199254740992.5"], key=_order) == 9007199254740993
+    assert max(["9", "10"], key=_order) == "10" and max(["2024-01-02", "2024-01-10", 5, "nan"], key=_order) == "nan"
+
+
+def test_a_key_that_would_ask_for_something_else_has_no_row(connection: Any) -> None:
+    with Web(lambda asked: Answer(body={"name": asked.path})) as web:
+        Path("src.csv").write_text("..\n.\na..b\n%2e%2e\na+b&c=d#e é\n")
+        connection.execute("SET 'execution.runtime-mode' = 'streaming'")
+        connection.execute(
+            "CREATE TABLE src (k STRING, now AS PROCTIME()) WITH ('connector' = 'filesystem', 'format' = 'csv', 'path' = 'src.csv')"
+        )
+        connection.execute(declared("u", "k STRING, name STRING", "http", JSON, url=web.url + "/users/{k}"))
+        found = dict(
+            rows_of(
+                connection.execute(
+                    "SELECT src.k, name FROM src LEFT JOIN u FOR SYSTEM_TIME AS OF src.now AS u ON src.k = u.k"
+                )
+            )
+        )
+    assert found.pop("..") is None and found.pop(".") is None
+    assert {k: unquote(p.removeprefix("/users/")) for k, p in found.items()} == {
+        k: k for k in ("a..b", "%2e%2e", "a+b&c=d#e é")
+    }
+    assert all(a.path.startswith("/users/") for a in web.asked)
+
+
+def test_an_event_counts_when_it_is_whole() -> None:
+    """As the HTML standard has it: its id is the last one behind the empty line, and what a lost connection leaves of it is none."""
+    events = Events("1")
+    assert [events.line(x) for x in ("id: 2", "data: half")] == [None, None] and events.last == "1"
+    events.begin()
+    assert events.line("data: whole") is None
+    assert events.line("") == (Event("message", "1"), "whole")
+    assert [events.line(x) for x in ("id: 3", "")] == [None, None] and events.last == "3"
+    assert [events.line(x) for x in ("id: 4\0", "id", "retry: ²", "data", "")][-1] == (Event("message", ""), "")
+    assert events.rest is None
+
+
+def test_events_after_a_lost_connection_and_marked_and_many_at_once(connection: Any) -> None:
+    kind = {"Content-Type": "text/event-stream"}
+
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/many":
+            return Answer(headers=kind, chunks=[b"".join(b'data: {"id": %d}\n\n' % i for i in range(100))])
+        if "Last-Event-ID" in asked.headers:
+            return Answer(
+                headers=kind, chunks=[f'id: 2\ndata: {{"id": {asked.headers["Last-Event-ID"]}2}}\n\n'.encode()]
+            )
+        return Answer(headers=kind, chunks=[b'\xef\xbb\xbfretry: 10\nid: 1\ndata: {"id": 1}\n\nid: 2\ndata: {"id":'])
+
+    with Web(answer) as web:
+        rows = connection.execute(f"SELECT id FROM {reading(connection, web.url, connector='sse')} LIMIT 2").fetchall()
+        assert [r[-1] for r in rows] == [1, 12]
+        t = reading(connection, f"{web.url}/many", connector="sse", max__message__size="100 bytes")
+        assert len(connection.execute(f"SELECT id FROM {t} LIMIT 100").fetchall()) == 100
+        t = reading(connection, f"{web.url}/many", connector="sse", max__message__size="5 bytes")
+        assert "an event is longer than 5 bytes" in error_of(connection, f"SELECT id FROM {t} LIMIT 1")
+
+
+@pytest.mark.parametrize("connector", ["http", "sse", "websocket"])
+def test_a_server_that_says_nothing(connection: Any, connector: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        scheme = "ws" if connector == "websocket" else "http"
+        t = reading(
+            connection, f"{scheme}://127.0.0.1:{server.getsockname()[1]}", connector=connector, request_timeout="200 ms"
+        )
+        begun = time.monotonic()
+        assert "does not answer" in error_of(connection, f"SELECT id FROM {t} LIMIT 1")
+        assert time.monotonic() - begun < 10
+
+
+def test_a_request_with_bytes_that_are_no_text(connection: Any) -> None:
+    """Headers may have any bytes: they neither end the job nor let anybody in."""
+    port = free_port()
+    columns = "id BIGINT, h MAP<STRING, STRING> METADATA FROM 'headers' VIRTUAL"
+    connection.execute(declared("t", columns, "webhook", JSON, port=str(port), token="the secret"))
+    found = fetching(connection, "SELECT id, h['X-Odd'] FROM t LIMIT 1")
+    until(lambda: listening(port))
+
+    def asked(authorization: bytes, size: int = 9) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), 10) as s:
+            lines = [
+                b"POST / HTTP/1.1",
+                b"Host: h",
+                b"Authorization: Bearer " + authorization,
+                b"X-Odd: a\xffb",
+                b"Content-Length: %d" % size,
+            ]
+            s.sendall(b"\r\n".join([*lines, b"", b'{"id": 1}']))
+            return s.recv(1000).split(b"\r\n")[0]
+
+    assert b" 401 " in asked(b"\xff\xfe")
+    assert b" 401 " in asked(b"wrong", 10_000_000), "who may not ask is told so before all of it is there"
+    assert b" 200 " in asked(b"the secret")
+    assert found.result(20)[0][-2:] == (1, "a\ufffdb")
+    for n, path in enumerate(("/a/{b}", "/a{", "/a?b")):
+        connection.execute(declared(f"p{n}", "id BIGINT", "webhook", JSON, port=str(port), path=path))
+        assert "is more than a path" in error_of(connection, f"SELECT * FROM p{n} LIMIT 1")
+
+
+def test_who_hangs_up_at_once_is_left_alone_for_longer_each_time(connection: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        came: list[float] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    peer, _ = server.accept()
+                except OSError:
+                    return
+                came.append(time.monotonic())
+                with peer:
+                    if len(came) == 4:
+                        peer.sendall(b'{"id": 1}\n')
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        connection.execute(
+            declared("t", "id BIGINT", "socket", JSON, hostname="127.0.0.1", port=str(server.getsockname()[1]))
+        )
+        assert len(connection.execute("SELECT id FROM t LIMIT 1").fetchall()) == 1
+        assert came[3] - came[0] > 0.69, "0.1 and 0.2 and 0.4 s"
 
 
 def test_the_page_is_as_shown(tmp_path: Path) -> None:

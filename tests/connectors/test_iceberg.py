@@ -301,6 +301,9 @@ def test_columns_that_were_renamed_added_and_made_wider(lake: Lake) -> None:
     for mode in ("batch", "streaming"):
         got = run(lake.directory, lake.ddl(columns), "SELECT a, b, c, r.z, r.y FROM t", mode=mode)
         assert sorted(got) == [(1, None, "x", 5, "p"), (2**40, 7, "y", 6, "q")]
+        for condition, expected in (("a > 5", [2**40]), ("a < 5", [1]), ("b = 7", [2**40]), ("b IS NULL", [1])):
+            got = run(lake.directory, lake.ddl(columns), f"SELECT a FROM t WHERE {condition}", mode=mode)
+            assert got == [(a,) for a in expected], (mode, condition)
     run(lake.directory, lake.ddl("c STRING, a BIGINT"), "INSERT INTO t VALUES ('z', 3)")
     assert [(r["a"], r["b"], r["c"]) for r in lake.seen()] == [(1, None, "x"), (3, None, "z"), (2**40, 7, "y")]
 
@@ -674,6 +677,38 @@ def test_where_following_begins(lake: Lake, strategy: str) -> None:
         f.until(lambda: len(f.rows) == len(expected) + 1)
         first = [r[0] for r in f.rows[: len(expected)]]  # of one snapshot, files are in no order
         assert (sorted(first) if strategy == "scan" else first) == expected and f.rows[-1] == (9,)
+
+
+@pytest.mark.parametrize("what", ["rename", "drop", "make anew"])
+def test_a_table_that_becomes_another_while_it_is_followed(lake: Lake, what: str) -> None:
+    lake.put(longs(1))
+    with following(lake) as f:
+        f.until(lambda: len(f.rows) == 1)
+        if what == "rename":
+            with lake.table().update_schema() as u:
+                u.rename_column("a", "b")
+            lake.table().append(pa.table({"b": pa.array([2], pa.int64())}))
+        else:
+            lake.catalog.drop_table(("db", "t"))
+            if what == "make anew":
+                lake.put(longs(2))
+        error, said = (
+            (OptionError, "has no column 'a'") if what == "rename" else (DataError, "is gone|is another one now")
+        )
+        with pytest.raises(error, match=said):
+            f.until(lambda: False)
+        assert f.rows == [(1,)]
+
+
+def test_a_job_does_not_go_on_with_a_table_that_was_made_anew(lake: Lake) -> None:
+    lake.put(longs(1))
+    t = lake.context("a BIGINT", streaming="true")
+    known = tuple(IcebergConnector().source(t).splits())
+    assert IcebergConnector().source(t).splits(known) == list(known)
+    lake.catalog.drop_table(("db", "t"))
+    lake.put(longs(2))
+    with pytest.raises(CheckpointError, match="another table than the one that was read"):
+        IcebergConnector().source(t).splits(known)
 
 
 def test_a_table_without_snapshots_is_followed(lake: Lake) -> None:

@@ -240,6 +240,63 @@ def test_a_work_queue_without_checkpoints_is_taken_as_it_is_read(connection: Any
     until(lambda: not streams.do(lambda js: js.stream_info(source)).state.messages)
 
 
+def test_messages_may_have_headers_as_the_server_has(connection: Any, streams: Streams) -> None:
+    """Status and Description are what it says of a request; whoever publishes may say so, too."""
+    name = streams.new()
+    for status in ("100", "404", "409", "busy"):
+        streams.put(name, [{"id": 1}], headers={"Status": status, "Description": "consumer deleted"})
+    streams.put(name, [{"id": 2}])
+    connection.execute(
+        declared(
+            "t",
+            "id BIGINT, headers MAP<STRING, STRING> METADATA",
+            "nats",
+            streams.options,
+            stream=name,
+            scan_bounded_mode="latest",
+        )
+    )
+    assert both_ways(connection, "SELECT id, headers['Status'] FROM t") == [
+        (1, "100"),
+        (1, "404"),
+        (1, "409"),
+        (1, "busy"),
+        (2, None),
+    ]
+
+
+def test_a_stream_that_was_made_anew_is_not_gone_on_with(streams: Streams, tmp_path: Path) -> None:
+    """It counts from 1: all that came up to the number of the checkpoint would be missed."""
+    source, out = streams.new([{"id": i} for i in range(500)]), tmp_path / "o"
+    files = f"WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{out}')"
+    job = Job(
+        tmp_path,
+        declared("t", "id BIGINT", "nats", streams.options, stream=source),
+        f"CREATE TABLE o (id BIGINT) {files}",
+        "INSERT INTO o SELECT id FROM t",
+    )
+    assert job.run("after-publish:2") < 0
+    streams.do(lambda js: js.delete_stream(source))
+    streams.do(lambda js: js.add_stream(name=source, subjects=[f"{source}.>"]))
+    streams.put(source, [{"id": 1}])
+    assert job.run() != 0
+    assert "it was made anew" in job.said
+
+
+def test_a_work_queue_is_read_from_its_beginning(connection: Any, streams: Streams) -> None:
+    """What is passed over would be acknowledged with what is read, and go."""
+    source = streams.new([{"id": 1}], retention="workqueue")
+    for n, more in enumerate(
+        ({"scan_startup_mode": "latest"}, {"scan_startup_mode": "timestamp", "scan_startup_timestamp__millis": "1"})
+    ):
+        connection.execute(
+            declared(f"t{n}", "id BIGINT", "nats", streams.options, stream=source, durable="own", **more)
+        )
+        assert "is a work queue, and what is passed over would go" in error_of(
+            connection, f"SELECT id FROM t{n} LIMIT 1"
+        )
+
+
 def test_what_was_deleted_is_missed(streams: Streams, tmp_path: Path) -> None:
     source, out = streams.new([{"id": i} for i in range(500)]), tmp_path / "o"
     files = f"WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{out}')"

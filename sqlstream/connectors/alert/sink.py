@@ -63,7 +63,7 @@ class AlertWriter(SinkWriter):
         for url in alerting.urls:
             self._services.add(url)
         self._seconds = alerting.table.seconds
-        self._waiting: list[tuple[str, str]] = []
+        self._waiting: list[tuple[str, str, str | None]] = []
         self._sent: deque[float] = deque()  # when, in the last minute
         self._told: dict[str, float] = {}  # when, by key
         self._held = self._same = self._failed = 0
@@ -92,21 +92,20 @@ class AlertWriter(SinkWriter):
 
     def _take(self, title: str, body: str, key: str | None) -> None:
         now = self._seconds()
-        if key is not None:
-            last = self._told.pop(key, None)
-            if last is not None and now - last < self._at.interval:
-                self._told[key] = last
-                self._same += 1
-                return
-            self._told[key] = now
-            if len(self._told) > KEYS:
-                del self._told[next(iter(self._told))]
+        if key is not None and (last := self._told.get(key)) is not None and now - last < self._at.interval:
+            self._same += 1
+            return
         if len(self._sent) + len(self._waiting) >= self._at.most and not self._room(now):
             if not self._held:
                 self._since = now
             self._held += 1
             return
-        self._waiting.append((title, body))
+        self._waiting.append((title, body, key))
+        if key is not None:  # not before: what is held back was not told
+            self._told.pop(key, None)
+            self._told[key] = now
+            if len(self._told) > KEYS:
+                del self._told[next(iter(self._told))]
 
     def _room(self, now: float) -> bool:
         while self._sent and now - self._sent[0] >= MINUTE:
@@ -115,8 +114,9 @@ class AlertWriter(SinkWriter):
 
     def flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for title, body in waiting:
-            self._send(title, body)
+        for title, body, key in waiting:
+            if not self._send(title, body) and key is not None:
+                self._told.pop(key, None)
         now = self._seconds()
         if (self._held or self._failed) and self._room(now) and now - self._since >= MINUTE:
             self._summarise()
@@ -136,7 +136,8 @@ class AlertWriter(SinkWriter):
         ]
         self._send(f"Alerts of {name} that were not sent", "; ".join(p for p in parts if p))
 
-    def _send(self, title: str, body: str) -> None:
+    def _send(self, title: str, body: str) -> bool:
+        """Whether it was; Unreachable where that ends the job."""
         backoff = Backoff(0.5)
         for attempt in range(self._at.retries + 1):
             # what apprise says of it may hold the URL: it goes nowhere
@@ -145,7 +146,7 @@ class AlertWriter(SinkWriter):
             )
             if done:
                 self._sent.append(self._seconds())
-                return
+                return True
             if attempt < self._at.retries:
                 time.sleep(backoff.rest())
         if not self._at.skips:
@@ -156,6 +157,7 @@ class AlertWriter(SinkWriter):
         if not (self._held or self._failed):
             self._since = self._seconds()
         self._failed += 1
+        return False
 
     def close(self) -> None:
         """What is held back when the job ends is said."""

@@ -32,12 +32,13 @@ class Added:
 
 @dataclass
 class Version:
-    """What a version has changed of the rows. `removed`: how many files, other than to write the same rows anew. `said`: by who made
-    it; `time`: when, in ms since 1970 UTC."""
+    """What a version has changed of the rows. `removed`: how many files, other than to write the same rows anew. `described`: it says what
+    columns there are. `said`: by who made it; `time`: when, in ms since 1970 UTC."""
 
     number: int
     added: list[Added] = field(default_factory=list)
     removed: int = 0
+    described: bool = False
     said: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -64,6 +65,8 @@ def version_at(path: str, number: int, stores: Stores) -> Version | None:
                 out.added.append(Added(unquote(add["path"]), int(add["size"]), values, rows, add.get("deletionVector")))
             elif (remove := action.get("remove")) is not None and remove["dataChange"]:
                 out.removed += 1
+            elif "metaData" in action:
+                out.described = True
             elif "commitInfo" in action:
                 out.said = dict(action["commitInfo"])
     except (ValueError, KeyError, TypeError) as e:
@@ -80,15 +83,18 @@ def versions_down(path: str, newest: int, stores: Stores) -> Iterator[Version]:
         yield found
 
 
-def first_version(path: str, stores: Stores) -> int | None:
-    """The oldest version of which there is a file."""
+def versions_there(path: str, stores: Stores) -> tuple[int, int] | None:
+    """The oldest and the newest version of which there is a file; None: there is none."""
     log = f"{path.rstrip('/')}/_delta_log"
-    if is_local(log):
-        names = os.listdir(log)
-    else:
-        fs, inner = stores.filesystem(log)
-        fs.invalidate_cache()
-        with remote.os_errors():
-            names = [n.rstrip("/").rpartition("/")[2] for n in fs.ls(inner, detail=False)]
-    found = [int(n[:20]) for n in names if n.endswith(".json") and n[:20].isdigit() and len(n) == 25]
-    return min(found, default=None)
+    try:
+        if is_local(log):
+            names = os.listdir(log)
+        else:
+            fs, inner = stores.filesystem(log)
+            fs.invalidate_cache()
+            with remote.os_errors():
+                names = [n.rstrip("/").rpartition("/")[2] for n in fs.ls(inner, detail=False)]
+    except FileNotFoundError:
+        return None
+    found = [int(n[:20]) for n in names if n.endswith(".json") and n[:20].isdecimal() and len(n) == 25]
+    return (min(found), max(found)) if found else None

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.connectors.delta.log import Added, first_version, version_at, versions_down
+from sqlstream.connectors.delta.log import Added, version_at, versions_down, versions_there
 from sqlstream.connectors.delta.partitions import partition_texts
 from sqlstream.connectors.delta.table import Place, names_of, schema_of
 from sqlstream.connectors.file_reader import FileReader
@@ -45,6 +45,7 @@ class DeltaSource(LakeSource):
     def __init__(self, table: TableContext, place: Place, begin: Begin, interval: float | None) -> None:
         super().__init__(table, interval)
         self.place, self.begin = place, begin
+        self._id: str | None = None
         self._partitions: tuple[str, ...] | None = None
         self._names: Any = None
         # What the log says of the files of the version that is read: rows of a table by the ids of splits.
@@ -92,6 +93,11 @@ class DeltaSource(LakeSource):
             for p, v in zip(found["filepath"].to_pylist(), found["selection_vector"].to_pylist(), strict=True)
         }
 
+    def identity(self) -> str | None:
+        if self._partitions is None:
+            self._look_at(self.place.open())
+        return self._id
+
     def _look_at(self, opened: Any) -> None:
         """What is the same for all files. OptionError where the table has not the columns that are declared."""
         schema = schema_of(opened)
@@ -101,7 +107,8 @@ class DeltaSource(LakeSource):
                     f"{self.where}: the Delta table at {self.place.path} has no column '{c.name}'",
                     hint=did_you_mean(c.name, schema.names, "columns"),
                 )
-        self._partitions = tuple(opened.metadata().partition_columns)
+        metadata = opened.metadata()
+        self._id, self._partitions = str(metadata.id), tuple(metadata.partition_columns)
         self._names = names_of(opened)
 
     def beginning(self) -> tuple[Any, list[tuple[str, dict[str, Any]]]]:
@@ -147,12 +154,20 @@ class DeltaSource(LakeSource):
     def _between(self, after: int, upto: int | None) -> tuple[Any, list[tuple[str, dict[str, Any]]]]:
         """What came behind a version, up to another, or the newest one."""
         out: list[tuple[str, dict[str, Any]]] = []
-        at = after
+        at, described = after, False
         while upto is None or at < upto:
             found = version_at(self.place.path, at + 1, self.table.stores)
             if found is None:
-                first = first_version(self.place.path, self.table.stores)
-                if upto is None and (first is None or first <= at + 1):
+                there = versions_there(self.place.path, self.table.stores)
+                if there is None:
+                    raise self.place.missing()
+                first, newest = there
+                if newest < at:
+                    raise DataError(
+                        f"{self.where}: the Delta table at {self.place.path} was read up to version {at}, and its newest one is {newest}",
+                        hint="it was made anew: start anew with --fresh",
+                    )
+                if upto is None and first <= at + 1:
                     break  # it is not there yet
                 raise DataError(
                     f"{self.where}: version {at + 1} of the Delta table at {self.place.path} is there no more; the oldest is "
@@ -161,7 +176,9 @@ class DeltaSource(LakeSource):
                 )
             self._check(found.number, len(found.added), found.removed)
             out += [(f"{a.path}@{found.number}", self._info(a)) for a in found.added]
-            at = found.number
+            at, described = found.number, described or found.described
+        if described:
+            self._look_at(self.place.open())
         return at, out
 
     def _info(self, a: Added) -> dict[str, Any]:

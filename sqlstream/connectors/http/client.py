@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from sqlstream.connectors.messages.clients import LONGEST_REST, TLS_OPTIONS, Unreachable, library
 from sqlstream.connectors.messages.loop import Loop
@@ -20,7 +20,11 @@ from sqlstream.errors import OptionError, RunError
 from sqlstream.options import Option
 from sqlstream.secrets import is_secret, learn
 
-PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # answers that another try may not have
+PASSING = frozenset({408, 409, 425, 429})  # answers that another try may not have, beside those from 500 on
+LASTING = frozenset({501, 505})  # which are from 500 on, and not such
+REDIRECTED, MOVED = frozenset({301, 302, 303, 307, 308}), frozenset({301, 302})
+REDIRECTIONS = 10  # that are followed
+PORTS = {"http": 80, "https": 443}
 LET_NOBODY_IN = frozenset({401, 403, 407})
 PIECES = 1 << 20  # bytes of a body, above which it is sent in pieces
 SHOWN = 200  # characters of an answer in an error
@@ -48,12 +52,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """`status` below 400, or 304."""
+    """`status` 2xx, or 304. `charset`: of the body, if it is said; `next`: the URL that a header Link has for the next page."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: str
+    charset: str | None = None
+    next: str | None = None
 
 
 def request_of(table: TableContext, options: Mapping[str, Any], tls: Callable[[], ssl.SSLContext | None]) -> Request:
@@ -101,38 +107,63 @@ class Web:
         context = self.request.tls()
         connector = self.aiohttp.TCPConnector(limit=limit, ssl=True if context is None else context)
         timeout = self.aiohttp.ClientTimeout(total=None, sock_connect=min(10.0, self.request.timeout))
-        headers = {"User-Agent": "sqlstream", **self.request.headers}
-        return self.aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers)
+        return self.aiohttp.ClientSession(connector=connector, timeout=timeout, headers={"User-Agent": "sqlstream"})
 
     def where(self, url: str) -> str:
         """What errors begin with: no query, which may hold secrets."""
         return f"table {self.request.table}: {shown(url)}"
 
+    async def opened(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Any:
+        """The beginning of an answer. It may come from elsewhere, where the server says so: but what is sent goes to no other host, nor does
+        it become a question (as 301 and 302 have it in practice), and headers that say who asks stay here."""
+        said = {name.lower() for name in headers}
+        given = {k: v for k, v in self.request.headers.items() if k.lower() not in said} | dict(headers)
+        at, where = url, self.where(url)
+        for _ in range(REDIRECTIONS + 1):
+            got = await self.session.request(method, at, data=_sent(body), headers=given, allow_redirects=False)
+            to = got.headers.get("Location")
+            if got.status not in REDIRECTED or not to:
+                return got
+            got.close()
+            to = urljoin(str(got.url), to)
+            here = same_host(url, to)
+            if got.status == 303:
+                method, body = "GET", None
+            elif method != "GET" and (got.status in MOVED or not here):
+                raise Refused(
+                    f"{where} answers {got.status}: it is at {shown(to)}",
+                    got.status,
+                    "'url' must say where it is: what is sent is not sent elsewhere",
+                )
+            at, given = to, given if here else dict(headers)
+        raise RunError(f"{where} leads round in a circle")
+
     async def once(
         self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Unreachable where another try may do better; RunError for what is refused."""
-        aiohttp, where = self.aiohttp, self.where(url)
+        aiohttp, where, headers = self.aiohttp, self.where(url), headers or {}
         try:
             async with asyncio.timeout(self.request.timeout):
-                async with self.session.request(method, url, data=_sent(body), headers=headers) as got:
-                    answer = Answer(got.status, got.headers, await got.read(), str(got.url))
+                async with await self.opened(method, url, body, headers) as got:
+                    links = {rel: str(link["url"]) for key, link in got.links.items() for rel in key.lower().split()}
+                    answer = Answer(
+                        got.status, got.headers, await got.read(), str(got.url), got.charset, links.get("next")
+                    )
         except TimeoutError as e:
             raise Unreachable(f"{where} does not answer in {self.request.timeout:g} s") from e
         except aiohttp.InvalidURL as e:
             raise OptionError(f"{where} is no URL") from e
-        except aiohttp.TooManyRedirects as e:
-            raise RunError(f"{where} leads round in a circle") from e
         except (aiohttp.ClientError, OSError) as e:
             raise Unreachable(
                 f"{where} does not answer: {getattr(e, 'strerror', None) or e or type(e).__name__}",
                 hint="is a server there, and can it be reached from here?",
             ) from e
-        if answer.status < 400:
+        if 200 <= answer.status < 300 or answer.status == 304 and any(h.startswith("If-") for h in headers):
             return answer
         text = answer.body[:SHOWN].decode("utf-8", "replace").strip()
         said = f"{where} answers {answer.status}" + (f": {text}" if text else "")
-        if answer.status in PASSING:
+        if passes(answer.status):
             raise Busy(said, rest_of(answer.headers))
         hint = "'token', 'username' and 'password', or a header of 'headers.*' say who asks"
         raise Refused(said, answer.status, hint if answer.status in LET_NOBODY_IN else None)
@@ -190,10 +221,24 @@ def _sent(body: bytes | None) -> bytes | io.BytesIO | None:
 def rest_of(headers: Mapping[str, str]) -> float:
     """Retry-After, in seconds; 0: it says nothing."""
     said = headers.get("Retry-After", "").strip()
-    if said.isdigit():
+    if said.isascii() and said.isdecimal():
         return float(said)
-    found = email.utils.parsedate_to_datetime(said) if said and "," in said else None
-    return max(0.0, found.timestamp() - time.time()) if found is not None else 0.0
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):  # it is no time
+        return 0.0
+
+
+def passes(status: int) -> bool:
+    """Whether another try may not have such an answer."""
+    return status in PASSING or status >= 500 and status not in LASTING
+
+
+def same_host(a: str, b: str) -> bool:
+    """Whether what is said to the one may be said to the other: they are the same server, or it speaks TLS there."""
+    x, y = urlsplit(a), urlsplit(b)
+    ports = (x.port or PORTS.get(x.scheme), y.port or PORTS.get(y.scheme))
+    return x.hostname == y.hostname and ((x.scheme, ports[0]) == (y.scheme, ports[1]) or ports == (80, 443))
 
 
 def shown(url: str) -> str:

@@ -52,7 +52,7 @@ class HttpConnector(MessageConnector):
         Option("sink.batch.max-size", "memory", 2**20, "bytes of a request, at most, if it has more rows than one", minimum=1, compared="nothing"),
         Option("sink.concurrency", "int", 1, "requests that are under way at once; with more than one their order is nobody's", minimum=1, maximum=1000,
                compared="nothing"),
-        Option("sink.max-retries", "int", 10, "tries after one that the server could not answer (408, 425, 429, 5xx, no answer), each after a longer rest",
+        Option("sink.max-retries", "int", 10, "tries after one that the server could not answer (408, 409, 425, 429, 5xx, no answer), each after a longer rest",
                minimum=0, compared="nothing"),
         Option("sink.idempotency-key.header", "string", "Idempotency-Key", "the header that has the same value in all tries of a request, and in no other; "
                "'' leaves it out", compared="nothing"),

@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
 
 from sqlstream.connectors.http.bodies import messages_in
-from sqlstream.connectors.http.client import Refused, Request, Web
+from sqlstream.connectors.http.client import Answer, Refused, Request, Web
 from sqlstream.connectors.keyed_columns import KeyedColumns
 from sqlstream.connectors.messages.decoder import PartFormat
 from sqlstream.connectors.templates import Template
@@ -92,7 +92,7 @@ class HttpKeyedReader(KeyedReader):
         values, of = [], []
         for i, body in enumerate(answers):
             if body is not None:
-                inside = messages_in(body, asked.kind, asked.path, self._web.where(urls[i]))
+                inside = messages_in(body.body, asked.kind, asked.path, self._web.where(urls[i]), body.charset)
                 values += inside
                 of += [i] * len(inside)
         found = self._part.columns(Texts.of(values))
@@ -102,11 +102,13 @@ class HttpKeyedReader(KeyedReader):
         at = pa.array([of[m] for m in found.of.tolist()], pa.int64())
         return self._columns.rows(keys, at, found.columns)
 
-    async def _answers(self, urls: list[str], bodies: list[str | None]) -> list[bytes | None]:
+    async def _answers(self, urls: list[str], bodies: list[str | None]) -> list[Answer | None]:
         limit = asyncio.Semaphore(self._asked.at_once)
 
-        async def one(url: str, body: str | None) -> bytes | None:
+        async def one(url: str, body: str | None) -> Answer | None:
             headers = None if body is None else {"Content-Type": "application/json"}
+            if any(part in (".", "..") for part in urlsplit(url).path.split("/")):
+                return None  # it would ask for something else
             async with limit:
                 try:
                     said = None if body is None else body.encode()
@@ -115,7 +117,7 @@ class HttpKeyedReader(KeyedReader):
                     if e.status in NONE:
                         return None
                     raise
-            return answer.body
+            return answer
 
         return list(await asyncio.gather(*(one(u, b) for u, b in zip(urls, bodies, strict=True))))
 

@@ -11,12 +11,13 @@ import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 from sqlstream.connectors.http.bodies import JSON, at_path, messages_in, parsed
-from sqlstream.connectors.http.client import Answer, Request, Web
+from sqlstream.connectors.http.client import Answer, Request, Web, same_host
 from sqlstream.connectors.messages.arrays import Known, messages_of, microseconds, wanted
 from sqlstream.connectors.messages.clients import Backoff, Notes, Unreachable
 from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
@@ -180,11 +181,11 @@ class PollingFeed(Feed):
             self.at_end = self._source.bounded
             return False
         self._taken_in(answer)
-        return True
+        return self._answer is not None
 
     def _taken_in(self, answer: Answer) -> None:
         p = self._polled
-        self._messages = messages_in(answer.body, p.kind, p.path, self.where)
+        self._messages = messages_in(answer.body, p.kind, p.path, self.where, answer.charset)
         self._answer = _Taken(answer.url, answer.status, time.time(), answer.headers)
         self._hash = hashlib.sha256(answer.body).hexdigest()[:20]
         tags = {"If-None-Match": answer.headers.get("ETag"), "If-Modified-Since": answer.headers.get("Last-Modified")}
@@ -205,7 +206,6 @@ class PollingFeed(Feed):
         self._part, self._taken = None, taken
         if taken and taken == len(self._messages):
             self._done()
-            self._answer, self._messages = None, []
 
     def _url(self) -> str:
         if self._page is not None:
@@ -221,21 +221,16 @@ class PollingFeed(Feed):
 
     def _next_page(self, answer: Answer) -> str | None:
         """By the header Link, or where the body has it. On the same host: else headers would go elsewhere."""
-        found: Any = None
+        found: Any = answer.next
         if self._polled.next_path and answer.body.strip():
             try:
-                found = at_path(parsed(answer.body, self.where), self._polled.next_path, self.where)
+                found = at_path(parsed(answer.body, self.where, answer.charset), self._polled.next_path, self.where)
             except DataError:
                 return None  # the last page has none
-        else:
-            for part in answer.headers.get("Link", "").split(","):
-                url, _, said = part.partition(";")
-                if 'rel="next"' in said.replace(" ", "") or "rel=next" in said.replace(" ", ""):
-                    found = url.strip().strip("<>")
         if not isinstance(found, str) or not found:
             return None
         to = urljoin(answer.url, found)
-        if urlsplit(to)[:2] != urlsplit(self._polled.url)[:2]:
+        if not same_host(self._polled.url, to):
             raise DataError(
                 f"{self.where}: the next page is on another host", hint="headers that say who asks are not sent there"
             )
@@ -245,7 +240,7 @@ class PollingFeed(Feed):
         """The cursor behind the messages at hand: numbers are compared as such, all else as text."""
         if self._polled.parameter is None or self._polled.kind != JSON:
             return self._cursor
-        found = [at_path(json.loads(m), self._polled.field, self.where) for m in self._messages]
+        found = [at_path(json.loads(m, parse_float=str), self._polled.field, self.where) for m in self._messages]
         values = [v for v in (*found, self._cursor) if v is not None]
         if any(isinstance(v, (dict, list, bool)) for v in values):
             raise DataError(f"{self.where}: what stands at 'scan.cursor.field' is no number or text")
@@ -255,8 +250,10 @@ class PollingFeed(Feed):
         self._web.close()
 
 
-def _order(value: Any) -> tuple[int, float, str]:
+def _order(value: Any) -> tuple[int, Decimal, str]:
+    """Ids of 19 digits are told from one another, which no float does."""
     try:
-        return 0, float(value), ""
-    except ValueError:
-        return 1, 0.0, str(value)
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return 1, Decimal(0), str(value)
+    return (1, Decimal(0), str(value)) if number.is_nan() else (0, number, "")

@@ -13,13 +13,13 @@ from typing import Any
 
 from sqlstream.connectors.http.client import (
     LET_NOBODY_IN,
-    PASSING,
     REQUEST_OPTIONS,
     Busy,
     Refused,
     Request,
     Web,
     check_url,
+    passes,
     request_of,
     rest_of,
 )
@@ -53,22 +53,27 @@ KNOWN: Known = {
 
 
 class Events:
-    """Lines of the stream to events, as the HTML standard has it. `last`: the last id; `rest`: s that the server wants between two
-    connections, if it has said so; `size`: characters of the event that has begun."""
+    """Lines of the stream to events, as the HTML standard has it. `last`: the id of the last event that is whole; `rest`: s that the server
+    wants between two connections, if it has said so; `size`: characters of the event that has begun."""
 
     def __init__(self, last: str | None = None) -> None:
         self.last = last
         self.rest: float | None = None
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """A connection: what the one before has left of an event is none."""
+        self._id = self.last
+        self._next()
+
+    def _next(self) -> None:
         self._name, self._data, self.size = "", list[str](), 0
 
     def line(self, line: str) -> tuple[Event, str] | None:
         """An event and its data, where the line ends one."""
         if not line:
-            name, data = self._name, self._data
-            self._begin()
+            name, data, self.last = self._name, self._data, self._id
+            self._next()
             return (Event(name or "message", self.last), "\n".join(data)) if data else None
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -78,8 +83,8 @@ class Events:
         elif field == "event":
             self._name = value
         elif field == "id" and "\0" not in value:
-            self.last = value
-        elif field == "retry" and value.isdigit():
+            self._id = value
+        elif field == "retry" and value.isascii() and value.isdecimal():
             self.rest = int(value) / 1000
         return None
 
@@ -178,13 +183,22 @@ class SseFeed(Feed):
     async def _connection(self, events: Events, backoff: Backoff) -> None:
         web, aiohttp, where = self._web, self._web.aiohttp, self.where
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        events.begin()
         if events.last:
             headers["Last-Event-ID"] = events.last
+        seconds = self._source.request.timeout
         try:
-            async with web.session.get(self._source.url, headers=headers) as got:
-                if got.status >= 400 or got.status == 204:
+            async with asyncio.timeout(seconds):
+                opened = await web.opened("GET", self._source.url, None, headers)
+        except TimeoutError as e:
+            raise Unreachable(f"{where} does not answer in {seconds:g} s") from e
+        except (aiohttp.ClientError, OSError) as e:
+            raise self._gone(e) from e
+        try:
+            async with opened as got:
+                if got.status != 200:
                     said = f"{where} answers {got.status}"
-                    if got.status in PASSING:
+                    if passes(got.status):
                         raise Busy(said, rest_of(got.headers))
                     hint = "'token', 'username' and 'password', or a header of 'headers.*' say who asks"
                     raise Refused(said, got.status, hint if got.status in LET_NOBODY_IN else None)
@@ -197,31 +211,40 @@ class SseFeed(Feed):
                 self._begun.set()
                 await self._lines(got.content, events)
         except (aiohttp.ClientError, OSError) as e:
-            said = str(getattr(e, "strerror", None) or e or type(e).__name__)
-            raise Unreachable(
-                f"{where} does not answer: {said}", hint="is a server there, and can it be reached from here?"
-            ) from e
+            raise self._gone(e) from e
         raise Unreachable(f"{where}: the connection is over")
 
+    def _gone(self, e: Exception) -> Unreachable:
+        said = str(getattr(e, "strerror", None) or e or type(e).__name__)
+        return Unreachable(
+            f"{self.where} does not answer: {said}", hint="is a server there, and can it be reached from here?"
+        )
+
     async def _lines(self, content: Any, events: Events) -> None:
-        left = bytearray()
+        left, begun = bytearray(), False
         async for data in content.iter_any():
             left += data
-            if len(left) + events.size > self._source.largest:
-                raise DataError(
-                    f"{self.where}: an event is longer than {self._source.largest:,} bytes",
-                    hint="'max-message-size' says how long one may be",
-                )
             held = b"\r" if left.endswith(b"\r") else b""  # half of a line end, maybe
             *lines, rest = bytes(left).removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
             left = bytearray(rest + held)
             for line in lines:
+                line, begun = line if begun else line.removeprefix(b"\xef\xbb\xbf"), True
                 found = events.line(line.decode("utf-8", "replace"))
+                if events.size > self._source.largest:
+                    raise self._long()
                 if found is None or self._source.events and found[0].name not in self._source.events:
                     continue
                 while self._inbox.full:
                     await asyncio.sleep(STEP)
                 self._inbox.put(Delivery(found[1].encode(), found[0]), waits=False)
+            if len(left) + events.size > self._source.largest:
+                raise self._long()
+
+    def _long(self) -> DataError:
+        return DataError(
+            f"{self.where}: an event is longer than {self._source.largest:,} bytes",
+            hint="'max-message-size' says how long one may be",
+        )
 
     def take(self) -> Messages | None:
         found = self._inbox.take(WAIT)

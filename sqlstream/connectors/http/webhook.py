@@ -111,20 +111,22 @@ class Listener(Client):
 
     async def _on_request(self, request: Any) -> Any:
         at, answer = self._at, self._web.json_response
+        if not self._may_ask(request):  # before its body is taken
+            return answer({"error": "who are you?"}, status=401)
         body = await request.read()
-        if not self._may(request, body):
+        if not self._signed(request, body):
             return answer({"error": "who are you?"}, status=401)
         if self.inbox.full:
             return answer({"error": "busy"}, status=503, headers={"Retry-After": "1"})
         try:
-            found = messages_in(body, at.kind, at.field, self._source.where)
+            found = messages_in(body, at.kind, at.field, self._source.where, request.charset)
         except DataError as e:
             return answer({"error": e.message.removeprefix(f"{self._source.where}: ")}, status=400)
         if not found:
             return answer({"rows": 0})
         message = _Request(
-            request.path, request.query_string, request.remote, list(request.headers.items()), time.time()
-        )
+            request.path, request.query_string, request.remote, [(k, _text(v)) for k, v in request.headers.items()], time.time()
+        )  # fmt: skip
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for i, value in enumerate(found):
             tag = done if i == len(found) - 1 else None
@@ -138,18 +140,18 @@ class Listener(Client):
             return answer({"error": "no checkpoint was complete in time"}, status=503, headers={"Retry-After": "5"})
         return answer({"rows": len(found)})
 
-    def _may(self, request: Any, body: bytes) -> bool:
-        at = self._at
-        if at.token is not None:
-            said = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(said.encode(), at.token.encode()):
-                return False
-        if at.secret is not None:
-            want = hmac.new(at.secret.encode(), body, hashlib.sha256).hexdigest()
-            said = request.headers.get(at.signature, "").rpartition("=")[2].strip().lower()
-            if not hmac.compare_digest(said.encode(), want.encode()):
-                return False
-        return True
+    def _may_ask(self, request: Any) -> bool:
+        if self._at.token is None:
+            return True
+        said = _text(request.headers.get("Authorization", "")).removeprefix("Bearer ")
+        return hmac.compare_digest(said.encode(), self._at.token.encode())
+
+    def _signed(self, request: Any, body: bytes) -> bool:
+        if self._at.secret is None:
+            return True
+        want = hmac.new(self._at.secret.encode(), body, hashlib.sha256).hexdigest()
+        said = _text(request.headers.get(self._at.signature, "")).rpartition("=")[2].strip().lower()
+        return hmac.compare_digest(said.encode(), want.encode())
 
     def acknowledge(self, tags: Sequence[Any]) -> None:
         def answered() -> None:
@@ -169,6 +171,11 @@ class Listener(Client):
             self._loop.close()
             return
         self._loop.close()
+
+
+def _text(header: str) -> str:
+    """Without what is no UTF-8, for which aiohttp has surrogates."""
+    return header.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 class WebhookConnector(MessageConnector):
@@ -204,6 +211,12 @@ class WebhookConnector(MessageConnector):
         if not options["path"].startswith("/"):
             raise OptionError(
                 f"table {table.name}: option 'path' = '{options['path']}' does not begin with /", subject="path"
+            )
+        if any(c in options["path"] for c in "{}?#"):
+            raise OptionError(
+                f"table {table.name}: option 'path' = '{options['path']}' is more than a path",
+                hint="requests to this very path are taken, whatever their query: METADATA 'query' has it",
+                subject="path",
             )
         tls = None
         if options["tls.certificate-file"] is not None:

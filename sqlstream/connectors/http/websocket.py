@@ -102,8 +102,8 @@ class WebSocketClient(Client):
         backoff, where = Backoff(), self._source.where
         while True:
             if socket is not None:
-                await self._messages(socket)
-                backoff.succeeded()
+                if await self._messages(socket):
+                    backoff.succeeded()
                 code = socket.close_code
                 await self._session.close()
                 if code == 1009:
@@ -127,8 +127,9 @@ class WebSocketClient(Client):
                 self.inbox.fail(e)
                 return
 
-    async def _messages(self, socket: Any) -> None:
-        kinds = self._aiohttp.WSMsgType
+    async def _messages(self, socket: Any) -> bool:
+        """Whether any came, until the connection was over."""
+        kinds, came = self._aiohttp.WSMsgType, False
         async for message in socket:
             if message.type not in (kinds.TEXT, kinds.BINARY):
                 continue
@@ -136,6 +137,8 @@ class WebSocketClient(Client):
                 await asyncio.sleep(STEP)
             data = message.data.encode("utf-8", "surrogatepass") if message.type == kinds.TEXT else message.data
             self.inbox.put(Delivery(data, time.time()), waits=False)
+            came = True
+        return came
 
     def acknowledge(self, tags: Sequence[Any]) -> None:
         """There is nobody who remembers."""

@@ -57,19 +57,32 @@ class IcebergSource(LakeSource):
         """The table. OptionError where it has not the columns that are declared."""
         if self._opened is None:
             opened = self.place.open()
-            names = [f.name for f in opened.schema().fields]
-            for c in self.table.schema:
-                if c.name not in names:
-                    raise OptionError(
-                        f"{self.where}: the Iceberg table {self.place.name} has no column '{c.name}'",
-                        hint=did_you_mean(c.name, names, "columns"),
-                    )
+            self._check_columns(opened)
             self._opened, self._simple = opened, have_one_name(opened.metadata)
         elif anew:
-            with self.place.reported("loaded", self._opened.catalog):
-                self._opened.refresh()
-            self._simple = have_one_name(self._opened.metadata)
+            before, made = self._opened.metadata.current_schema_id, self._opened.metadata.table_uuid
+            opened = self.place.find(self._opened.catalog)
+            if opened is None or opened.metadata.table_uuid != made and not self.bounded:
+                raise DataError(
+                    f"{self.where}: the Iceberg table {self.place.name} is {'gone' if opened is None else 'another one now'}",
+                    hint="it was dropped while it was read: start anew with --fresh",
+                )
+            if opened.metadata.current_schema_id != before:  # a column that has another name now would be read as NULL
+                self._check_columns(opened)
+            self._opened, self._simple = opened, have_one_name(opened.metadata)
         return self._opened
+
+    def _check_columns(self, opened: Any) -> None:
+        names = [f.name for f in opened.schema().fields]
+        for c in self.table.schema:
+            if c.name not in names:
+                raise OptionError(
+                    f"{self.where}: the Iceberg table {self.place.name} has no column '{c.name}'",
+                    hint=did_you_mean(c.name, names, "columns"),
+                )
+
+    def identity(self) -> str | None:
+        return str(self._table().metadata.table_uuid)
 
     # ---- which files
 
@@ -257,28 +270,34 @@ class IcebergSource(LakeSource):
         return ScanReader(self.place, table, task, position, request, first_row)
 
     def known(self, splits: Sequence[Split], columns: Collection[str]) -> Mapping[str, Known]:
-        from pyiceberg.conversions import from_bytes
-
         table = self._table()
         files = [None if (t := self._tasks.get(s.info["path"])) is None else t.file for s in splits]
         out = {}
         for f in table.schema().fields:
-            if f.name not in columns or not f.field_type.is_primitive:
+            kind = _ARROW.get(type(f.field_type).__name__)
+            if f.name not in columns or kind is None:
                 continue
             bounds: list[list[Any]] = [[], []]
             nulls = []
             for file in files:
                 for into, given in zip(bounds, ("lower_bounds", "upper_bounds"), strict=True):
                     data = None if file is None else (getattr(file, given) or {}).get(f.field_id)
-                    into.append(None if data is None else from_bytes(f.field_type, data))
+                    into.append(None if data is None else _bound(f.field_type, data))
                 nulls.append(None if file is None else (file.null_value_counts or {}).get(f.field_id))
-            if (kind := _ARROW.get(type(f.field_type).__name__)) is not None:
-                out[f.name] = Known(pa.array(bounds[0], kind), pa.array(bounds[1], kind), pa.array(nulls, pa.int64()))
+            out[f.name] = Known(pa.array(bounds[0], kind), pa.array(bounds[1], kind), pa.array(nulls, pa.int64()))
         return out
 
 
 # Of types whose bounds are compared, as Iceberg has them in memory.
 _ARROW = {"IntegerType": pa.int64(), "LongType": pa.int64(), "StringType": pa.string()}
+
+
+def _bound(t: Any, data: bytes) -> Any:
+    """Of a column that is wider now than when the file was written, too."""
+    from pyiceberg.conversions import from_bytes
+    from pyiceberg.types import IntegerType, LongType
+
+    return from_bytes(IntegerType() if isinstance(t, LongType) and len(data) == 4 else t, data)
 
 
 def _ancestors(table: Any, snapshot: Any) -> list[Any]:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from sqlstream.contracts import Split
-from sqlstream.errors import RunError, SqlStreamError
+from sqlstream.errors import RunError
 from sqlstream.threads import start
 
 NOTES = 20  # that are kept until somebody asks
@@ -21,7 +21,7 @@ class Discovery:
         self._look, self._interval, self._seconds, self._table = look, interval, seconds, table
         self._lock = threading.Lock()
         self._found: list[Split] = []
-        self._failed: SqlStreamError | None = None
+        self._failed: Exception | None = None
         self._looking = False
         self._looked = seconds()
         self._notes: list[str] = []
@@ -57,7 +57,7 @@ class Discovery:
                 self._found += found
         except RunError as e:
             self.note(f"warning: {e.message}; table {self._table} is looked at again later")
-        except SqlStreamError as e:
+        except Exception as e:
             with self._lock:
                 self._failed = e
         finally:

@@ -33,12 +33,13 @@ from sqlstream.contracts import (
     SplitReader,
     TableContext,
 )
-from sqlstream.errors import DataError, InternalError
+from sqlstream.errors import CheckpointError, DataError, InternalError
 from sqlstream.formats.conversion import literal
 from sqlstream.formats.readers import FILE
 from sqlstream.formats.registry import format_named
 
 AT = "at"  # in the info of a split: the version that it came with
+TABLE = "table"  # in that of a mark: which table it is
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class LakeSource(Source):
         self._lock = threading.Lock()
         self._next = 0  # number of the next split
         self._last: Any = None  # the version that was looked at last
+        self._identity: str | None = None
         self._done: list[tuple[str, Any]] = []  # splits that were read to their ends, and their versions
         self._forgotten: list[str] = []
 
@@ -95,6 +97,10 @@ class LakeSource(Source):
         """The newest version, and the files that came after `version`, in the order in which they came."""
         raise InternalError("LakeSource.later")
 
+    def identity(self) -> str | None:
+        """What the table has, and one that is made in its place has not."""
+        return None
+
     def file(self, split: Split, request: ScanRequest) -> LakeFile:
         """The file of a split."""
         raise InternalError("LakeSource.file")
@@ -119,14 +125,23 @@ class LakeSource(Source):
         if self.interval is None:
             return list(known) if known else self._numbered(*self.whole())
         if known:
-            self._last = max(known, key=lambda s: s.number).info[AT]
+            newest = max(known, key=lambda s: s.number)
+            self._last, self._identity = newest.info[AT], self.identity()
+            if newest.info.get(TABLE) not in (None, self._identity):
+                raise CheckpointError(
+                    f"{self.where}: it is another table than the one that was read: it was made anew meanwhile",
+                    hint="start anew with --fresh",
+                )
             self._done = [(s.id, s.info[AT]) for s in known if s.id in finished]
             self._begin()
             return [*known, *self._look()]
         version, files = self.beginning()
-        self._last = version
+        self._last, self._identity = version, self.identity()
         self._begin()
-        return self._numbered(version, [*files, (f"@{version}", {})])
+        return self._numbered(version, [*files, self._mark(version)])
+
+    def _mark(self, version: Any) -> tuple[str, dict[str, Any]]:
+        return f"@{version}", {} if self._identity is None else {TABLE: self._identity}
 
     def _begin(self) -> None:
         assert self.interval is not None
@@ -137,7 +152,7 @@ class LakeSource(Source):
         if version == self._last:
             return []
         self._last = version
-        return self._numbered(version, [*files, (f"@{version}", {})])
+        return self._numbered(version, [*files, self._mark(version)])
 
     def _numbered(self, version: Any, files: list[tuple[str, dict[str, Any]]]) -> list[Split]:
         """A mark, which is the last one, is never forgotten before a later one is there."""

@@ -18,6 +18,7 @@ from sqlstream.options import Option
 
 NOTES = 20  # that are kept until somebody asks
 LONGEST_REST = 10.0  # seconds between two tries
+LAST_TIME = 253_402_300_799_999  # ms since 1970, of the end of the year 9999
 
 TLS_OPTIONS = (
     Option("tls.ca-file", "path", doc="the certificates that are trusted, as PEM; else the system's", compared="nothing"),

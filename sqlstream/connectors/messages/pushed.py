@@ -3,6 +3,9 @@
 A position is {"offset": how many were taken since the table was first read}: it says nothing about where to go on, for the server sends
 again what was not acknowledged. With ids it is {"offset", "ids"}: those of messages that the checkpoint has and of which it is not known
 that the server has learnt so. When they come again they are passed over, and each message is a row once.
+
+A message keeps the number that it got when it came first: those that a lost connection brings back are of the checkpoint that has this
+number, and of no earlier one.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from sqlstream.errors import InternalError
 from sqlstream.threads import condition
 
 MOST, MOST_BYTES = 16_384, 32 * 2**20  # messages that are taken at once, and bytes that wait to be taken
-REMEMBERED = 100_000  # ids of earlier checkpoints, of messages that did not come again
+REMEMBERED = 100_000  # ids of lost connections, of messages that did not come again
+BEFORE_ALL = -1  # the number of messages that the checkpoint has which the run went on from
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,10 @@ class Client:
     def acknowledge(self, tags: Sequence[Any]) -> None:
         """The server may forget these. From any thread. Where it cannot be told it sends them again."""
 
+    def noted(self, then: Callable[[], None]) -> None:
+        """`then` is called when the server has taken note of what was acknowledged; never, if the connection is lost before."""
+        then()
+
     def close(self) -> None:
         """What was not acknowledged is the server's again."""
 
@@ -154,8 +162,13 @@ class PushedFeed(Feed):
         self._client, self._keys, self._known, self._durable, self._ids = client, keys, known, durable, ids
         self._next = int((position or {}).get("offset", 0))
         self._lock = threading.Lock()
-        self._unacknowledged: deque[tuple[int, Any, str | None]] = deque()  # number, tag, id
-        self._before = dict.fromkeys((position or {}).get("ids", ())) if ids else {}  # which may come again
+        # As they came: number, tag, id. Servers that are told of one take those before it for told as well.
+        self._unacknowledged: deque[tuple[int, Any, str | None]] = deque()
+        # Which may come again, and their numbers: of an earlier run, or connection; and those that were acknowledged, and the server has
+        # not said that it knows.
+        self._before: dict[str, int] = dict.fromkeys((position or {}).get("ids", ()), BEFORE_ALL) if ids else {}
+        self._told: dict[str, int] = {}
+        self._connections = 0  # that were lost
         client.taken_back = self._taken_back
 
     @property
@@ -167,48 +180,63 @@ class PushedFeed(Feed):
         return {"offset": self._next} | ({"ids": self._ids_upto(self._next)} if self._ids else {})
 
     def take(self) -> Messages | None:
-        found = self._client.inbox.take(WAIT)
-        if self._before and found:
-            with self._lock:
-                again = {d.id for d in found if d.id in self._before}
-                for i in again:
-                    del self._before[i]
-                # they go with what stands before them
-                self._unacknowledged += [(self._next - 1, d.tag, d.id) for d in found if d.id in again]
-            found = [d for d in found if d.id not in again]
+        connection = self._connections
+        got = self._client.inbox.take(WAIT)
+        first, found = self._next, []
+        with self._lock:
+            for d in got:
+                number = self._before.pop(d.id, None) if d.id is not None else None
+                if number is None:
+                    number = self._next
+                    self._next += 1
+                    found.append(d)
+                if self._ids and connection != self._connections and d.id is not None:
+                    self._before[d.id] = number  # its connection was lost while it was taken: it may come again
+                if self._durable:
+                    self._unacknowledged.append((number, d.tag, d.id))
+        if got and not self._durable:
+            self._client.acknowledge([d.tag for d in got])
         if not found:
             return None
-        first = self._next
-        if self._durable:
-            with self._lock:
-                self._unacknowledged += [(first + i, d.tag, d.id) for i, d in enumerate(found)]
-        self._next = first + len(found)
-        if not self._durable:
-            self._client.acknowledge([d.tag for d in found])
         marks = _Marks(first, len(found), self._ids_upto if self._ids else None)
         places = range(first, self._next)
         return messages_of([d.message for d in found], [d.value for d in found], places, self._keys, self._known, marks)
 
     def _ids_upto(self, offset: int) -> list[str]:
         with self._lock:
-            own = [i for number, _, i in self._unacknowledged if i is not None and number < offset]
-            left = len(self._before)
-            return [*islice(self._before, max(0, left - REMEMBERED), left), *own]
+            own = {i: number for number, _, i in self._unacknowledged if i is not None}
+            return [i for i, number in (self._before | self._told | own).items() if number < offset]
 
     def acknowledge(self, upto: int) -> None:
         """A checkpoint has those before this number. From another thread than the reader's."""
-        tags = []
+        tags, told = [], dict[str, int]()
+
+        def known() -> None:
+            with self._lock:
+                for i in told:
+                    self._told.pop(i, None)
+
         with self._lock:
             while self._unacknowledged and self._unacknowledged[0][0] < upto:
-                tags.append(self._unacknowledged.popleft()[1])
+                number, tag, id_ = self._unacknowledged.popleft()
+                tags.append(tag)
+                if id_ is not None:
+                    told[id_] = number
+            self._told |= told
         if tags:
             self._client.acknowledge(tags)
+        if told:
+            self._client.noted(known)
 
     def _taken_back(self) -> None:
         """From the client's thread. Messages without ids are rows once more."""
         with self._lock:
+            self._connections += 1
             if self._ids:
-                self._before |= dict.fromkeys(i for _, _, i in self._unacknowledged if i is not None)
+                self._before |= self._told | {i: number for number, _, i in self._unacknowledged if i is not None}
+                for i in list(islice(self._before, max(0, len(self._before) - REMEMBERED))):
+                    del self._before[i]
+            self._told = {}
             self._unacknowledged.clear()
 
     def close(self) -> None:

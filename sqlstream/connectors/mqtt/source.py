@@ -58,9 +58,9 @@ class Subscriber(Client):
     def __init__(self, source: MqttSource) -> None:
         self.inbox, self._source = Inbox(), source
         self._lock = threading.Lock()
-        self._held: dict[
-            int, int
-        ] = {}  # numbers of packets that wait to be acknowledged, and what stood in them (hashed)
+        # Numbers of packets that wait to be acknowledged, and what stood in them (hashed); they begin anew with each session.
+        self._held: dict[int, int] = {}
+        self._session = 0
         self._subscribed: deque[int] = deque()
         self._connection = Connection(
             source.address, source.table.name, source.noted.reconnect, self._made, self._got, self.inbox.fail
@@ -70,6 +70,7 @@ class Subscriber(Client):
         if not session_kept:
             with self._lock:
                 self._held.clear()
+                self._session += 1
         client.on_subscribe = self._on_subscribe
         client.subscribe([(f, self._source.qos) for f in self._source.filters])
 
@@ -87,21 +88,26 @@ class Subscriber(Client):
     def _got(self, client: Any, message: Any) -> None:
         tag = None
         if message.qos == 1:
-            tag, content = message.mid, hash((message.topic, bytes(message.payload)))
+            content = hash((message.topic, bytes(message.payload)))
             with self._lock:
-                if message.dup and self._held.get(tag) == content:
+                if message.dup and self._held.get(message.mid) == content:
                     return
-                self._held[tag] = content
+                self._held[message.mid] = content
+                tag = (self._session, message.mid)
         elif message.qos == 2:  # it was acknowledged before it came here: this only ends the exchange
             client.ack(message.mid, 2)
         self.inbox.put(Delivery(bytes(message.payload), message, tag))
 
     def acknowledge(self, tags: Sequence[Any]) -> None:
         for tag in tags:
-            if tag is not None:
-                with self._lock:
-                    self._held.pop(tag, None)
-                self._connection.client.ack(tag, 1)
+            if tag is None:
+                continue
+            session, number = tag
+            with self._lock:
+                if session != self._session:
+                    continue  # the broker has forgotten it, and may have given its number to another one
+                self._held.pop(number, None)
+            self._connection.client.ack(number, 1)
 
     def close(self) -> None:
         self._connection.close()

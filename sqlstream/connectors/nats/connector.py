@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlstream.connectors.messages.arrays import Known
-from sqlstream.connectors.messages.clients import TLS_OPTIONS, path_of, tls_context
+from sqlstream.connectors.messages.clients import LAST_TIME, TLS_OPTIONS, path_of, tls_context
 from sqlstream.connectors.messages.connector import FORMAT_OPTIONS, MessageConnector
 from sqlstream.contracts import Sink, Source, TableContext
 from sqlstream.errors import OptionError
@@ -34,7 +34,7 @@ class NatsConnector(MessageConnector):
                "them: for streams whose messages go then (retention workqueue), and for others to see how far it is"),
         Option("scan.startup.mode", "enum", "earliest",
                "where reading begins: at the first message that is there, behind the last one, at a time, at a sequence number", _MODES),
-        Option("scan.startup.timestamp-millis", "int", doc="ms since 1970, for 'scan.startup.mode' = 'timestamp'", minimum=0),
+        Option("scan.startup.timestamp-millis", "int", doc="ms since 1970, for 'scan.startup.mode' = 'timestamp'", minimum=0, maximum=LAST_TIME),
         Option("scan.startup.sequence", "int", doc="the first message that is read, for 'scan.startup.mode' = 'sequence'", minimum=1),
         Option("scan.bounded.mode", "enum", "unbounded", "where reading ends: never, or where the stream ends when the job starts",
                ("unbounded", "latest")),

@@ -32,6 +32,7 @@ UNACKNOWLEDGED = (
     7 * 86_400.0
 )  # s until it sends a message again that was not acknowledged: a restart makes the consumer anew
 TOO_LARGE = "message size exceeds"
+ACK = "$JS.ACK."  # what the places begin with where messages of streams are acknowledged
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class StreamFeed(Feed):
     ) -> None:
         self._table, self._reading, self._stop, self._keys, self._notes = table, reading, stop, keys, notes
         self._next, self._since, self._resumed = begin, since, resumed
+        self._taken = False  # some were
         self.at_end = stop is not None and begin >= stop
         self._changed = threading.Condition()
         self._found: list[Found] = []
@@ -120,7 +122,8 @@ class StreamFeed(Feed):
             self._changed.notify_all()
 
     async def _on_message(self, message: Any) -> None:
-        status = (message.headers or {}).get("Status")
+        # a message may have a header of that name, too
+        status = None if message.reply.startswith(ACK) else (message.headers or {}).get("Status", "")
         with self._changed:
             self._heard = time.monotonic()
             if status is None:
@@ -169,7 +172,7 @@ class StreamFeed(Feed):
             found = [f for f in found if f.sequence >= self._next]  # others were taken before, and are not known to be
         if not found:
             return None
-        last = found[-1]
+        last, self._taken = found[-1], True
         if self._stop is not None and last.sequence >= self._stop:
             found = [f for f in found if f.sequence < self._stop]
             self._next, self.at_end = self._stop, True
@@ -206,7 +209,14 @@ class StreamFeed(Feed):
             await self._subscription.unsubscribe()
             self._subscription = None
         info = await stream_of(client, self._table, reading.stream)
-        if self._resumed and info.state.first_seq > max(self._next, 1) and info.config.retention != "workqueue":
+        resumed = self._resumed or self._taken
+        if resumed and info.state.last_seq + 1 < self._next:
+            raise DataError(
+                f"table {self._table}: stream {reading.stream}: message {self._next - 1} was read, and the last one is "
+                f"{info.state.last_seq}",
+                hint="it was made anew, and counts from the start: start anew with --fresh",
+            )
+        if resumed and info.state.first_seq > max(self._next, 1) and info.config.retention != "workqueue":
             raise DataError(
                 f"table {self._table}: stream {reading.stream}: message {self._next} is not there: the first one is "
                 f"{info.state.first_seq}",

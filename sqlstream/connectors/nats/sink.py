@@ -61,14 +61,26 @@ class Target:
             self.encoder.encode(batch, kinds).values(), subjects, headers, ids, strict=True
         ):
             to = subject or self.subject
-            if not to or any(c in to for c in " *>\t\r\n"):
+            if not all((to or "").split(".")) or any(c in (to or "") for c in " *>\t\r\n"):
                 raise DataError(
                     f"table {self.table}: '{to or ''}' is no subject that a message can be published to",
                     hint="'subject' says it for rows whose METADATA 'subject' is NULL",
                 )
             found = {k: v or "" for k, v in header or ()}
-            out.append(Message(to, value or b"", {**found, ID: own} if own is not None else found))
+            found |= {ID: own} if own is not None else {}
+            self._check(found)
+            out.append(Message(to or "", value or b"", found))
         return out
+
+    def _check(self, headers: dict[str, str]) -> None:
+        """What would become other headers, or none."""
+        for k, v in headers.items():
+            if not k.strip() or ":" in k or any(c in k + v for c in "\r\n"):
+                raise DataError(
+                    f"table {self.table}: METADATA 'headers' or 'message-id': {k!r}: {v[:100]!r} is no header: it has a line end, or "
+                    "no name",
+                    hint="REPLACE in the query takes them out",
+                )
 
 
 class NatsSink(Sink):
@@ -107,6 +119,13 @@ class Publisher:
         left = list(range(len(messages)))
         until, backoff = time.monotonic() + PATIENCE, Backoff()
         while left:
+            if not self._client.connection.is_connected:  # the library would gather what is sent, until it has no room
+                if time.monotonic() > until:
+                    raise Unreachable(
+                        f"table {self._table}: there is no connection for {PATIENCE:.0f} s, and {len(left):,} messages wait"
+                    )
+                time.sleep(backoff.rest())
+                continue
             got = self._client.run(self._sent([messages[i] for i in left]), 2 * ANSWER)
             failed = None
             for i, answer in zip(left, got, strict=True):

@@ -70,9 +70,17 @@ class NatsSource(Source):
         client = self._connect()
         try:
             name = self._reading.stream or client.run(self._named(client))
-            state = client.run(stream_of(client, self._table.name, name)).state
+            found = client.run(stream_of(client, self._table.name, name))
         finally:
             client.close()
+        state = found.state
+        if found.config.retention == "workqueue" and self._start.mode != EARLIEST:
+            raise OptionError(
+                f"table {self._table.name}: option 'scan.startup.mode' = '{self._start.mode}': stream {name} is a work queue, and what is "
+                "passed over would go, unread",
+                hint="its messages are read from the first one that is there: 'earliest'",
+                subject="scan.startup.mode",
+            )
         start = {EARLIEST: max(state.first_seq, 1), LATEST: state.last_seq + 1, SEQUENCE: self._start.sequence}
         info: dict[str, Any] = {"stream": name, "start": start.get(self._start.mode, 0)}
         if self._start.mode == AT_TIME:

@@ -90,12 +90,19 @@ class Connection:
 
     def _run(self) -> None:
         while not self._closing:
-            self._connection = self._pika.SelectConnection(
-                self._parameters(), on_open_callback=self._on_open, on_open_error_callback=self._on_error,
-                on_close_callback=self._on_error,
-            )  # fmt: skip
-            self._connection.ioloop.start()
-            self._connection.ioloop.close()
+            try:
+                self._connection = self._pika.SelectConnection(
+                    self._parameters(), on_open_callback=self._on_open, on_open_error_callback=self._on_error,
+                    on_close_callback=self._on_error,
+                )  # fmt: skip
+                self._connection.ioloop.start()
+                self._connection.ioloop.close()
+            except SqlStreamError as e:
+                self._fail(e)
+                return
+            except Exception as e:  # of what was read, or written: nobody else would hear of it
+                self._fail(RunError(f"{self.where}: what came, or was to be sent, is not as AMQP has it: {e!r}"))
+                return
             with self._changed:
                 was_open, self._open = self._open, False
                 if self._error is not None or self._closing:
@@ -172,6 +179,8 @@ class Connection:
         self._stop()
 
     def _stop(self) -> None:
+        if self._connection is None:
+            return
         if self._connection.is_open:
             self._connection.close()
         elif not self._connection.is_closing:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlstream.connectors.messages.arrays import Known
-from sqlstream.connectors.messages.clients import TLS_OPTIONS, tls_context
+from sqlstream.connectors.messages.clients import LAST_TIME, TLS_OPTIONS, tls_context
 from sqlstream.connectors.messages.connector import FORMAT_OPTIONS, MessageConnector
 from sqlstream.contracts import Sink, Source, TableContext
 from sqlstream.errors import OptionError
@@ -40,7 +40,7 @@ class RabbitConnector(MessageConnector):
         Option("scan.startup.mode", "enum", "earliest", "where reading of a stream begins: at its first message, behind its last one, at a time, at an "
                "offset", ("earliest", "latest", "timestamp", "offset")),
         Option("scan.startup.timestamp-millis", "int", doc="ms since 1970, for 'scan.startup.mode' = 'timestamp': the block of messages that has "
-               "this time is the first one", minimum=0),
+               "this time is the first one", minimum=0, maximum=LAST_TIME),
         Option("scan.startup.offset", "int", doc="the first message, for 'scan.startup.mode' = 'offset'", minimum=0),
         Option("exchange", doc="where rows are published; the default one, which has each queue by its name, if it is left out"),
         Option("routing-key", doc="of rows whose METADATA 'routing-key' is NULL, or that have none; the queue, if it is left out"),

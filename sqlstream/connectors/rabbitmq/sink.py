@@ -16,10 +16,12 @@ from sqlstream.connectors.messages.encoder import PartEncoder
 from sqlstream.connectors.rabbitmq.client import Address, Connection
 from sqlstream.connectors.rabbitmq.source import Queue
 from sqlstream.contracts import Committable, Sink, SinkTask, SinkWriter
-from sqlstream.errors import RunError, SqlStreamError
+from sqlstream.errors import DataError, RunError, SqlStreamError
 
 WINDOW = 5_000  # messages that wait to be confirmed
 PATIENCE = 60.0  # s that a server may be gone
+SHORT = 255  # bytes of a routing key, and of most properties
+_SHORT = ("correlation-id", "message-id", "content-type")
 WRITTEN = frozenset({"routing-key", "correlation-id", "message-id", "headers", "content-type", "priority"})
 _PROPERTIES = {"correlation-id": "correlation_id", "message-id": "message_id", "content-type": "content_type",
                "priority": "priority", "headers": "headers"}  # fmt: skip
@@ -154,12 +156,31 @@ class RabbitWriter(SinkWriter):
             if "headers" in own:
                 own["headers"] = dict(own["headers"])
             key = said["routing-key"][i] if "routing-key" in said else None
-            messages.append(_Message(target.key if key is None else key, value or b"", own))
+            key = target.key if key is None else key
+            self._check(key, own)
+            messages.append(_Message(key, value or b"", own))
         for at in range(0, n, WINDOW):
             with self._changed:
                 self._unsent += messages[at : at + WINDOW]
             self._connection.call(self._send)
             self._wait(WINDOW)
+
+    def _check(self, key: str, own: dict[str, Any]) -> None:
+        """What AMQP has no room for would fail on the connection's thread."""
+        priority = own.get("priority", 0)
+        if not 0 <= priority <= 255:
+            raise DataError(f"table {self._target.table}: METADATA 'priority' is {priority}: it is from 0 to 255")
+        texts = {"routing-key": key, **{k: own[p] for k, p in _PROPERTIES.items() if k in _SHORT and p in own}}
+        for name, text in texts.items():
+            if len(text.encode()) > SHORT:
+                raise DataError(
+                    f"table {self._target.table}: METADATA '{name}' has {len(text.encode())} bytes, and AMQP room for {SHORT}: {text[:50]}…"
+                )
+        for name in dict(own.get("headers", {})):
+            if len(name.encode()) > SHORT:
+                raise DataError(
+                    f"table {self._target.table}: a name in METADATA 'headers' has more than {SHORT} bytes: {name[:50]}…"
+                )
 
     def flush(self) -> None:
         self._wait(0)

@@ -16,6 +16,7 @@ from sqlstream.types import BIGINT, BOOLEAN, INT, STRING, map_of, timestamp_ltz
 
 OFFSET = "x-stream-offset"
 ASKED = 2.0  # s between two questions how many messages a queue has
+LAST = 253_402_300_799  # s since 1970, of the last second of the year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ def _text(value: Any) -> str | None:
     return None if value is None else value if isinstance(value, str) else str(value)
 
 
+def _time(seconds: Any) -> int | None:
+    """In µs; one that is none, as senders may say milliseconds or anything, is not known."""
+    return None if seconds is None or not 0 <= int(seconds) <= LAST else int(seconds) * 1_000_000
+
+
 def _headers(m: Found) -> list[tuple[str, str | None]] | None:
     found = m.properties.headers
     return None if found is None else [(k, _text(v)) for k, v in found.items()]
@@ -46,10 +52,7 @@ KNOWN: Known = {
     "redelivered": (BOOLEAN.null(False), lambda m: bool(m.method.redelivered)),
     "message-id": (STRING, lambda m: m.properties.message_id),
     "correlation-id": (STRING, lambda m: m.properties.correlation_id),
-    "timestamp": (
-        timestamp_ltz(3),
-        lambda m: None if m.properties.timestamp is None else int(m.properties.timestamp) * 1_000_000,
-    ),
+    "timestamp": (timestamp_ltz(3), lambda m: _time(m.properties.timestamp)),
     "headers": (map_of(STRING.null(False), STRING), _headers),
     "content-type": (STRING, lambda m: m.properties.content_type),
     "priority": (INT, lambda m: m.properties.priority),
@@ -164,6 +167,16 @@ class Consumer(Client):
                 self._channel.basic_ack(last, multiple=True)
 
         self._connection.call(acknowledged)
+
+    def noted(self, then: Callable[[], None]) -> None:
+        """A channel does one thing after the other: what it answers to, it does behind what was acknowledged."""
+        generation = self._generation
+
+        def asked() -> None:
+            if generation == self._generation and self._channel.is_open:
+                self._channel.basic_qos(prefetch_count=self._source.queue.prefetch, callback=lambda answer: then())
+
+        self._connection.call(asked)
 
     def close(self) -> None:
         self._connection.close()

@@ -22,6 +22,11 @@ STEP = 0.2  # s that is waited for a message
 KNOWN: Known = {"channel": (STRING.null(False), lambda m: m["channel"].decode("utf-8", "replace"))}
 
 
+def _pattern(name: str) -> str:
+    """Of the characters that mean something to Redis * alone does so here."""
+    return "".join(f"\\{c}" if c in "?[]\\" else c for c in name)
+
+
 class ChannelSource(PushedSource):
     """`names`: channels, with * for any text."""
 
@@ -54,7 +59,7 @@ class Listener(Pushing):
 
     def _subscribe(self, connection: Any) -> None:
         self._subscription = connection.pubsub(ignore_subscribe_messages=True)
-        self._subscription.psubscribe(*self._source.names)
+        self._subscription.psubscribe(*(_pattern(n) for n in self._source.names))
         self._subscription.get_message(timeout=STEP)  # sends it, and learns of a refusal
 
     def _run(self) -> None:

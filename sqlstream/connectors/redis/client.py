@@ -84,6 +84,8 @@ class Client:
                     f"{self.where} does not let us in: {e}", hint="'username' and 'password' say who asks"
                 ) from None
             raise RunError(f"{self.where}: {e}") from e
+        except (errors.RedisError, OSError) as e:
+            raise RunError(f"{self.where}: {e or type(e).__name__}") from e
 
     def close(self) -> None:
         """It is made again when it is used again."""

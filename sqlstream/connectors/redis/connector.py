@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlstream.connectors.lookup_options import PARTIAL_OPTIONS, partial_cache
 from sqlstream.connectors.messages.arrays import Known
-from sqlstream.connectors.messages.clients import TLS_OPTIONS, tls_context
+from sqlstream.connectors.messages.clients import LAST_TIME, TLS_OPTIONS, tls_context
 from sqlstream.connectors.messages.connector import FORMAT_OPTIONS, MessageConnector
 from sqlstream.connectors.messages.decoder import PartFormat
 from sqlstream.connectors.messages.options import bad_records, value_format
@@ -47,7 +47,7 @@ class RedisConnector(MessageConnector):
         Option("stream.field", doc="the field of entries that has the message, where there is a format; value, if it is left out"),
         Option("scan.startup.mode", "enum", "earliest", "where reading of a stream begins: at its first entry, behind its last one, at a time, behind an id",
                ("earliest", "latest", "timestamp", "id")),
-        Option("scan.startup.timestamp-millis", "int", doc="ms since 1970, for 'scan.startup.mode' = 'timestamp'", minimum=0),
+        Option("scan.startup.timestamp-millis", "int", doc="ms since 1970, for 'scan.startup.mode' = 'timestamp'", minimum=0, maximum=LAST_TIME),
         Option("scan.startup.id", doc="1526919030474-55: the last entry that is not read, for 'scan.startup.mode' = 'id'"),
         Option("scan.bounded.mode", "enum", "unbounded", "where reading of a stream ends: never, or where it ends when the job starts",
                ("unbounded", "latest")),
@@ -180,7 +180,7 @@ class RedisConnector(MessageConnector):
             return f"{at - 1}-{2**64 - 1}" if at else "0-0"
         if mode == "id":
             given: str = options["scan.startup.id"]
-            if not all(p.isdigit() for p in given.split("-")) or given.count("-") > 1:
+            if not all(p.isascii() and p.isdecimal() for p in given.split("-")) or given.count("-") > 1:
                 raise OptionError(
                     f"table {table.name}: option 'scan.startup.id' = '{given}' is no id", hint="1526919030474-55"
                 )

@@ -20,6 +20,7 @@ from sqlstream.connectors.redis.client import Address, Client
 from sqlstream.connectors.redis.fields import fields_of
 from sqlstream.connectors.redis.keys import PIPELINE
 from sqlstream.contracts import Committable, Sink, SinkCommitter, SinkTask, SinkWriter
+from sqlstream.errors import OutputLost
 
 PREFIX = "sqlstream:staged"
 BLOCK = 1000  # rows in an element of the list
@@ -167,7 +168,12 @@ class StagingCommitter(SinkCommitter):
                         return
                     pipeline.multi()
                     for n in range(c["blocks"]):
-                        block = pa.ipc.open_stream(blocks[str(n).encode()]).read_all()
+                        if (part := blocks.get(str(n).encode())) is None:
+                            raise OutputLost(
+                                f"table {self._target.table}: of what a checkpoint has staged in key {c['staged']}, block {n} is gone",
+                                hint="somebody has changed it; start anew with --fresh",
+                            )
+                        block = pa.ipc.open_stream(part).read_all()
                         self._target.put(pipeline, block.column("value").to_pylist())
                     pipeline.delete(c["staged"])
                     pipeline.execute()

@@ -295,6 +295,24 @@ def test_the_time_of_a_partition(
     assert TimeExtractor(pattern, formatter, zone).time(partitions, directory) == at(time)
 
 
+def test_the_time_of_partitions_whose_names_begin_alike() -> None:
+    """$day is no $d with something behind it, and a value is no pattern."""
+    partitions = Partitions("t", (Column("d", STRING), Column("day", STRING), Column("s", STRING)), "none")
+    found = TimeExtractor("$day-$d", None, "UTC").time(partitions, "d=07/day=2026-01/s=$d")
+    assert found == at("2026-01-07")
+    with pytest.raises(DataError, match="has no time: '\\$d'"):
+        TimeExtractor("$s", None, "UTC").time(partitions, "d=2026-01-02/day=x/s=$d")
+
+
+def test_the_time_of_a_partition_behind_all_times() -> None:
+    """As the last day there is, which stands for no day."""
+    partitions = Partitions("t", (Column("dt", STRING),), "none")
+    extractor = TimeExtractor(None, None, "America/New_York")
+    assert extractor.time(partitions, "dt=9999-12-31") == at("9999-12-31T05:00")
+    with pytest.raises(DataError, match="is before the year 1 or behind 9999"):
+        extractor.time(partitions, "dt=9999-12-31 23%3A00%3A00")
+
+
 @pytest.mark.parametrize("text", ["x" * 253, "\u00e9" * 127, "/" * 85])
 def test_a_partition_whose_name_is_too_long_is_no_checkpoints(tmp_path: Path, text: str) -> None:
     """255 bytes are the most that file systems take. A checkpoint that had it could never be published."""
