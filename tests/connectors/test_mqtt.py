@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.queues import Job, declared, error_of, fetching, page_of, until
+from harness.queues import Job, declared, error_of, page_of, until
 from harness.servers import Mosquitto
 
 import sqlstream
@@ -157,27 +157,6 @@ def test_mistakes_are_explained(connection: Any, topics: Topics) -> None:
     topics.put(["{"], retain=True)
     assert "offset 0: malformed record" in said(topic=f"{topics.prefix}/in/#")
     topics.put([""], retain=True)
-
-
-def test_two_with_one_name_put_each_other_out_once(connection: Any, topics: Topics) -> None:
-    """Not for ever, each time that one of them connects again."""
-    connection.execute(
-        declared("t", "id BIGINT", "mqtt", topics.options, topic=f"{topics.prefix}/in/#", client__id=topics.prefix)
-    )
-    found = fetching(connection, "SELECT id FROM t LIMIT 2")
-    topics.put([{"id": 1}], retain=True)
-    other = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=topics.prefix, protocol=mqtt.MQTTv5)
-    deadline = time.monotonic() + 20
-    while not found.done() and time.monotonic() < deadline:
-        other.connect(
-            *topics.options["url"].removeprefix("mqtt://").split(":")[:1], int(topics.options["url"].rpartition(":")[2])
-        )
-        other.loop_start()
-        time.sleep(0.2)
-    other.disconnect()
-    other.loop_stop()
-    topics.put([""], retain=True)
-    assert "another client has come with 'client-id'" in str(found.exception(1))
 
 
 def test_the_page_is_as_shown(mosquitto: Mosquitto, tmp_path: Path) -> None:

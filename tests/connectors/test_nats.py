@@ -271,7 +271,7 @@ def test_a_stream_that_was_made_anew_is_not_gone_on_with(streams: Streams, tmp_p
     files = f"WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{out}')"
     job = Job(
         tmp_path,
-        declared("t", "id BIGINT", "nats", streams.options, stream=source),
+        declared("t", "id BIGINT", "nats", streams.options, stream=source, scan_bounded_mode="latest"),
         f"CREATE TABLE o (id BIGINT) {files}",
         "INSERT INTO o SELECT id FROM t",
     )

@@ -15,7 +15,6 @@ SECONDS = 5.0  # that a broker may take to answer
 KEEPALIVE = 60  # s
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 LET_NOBODY_IN = frozenset({4, 5, 134, 135, 138, 140})  # reasons of a refused connection that trying again does not mend
-TAKEN_OVER = 142  # the reason of a connection that ends as another client has the same id (version 5)
 RECEIVE_MAXIMUM = 65_535  # messages that wait for being acknowledged
 
 
@@ -122,14 +121,7 @@ class Connection:
         self._answered.set()
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if int(reason.value) == TAKEN_OVER:
-            self._failed(
-                RunError(
-                    f"{self.where}: another client has come with 'client-id' = '{self._address.client_id}', and has the session now",
-                    hint="each table that is read, in each job, has a 'client-id' of its own",
-                )
-            )
-        elif reason.is_failure and self._answered.is_set():
+        if reason.is_failure and self._answered.is_set():
             self._warn(f"warning: {self.where}: the connection is lost ({reason}), and is made again")
 
     def close(self) -> None:

@@ -118,7 +118,7 @@ class MqttWriter(SinkWriter):
             m.info = self._connection.client.publish(m.topic, m.value, target.qos, m.retain)
         except ValueError as e:  # larger than the protocol takes
             raise DataError(f"table {target.table}: topic {m.topic}: a message of {len(m.value):,} bytes: {e}") from e
-        if m.info.rc not in (SUCCESS, NO_CONNECTION):
+        if m.info.rc not in (SUCCESS, NO_CONNECTION, LOST):
             raise RunError(f"table {target.table}: topic {m.topic}: a message was not sent: error {int(m.info.rc)}")
         return m.info.rc == SUCCESS or target.qos > 0
 
