@@ -120,6 +120,7 @@ class SocketClient(Client):
     def close(self) -> None:
         self._closing = True
         self._thread.join(SECONDS)
+        self._socket.close()  # which may have been made just now, and nobody reads
 
 
 class SocketConnector(MessageConnector):
