@@ -162,6 +162,7 @@ def test_what_may_pass_is_tried_again_and_the_rest_is_told(server: ClickHouse) -
     server.failures = [("INSERT", Answer(500, b"Code: 252. DB::Exception: Too many parts")), ("INSERT", Answer(503))]
     w.write(rows(("a", 1)), None)
     w.flush()
+    assert w.bytes_sent == len(b'{"k":"a","n":1}\n')
     assert server.tables["t"].rows == as_rows(("a", 1))
     server.failures = [
         ("INSERT", Answer(500, b"Code: 53. DB::Exception: Type mismatch"))

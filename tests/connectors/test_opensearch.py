@@ -111,6 +111,7 @@ def test_requests_have_bounds(server: Bulk) -> None:
     w.write(rows(*(("x", i) for i in range(10))), None)
     w.close()
     assert server.sizes == [4, 4, 2]
+    assert w.bytes_sent == sum(len(a.body) for a in server.web.asked)
     w = writer(server, sink_bulk__flush_max__size="300 b")
     w.write(rows(("a", 1), ("b", 2), ("c" * 500, 3), ("d", 4)), None)
     w.flush()

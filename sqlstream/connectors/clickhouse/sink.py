@@ -71,15 +71,17 @@ class _Inserts:
     def __init__(self, target: Target) -> None:
         self.target, self.client = target, target.client()
 
-    def add(self, name: str, columns: Sequence[str], encoder: PartEncoder, rows: pa.RecordBatch) -> None:
-        """`encoder`: of the columns."""
-        listed = ", ".join(map(quoted, columns))
+    def add(self, name: str, columns: Sequence[str], encoder: PartEncoder, rows: pa.RecordBatch) -> int:
+        """`encoder`: of the columns. How many bytes it was."""
+        listed, sent = ", ".join(map(quoted, columns)), 0
         for at in range(0, rows.num_rows, self.target.rows):
             texts = encoder.encode(rows.slice(at, self.target.rows), None)
             data = bytes(texts.buffer[: texts.size])
             self.client.do(
                 f"INSERT INTO {name} ({listed}) FORMAT JSONEachRow", data, {**SETTINGS, TOKEN: uuid.uuid4().hex}
             )
+            sent += len(data)
+        return sent
 
 
 class ClickHouseSink(Sink):
@@ -119,7 +121,7 @@ class ClickHouseWriter(SinkWriter):
         batches, self._batches = self._batches, []
         if batches:
             t = self._target
-            self._inserts.add(self._place(), t.table.schema.names, t.encoder, pa.concat_batches(batches))
+            self.sent(self._inserts.add(self._place(), t.table.schema.names, t.encoder, pa.concat_batches(batches)))
 
     def _place(self) -> str:
         t = self._target
@@ -259,7 +261,8 @@ class ClickHouseUpsertWriter(UpsertWriter):
         if there.deleted is not None:
             arrays.append(pa.repeat(pa.scalar(deleted, pa.int32()), rows.num_rows))
             names.append(there.deleted)
-        self._inserts.add(self._target.full_name, names, encoder, pa.RecordBatch.from_arrays(arrays, names=names))
+        made = pa.RecordBatch.from_arrays(arrays, names=names)
+        self.sent(self._inserts.add(self._target.full_name, names, encoder, made))
 
     def upsert(self, rows: pa.RecordBatch) -> None:
         self._put(rows, self._of_rows, 0)

@@ -88,8 +88,8 @@ class Bulk:
             self.close()
             raise
 
-    def do(self, kind: str, rows: pa.RecordBatch) -> None:
-        """One operation for each row. Returns when all are done. DataError for documents that are refused."""
+    def do(self, kind: str, rows: pa.RecordBatch) -> int:
+        """One operation for each row. Returns when all are done, how many bytes they have. DataError for documents that are refused."""
         t = self._target
         names = [t.index.names(rows, t.table.name)]
         if kind != INDEX:
@@ -110,6 +110,7 @@ class Bulk:
             end = max(at + 1, min(at + t.actions, int(np.searchsorted(sizes, before + t.bytes, "right"))))
             self._sent(lines.slice(at, end - at))
             at = end
+        return int(sizes[-1]) if len(sizes) else 0
 
     def _sent(self, lines: pa.Array) -> None:
         """A request for these operations, and others for those of them that another try may do."""
@@ -216,7 +217,7 @@ class OpenSearchWriter(SinkWriter):
     def flush(self) -> None:
         batches, self._batches = self._batches, []
         if batches:
-            self._bulk.do(INDEX, _together(batches))
+            self.sent(self._bulk.do(INDEX, _together(batches)))
 
     def close(self) -> None:
         self._bulk.close()
@@ -245,10 +246,10 @@ class OpenSearchUpsertWriter(UpsertWriter):
         self._bulk = Bulk(target)
 
     def upsert(self, rows: pa.RecordBatch) -> None:
-        self._bulk.do(UPDATE, rows)
+        self.sent(self._bulk.do(UPDATE, rows))
 
     def delete(self, keys: pa.RecordBatch) -> None:
-        self._bulk.do(DELETE, keys)
+        self.sent(self._bulk.do(DELETE, keys))
 
     def close(self) -> None:
         self._bulk.close()
