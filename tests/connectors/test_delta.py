@@ -143,6 +143,24 @@ def test_partitions_of_each_type(tmp_path: Path, kind: str) -> None:
     assert run(tmp_path, ddl(columns, "ours"), "SELECT a FROM t WHERE p IS NULL AND q = '1'") == [(2,)]
 
 
+@pytest.mark.parametrize("mode", ["batch", "streaming"])
+def test_a_version_that_was_vacuumed(tmp_path: Path, mode: str) -> None:
+    for n in range(2):
+        write_deltalake(str(tmp_path / "t"), pa.table({"a": [n]}), mode="overwrite")
+    DeltaTable(str(tmp_path / "t")).vacuum(0, dry_run=False, enforce_retention_duration=False)
+    e = wrong(tmp_path, "SELECT * FROM t", ddl("a BIGINT", "t", versionAsOf="0"), mode=mode)
+    assert "which the table's log names, is not there" in e.message and "VACUUM" in (e.hint or "")
+
+
+def test_bytes_are_no_partition(tmp_path: Path) -> None:
+    """delta-rs writes and reads them as a text of theirs, and no two readers as the same one."""
+    t = ddl("a BIGINT, p BYTES", "t", partitioned="p")
+    assert "partitioned by column 'p' of type BYTES" in wrong(tmp_path, "INSERT INTO t VALUES (1, x'61')", t).message
+    write_deltalake(str(tmp_path / "t"), pa.table({"a": [1], "p": [b"a"]}), partition_by=["p"])
+    assert "partitioned by column 'p'" in wrong(tmp_path, "SELECT * FROM t", t).message
+    assert run(tmp_path, ddl("a BIGINT", "t"), "SELECT * FROM t") == [(1,)]
+
+
 def test_a_value_that_is_no_directory_is_an_error_that_names_it(tmp_path: Path) -> None:
     t = ddl("a BIGINT, p STRING", "t", partitioned="p")
     e = wrong(tmp_path, f"INSERT INTO t VALUES (1, '{'x' * 300}')", t)

@@ -63,10 +63,10 @@ def write(
     return prepared
 
 
-def wrong(directory: Path, statement: str, *tables: str) -> SqlStreamError:
+def wrong(directory: Path, statement: str, *tables: str, mode: str = "batch") -> SqlStreamError:
     """The error that a statement is."""
     with pytest.raises(SqlStreamError) as e:
-        run(directory, *tables, statement)
+        run(directory, *tables, statement, mode=mode)
     return e.value
 
 

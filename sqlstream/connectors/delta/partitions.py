@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sqlstream.connectors.print import column_text
-from sqlstream.types import from_arrow
+from sqlstream.errors import NotSupported
+from sqlstream.types import Schema, from_arrow
+
+
+def check_partitions(where: str, partitions: Iterable[str], columns: Schema) -> None:
+    """NotSupported: bytes, which delta-rs writes and reads as texts of them (`[97, 98]`), and others otherwise."""
+    for c in columns:
+        if c.name in partitions and c.type.kind in ("BINARY", "VARBINARY"):
+            raise NotSupported(
+                f"{where}: the Delta table is partitioned by column '{c.name}' of type {c.type}: values of such partitions are not "
+                "written and read alike",
+                hint="partition by a text of the bytes",
+            )
 
 
 def partition_texts(values: pa.Array) -> pa.Array:

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.connectors.delta.log import versions_down
-from sqlstream.connectors.delta.partitions import partition_texts
+from sqlstream.connectors.delta.partitions import check_partitions, partition_texts
 from sqlstream.connectors.delta.statistics import COLUMNS, statistics
 from sqlstream.connectors.delta.table import (
     Place,
@@ -95,6 +95,7 @@ class DeltaSink(Sink):
             for c in self.table.partitioned_by:
                 if c not in self.table.schema.names:
                     raise OptionError(f"{name}: PARTITIONED BY '{c}': there is no such column")
+            check_partitions(name, self.table.partitioned_by, self.table.schema)
             with self.where.reported("made"):
                 try:
                     lake.DeltaTable.create(
@@ -116,6 +117,7 @@ class DeltaSink(Sink):
                 f"is partitioned by ({', '.join(partitions)})",
                 hint="declare it as it is, or leave PARTITIONED BY out",
             )
+        check_partitions(name, partitions, self.table.schema)
         self.shape(there)
         return there
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.connectors.delta.log import Added, version_at, versions_down, versions_there
-from sqlstream.connectors.delta.partitions import partition_texts
+from sqlstream.connectors.delta.partitions import check_partitions, partition_texts
 from sqlstream.connectors.delta.table import Place, names_of, schema_of
 from sqlstream.connectors.file_reader import FileReader
 from sqlstream.connectors.lake.masked import MaskedReader
@@ -109,6 +109,7 @@ class DeltaSource(LakeSource):
                 )
         metadata = opened.metadata()
         self._id, self._partitions = str(metadata.id), tuple(metadata.partition_columns)
+        check_partitions(self.where, self._partitions, self.table.schema)
         self._names = names_of(opened)
 
     def beginning(self) -> tuple[Any, list[tuple[str, dict[str, Any]]]]:
@@ -232,8 +233,6 @@ class DeltaSource(LakeSource):
             text += "Z"
         if t.is_string:
             return " || chr(0) || ".join(literal(part) for part in text.split("\0"))
-        if t.kind in ("BINARY", "VARBINARY"):
-            return f"encode({literal(text)})"
         return f"CAST({literal(text)} AS {kind})"
 
     def special(self, split: Split, file: LakeFile, position: Any, request: ScanRequest, first_row: int) -> SplitReader:

@@ -199,6 +199,8 @@ class LakeSource(Source):
         if is_mark(split):
             return Finished(self, split, None)
         file = self.file(split, request)
+        if is_local(file.path) and not _exists(file.path, self.table.stores):
+            raise self.gone(file.path)
         asked = self.asked(request, file)
         if file.plain and request.skip is not None and file.rows is not None:
             (found,) = judge(asked, self.known([split], looked_at(request)), [self.constants(file)])
