@@ -18,6 +18,7 @@ from collections.abc import Callable
 from types import FrameType
 
 SAME = 0.3
+SOON = 3.0  # seconds after which it is said that it still goes on
 STEP = 0.2  # seconds of one wait
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -30,7 +31,7 @@ def run_interruptible(work: Callable[[], int], cancel: Callable[[], None]) -> in
     outcome: list[int] = []
     failure: list[BaseException] = []
     received: list[int] = []
-    first = 0.0
+    first, told = 0.0, False
 
     def body() -> None:
         try:
@@ -62,6 +63,9 @@ def run_interruptible(work: Callable[[], int], cancel: Callable[[], None]) -> in
         # Step by step: a signal that comes right before a wait without end would be seen only after it.
         while worker.is_alive():
             worker.join(STEP)
+            if received and not told and time.monotonic() - first > SOON and worker.is_alive():
+                told = True
+                os.write(2, b"\nsqlstream: waits for what is under way to end; once more, and it ends without that\n")
     finally:
         for s, old in before.items():  # the process ends now: a second Ctrl-C must not change its exit status
             signal.signal(s, signal.SIG_IGN if received else old)

@@ -1,1 +1,1 @@
-"""Connector 'kinesis': shards of Amazon Kinesis Data Streams as splits, and rows as records, by boto3."""
+"""Connector 'kinesis': shards of Amazon Kinesis Data Streams as splits, and rows as records, by botocore."""

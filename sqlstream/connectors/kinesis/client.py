@@ -51,14 +51,16 @@ class Address:
         return self.stream.rpartition("/")[2]
 
 
-_making = threading.Lock()  # clients are made one at a time, boto3 says
+_making = threading.Lock()  # clients are made one at a time, AWS says
 
 
 @functools.lru_cache(16)
 def _session(key: str | None, secret: str | None, profile: str | None) -> Any:
     """What clients are made of: it reads what AWS's operations are, which takes longer than all else."""
-    boto3 = library("boto3", "kinesis", "kinesis")
-    return boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret, profile_name=profile)
+    session = library("botocore.session", "kinesis", "kinesis").Session(profile=profile)
+    if key is not None:
+        session.set_credentials(key, secret)
+    return session
 
 
 class Client:
@@ -72,7 +74,7 @@ class Client:
         self._address, self.where = address, f"table {table}: stream {address.name}"
         try:
             with _making:
-                self._client = _session(address.key, address.secret, address.profile).client(
+                self._client = _session(address.key, address.secret, address.profile).create_client(
                     "kinesis", region_name=address.region, endpoint_url=address.endpoint, config=config, verify=address.verify or False
                 )  # fmt: skip
         except (self._errors.BotoCoreError, ValueError) as e:
