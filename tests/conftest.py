@@ -61,7 +61,7 @@ def own_secrets() -> Iterator[None]:
     secrets.forget(secrets.learnt() - before)
 
 
-SPARSER = 2  # what CI, which has half an hour, leaves out of all shares alike
+SPARSER = 3  # what CI, which has half an hour, leaves out of all shares alike
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -78,6 +78,7 @@ def test_a_client_that_is_lost_leaves_the_control_alone(bench: kill.Bench) -> No
     bench.check("append", place)
 
 
+@pytest.mark.slow
 def test_savepoints_of_a_job_that_is_restarted(bench: kill.Bench, tmp_path: Path) -> None:
     """A branch begins from each that was answered, beside what was written up to there (`kill.branch`)."""
     outcome = kill.Outcome()

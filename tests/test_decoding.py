@@ -26,7 +26,7 @@ from sqlstream.types import BIGINT, BOOLEAN, DOUBLE, STRING, decimal, timestamp
 
 EXAMPLES, PARTS = 160, 8
 CSV_EXAMPLES = 50
-FILES, GUARDED, FILE_PARTS = 24, 8, 4
+FILES, GUARDED, FILE_PARTS = 12, 8, 4
 SOME = 300  # lines: with one statement for all
 MANY = 120  # examples until each fault has shown
 COLUMNS = (("a", STRING), ("price", DOUBLE), ("b", decimal(38, 20)), ("dateTime", timestamp(6)), ("id", BIGINT))

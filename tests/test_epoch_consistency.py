@@ -19,6 +19,7 @@ from harness.seed import random_of, said
 CASES = [("epochs", n) for n in range(140)] + [("restored", n) for n in range(70)]
 
 
+@pytest.mark.share(1)
 @pytest.mark.parametrize(("kind", "number"), CASES, ids=lambda v: str(v))
 def test_generated_query(kind: str, number: int, tmp_path: Path) -> None:
     example = Example.of(kind, number)

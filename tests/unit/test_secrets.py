@@ -56,6 +56,7 @@ def test_an_option_is_shown_without_its_secret(way: str, password: str) -> None:
 PLACES = [*(("user", p) for p in PASSWORDS), *((way, p) for way in WAYS for p in PASSWORDS[3:6] if way != "user")]
 
 
+@pytest.mark.share(1)
 @pytest.mark.parametrize(("way", "password"), PLACES)
 def test_places_of_output(way: str, password: str, tmp_path: Path) -> None:
     """SET, SHOW CREATE, EXPLAIN, errors at binding and reading, notes, the job's files."""
