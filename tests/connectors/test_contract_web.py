@@ -79,7 +79,7 @@ class TestPolled(OnWeb, StreamContract):
     def answer(self, asked: Asked) -> Answer:
         since = int(parse_qs(urlsplit(asked.path).query).get("since", ["-1"])[0])
         rows = [r for r in list(self.there) if r["n"] > since]
-        return Answer(body=json.dumps(rows, separators=(",", ":")).encode(), headers={"Connection": "close"})
+        return Answer(body=json.dumps(rows).encode(), headers={"Connection": "close"})
 
 
 class TestSse(OnWeb, StreamContract):

@@ -199,8 +199,6 @@ class LakeSource(Source):
         if is_mark(split):
             return Finished(self, split, None)
         file = self.file(split, request)
-        if is_local(file.path) and not _exists(file.path, self.table.stores):
-            raise self.gone(file.path)
         asked = self.asked(request, file)
         if file.plain and request.skip is not None and file.rows is not None:
             (found,) = judge(asked, self.known([split], looked_at(request)), [self.constants(file)])
@@ -208,6 +206,8 @@ class LakeSource(Source):
                 assert found.mark is not None
                 at = int(position["row"]) if position else first_row
                 return Finished(self, split, Passed(max(file.rows - at, 0), found.mark, files=1), at, file.rows)
+        if is_local(file.path) and not _exists(file.path, self.table.stores):
+            raise self.gone(file.path)
         if not file.plain:
             return Finishing(self.special(split, file, position, request, first_row), self, split, position)
         return Finishing(FileReader(self.scan(file, asked), position, first_row), self, split, position)

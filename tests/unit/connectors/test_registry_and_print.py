@@ -55,7 +55,7 @@ def test_names_are_the_classes_own() -> None:
         (
             "filesytem",
             {},
-            "unknown connector 'filesytem' .*there are: alert, blackhole, datagen, delta, filesystem",
+            "unknown connector 'filesytem' .*there are: alert, blackhole, clickhouse, datagen, delta, ",
             "filesystem",
         ),
         (None, {}, "option 'connector' is missing", "nexmark"),
