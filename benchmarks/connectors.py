@@ -93,7 +93,7 @@ def kafka(server: servers.Kafka, directory: Path) -> Places:
 def nats(server: servers.NATS, directory: Path) -> Places:
     import asyncio
 
-    from nats import connect  # type: ignore[import-untyped]
+    from nats import connect
 
     name = f"t{uuid.uuid4().hex[:8]}"
 

@@ -55,7 +55,8 @@ class Stores:
             logging.getLogger(name).addHandler(logging.NullHandler())
         try:
             with os_errors():
-                return url_to_fs(url, **self._options(scheme))  # type: ignore[no-any-return]
+                found: tuple[Any, str] = url_to_fs(url, **self._options(scheme))
+                return found
         except ImportError as e:
             extra = _EXTRAS.get(scheme)
             hint = install(extra) if extra else "install the package that serves this scheme"

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from sqlstream.contracts import Connector
 from sqlstream.errors import InternalError, SqlStreamError
@@ -80,7 +81,7 @@ class Place:
                     found[line[part]["id"], line[part]["name"]] += n
         return +found
 
-    def lines(self, path: str) -> list[dict]:  # type: ignore[type-arg]
+    def lines(self, path: str) -> list[dict[str, Any]]:
         """The records of the files of a table that are published."""
         files = sorted((self.directory / path).glob("part-*"))
         return [json.loads(text) for f in files for text in f.read_text().splitlines()]

@@ -265,16 +265,21 @@ def test_messages_may_have_headers_as_the_server_has(connection: Any, streams: S
     ]
 
 
-def test_a_stream_that_was_made_anew_is_not_gone_on_with(streams: Streams, tmp_path: Path) -> None:
-    """It counts from 1: all that came up to the number of the checkpoint would be missed."""
-    source, out = streams.new([{"id": i} for i in range(500)]), tmp_path / "o"
-    files = f"WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{out}')"
-    job = Job(
+def copying(streams: Streams, source: str, tmp_path: Path) -> Job:
+    """Of a stream's rows into files."""
+    files = f"WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{tmp_path / 'o'}')"
+    return Job(
         tmp_path,
         declared("t", "id BIGINT", "nats", streams.options, stream=source, scan_bounded_mode="latest"),
         f"CREATE TABLE o (id BIGINT) {files}",
         "INSERT INTO o SELECT id FROM t",
     )
+
+
+def test_a_stream_that_was_made_anew_is_not_gone_on_with(streams: Streams, tmp_path: Path) -> None:
+    """It counts from 1: all that came up to the number of the checkpoint would be missed."""
+    source = streams.new([{"id": i} for i in range(500)])
+    job = copying(streams, source, tmp_path)
     assert job.run("after-publish:2") < 0
     streams.do(lambda js: js.delete_stream(source))
     streams.do(lambda js: js.add_stream(name=source, subjects=[f"{source}.>"]))
@@ -298,14 +303,8 @@ def test_a_work_queue_is_read_from_its_beginning(connection: Any, streams: Strea
 
 
 def test_what_was_deleted_is_missed(streams: Streams, tmp_path: Path) -> None:
-    source, out = streams.new([{"id": i} for i in range(500)]), tmp_path / "o"
-    files = f"WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = '{out}')"
-    job = Job(
-        tmp_path,
-        declared("t", "id BIGINT", "nats", streams.options, stream=source, scan_bounded_mode="latest"),
-        f"CREATE TABLE o (id BIGINT) {files}",
-        "INSERT INTO o SELECT id FROM t",
-    )
+    source = streams.new([{"id": i} for i in range(500)])
+    job = copying(streams, source, tmp_path)
     assert job.run("after-publish:2") < 0
     streams.do(lambda js: js.purge_stream(source, seq=400))
     assert job.run() != 0

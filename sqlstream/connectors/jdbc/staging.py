@@ -10,6 +10,7 @@ not there. What is staged and not known to a checkpoint is of nobody, and `abort
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ class StagingCommitter(SinkCommitter):
     def commit(self, committables: list[Committable]) -> None:
         for c in _together(committables):
             try:
-                self._repeated.do(lambda connection, c=c: self._commit(connection, c))  # type: ignore[misc]
+                self._repeated.do(partial(self._commit, committable=c))
             except DataError as e:
                 number = int(c["checkpoint"])
                 raise DataError(

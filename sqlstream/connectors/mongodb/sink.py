@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class _Writing:
     def do(self, operations: list[Any]) -> None:
         for at in range(0, len(operations), self.target.rows):
             some = operations[at : at + self.target.rows]
-            self.client.do(lambda collection, some=some: collection.bulk_write(some, ordered=False))  # type: ignore[misc]
+            self.client.do(methodcaller("bulk_write", some, ordered=False))
 
 
 class MongoSink(Sink):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
@@ -141,7 +141,7 @@ def _from(t: Type, bson: Any) -> Value:
     return lambda v: [(k, value(x)) for k, x in v.items()] if isinstance(v, Mapping) else _unfit(v, t)
 
 
-def _unfit(v: Any, t: Type) -> Any:
+def _unfit(v: Any, t: Type) -> NoReturn:
     shown = repr(v)
     raise Unfit(f"{shown if len(shown) <= 80 else shown[:80] + '…'} is no {t.text()}")
 
@@ -170,8 +170,8 @@ def _integer(v: Any, t: Type, bson: Any) -> int:
     try:
         whole = int(n)
     except (OverflowError, ValueError):
-        return int(_unfit(v, t))
-    return whole if whole == n and -(2 ** (bits - 1)) <= whole < 2 ** (bits - 1) else int(_unfit(v, t))
+        return _unfit(v, t)
+    return whole if whole == n and -(2 ** (bits - 1)) <= whole < 2 ** (bits - 1) else _unfit(v, t)
 
 
 def _decimal(v: Any, t: Type, bson: Any) -> decimal.Decimal:
@@ -183,7 +183,7 @@ def _decimal(v: Any, t: Type, bson: Any) -> decimal.Decimal:
         )
         return exact.quantize(decimal.Decimal(1).scaleb(-(t.scale or 0)), context=context)
     except decimal.InvalidOperation:
-        return _unfit(v, t)  # type: ignore[no-any-return]
+        _unfit(v, t)
 
 
 def _time(v: Any, t: Type, bson: Any) -> dt.datetime:

@@ -18,6 +18,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from harness.schema_registry import SchemaRegistry
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from message_cases import rows_of
 
 from sqlstream.contracts import ScanColumn, ScanRequest
 from sqlstream.errors import BindError, NotSupported, OptionError
@@ -156,26 +157,7 @@ def read(
     registry: SchemaRegistry, columns: Schema, messages: list[Any], request: list[ScanColumn] | None = None
 ) -> tuple[list[tuple[Any, ...]], dict[int, str]]:
     wanted = request or [ScanColumn((c.name,), c.type) for c in columns]
-    found = FORMAT.decoder(table(columns), ScanRequest(tuple(wanted)), options(registry)).messages()
-    assert found is not None
-    records = found(Texts.of(messages))
-    records.records.validate(full=True)
-    rows = [
-        tuple(plain(v, c.type) for c, v in zip(wanted, r.values(), strict=True)) for r in records.records.to_pylist()
-    ]
-    return rows, {r.message: r.reason for r in records.refused}
-
-
-def plain(value: Any, t: Type) -> Any:
-    if value is None:
-        return None
-    if t.kind == "ROW":
-        return tuple(plain(v, f.type) for f, v in zip(t.fields, value.values(), strict=True))
-    if t.kind == "ARRAY":
-        return [plain(v, t.element) for v in value]
-    if t.kind == "MAP":
-        return {plain(k, t.fields[0].type): plain(v, t.element) for k, v in value}
-    return value
+    return rows_of(FORMAT.decoder(table(columns), ScanRequest(tuple(wanted)), options(registry)), wanted, messages)
 
 
 def written(registry: SchemaRegistry, columns: Schema, rows: list[tuple[Any, ...]], **more: Any) -> list[bytes]:

@@ -12,6 +12,7 @@ from connector_cases import schema, table
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from message_cases import rows_of
 
 from sqlstream.contracts import ScanColumn, ScanRequest, TableContext
 from sqlstream.errors import BindError, DataError, OptionError, UserError
@@ -124,26 +125,7 @@ def decoded(
 ) -> tuple[list[tuple[Any, ...]], dict[int, str]]:
     t, options = described(files, columns, **more)
     wanted = request or [ScanColumn((c.name,), c.type) for c in columns]
-    found = ProtobufFormat().decoder(t, ScanRequest(tuple(wanted)), options).messages()
-    assert found is not None
-    records = found(Texts.of(messages))
-    records.records.validate(full=True)
-    rows = [
-        tuple(plain(v, c.type) for c, v in zip(wanted, r.values(), strict=True)) for r in records.records.to_pylist()
-    ]
-    return rows, {r.message: r.reason for r in records.refused}
-
-
-def plain(value: Any, t: Type) -> Any:
-    if value is None:
-        return None
-    if t.kind == "ROW":
-        return tuple(plain(v, f.type) for f, v in zip(t.fields, value.values(), strict=True))
-    if t.kind == "ARRAY":
-        return [plain(v, t.element) for v in value]
-    if t.kind == "MAP":
-        return {k: plain(v, t.element) for k, v in value}
-    return value
+    return rows_of(ProtobufFormat().decoder(t, ScanRequest(tuple(wanted)), options), wanted, messages)
 
 
 def encoded(files: Files, rows: list[dict[str, Any]], columns: Schema, **more: Any) -> list[bytes]:
