@@ -51,6 +51,21 @@ def declared(topics: Topics, topic: str, **more: str) -> str:
     return f"CREATE TEMPORARY TABLE t (id BIGINT) WITH ({said})"
 
 
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_a_broker_that_is_not_there_is_said_to_be(guarantee: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what the library has seen: a minute of silence and "not with the brokers" would leave everybody guessing."""
+    monkeypatch.setattr("sqlstream.connectors.kafka.sink.SECONDS", 1.5)
+    options = {"topic": "t", "properties.bootstrap.servers": "127.0.0.1:1", "format": "json",
+               "sink.delivery-guarantee": guarantee, "sink.transactional-id-prefix": "p"}  # fmt: skip
+    writer = KafkaConnector().sink(table(KafkaConnector(), "id BIGINT", options)).writer(TASK)
+    with pytest.raises(KafkaError, match=r"Connect to ipv4#127\.0\.0\.1:1 failed: Connection refused"):
+        try:
+            writer.write(ROWS, None)
+            writer.prepare(1)
+        finally:
+            writer.close()
+
+
 def streamed(topics: Topics, topic: str, then: list[tuple[int, str]], wanted: int) -> list[int]:
     """So many rows of an unbounded query; `then`: what comes when it has waited for a while, each in a partition."""
 

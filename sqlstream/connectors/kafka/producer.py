@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -37,10 +37,11 @@ MESSAGE = np.dtype({
 
 
 class Producer:
-    """For one thread at a time. `table`: whose rows it writes; `warn` is told what goes wrong and passes by itself."""
+    """For one thread at a time. `table`: whose rows it writes. What goes wrong and passes by itself is told when it did not pass in time."""
 
-    def __init__(self, settings: Mapping[str, str], topic: str, table: str, warn: Callable[[str], None]) -> None:
-        self._lib, self._table, self._topic_name, self._warn = library(), table, topic, warn
+    def __init__(self, settings: Mapping[str, str], topic: str, table: str) -> None:
+        self._lib, self._table, self._topic_name = library(), table, topic
+        self._passing = ""  # what the library has said last of what passes by itself
         self._client = new_client(PRODUCER, settings, table)
         self._events = self._lib.rd_kafka_queue_get_main(self._client)
         self._topic = self._lib.rd_kafka_topic_new(self._client, topic.encode(), None)
@@ -127,7 +128,7 @@ class Producer:
 
     def _said(self, code: int, text: str) -> None:
         if code in PASSING:
-            self._warn(f"warning: table {self._table}: {text}")
+            self._passing = f": {text}"
             return
         reason = c.create_string_buffer(ERROR_TEXT)
         fatal = self._lib.rd_kafka_fatal_error(self._client, reason, ERROR_TEXT)
@@ -146,7 +147,7 @@ class Producer:
             if time.monotonic() > until:
                 waiting = self._lib.rd_kafka_outq_len(self._client)
                 raise KafkaError(
-                    f"table {self._table}: {waiting:,} messages are not with the brokers after {seconds:.0f} s",
+                    f"table {self._table}: {waiting:,} messages are not with the brokers after {seconds:.0f} s{self._passing}",
                     left,
                     hint="is a broker there, and can it be reached from here?",
                 )
@@ -155,7 +156,10 @@ class Producer:
 
     def initialize(self, seconds: float) -> None:
         """Who had its transactional id before can write no more, and what that left open is aborted."""
-        self._checked(self._lib.rd_kafka_init_transactions(self._client, int(seconds * 1000)), "transactions")
+        error = self._lib.rd_kafka_init_transactions(self._client, int(seconds * 1000))
+        if error:
+            self.look()
+        self._checked(error, f"transactions{self._passing}")
 
     def begin(self) -> None:
         """A transaction, which takes in all messages from now on."""

@@ -63,9 +63,9 @@ class Target:
         """All of these, and none of a table whose prefix begins with this one's."""
         return re.compile(re.escape(self.prefix) + r"-[0-9a-f]{12}-\d+-\d+")
 
-    def producer(self, more: Mapping[str, str], warn: Any) -> Producer:
+    def producer(self, more: Mapping[str, str]) -> Producer:
         """A new one."""
-        return Producer({**PRODUCERS, **self.settings, **more}, self.topic, self.table, warn)
+        return Producer({**PRODUCERS, **self.settings, **more}, self.topic, self.table)
 
 
 class KafkaSink(Sink):
@@ -142,12 +142,9 @@ class KafkaWriter(SinkWriter):
         self._next = 0  # partition, of those that take turns
         self._current: Producer | None = None
 
-    def _warn(self, text: str) -> None:
-        """What passes by itself is told by the job when it does not: a flush ends after a time."""
-
     def _producer(self) -> Producer:
         if self._current is None:
-            self._current = self._target.producer({}, self._warn)
+            self._current = self._target.producer({})
         return self._current
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
@@ -199,7 +196,7 @@ class TransactionWriter(KafkaWriter):
         name = self._target.transactional_id(self._attempt, self._task.subtask, self._made)
         self._made += 1
         timeout = self._target.settings.get("transaction.timeout.ms", TRANSACTION_TIMEOUT)
-        producer = self._target.producer({"transactional.id": name, "transaction.timeout.ms": timeout}, self._warn)
+        producer = self._target.producer({"transactional.id": name, "transaction.timeout.ms": timeout})
         try:
             producer.initialize(SECONDS)
         except BaseException:
