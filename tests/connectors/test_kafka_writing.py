@@ -150,12 +150,17 @@ def _until(condition: Any, seconds: float = 30) -> None:
 KILLS = int(os.environ.get("SQLSTREAM_KILLS", "6"))
 
 
+def second(n: int) -> str:
+    """Of 2026."""
+    return f"2026-01-01 00:{n // 60:02}:{n % 60:02}"
+
+
 def test_each_row_is_seen_once_however_often_the_job_is_killed(kafka: Kafka, tmp_path: Path) -> None:
     """Read, then copied, counted by windows and joined, and written: SIGKILL at random moments. Readers of committed messages
     see each row once."""
     topics, rng = Topics(kafka.bootstrap), random.Random(7)
     source, names, copies, counts, joined = (topics.new(2) for _ in range(5))
-    rows, keys = 40_000, 100
+    rows, keys = 40_000 + 10_000 * (KILLS // 40), 100
     read = {"scan_startup_mode": "earliest-offset", "scan_bounded_mode": "latest-offset"}
     once = {"sink_delivery__guarantee": "exactly-once"}
     columns = "n BIGINT, k BIGINT, ts TIMESTAMP(3)"
@@ -173,10 +178,9 @@ def test_each_row_is_seen_once_however_often_the_job_is_killed(kafka: Kafka, tmp
         "GROUP BY k, window_start, window_end",
         "INSERT INTO j SELECT s.n, d.name FROM s JOIN d ON s.k = d.k WHERE MOD(s.n, 7) = 0", "END",
     ]) + ";")  # fmt: skip
-    minute = "2026-01-01 00:{:02}:{:02}"  # a row a millisecond: 40 seconds
     for p in (0, 1):
         made = (
-            json.dumps({"n": i, "k": i % keys, "ts": minute.format(0, i // 1000) + f".{i % 1000:03}"})
+            json.dumps({"n": i, "k": i % keys, "ts": second(i // 1000) + f".{i % 1000:03}"})  # a row a millisecond
             for i in range(p, rows, 2)
         )
         topics.put(source, made, partition=p)
@@ -197,9 +201,10 @@ def test_each_row_is_seen_once_however_often_the_job_is_killed(kafka: Kafka, tmp
             kills += 1
     got = {t: [json.loads(v or b"") for v in topics.values(t)] for t in (copies, counts, joined)}
     after = f"after {kills} kills"
+    print(after)
     assert sorted(r["n"] for r in got[copies]) == list(range(rows)), after
     windows = [
-        (k, f"{minute.format(0, till)}", len(of), sum(of))
+        (k, second(till), len(of), sum(of))
         for till in range(10, rows // 1000 + 1, 10)
         for k in range(keys)
         for of in [range((till - 10) * 1000 + k, till * 1000, keys)]
