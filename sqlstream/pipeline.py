@@ -304,7 +304,8 @@ def runs_in_batch(env: Environment, targets: list[Target]) -> bool:
 
 def batch_sql(env: Environment, targets: list[Target]) -> list[str]:
     """The queries of DuckDB's that these are, to be read: their tables are not opened."""
-    from sqlstream.rendering.relations import BatchRenderer, source_sql
+    from sqlstream.rendering.relations import BatchRenderer
+    from sqlstream.rendering.scans import source_sql
 
     return [BatchRenderer(source_sql(None, 0), zone=env.time_zone).sql(t.plan) for t in optimised(targets, True)]
 

@@ -17,7 +17,8 @@ from sqlstream.errors import Canceled, DataError, SqlStreamError
 from sqlstream.optimize import optimize
 from sqlstream.plan import nodes
 from sqlstream.plan.sources import scans
-from sqlstream.rendering.relations import BatchRenderer, scan_request, source_sql
+from sqlstream.rendering.relations import BatchRenderer
+from sqlstream.rendering.scans import scan_request, source_sql
 from sqlstream.types import as_schema
 
 _AGAIN = 0.05  # seconds between two interrupts

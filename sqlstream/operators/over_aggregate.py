@@ -39,7 +39,7 @@ from sqlstream.operators.over_statement import Statement
 from sqlstream.operators.window_operator import WindowNode, WindowOperator
 from sqlstream.plan.nodes import TUNING, OverCall, SortKey, order_text
 from sqlstream.plan.over_functions import OVER_FUNCTIONS
-from sqlstream.rendering.relations import called
+from sqlstream.rendering.overs import called
 from sqlstream.state.arrays import Array, fixed, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap

@@ -28,7 +28,7 @@ from sqlstream.operators.window_operator import WindowNode, WindowOperator
 from sqlstream.plan import nodes
 from sqlstream.plan.nodes import OverCall, SortKey, order_text
 from sqlstream.plan.nodes.order import Reach
-from sqlstream.rendering.relations import called, over_sql, partition_sql, placed, sort_sql
+from sqlstream.rendering.overs import called, over_sql, partition_sql, placed, sort_sql
 from sqlstream.state.arrays import Array, fixed, validity
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap

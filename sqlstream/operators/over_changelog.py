@@ -26,7 +26,7 @@ from sqlstream.operators.partitioned import Partitioned
 from sqlstream.operators.row_store import EMPTY, Change, RowStore, net
 from sqlstream.plan import nodes
 from sqlstream.plan.nodes import OverCall
-from sqlstream.rendering.relations import called, over_sql, placed
+from sqlstream.rendering.overs import called, over_sql, placed
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
 from sqlstream.state.multimap import MultiMap

@@ -11,7 +11,7 @@ from sqlstream.operators.over_carried import BEFORE, CARRY, DUE, Carried, Partia
 from sqlstream.operators.window_operator import MILLISECOND
 from sqlstream.plan.nodes import OverCall, SortKey
 from sqlstream.plan.over_functions import RANKINGS
-from sqlstream.rendering.relations import frame_sql, sort_sql
+from sqlstream.rendering.overs import frame_sql, sort_sql
 from sqlstream.types import Schema, Type, array
 
 

@@ -36,7 +36,8 @@ from sqlstream.operators.pairs import operations
 from sqlstream.operators.row_store import EMPTY, MOST_KEYS, Change, Layout, RowStore, distinct, net
 from sqlstream.plan import nodes
 from sqlstream.plan.nodes import TUNING, told_by
-from sqlstream.rendering.relations import BatchRenderer, no_scans
+from sqlstream.rendering.relations import BatchRenderer
+from sqlstream.rendering.scans import no_scans
 from sqlstream.state.arrays import Array
 from sqlstream.state.index import HashIndex
 from sqlstream.state.sets import among

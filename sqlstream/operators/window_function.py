@@ -14,7 +14,7 @@ from sqlstream.operators.evaluate import Evaluator
 from sqlstream.operators.lowering import Lowering, lower
 from sqlstream.plan import nodes
 from sqlstream.plan.window_binder import no_time_attribute
-from sqlstream.rendering.relations import window_sql
+from sqlstream.rendering.windows import window_sql
 from sqlstream.types import as_schema
 
 

@@ -8,31 +8,25 @@ that have closed, OVER rows whose time has passed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import singledispatch
-
-import duckdb
 
 from sqlstream.aggregates.registry import aggregate
 from sqlstream.batches import Kind
 from sqlstream.connectors.bad_records import FoundBad
-from sqlstream.connectors.relation import relation_of
-from sqlstream.contracts import ScanColumn, ScanRequest
+from sqlstream.contracts import ScanColumn
 from sqlstream.errors import InternalError, NotSupported
-from sqlstream.expressions import Expr, shift
-from sqlstream.formats.conversion import quoted
 from sqlstream.functions.constants import literal
 from sqlstream.functions.user import UserFunction
 from sqlstream.plan import nodes
-from sqlstream.plan.nodes.leaves import WATERMARK_PATH
-from sqlstream.plan.over_functions import OVER_FUNCTIONS
-from sqlstream.plan.table_binder import MADE, PROCTIME_PATH
-from sqlstream.rendering.bounds import skip_of
+from sqlstream.plan.table_binder import PROCTIME_PATH
 from sqlstream.rendering.expressions import to_duckdb
+from sqlstream.rendering.joins import JOINS
+from sqlstream.rendering.overs import called, over_sql, partition_sql, placed, sort_sql
+from sqlstream.rendering.scans import ScanSql
+from sqlstream.rendering.windows import window_sql
 from sqlstream.time_zones import window_zone
-from sqlstream.types import STRING, WINDOW_ENDS, Schema
-
-ScanSql = Callable[[nodes.Scan, bool], str]
+from sqlstream.types import WINDOW_ENDS, Schema
 
 
 class BatchRenderer:
@@ -317,293 +311,6 @@ def _sort(node: nodes.Sort, r: BatchRenderer, arrival: bool) -> str:
     return text
 
 
-# ---- joins
-
-
-@relation.register(nodes.Join)
-def _join(node: nodes.Join, r: BatchRenderer, arrival: bool) -> str:
-    left, right = r.render(node.left, False), r.render(node.right, False)
-    on = join_condition(node.left_keys, node.right_keys, node.null_safe, node.residual, len(node.left.schema), r.used)
-    if node.kind in ("SEMI", "ANTI"):
-        word = "EXISTS" if node.kind == "SEMI" else "NOT EXISTS"
-        text = f"SELECT l.* FROM {left} l WHERE {word} (SELECT 1 FROM {right} r WHERE {on})"
-    else:
-        items = [f"l.c{i} AS c{i}" for i in range(len(node.left.schema))]
-        items += [f"r.c{i} AS c{len(node.left.schema) + i}" for i in range(len(node.right.schema))]
-        text = f"SELECT {', '.join(items)} FROM {left} l {node.kind} JOIN {right} r ON {on}"
-    pair = node.windowed
-    if r.watermark is None:
-        return text
-    if pair is None:
-        return _timed_join(r, node, left, right, on) or text
-    a = f"c{pair[0]}"
-    end = a if node.kind in ("SEMI", "ANTI") else f"coalesce({a}, c{len(node.left.schema) + pair[1]})"
-    return f"SELECT * FROM ({text}) WHERE {r.passed(end, node.left.schema[pair[0]].time)}"
-
-
-@relation.register(nodes.LookupJoin)
-def _lookupjoin(node: nodes.LookupJoin, r: BatchRenderer, arrival: bool) -> str:
-    left, right = r.render(node.input, arrival), r.render(node.lookup, False)
-    on = join_condition(node.left_keys, node.right_keys, node.null_safe, node.residual, len(node.input.schema), r.used)
-    items = [f"l.c{i} AS c{i}" for i in range(len(node.input.schema))]
-    items += [f"r.c{i} AS c{len(node.input.schema) + i}" for i in range(len(node.lookup.schema))]
-    if arrival:
-        items.append("l._ord")
-    return f"SELECT {', '.join(items)} FROM {left} l {node.kind} JOIN {right} r ON {on}"
-
-
-@relation.register(nodes.SnapshotJoin)
-def _snapshot_join(node: nodes.SnapshotJoin, r: BatchRenderer, arrival: bool) -> str:
-    width = len(node.input.schema)
-    left, right = r.render(node.input, arrival), r.render(node.right, False)
-    on = join_condition(node.left_keys, node.right_keys, node.null_safe, node.residual, width, r.used)
-    items = [f"l.c{i} AS c{i}" for i in range(width)]
-    items += [f"r.c{i} AS c{width + i}" for i in range(len(node.right.schema))]
-    items += ["l._ord"] if arrival else []
-    return f"SELECT {', '.join(items)} FROM {left} l {node.kind} JOIN {right} r ON {on}"
-
-
-@relation.register(nodes.TemporalJoin)
-def _temporal_join(node: nodes.TemporalJoin, r: BatchRenderer, arrival: bool) -> str:
-    ordered, width = node.right.knows_arrival, len(node.input.schema)
-    left, right = r.render(node.input, arrival), r.render(node.right, ordered)
-    # ASOF takes `=` alone; in structs NULL equals NULL.
-    pairs = zip(node.left_keys, node.right_keys, node.null_safe, strict=True)
-    on = [f"row(l.c{a}) = row(r.c{b})" if safe else f"l.c{a} = r.c{b}" for a, b, safe in pairs]
-    on.append(f"l.c{node.left_time} >= r.c{node.right_time}")
-    tie = "_ord DESC" if ordered else ", ".join(f"c{i}" for i in range(len(node.right.schema)))
-    last = f"row_number() OVER ({partition_sql((*node.right_keys, node.right_time))} ORDER BY {tie}) = 1"
-    versions = f"(SELECT * FROM {right} WHERE c{node.right_time} IS NOT NULL QUALIFY {last})"
-    there = [f"r.c{node.right_time} IS NOT NULL"] + ([] if node.there is None else [f"r.c{node.there}"])
-    holds = " AND ".join([*there, join_condition((), (), (), node.residual, width, r.used)])
-    items = [f"l.c{i} AS c{i}" for i in range(width)]
-    items += [f"r.c{i} AS c{width + i}" for i in range(len(node.right.schema))]
-    hidden = ["_ord"] if arrival else []
-    items += [*(f"l.{h}" for h in hidden), f"{holds} AS _holds"]
-    pairs_sql = f"SELECT {', '.join(items)} FROM {left} l ASOF LEFT JOIN {versions} r ON {' AND '.join(on)}"
-    given = [f"c{i}" for i in range(width)]
-    if node.kind == "INNER":
-        given += [f"c{i}" for i in range(width, len(node.schema))]
-    else:
-        given += [f"CASE WHEN _holds THEN c{i} END AS c{i}" for i in range(width, len(node.schema))]
-    where = ["_holds"] if node.kind == "INNER" else []
-    if r.watermark is not None:
-        where.append(f"(c{node.left_time} IS NULL OR epoch_us(c{node.left_time}) <= {r.watermark})")
-    text = f"SELECT {', '.join([*given, *hidden])} FROM ({pairs_sql})"
-    return f"{text} WHERE {' AND '.join(where)}" if where else text
-
-
-@relation.register(nodes.AsofJoin)
-def _asof_join(node: nodes.AsofJoin, r: BatchRenderer, arrival: bool) -> str:
-    width, right_width = len(node.input.schema), len(node.right.schema)
-    left, right = r.render(node.input, arrival), r.render(node.right, False)
-    pairs = zip(node.left_keys, node.right_keys, node.null_safe, strict=True)
-    # ASOF takes `=` alone; in structs NULL equals NULL.
-    on = [f"row(l.c{a}) = row(r.c{b})" if safe else f"l.c{a} = r.c{b}" for a, b, safe in pairs]
-    on.append(f"l.c{node.left_time} {node.comparison} r.c{node.right_time}")
-    # DuckDB would take any of equal times
-    tie = ", ".join(f"c{i} ASC NULLS LAST" for i in range(right_width))
-    first = f"row_number() OVER ({partition_sql((*node.right_keys, node.right_time))} ORDER BY {tie}) = 1"
-    nearest = f"(SELECT * FROM {right} WHERE c{node.right_time} IS NOT NULL QUALIFY {first})"
-    items = [f"l.c{i} AS c{i}" for i in range(width)] + [f"r.c{i} AS c{width + i}" for i in range(right_width)]
-    items += ["l._ord"] if arrival else []
-    text = f"SELECT {', '.join(items)} FROM {left} l ASOF {node.kind} JOIN {nearest} r ON {' AND '.join(on)}"
-    if r.watermark is None or not node.timed:
-        return text
-    if node.backward:
-        return f"SELECT * FROM ({text}) WHERE c{node.left_time} IS NULL OR epoch_us(c{node.left_time}) <= {r.watermark}"
-    keys = zip(node.left_keys, node.null_safe, strict=True)
-    never = " OR ".join(f"c{k} IS NULL" for k in (*(k for k, safe in keys if not safe), node.left_time))
-    answer = f"c{width + node.right_time}"
-    return f"SELECT * FROM ({text}) WHERE epoch_us({answer}) <= {r.watermark} OR {answer} IS NULL AND ({never})"
-
-
-def _timed_join(r: BatchRenderer, node: nodes.Join, left: str, right: str, on: str) -> str | None:
-    """An outer interval join: an unmatched row shows once no row that is still to come can match it."""
-    bounds = node.bounds
-    if bounds is None or node.kind not in ("LEFT", "RIGHT", "FULL"):
-        return None
-
-    def done(side: str, keys: tuple[int, ...], time: int, reach: int) -> str:
-        c = f"{side}.c{time}"
-        never = [f"{side}.c{k} IS NULL" for k, safe in zip(keys, node.null_safe, strict=True) if not safe]
-        return " OR ".join([*never, f"{c} IS NULL", f"epoch_us({c}) + {reach} < {r.watermark}"])
-
-    items = [f"l.c{i} AS c{i}" for i in range(len(node.left.schema))]
-    items += [f"r.c{i} AS c{len(node.left.schema) + i}" for i in range(len(node.right.schema))]
-    sides = [f"(SELECT *, TRUE AS _there FROM {x})" for x in (left, right)]
-    return (
-        f"SELECT {', '.join(items)} FROM {sides[0]} l {node.kind} JOIN {sides[1]} r ON {on} "
-        "WHERE l._there AND r._there "
-        f"OR r._there IS NULL AND ({done('l', node.left_keys, bounds.left_time, -bounds.lower)}) "
-        f"OR l._there IS NULL AND ({done('r', node.right_keys, bounds.right_time, bounds.upper)})"
-    )
-
-
-# ---- pieces, shared with streaming operators that ask DuckDB
-
-
-def join_condition(
-    left_keys: tuple[int, ...],
-    right_keys: tuple[int, ...],
-    null_safe: tuple[bool, ...],
-    residual: Expr | None,
-    width: int,
-    used: set[UserFunction],
-) -> str:
-    """ON of a join between `l` and `r`."""
-    parts = [
-        f"l.c{a} {'IS NOT DISTINCT FROM' if s else '='} r.c{b}"
-        for a, b, s in zip(left_keys, right_keys, null_safe, strict=True)
-    ]
-    if residual is not None:
-        parts.append(to_duckdb(residual, used, lambda i: f"l.c{i}" if i < width else f"r.c{i - width}"))
-    return " AND ".join(parts) or "TRUE"
-
-
-def sort_sql(order: tuple[nodes.SortKey, ...]) -> str:
-    """What stands behind ORDER BY; "" without keys."""
-    return ", ".join(
-        f"c{k.column} {'ASC' if k.ascending else 'DESC'} NULLS {'FIRST' if k.nulls_first else 'LAST'}" for k in order
-    )
-
-
-def partition_sql(partition: tuple[int, ...]) -> str:
-    """PARTITION BY and the columns; "" without any, when all rows are one partition."""
-    return "PARTITION BY " + ", ".join(f"c{p}" for p in partition) if partition else ""
-
-
-def over_sql(node: nodes.Over, call: nodes.OverCall, tie: str, repeatable: bool = False) -> str:
-    """One OVER call, over rows with `_place` (`placed`). `repeatable`: see `Sql`.
-
-    `tie` orders equal rows where their order shows: ROWS frames, ROW_NUMBER, LAG, LEAD.
-    """
-    frame = call.frame
-    row_based = frame.unit == "ROWS" if frame is not None else OVER_FUNCTIONS[call.function].by_rows
-    order = sort_sql(node.order)
-    if row_based and order:
-        order = f"{order}, {tie}"
-    over = partition_sql(node.partition) + (f" ORDER BY {order}" if order else "")
-    if frame is not None:
-        timed = bool(node.order) and node.input.schema[node.order[0].column].type.is_timestamp
-        over += " " + frame_sql(frame, timed)
-    over = f"OVER ({over.strip()})"
-    args = [f"c{a}" for a in call.args]
-    if call.function not in OVER_FUNCTIONS:
-        known = aggregate(call.function)
-        return known.duckdb(
-            args,
-            [node.input.schema[a].type for a in call.args],
-            distinct=call.distinct,
-            order="_place" if known.needs_arrival or repeatable else None,
-            over=over,
-            result=call.column.type,
-            repeatable=repeatable,
-            constants=call.constants,
-            filter=None if call.filter is None else f"c{call.filter}",
-        )
-    nulls = " IGNORE NULLS" if call.ignores_nulls else ""
-    if call.function in ("LAG", "LEAD"):
-        offset, default = call.constants
-        args.append(str(offset))
-        if default is not None:
-            args.append(literal(default, call.column.type))
-    elif call.function == "NTILE":
-        args = [str(call.constants[0])]
-    elif call.function == "NTH_VALUE":
-        args.append(f"{call.constants[0]} ORDER BY _place")
-    return f"CAST({call.function.lower()}({', '.join(args)}{nulls}) {over} AS {call.column.type.duckdb()})"
-
-
-def called(calls: tuple[nodes.OverCall, ...]) -> set[UserFunction]:
-    """The Python functions that the calls are of."""
-    return {f for c in calls if c.function not in OVER_FUNCTIONS for f in aggregate(c.function).called}
-
-
-def placed(node: nodes.Over, tie: str, source: str, repeatable: bool = False) -> str:
-    """`source` with `_place`, where calls go by it: a row's place in its partition, for those that go by order among
-    peers of a RANGE frame too."""
-    if not any(_goes_by_place(c, repeatable) for c in node.calls):
-        return source
-    order = ", ".join(x for x in (sort_sql(node.order), tie) if x)
-    over = f"OVER ({partition_sql(node.partition)} ORDER BY {order})"
-    return f"(SELECT *, row_number() {over} AS _place FROM {source})"
-
-
-def _goes_by_place(call: nodes.OverCall, repeatable: bool) -> bool:
-    if call.function not in OVER_FUNCTIONS:
-        return repeatable or aggregate(call.function).needs_arrival
-    return OVER_FUNCTIONS[call.function].framed
-
-
-def frame_sql(frame: nodes.Frame, timed: bool) -> str:
-    """The frame of an OVER. `timed`: the order is by a time, so that RANGE's bounds are intervals (µs)."""
-
-    def bound(distance: int | None, side: str, other: str) -> str:
-        if distance is None:
-            return f"UNBOUNDED {side}"
-        if distance == 0:
-            return "CURRENT ROW"
-        size = f"to_microseconds({abs(distance)})" if frame.unit == "RANGE" and timed else str(abs(distance))
-        return f"{size} {side if distance > 0 else other}"
-
-    start, end = (
-        bound(frame.preceding, "PRECEDING", "FOLLOWING"),
-        bound(frame.following, "FOLLOWING", "PRECEDING"),
-    )
-    return f"{frame.unit} BETWEEN {start} AND {end}"
-
-
-def window_sql(node: nodes.Window, source: str, order: str | None = None, zone: str = "UTC") -> str:
-    """SELECT of the input's columns, window_start, window_end, window_time; rows without a time are left out.
-
-    zone  the session's: windows over TIMESTAMP_LTZ lie in its local time
-    """
-    width = len(node.input.schema)
-    spec = node.spec
-    columns = ", ".join([f"c{i}" for i in range(width)])
-    hidden = f", {order}" if order else ""
-    time = node.input.schema[node.time_column]
-    zoned = time.type.kind == "TIMESTAMP_LTZ"
-    local = zoned and not window_zone(node.domain, zone).is_utc
-    at = f"timezone({literal(zone, STRING)}, c{node.time_column})" if local else f"c{node.time_column}"
-    rows = f"SELECT *, epoch_us({at}) AS _t FROM {source} WHERE c{node.time_column} IS NOT NULL"
-
-    def out(start: str, end: str, inner: str) -> str:
-        time = f"{'make_timestamptz' if zoned else 'make_timestamp'}({end} - 1000)"
-        if local:
-            # A local time that never comes is the jump over it; DuckDB gives it as if clocks had not been put forward.
-            name = literal(zone, STRING)
-            inner = f"SELECT *, timezone({name}, make_timestamp({end} - 1000)) AS _x FROM ({inner})"
-            inner = f"SELECT *, epoch_us(timezone({name}, _x)) - ({end} - 1000) AS _jump FROM ({inner})"
-            time = f"_x - to_microseconds(CASE WHEN _jump = 0 THEN 0 ELSE ({end} - 1000) % _jump END)"
-        return (
-            f"SELECT {columns}, make_timestamp({start}) AS c{width}, make_timestamp({end}) AS c{width + 1}, "
-            f"{time} AS c{width + 2}{hidden} FROM ({inner})"
-        )
-
-    def floor(step: int) -> str:
-        return f"(_t - (((_t - {spec.offset}) % {step}) + {step}) % {step})"
-
-    if spec.kind == "TUMBLE":
-        return out("_s", f"(_s + {spec.size})", f"SELECT *, {floor(spec.size)} AS _s FROM ({rows})")
-    if spec.kind == "HOP":
-        starts = f"SELECT *, unnest(range({floor(spec.slide)}, _t - {spec.size}, -{spec.slide})) AS _s FROM ({rows})"
-        return out("_s", f"(_s + {spec.size})", starts)
-    if spec.kind == "CUMULATE":
-        based = f"SELECT *, {floor(spec.size)} AS _s FROM ({rows})"
-        first = f"_s + {spec.slide} * ((_t - _s) // {spec.slide} + 1)"
-        return out(
-            "_s", "_e", f"SELECT *, unnest(range({first}, _s + {spec.size} + 1, {spec.slide})) AS _e FROM ({based})"
-        )
-    keys = partition_sql(node.partition)
-    first = f"SELECT *, CASE WHEN _t - lag(_t) OVER ({keys} ORDER BY _t) <= {spec.size} THEN 0 ELSE 1 END AS _f FROM ({rows})"
-    numbered = f"SELECT *, sum(_f) OVER ({keys} ORDER BY _t RANGE UNBOUNDED PRECEDING) AS _n FROM ({first})"
-    by = f"{keys}, _n" if keys else "PARTITION BY _n"
-    bounded = f"SELECT *, min(_t) OVER ({by}) AS _s, max(_t) OVER ({by}) + {spec.size} AS _e FROM ({numbered})"
-    return out("_s", "_e", bounded)
-
-
 def unnest_sql(node: nodes.Unnest, source: str) -> str:
     """`source` with a row for each element of a column: the source's columns, then the element's, then its number."""
     width = len(node.input.schema)
@@ -628,56 +335,6 @@ def unnest_sql(node: nodes.Unnest, source: str) -> str:
     return f"SELECT {', '.join(items)} FROM ({inner})"
 
 
-def scan_request(node: nodes.Scan, zone: str) -> ScanRequest:
-    """What a scan decodes, in the session's zone: its stored columns (a request for none gives rows all the same)."""
-    stored = [i for i, c in enumerate(node.columns) if c.path not in MADE]
-    kept = None if node.predicate is None else shift(node.predicate, stored.index)
-    return ScanRequest(tuple(node.columns[i] for i in stored), zone=zone, skip=skip_of(kept, None), filter=kept)
-
-
-def source_sql(connection: duckdb.DuckDBPyConnection | None, proctime: int, zone: str = "UTC") -> ScanSql:
-    """Scans as the connectors give them to DuckDB; PROCTIME() is `proctime` (µs), read once; `zone`: the session's.
-
-    Without a connection scans only name their tables, and nothing is looked for: that is what EXPLAIN shows.
-    """
-
-    def scan(node: nodes.Scan, arrival: bool) -> str:
-        stored = [(i, c) for i, c in enumerate(node.columns) if c.path not in MADE]
-        relation = quoted(node.table)
-        if connection is not None:
-            relation = relation_of(node.source, connection, scan_request(node, zone))
-        items = {i: f"c{n} AS c{i}" for n, (i, _) in enumerate(stored)}
-        for i, c in enumerate(node.columns):
-            if c.path == PROCTIME_PATH:
-                items[i] = f"make_timestamptz({proctime} - {proctime} % 1000) AS c{i}"
-            elif c.path == WATERMARK_PATH:
-                items[i] = f"CAST(NULL AS {c.type.duckdb()}) AS c{i}"
-        text = f"SELECT {', '.join(items[i] for i in range(len(node.columns)))}"
-        if node.changes:
-            text += ", _op"
-        if arrival:
-            text += ", row_number() OVER () AS _ord"
-        if not (node.source.append_only or node.changes):
-            relation = net_sql(relation, len(stored))
-        return f"{text} FROM {relation}"
-
-    return scan
-
-
-def no_scans(node: nodes.Scan, arrival: bool) -> str:
-    """For plans without tables."""
-    raise InternalError(f"a scan of {node.table} where none can be")
-
-
-def net_sql(relation: str, width: int) -> str:
-    """The rows that the changes of a changelog without a key leave: each as often as it was added and not taken back."""
-    columns = ", ".join(f"c{i}" for i in range(width))
-    count = f"CAST(sum(CASE WHEN _op IN ({Kind.INSERT:d}, {Kind.UPDATE_AFTER:d}) THEN 1 ELSE -1 END) AS BIGINT) AS _n"
-    if not columns:
-        return f"(SELECT unnest(range(_n)) FROM (SELECT {count} FROM {relation}))"
-    return f"(SELECT {columns}, unnest(range(_n)) FROM (SELECT {columns}, {count} FROM {relation} GROUP BY {columns}))"
-
-
 @relation.register(nodes.ProcessTableFunction)
 @relation.register(nodes.ToChangelog)
 @relation.register(nodes.FromChangelog)
@@ -691,3 +348,7 @@ def _stream_only(node: nodes.Node, r: BatchRenderer, arrival: bool) -> str:
         f"{what} runs as a stream only: it cannot be in a table that is looked up",
         hint="write its rows to a table with INSERT INTO, and look that up",
     )
+
+
+for _kind, _form in JOINS.items():
+    relation.register(_kind, _form)

@@ -30,7 +30,8 @@ from sqlstream.clock import Clock, PositionClock, SystemClock
 from sqlstream.errors import SqlStreamError
 from sqlstream.optimize import optimize
 from sqlstream.plan.columns import unique_names
-from sqlstream.rendering.relations import BatchRenderer, source_sql
+from sqlstream.rendering.relations import BatchRenderer
+from sqlstream.rendering.scans import source_sql
 from sqlstream.results import Result
 from sqlstream.runtime.job import Job
 from sqlstream.runtime.progress import Progress

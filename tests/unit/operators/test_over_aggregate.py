@@ -18,7 +18,7 @@ from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.operators.base import PhysicalNode
 from sqlstream.operators.over_aggregate import OverAggregate
 from sqlstream.plan.nodes import Frame, OverCall, SortKey
-from sqlstream.rendering.relations import frame_sql
+from sqlstream.rendering.overs import frame_sql
 from sqlstream.types import BIGINT, PROCTIME, ROWTIME, STRING, Column, Schema, timestamp
 
 S = 1_000_000

@@ -11,7 +11,7 @@ from harness.seed import random_of, said
 from sqlstream.operators.over_ahead import OverAhead
 from sqlstream.plan.nodes import Frame, OverCall, SortKey
 from sqlstream.plan.nodes.order import reach_of
-from sqlstream.rendering.relations import frame_sql
+from sqlstream.rendering.overs import frame_sql
 from sqlstream.types import BIGINT, ROWTIME, STRING, Column, Schema, timestamp
 
 S = 1_000_000
