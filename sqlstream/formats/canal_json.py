@@ -29,7 +29,9 @@ from sqlstream.formats.json_changes import (
 )
 from sqlstream.formats.json_records import JsonRecords, Leaf, Rule, document_value
 from sqlstream.formats.readers import METADATA
-from sqlstream.functions.java_patterns import NotRe2, PatternError, parse, re2
+from sqlstream.functions.java_patterns import parse
+from sqlstream.functions.pattern_tree import PatternError
+from sqlstream.functions.re2_patterns import NotRe2, re2
 from sqlstream.options import Option
 from sqlstream.types import BIGINT, BOOLEAN, INT, STRING, array, map_of, row
 

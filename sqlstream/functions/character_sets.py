@@ -210,3 +210,22 @@ def named(name: str) -> CharSet:
     if len(short) <= 2 and short.isalpha():
         return _category(short)
     raise UnknownSet(f"\\p{{{name}}}")
+
+
+def text_of(chars: CharSet, code: str) -> str:
+    """A character, or a class of ranges, as engines read it. `code`: how they write one by its number."""
+    if chars.single is not None:
+        return _char(ord(chars.single), code)
+    negated = not chars.scripts and bool(chars.ranges) and chars.ranges[0][0] == 0 and chars.ranges[-1][1] == LAST
+    ranges = (~chars).ranges if negated else chars.ranges
+    if not ranges and not chars.scripts:
+        first, last = _char(0, code), _char(LAST, code)
+        return f"[{first}-{last}]" if negated else f"[^{first}-{last}]"
+    body = "".join(_char(a, code) if a == b else f"{_char(a, code)}-{_char(b, code)}" for a, b in ranges) + "".join(
+        f"\\{'P' if no else 'p'}{{{name}}}" for name, no in chars.scripts
+    )
+    return f"[{'^' if negated else ''}{body}]"
+
+
+def _char(c: int, code: str) -> str:
+    return chr(c) if c < 128 and chr(c).isalnum() else code.format(c)

@@ -14,7 +14,8 @@ from functools import lru_cache
 import pyarrow as pa
 
 from sqlstream.errors import DataError
-from sqlstream.functions.java_patterns import PatternError, compiled
+from sqlstream.functions.pattern_tree import PatternError
+from sqlstream.functions.python_patterns import compiled
 from sqlstream.functions.sql_patterns import like_pattern, similar_pattern
 
 

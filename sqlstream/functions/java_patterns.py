@@ -1,12 +1,11 @@
-"""Java's regular expressions, parsed, and written for the engines that evaluate them.
+"""Java's regular expressions, parsed.
 
-`parse` reads what java.util.regex.Pattern reads, into a tree in which every character and class is a set of ranges and
-every flag is applied. `re2` writes it for DuckDB where RE2 has all of it; `python` for Python's `re`, which backtracks
-as Java does: look-around, back references, possessive quantifiers, anchors of lines. What neither has is refused by
-name.
+`parse` reads what java.util.regex.Pattern reads into a tree (`pattern_tree`), which is written for the engines that evaluate it: for DuckDB
+by `re2_patterns` where RE2 has all of it; for Python's `re` by `python_patterns`, which backtracks as Java does: look-around, back references,
+possessive quantifiers, anchors of lines. What neither has is refused by name.
 
-RE2 and Java agree on which match they prefer (leftmost, the first alternative). They do not on: `.` and `$` before
-line ends, \\s, \\b, letters that fold to ASCII ones; all of these are spelled out.
+RE2 and Java agree on which match they prefer (leftmost, the first alternative). They do not on: `.` and `$` before line ends, \\s, \\b, letters
+that fold to ASCII ones; all of these are spelled out.
 """
 
 from __future__ import annotations
@@ -14,105 +13,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import product
 
 from sqlstream.functions import character_sets as sets
 from sqlstream.functions.character_sets import CharSet, UnknownSet
-
-MOST_REPEATS = 1000  # RE2's, of repetitions within each other together
-MOST_RANGES = 50_000  # as repetitions are written out; RE2 takes about four times as many
-_VARIANTS = 200  # of a look-behind's text
-
-
-class PatternError(ValueError):
-    """The pattern is wrong, or needs what neither engine has."""
-
-
-class NotRe2(Exception):
-    """RE2 cannot say this."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A part of a pattern."""
-
-
-@dataclass(frozen=True)
-class One(Node):
-    """One character of a set."""
-
-    chars: CharSet
-
-
-@dataclass(frozen=True)
-class Sequence(Node):
-    """One after the other; without parts the empty string."""
-
-    parts: tuple[Node, ...]
-
-
-@dataclass(frozen=True)
-class Either(Node):
-    """The first option that lets the rest match."""
-
-    options: tuple[Node, ...]
-
-
-@dataclass(frozen=True)
-class Group(Node):
-    """A capturing group; numbers count from 1."""
-
-    number: int
-    inner: Node
-
-
-@dataclass(frozen=True)
-class Repeat(Node):
-    """`mode`: '' greedy, '?' lazy, '+' possessive. `most` None: any number."""
-
-    inner: Node
-    least: int
-    most: int | None
-    mode: str
-
-
-@dataclass(frozen=True)
-class Look(Node):
-    """(?=, (?!, (?<=, (?<!: `sign` is what stands before the inner pattern."""
-
-    inner: Node
-    sign: str
-
-
-@dataclass(frozen=True)
-class Atomic(Node):
-    """(?>: what `inner` matched first stays, also when the rest does not match then."""
-
-    inner: Node
-
-
-@dataclass(frozen=True)
-class Back(Node):
-    """What group `number` matched."""
-
-    number: int
-    any_case: bool
-
-
-@dataclass(frozen=True)
-class Anchor(Node):
-    """begin, end, end or before the last line end, begin and end of a line, \\b, \\B."""
-
-    kind: str
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A parsed pattern: its tree, and the names of its groups."""
-
-    root: Node
-    groups: int
-    names: tuple[tuple[str, int], ...] = ()
+from sqlstream.functions.pattern_tree import (
+    Anchor,
+    Atomic,
+    Back,
+    Either,
+    Group,
+    Look,
+    Node,
+    One,
+    Pattern,
+    PatternError,
+    Repeat,
+    Sequence,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -418,243 +335,3 @@ def parse(text: str) -> Pattern:
         return _Parser(text).pattern()
     except RecursionError:
         raise PatternError("the pattern is nested too deeply") from None
-
-
-# ---- what is known of a pattern
-
-
-def width(node: Node) -> tuple[int, int | None]:
-    """The least and most characters that it matches; most None: any number."""
-    if isinstance(node, One):
-        return 1, 1
-    if isinstance(node, (Group, Atomic)):
-        return width(node.inner)
-    if isinstance(node, (Look, Anchor)):
-        return 0, 0
-    if isinstance(node, Back):
-        return 0, None
-    if isinstance(node, Repeat):
-        low, high = width(node.inner)
-        return low * node.least, None if high is None or node.most is None and high else high * (node.most or 0)
-    parts = [width(p) for p in (node.parts if isinstance(node, Sequence) else node.options)]  # type: ignore[attr-defined]
-    lows, highs = [p[0] for p in parts], [p[1] for p in parts]
-    if isinstance(node, Sequence):
-        return sum(lows), None if None in highs else sum(h or 0 for h in highs)
-    return min(lows), None if None in highs else max(h or 0 for h in highs)
-
-
-def group_of(node: Node, number: int) -> tuple[Node, bool] | None:
-    """The inside of a group, and whether it takes part in every match; None when it is not below `node`."""
-    if isinstance(node, Group) and node.number == number:
-        return node.inner, True
-    if isinstance(node, (Group, Atomic)):
-        return group_of(node.inner, number)
-    if isinstance(node, Look):
-        found = group_of(node.inner, number)
-        return None if found is None else (found[0], found[1] and "!" not in node.sign)
-    if isinstance(node, Repeat):
-        found = group_of(node.inner, number)
-        return None if found is None else (found[0], found[1] and node.least > 0)
-    for part in node.parts if isinstance(node, Sequence) else node.options if isinstance(node, Either) else ():
-        found = group_of(part, number)
-        if found is not None:
-            return found[0], found[1] and not isinstance(node, Either)
-    return None
-
-
-# ---- RE2
-
-_BREAK = r"(?:\r\n|[\n\r\x{85}\x{2028}\x{2029}])?\z"
-
-
-def re2(pattern: Pattern, captures: tuple[int, ...] = ()) -> str:
-    """RE2's text of it; `captures`: the groups asked for (0: the whole match), ascending: they become 1, 2, ….
-
-    NotRe2 when it has no such. The last `$` may stand before a line end, which RE2 cannot look at: the text then goes
-    on to the end, and a whole match is a group.
-    """
-    root, tail = pattern.root, ""
-    repeats, ranges = _extent(root)
-    if repeats > MOST_REPEATS or ranges > MOST_RANGES:
-        raise NotRe2("too large")
-    parts = root.parts if isinstance(root, Sequence) else (root,)
-    if parts and parts[-1] == Anchor("last"):
-        root, tail = Sequence(parts[:-1]), _BREAK
-    text = _re2(root, captures)
-    if captures[:1] == (0,):
-        text = f"({text})"
-    elif isinstance(root, Either) and tail:
-        text = f"(?:{text})"
-    return text + tail
-
-
-def needed(pattern: Pattern) -> str:
-    """The longest text that it is plain to see in every text that the pattern is found in; '' when there is none."""
-    runs = [""]
-    _needed(pattern.root, runs)
-    return max(runs, key=len)
-
-
-def _needed(node: Node, runs: list[str]) -> None:
-    """Goes on with the last of `runs` by what every match of the node has next, and begins a new one behind what varies."""
-    if isinstance(node, One):
-        chars = node.chars
-        if len(chars.ranges) == 1 and chars.ranges[0][0] == chars.ranges[0][1] and not chars.scripts:
-            runs[-1] += chr(chars.ranges[0][0])
-        else:
-            runs.append("")
-    elif isinstance(node, Sequence):
-        for part in node.parts:
-            _needed(part, runs)
-    elif isinstance(node, (Group, Atomic)):
-        _needed(node.inner, runs)
-    elif not isinstance(node, (Anchor, Look)):  # they take no character
-        runs.append("")
-        if isinstance(node, Repeat) and node.least:
-            _needed(node.inner, runs)
-            runs.append("")
-
-
-def _re2(node: Node, captures: tuple[int, ...]) -> str:
-    if isinstance(node, One):
-        return _chars(node.chars, "\\x{{{:x}}}")
-    if isinstance(node, Sequence):
-        return "".join(f"(?:{_re2(p, captures)})" if isinstance(p, Either) else _re2(p, captures) for p in node.parts)
-    if isinstance(node, Either):
-        return "|".join(_re2(p, captures) for p in node.options)
-    if isinstance(node, Group):
-        return f"({'' if node.number in captures else '?:'}{_re2(node.inner, captures)})"
-    if isinstance(node, Repeat) and node.mode != "+":
-        if node.most not in (0, 1) and width(node.inner)[0] == 0:
-            raise NotRe2("RE2 does not end a repetition with an empty one, of which Java keeps the group")
-        inner = _re2(node.inner, captures)
-        return f"{inner if isinstance(node.inner, (One, Group)) else f'(?:{inner})'}{_counts(node)}"
-    if isinstance(node, Anchor) and node.kind in _RE2_ANCHORS:
-        return _RE2_ANCHORS[node.kind]
-    raise NotRe2(type(node).__name__)
-
-
-def _extent(node: Node) -> tuple[int, int]:
-    """How often a part is repeated at most, and the ranges of all characters when repetitions are written out."""
-    if isinstance(node, One):
-        return 1, max(1, len(node.chars.ranges))
-    if isinstance(node, (Sequence, Either)):
-        parts = [_extent(p) for p in (node.parts if isinstance(node, Sequence) else node.options)]
-        return max((p[0] for p in parts), default=1), sum(p[1] for p in parts)
-    if isinstance(node, (Group, Atomic, Look)):
-        return _extent(node.inner)
-    if isinstance(node, Repeat):
-        times = max(node.least, node.most or 0, 1)
-        repeats, ranges = _extent(node.inner)
-        return times * repeats, times * ranges
-    return 1, 1
-
-
-_RE2_ANCHORS = {"begin": r"\A", "end": r"\z", "word": r"\b", "no word": r"\B"}
-
-
-def _counts(node: Repeat) -> str:
-    sign = {(0, None): "*", (1, None): "+", (0, 1): "?"}.get((node.least, node.most))
-    if sign is None:
-        sign = f"{{{node.least},{'' if node.most is None else node.most}}}"
-    return sign + node.mode
-
-
-def _chars(chars: CharSet, code: str) -> str:
-    """A character, or a class of ranges."""
-    if chars.single is not None:
-        return _char(ord(chars.single), code)
-    negated = not chars.scripts and bool(chars.ranges) and chars.ranges[0][0] == 0 and chars.ranges[-1][1] == sets.LAST
-    ranges = (~chars).ranges if negated else chars.ranges
-    if not ranges and not chars.scripts:
-        first, last = _char(0, code), _char(sets.LAST, code)
-        return f"[{first}-{last}]" if negated else f"[^{first}-{last}]"
-    body = "".join(_char(a, code) if a == b else f"{_char(a, code)}-{_char(b, code)}" for a, b in ranges) + "".join(
-        f"\\{'P' if no else 'p'}{{{name}}}" for name, no in chars.scripts
-    )
-    return f"[{'^' if negated else ''}{body}]"
-
-
-def _char(c: int, code: str) -> str:
-    return chr(c) if c < 128 and chr(c).isalnum() else code.format(c)
-
-
-# ---- Python
-
-
-@lru_cache(maxsize=512)
-def compiled(text: str) -> re.Pattern[str]:
-    """Python's pattern of a Java one. PatternError as `parse`, or for what Python has not."""
-    pattern = parse(text)
-    written = python(pattern)
-    try:
-        return re.compile(written)
-    except (re.error, RecursionError, OverflowError) as e:
-        raise PatternError(f"'{text}': {e}") from None
-
-
-def python(pattern: Pattern) -> str:
-    """Python's text of it, with all groups."""
-    return _python(pattern.root)
-
-
-def _python(node: Node) -> str:
-    if isinstance(node, One):
-        if node.chars.scripts:
-            raise PatternError(
-                f"\\p{{Is{node.chars.scripts[0][0]}}} together with look-around, back references or the like"
-            )
-        return _chars(node.chars, "\\U{:08x}")
-    if isinstance(node, Sequence):
-        return "".join(f"(?:{_python(p)})" if isinstance(p, Either) else _python(p) for p in node.parts)
-    if isinstance(node, Either):
-        return "|".join(_python(p) for p in node.options)
-    if isinstance(node, Group):
-        return f"({_python(node.inner)})"
-    if isinstance(node, Atomic):
-        return f"(?>{_python(node.inner)})"
-    if isinstance(node, Repeat):
-        return f"(?:{_python(node.inner)}){_counts(node)}"
-    if isinstance(node, Back):
-        return f"(?{'i' if node.any_case else ''}:\\{node.number})"
-    if isinstance(node, Look):
-        if not node.sign.startswith("<"):
-            return f"(?{node.sign}{_python(node.inner)})"
-        looks = [f"(?{node.sign}{_python(v)})" for v in _variants(node.inner)]
-        return "".join(looks) if node.sign == "<!" else f"(?:{'|'.join(looks)})"
-    assert isinstance(node, Anchor)
-    return _PYTHON_ANCHORS[node.kind]
-
-
-_ENDS = "\\n\\r\\x85\\u2028\\u2029"
-_W = "[A-Za-z0-9_]"
-_PYTHON_ANCHORS = {
-    "begin": r"\A",
-    "end": r"\Z",
-    "last": r"(?:(?=\r\n\Z)|(?<!\r)(?=\n\Z)|(?=[\r\x85\u2028\u2029]\Z)|\Z)",
-    "line begin": r"(?:\A|(?<=[\n\x85\u2028\u2029])(?!\Z)|(?<=\r)(?!\n|\Z))",
-    "line end": r"(?:(?<!\r)(?=\n)|(?=[\r\x85\u2028\u2029])|\Z)",
-    "word": rf"(?:(?<={_W})(?!{_W})|(?<!{_W})(?={_W}))",
-    "no word": rf"(?:(?<={_W})(?={_W})|(?<!{_W})(?!{_W}))",
-}
-
-
-def _variants(node: Node) -> list[Node]:
-    """Patterns of one width each that together are `node`: Python looks back by so many characters at a time."""
-    low, high = width(node)
-    if high is None:
-        raise PatternError("a look-behind has no obvious maximum length")
-    if low == high:
-        return [node]
-    if isinstance(node, Either):
-        found = [v for o in node.options for v in _variants(o)]
-    elif isinstance(node, Sequence):
-        found = [Sequence(parts) for parts in product(*(_variants(p) for p in node.parts))]
-    elif isinstance(node, Repeat) and node.most is not None:
-        inner = _variants(node.inner)
-        found = [Sequence(parts) for n in range(node.least, node.most + 1) for parts in product(inner, repeat=n)]
-    else:
-        raise PatternError("a look-behind with a group of several lengths")
-    if len(found) > _VARIANTS:
-        raise PatternError("a look-behind of too many lengths")
-    return found

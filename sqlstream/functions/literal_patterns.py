@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 
-from sqlstream.functions.java_patterns import Anchor, Either, Group, Node, One, Pattern, Repeat, Sequence
+from sqlstream.functions.pattern_tree import Anchor, Either, Group, Node, One, Pattern, Repeat, Sequence
 from sqlstream.literals import quoted
 
 _MOST = 4  # texts: each is a search of its own

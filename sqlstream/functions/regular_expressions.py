@@ -1,6 +1,6 @@
 """SQL text of what takes a pattern: REGEXP, REGEXP_EXTRACT, REGEXP_REPLACE, LIKE, SIMILAR TO.
 
-A constant pattern goes to DuckDB wherever RE2 can say what Java means by it (java_patterns.py); anything else goes to
+A constant pattern goes to DuckDB wherever RE2 can say what Java means by it (re2_patterns.py); anything else goes to
 Python (java_matching.py). A constant that is wrong is refused when the query is planned.
 """
 
@@ -12,17 +12,10 @@ from collections.abc import Callable
 from sqlstream.errors import BindError, NotSupported
 from sqlstream.functions import literal_patterns, user
 from sqlstream.functions.java_matching import replacement_parts
-from sqlstream.functions.java_patterns import (
-    NotRe2,
-    Pattern,
-    PatternError,
-    compiled,
-    group_of,
-    needed,
-    parse,
-    re2,
-    width,
-)
+from sqlstream.functions.java_patterns import parse
+from sqlstream.functions.pattern_tree import Pattern, PatternError, group_of, width
+from sqlstream.functions.python_patterns import compiled
+from sqlstream.functions.re2_patterns import NotRe2, needed, re2
 from sqlstream.functions.sql_patterns import like_pattern, similar_pattern
 from sqlstream.literals import quoted
 from sqlstream.types import BOOLEAN, INT, STRING, Type, array

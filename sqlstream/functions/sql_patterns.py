@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from sqlstream.functions.java_patterns import PatternError
+from sqlstream.functions.pattern_tree import PatternError
 
 _SPECIAL = frozenset("[]()|^-+*?{}$\\.")
 _ANY, _CHARACTER = "(?s:.*)", "."

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from sqlstream.errors import DataError
 from sqlstream.functions import user
-from sqlstream.functions.java_patterns import PatternError, compiled
+from sqlstream.functions.pattern_tree import PatternError
+from sqlstream.functions.python_patterns import compiled
 from sqlstream.types import BIGINT, BYTES_TYPE, INT, STRING, Type, map_of
 
 _HASHES = {224: hashlib.sha224, 256: hashlib.sha256, 384: hashlib.sha384, 512: hashlib.sha512}

@@ -19,7 +19,7 @@ from sqlstream.connectors.kafka.settings import (
     Place,
 )
 from sqlstream.errors import DataError, OptionError
-from sqlstream.functions.java_patterns import compiled
+from sqlstream.functions.python_patterns import compiled
 
 SECONDS = 20.0  # that an answer may take
 STEP = 1.0  # of them are waited for at first, then twice as many, …: meanwhile one looks at what brokers say, and at Ctrl-C

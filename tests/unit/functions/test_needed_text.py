@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from sqlstream.functions.java_patterns import needed, parse
+from sqlstream.functions.java_patterns import parse
+from sqlstream.functions.re2_patterns import needed
 
 CASES = {
     "(&|^)channel_id=([^&]*)": "channel_id=",
