@@ -31,6 +31,7 @@ class Word:
 
     @property
     def key(self) -> str:
+        """The word in upper case."""
         return self.token.key
 
 
@@ -44,6 +45,7 @@ class Nested:
 
     @property
     def key(self) -> str:
+        """The opening word's."""
         return self.opening.key
 
 
