@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from sqlstream.batches import KIND_TEXT
 from sqlstream.contracts import Connector, Sink, SinkTask, SinkWriter, TableContext
 from sqlstream.errors import RunError
+from sqlstream.formats.number_texts import number_texts
 from sqlstream.options import Option, read
 from sqlstream.types import Type
 
@@ -62,9 +63,9 @@ def _java_float(value: float, t: Type) -> str:
     if not math.isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     single = t.kind == "FLOAT"
-    digits = str(np.float32(value)) if single else repr(value)
     if value == 0 or 1e-3 <= abs(value) < 1e7:
-        return digits
+        return np.format_float_positional(np.float32(value), trim="0") if single else repr(value)
+    digits = str(np.float32(value)) if single else repr(value)
     if abs(value) < (1e-44 if single else 1e-322):
         digits = f"{value:.1e}"
     mantissa, exponent = f"{Decimal(digits):E}".split("E")
@@ -83,6 +84,8 @@ def column_text(values: pa.Array, t: Type) -> pa.Array:
         text = pc.utf8_replace_slice(utc.cast(pa.string()), 10, 11, "T")
         text = pc.replace_substring_regex(text, r"\.000$" if zone else r"(:00)?\.000$", "")
         return pc.binary_join_element_wise(text, zone, "").fill_null("null")
+    if t.kind in ("FLOAT", "DOUBLE") and (texts := number_texts(values)) is not None:
+        return pc.if_else(values.is_valid(), texts, "null")
     return pa.array([value_text(v, t) for v in values.to_pylist()], pa.string())
 
 

@@ -49,7 +49,7 @@ class CsvEncoder(Encoder):
     def encode(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> list[pa.Buffer]:
         batch = inside(batch, self.schema)
         if self._rows is not None and is_worth_it(batch):
-            others = [(i, self._field(c.type, f"c{i}")) for i, c in enumerate(self.schema) if not is_written(c.type)]
+            others = {i: self._field(c.type, f"c{i}") for i, c in enumerate(self.schema) if not is_written(c.type)}
             found = self._rows.written(batch, texts(batch, others))
             if found is not None:
                 return found

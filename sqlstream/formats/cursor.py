@@ -112,6 +112,24 @@ def own_cursor(zone: str = "UTC") -> duckdb.DuckDBPyConnection:
         return connection.cursor() if zone == "UTC" else duck.cursor(connection, zone)
 
 
+class _Own(threading.local):
+    """Of a thread. `process`: that it was made in."""
+
+    process = 0
+    given: duck.Given
+
+
+_own = _Own()
+
+
+def own_given() -> duck.Given:
+    """The relation `given` of this thread, for statements over one batch after another: a new cursor for each would take longer than most
+    of them."""
+    if _own.process != os.getpid():
+        _own.given, _own.process = duck.Given(own_cursor(), "given"), os.getpid()
+    return _own.given
+
+
 def scan_cursor(request: ScanRequest) -> duckdb.DuckDBPyConnection:
     """A cursor for the statements of a scan: in its zone, with the Python functions that its filter calls."""
     cursor = own_cursor(request.zone)

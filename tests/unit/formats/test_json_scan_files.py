@@ -19,7 +19,7 @@ from sqlstream.formats.json import JsonFormat
 from sqlstream.formats.json_scan.lines import scan_lines
 from sqlstream.formats.json_scan.recipe import LOADING
 from sqlstream.formats.scan import loading
-from sqlstream.state.background import Background
+from sqlstream.state.background import FEW, MANY, Background
 from sqlstream.types import BIGINT, STRING, Schema, timestamp
 
 REQUEST = ScanRequest(
@@ -165,3 +165,28 @@ def test_it_is_loaded_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None
     assert LOADING.is_there(1)
     monkeypatch.setenv(loading.SWITCH, loading.OFF)
     assert not LOADING.is_there(1)
+
+
+def test_it_is_loaded_for_many_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement of DuckDB takes milliseconds for a single message, too: a queue with few bytes would wait for them for ever."""
+    monkeypatch.setenv(loading.SWITCH, loading.ON)
+    assert LOADING.is_there(1)
+    monkeypatch.delenv(loading.SWITCH)
+    fresh = Background(scan_lines, loading.ENOUGH)
+    monkeypatch.setattr(LOADING, "kernel", fresh)
+    assert not any(LOADING.is_there(1) for _ in range(FEW - 1))
+    assert fresh._thread is None
+    LOADING.is_there(1)
+    assert fresh._thread is not None
+    fresh._thread.join(60)
+    assert LOADING.is_there(1)
+
+
+def test_it_is_not_compiled_for_a_few_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = Background(scan_lines, loading.ENOUGH)
+    monkeypatch.setattr(fresh, "_is_cached", lambda: False)
+    monkeypatch.setattr(fresh, "_load", lambda: None)
+    assert not any(fresh.is_there(1) for _ in range(MANY - 1))
+    assert fresh._thread is None
+    fresh.is_there(1)
+    assert fresh._thread is not None

@@ -8,9 +8,11 @@ import struct
 from decimal import ROUND_HALF_UP, Decimal
 
 import pyarrow as pa
+import pytest
 
 from sqlstream import duck
 from sqlstream.connectors.print import value_text
+from sqlstream.formats.number_texts import number_texts
 from sqlstream.functions.numbers import number_text, rounded
 from sqlstream.types import DOUBLE, FLOAT
 
@@ -53,6 +55,37 @@ def test_floats_have_digits_of_their_own() -> None:
     assert ask(number_text("x", FLOAT), given, pa.float32()) == wanted
     singles = pa.array(given, pa.float32()).to_pylist()
     assert [value_text(x, FLOAT) for x in singles] == wanted
+
+
+# Half-way between two shorter texts that both give the number back: the even one, as Java 17 and 21 show them.
+HALVED = {
+    20.5234375: "20.523438", -158.953125: "-158.95312", 42956.3125: "42956.312", -2348667.25: "-2348667.2", 3150637.75: "3150637.8",
+    401060.875: "401060.88", 7.32421875e-4: "7.324219E-4", 1000000.0625: "1000000.06", 2097152.5: "2097152.5", 8388607.5: "8388607.5",
+}  # fmt: skip
+
+
+def test_half_of_a_digit_is_even() -> None:
+    assert ask(number_text("x", FLOAT), [*HALVED], pa.float32()) == [*HALVED.values()]
+    assert [value_text(x, FLOAT) for x in HALVED] == [*HALVED.values()]
+    rng = random.Random(3)
+    given = pa.array([rng.randrange(2**24) * 2.0 ** -rng.randint(1, 23) for _ in range(20_000)], pa.float32())
+    texts = ask(number_text("x", FLOAT), given.to_pylist(), pa.float32())
+    assert texts == [value_text(x, FLOAT) for x in given.to_pylist()]
+
+
+@pytest.mark.parametrize("t", [pa.float32(), pa.float64()])
+def test_texts_by_arrow(t: pa.DataType) -> None:
+    """As DuckDB's, of numbers without an exponent."""
+    kind, rng = FLOAT if t == pa.float32() else DOUBLE, random.Random(4)
+    given = [0.0, -0.0, 1.0, -100.0, 0.001, 9999999.0, *HALVED, *(10 ** rng.uniform(-2.9, 6.9) for _ in range(5000))]
+    given = [x for x in given if not 0 < abs(x) < 1e-3]
+    given += [round(x, 2) for x in given]
+    found = number_texts(pa.array(given, t))
+    assert found is not None and found.to_pylist() == ask(number_text("x", kind), given, t)
+    found = number_texts(pa.array([None, 1.5, None], t).slice(1))
+    assert found is not None and found.to_pylist()[0] == "1.5"
+    for other in (1e7, 9.9e-4, math.nan, -math.inf):
+        assert number_texts(pa.array([1.0, other], t)) is None
 
 
 def test_an_argument_is_evaluated_once() -> None:
