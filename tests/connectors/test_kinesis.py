@@ -35,12 +35,25 @@ class Streams:
 
     def __init__(self) -> None:
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
-        self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        self._server.start()
-        self.endpoint = "http://{}:{}".format(*self._server.get_host_and_port())
+        self._port = 0
+        self.start()
+        self.endpoint = f"http://127.0.0.1:{self._port}"
         self.client = boto3.client(
             "kinesis", endpoint_url=self.endpoint, aws_access_key_id="k", aws_secret_access_key="s", region_name="us-east-1"
         )  # fmt: skip
+
+    def start(self) -> None:
+        """Again at the same address, with what it had."""
+        self._server = ThreadedMotoServer("127.0.0.1", self._port, verbose=False)
+        self._server.start()
+        _, self._port = self._server.get_host_and_port()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def close(self) -> None:
+        self.client.close()
+        self.stop()
 
     def new(self, shards: int = 1, name: str = "") -> dict[str, str]:
         """The options of a new stream."""
@@ -85,8 +98,7 @@ class Streams:
 def streams() -> Iterator[Streams]:
     made = Streams()
     yield made
-    made.client.close()
-    made._server.stop()
+    made.close()
 
 
 @pytest.fixture

@@ -64,3 +64,7 @@ class Bulk:
 
     def close(self) -> None:
         self.web.close()
+
+    def again(self) -> None:
+        """After `close`: at the same address, with what it had."""
+        self.web = Web(self._answer, self.web.port)

@@ -63,6 +63,10 @@ class ClickHouse:
     def close(self) -> None:
         self.web.close()
 
+    def again(self) -> None:
+        """After `close`: at the same address, with what it had."""
+        self.web = Web(self._answer, self.web.port)
+
     def _answer(self, asked: Asked) -> Answer:
         given = {k: v[0] for k, v in parse_qs(urlsplit(asked.path).query).items()}
         sql = given.pop("query", None)
