@@ -5,19 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from sqlstream.formats.avro.layout import (
-    AT,
-    BASE,
     BOOLEAN,
     BRANCH,
     CALL,
-    COUNT,
-    CUT,
     DECIMAL,
     DEEP,
     DENSE,
     DEPTH,
     DONE,
-    END,
     FAIL,
     FIRST,
     FIXED,
@@ -25,7 +20,6 @@ from sqlstream.formats.avro.layout import (
     FIXED8,
     FRAME,
     FREE_ITEMS,
-    FULL,
     GREATEST,
     ITEMS,
     JUMP,
@@ -34,7 +28,6 @@ from sqlstream.formats.avro.layout import (
     LIST,
     LONG,
     LONG_LIST,
-    LONG_NUMBER,
     NEXT,
     NULL,
     NULL_LIST,
@@ -42,89 +35,54 @@ from sqlstream.formats.avro.layout import (
     OUT,
     REASON,
     RETURN,
-    ROOM,
-    SAVED,
     SECOND,
     SKIP,
     SKIP_LONG,
     SKIP_TEXT,
     TEXT,
-    TEXT_BASE,
-    TEXT_COUNT,
-    TEXT_ROOM,
-    TEXT_SAVED,
     THERE,
     UNION,
     VECTOR,
-    VECTOR_WORDS,
     WIDE_DECIMAL,
     WIDTH,
+)
+from sqlstream.formats.binary.read_kernels import (
+    begin_message,
+    pass_bytes,
+    put_text,
+    signed,
+    slot,
+    take_back,
+    varint,
+)
+from sqlstream.formats.binary.read_layout import (
+    AT,
+    COUNT,
+    CUT,
+    END,
+    FULL,
+    TEXT_COUNT,
+    VECTOR_WORDS,
     WRONG,
 )
 from sqlstream.state.kernel import I64, U8, Instruction, helper, kernel, r, w
 
-byte, put_byte, word = Instruction("byte"), Instruction("put_byte"), Instruction("word")
-load64, store64, below = Instruction("load64"), Instruction("store64"), Instruction("below")
+byte, word, below = Instruction("byte"), Instruction("word"), Instruction("below")
 
 
 @helper
 def number(data, state):  # type: ignore[no-untyped-def]
-    """The zigzag number at AT, behind which AT is then; what, if WRONG is set."""
-    at, end, shift, value = state[AT], state[END], 0, np.int64(0)
-    while True:
-        if at >= end:
-            state[WRONG] = CUT
-            return np.int64(0)
-        if shift > 63:
-            state[WRONG] = LONG_NUMBER
-            return np.int64(0)
-        b = byte(data, at)
-        at += 1
-        value |= np.int64(b & 127) << shift
-        if b < 128:
-            break
-        shift += 7
-    state[AT] = at
-    return ((value >> 1) & np.int64(0x7FFFFFFFFFFFFFFF)) ^ -(value & 1)
+    """The number at AT, behind which AT is then; 0 and what, if WRONG is set."""
+    return signed(varint(data, state))
 
 
 @helper
-def slot(vectors, v, state):  # type: ignore[no-untyped-def]
-    """Where the next value of vector v goes, which is then there; -1: it has no room."""
-    at = v * VECTOR_WORDS
-    count = vectors[at + COUNT]
-    if count >= vectors[at + ROOM]:
-        state[FULL] = v + 1
-        return np.int64(-1)
-    vectors[at + COUNT] = count + 1
-    return vectors[at + BASE] + count
-
-
-@helper
-def put_text(data, size, vectors, v, words, valid, texts, state):  # type: ignore[no-untyped-def]
+def put_sized(data, size, vectors, v, words, valid, texts, state):  # type: ignore[no-untyped-def]
     """The `size` bytes at AT as the next value of vector v."""
-    at, end = state[AT], state[END]
-    if size < 0 or size > end - at:
-        state[WRONG] = CUT
-        return
-    vector = v * VECTOR_WORDS
-    used = vectors[vector + TEXT_COUNT]
-    if used + size > vectors[vector + TEXT_ROOM]:
-        state[FULL] = -(v + 1)
-        return
-    place = slot(vectors, v, state)
-    if place < 0:
-        return
-    to, k = vectors[vector + TEXT_BASE] + used, 0
-    while k + 8 <= size:
-        store64(texts, to + k, load64(data, at + k))
-        k += 8
-    while k < size:
-        put_byte(texts, to + k, byte(data, at + k))
-        k += 1
-    vectors[vector + TEXT_COUNT] = used + size
-    words[place], valid[place] = used + size, 1
-    state[AT] = at + size
+    begin = state[AT]
+    pass_bytes(size, state)
+    if state[WRONG] == 0:
+        put_text(data, begin, size, vectors, v, words, valid, texts, state)
 
 
 @helper
@@ -177,10 +135,7 @@ def items(data, skips, state):  # type: ignore[no-untyped-def]
         n = -n
         size = number(data, state)
         if skips and state[WRONG] == 0:
-            if size < 0 or size > state[END] - state[AT]:
-                state[WRONG] = CUT
-                return np.int64(0)
-            state[AT] += size
+            pass_bytes(size, state)
             state[OUT] = 1
             return np.int64(1)
     if n < 0 or n > state[ITEMS]:
@@ -198,11 +153,8 @@ def decode(data, begins, sizes, first, count, program, width, words, valid, text
         if begins[m] >= 0:
             state[AT], state[END] = begins[m], begins[m] + sizes[m]
         began = state[AT]
-        state[WRONG], state[FULL] = 0, 0
+        begin_message(vectors, width, state)
         state[ITEMS] = state[END] - began + FREE_ITEMS  # of those with bytes there are no more than bytes
-        for v in range(width):
-            at = v * VECTOR_WORDS
-            vectors[at + SAVED], vectors[at + TEXT_SAVED] = vectors[at + COUNT], vectors[at + TEXT_COUNT]
         pc, depth = 0, 0
         while True:
             i = pc * WIDTH
@@ -230,9 +182,9 @@ def decode(data, begins, sizes, first, count, program, width, words, valid, text
             elif op == TEXT:
                 size = number(data, state)
                 if state[WRONG] == 0:
-                    put_text(data, size, vectors, v, words, valid, texts, state)
+                    put_sized(data, size, vectors, v, words, valid, texts, state)
             elif op == FIXED:
-                put_text(data, first_of, vectors, v, words, valid, texts, state)
+                put_sized(data, first_of, vectors, v, words, valid, texts, state)
             elif op == NULL:
                 place = slot(vectors, v, state)
                 if place >= 0:
@@ -305,19 +257,13 @@ def decode(data, begins, sizes, first, count, program, width, words, valid, text
                                 valid[place] = 1
                         depth, pc = depth - 1, stack[at + 2]
             elif op == SKIP:
-                if first_of > state[END] - state[AT]:
-                    state[WRONG] = CUT
-                else:
-                    state[AT] += first_of
+                pass_bytes(first_of, state)
             elif op == SKIP_LONG:
                 number(data, state)
             elif op == SKIP_TEXT:
                 size = number(data, state)
                 if state[WRONG] == 0:
-                    if size < 0 or size > state[END] - state[AT]:
-                        state[WRONG] = CUT
-                    else:
-                        state[AT] += size
+                    pass_bytes(size, state)
             elif op == CALL:
                 if depth >= DEPTH:
                     state[WRONG] = DEEP
@@ -334,9 +280,7 @@ def decode(data, begins, sizes, first, count, program, width, words, valid, text
             if state[WRONG] != 0 or state[FULL] != 0:
                 break
         if state[WRONG] != 0 or state[FULL] != 0:
-            for v in range(width):
-                at = v * VECTOR_WORDS
-                vectors[at + COUNT], vectors[at + TEXT_COUNT] = vectors[at + SAVED], vectors[at + TEXT_SAVED]
+            take_back(vectors, width)
         if state[FULL] != 0 and state[WRONG] == 0:
             state[AT] = began
             return np.int64(m)

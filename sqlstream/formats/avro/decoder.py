@@ -15,7 +15,8 @@ from sqlstream.formats.avro import decode_kernels
 from sqlstream.formats.avro import layout as y
 from sqlstream.formats.avro.program import Program, Wanted, program_of
 from sqlstream.formats.avro.schema import Node
-from sqlstream.formats.avro.vectors import Vectors
+from sqlstream.formats.binary import read_layout as common
+from sqlstream.formats.binary.vectors import Vectors
 from sqlstream.types import Type
 
 
@@ -77,7 +78,7 @@ class RecordReader:
         errors, stack, state = (
             np.zeros(count, np.int64),
             np.empty(y.DEPTH * y.FRAME, np.int64),
-            np.zeros(y.STATE, np.int64),
+            np.zeros(common.STATE, np.int64),
         )
         state[y.DENSE] = together
         done = 0
@@ -87,7 +88,7 @@ class RecordReader:
                 stack, state,
             )  # fmt: skip
             if done < count:
-                vectors.grow(int(state[y.FULL]))
+                vectors.grow(int(state[common.FULL]))
         wrong = np.flatnonzero(errors)
         reasons = {int(i): p.reasons[int(errors[i])] for i in wrong}
         rows = np.delete(np.arange(count), wrong)

@@ -6,39 +6,14 @@ from dataclasses import dataclass, field
 
 from sqlstream.formats.avro import encode_layout as y
 from sqlstream.formats.avro.schema import Node
+from sqlstream.formats.binary.parts import HIGH, ITEMS, LENGTHS, LOW, REAL, ROWS, SINGLE, SYMBOLS, TEXTS, WORDS, Part
 from sqlstream.types import Schema, Type
 
-ITEMS = -1  # in a path: into the items of a list
 _INTEGERS = ("TINYINT", "SMALLINT", "INT", "BIGINT")
-# What the words of a vector are.
-WORDS, SINGLE, REAL, TEXTS, LOW, HIGH, SYMBOLS, LENGTHS, ROWS = (
-    "words", "single", "real", "texts", "low", "high", "symbols", "lengths", "rows",
-)  # fmt: skip
 
 
 class Unfit(ValueError):
     """A column does not fit a schema; says why."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A vector: what it is made of is at `path` in column `column`: numbers of fields (of a MAP's items: key, value), and ITEMS.
-
-    shown     as an error names it
-    symbols   of an enum, by their places
-    size      of fixed bytes; 0: any
-    numbers   of an enum: what the names are written as, and any other one, and NULL, is written as the first
-    fill      what is written for a text that is NULL
-    """
-
-    column: int
-    path: tuple[int, ...]
-    form: str
-    shown: str
-    symbols: tuple[str, ...] = ()
-    size: int = 0
-    numbers: tuple[int, ...] = ()
-    fill: str | bytes | None = None
 
 
 @dataclass

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.contracts import ScanRequest, TableContext
-from sqlstream.errors import InternalError, NotSupported
+from sqlstream.errors import NotSupported
 from sqlstream.formats.avro import container
 from sqlstream.formats.avro.columns import columns_of
 from sqlstream.formats.avro.decoder import RecordReader, Wants
@@ -23,6 +23,7 @@ from sqlstream.formats.avro.encoder import RecordWriter
 from sqlstream.formats.avro.flink import schema_of, text_of
 from sqlstream.formats.avro.schema import Node, parse
 from sqlstream.formats.base import Decoder, Encoder, Format, Packed, Part, Sample
+from sqlstream.formats.binary.messages import MessageDecoder, MessageEncoder, records_of
 from sqlstream.formats.json import with_derived
 from sqlstream.formats.messages import MessageRecords, Records, Refused, Texts
 from sqlstream.formats.readers import METADATA
@@ -35,27 +36,6 @@ BINARY, JSON = "binary", "json"
 def wants_of(request: ScanRequest) -> Wants:
     """The columns of a request that stand in messages."""
     return Wants.of([c for c in request.columns if c.path[0] != METADATA])
-
-
-def records_of(arrays: list[pa.Array], of: np.ndarray, refused: list[Refused]) -> Records:
-    """The rows of messages, which are records of the same columns."""
-    if not arrays:
-        return Records(pa.RecordBatch.from_arrays([pa.nulls(len(of), pa.int8())], names=["r0"]), of, refused)
-    return Records(pa.RecordBatch.from_arrays(arrays, names=[f"c{i}" for i in range(len(arrays))]), of, refused)
-
-
-class MessageDecoder(Decoder):
-    """Of messages that make rows without a statement."""
-
-    @property
-    def records_are_rows(self) -> bool:
-        return True
-
-    def records(self, *args: Any, **more: Any) -> str:
-        return "SELECT 1 AS none WHERE FALSE"
-
-    def rows(self, records: str, constants: Mapping[str, str]) -> str:
-        return f"SELECT * FROM {records}"
 
 
 @dataclass(frozen=True)
@@ -99,13 +79,6 @@ class AvroDecoder(MessageDecoder):
             for i, c in enumerate(self.request.columns)
         ]
         return with_derived(f"SELECT {', '.join(columns) or '1 AS one'} FROM {records}", self.request)
-
-
-class MessageEncoder(Encoder):
-    """Of messages whose records have no ends."""
-
-    def encode(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> list[pa.Buffer]:
-        raise InternalError("Avro records have no ends")
 
 
 @dataclass(frozen=True)

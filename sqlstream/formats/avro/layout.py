@@ -1,6 +1,8 @@
-"""The words that Python and the kernels share: instructions, vectors, and the state of a run."""
+"""The words that Python and the kernels share: instructions. Vectors and the state of a run are those of `formats/binary`."""
 
 from __future__ import annotations
+
+from sqlstream.formats.binary import read_layout as common
 
 # An instruction: what is done, and its arguments.
 WIDTH = 8
@@ -10,22 +12,14 @@ OP, VECTOR, FIRST, SECOND, LEAST, GREATEST, REASON = range(7)
     CALL, RETURN, NULL_LIST,
 ) = range(21)  # fmt: skip
 
-# A vector: the values of a column, or of what is in its lists. BASE: where it begins in `words` and `valid`, ROOM: how many values
-# it has room for, COUNT: how many there are, SAVED: were when the message began. Those of text: likewise, of bytes.
-VECTOR_WORDS = 8
-BASE, ROOM, COUNT, SAVED, TEXT_BASE, TEXT_ROOM, TEXT_COUNT, TEXT_SAVED = range(8)
-
-# Of a run. AT, END: where in the bytes it is, and where the message ends; WRONG: why it is malformed, 0: it is not; FULL: one more
-# than the vector that has no room; below zero, that has none for text; DENSE: whether messages that lie together leave nothing over;
-# ITEMS: how many the message's lists may have yet.
-STATE = 8
-AT, END, WRONG, FULL, OUT, ITEMS, DENSE = range(7)
+# Of a run, behind what is in common (`formats/binary/read_layout.py`). OUT: what a helper gives beside its result; ITEMS: how many the
+# message's lists may have yet; DENSE: whether messages that lie together leave nothing over.
+OUT, ITEMS, DENSE = range(common.OWN_STATE, common.OWN_STATE + 3)
 
 # What is wrong whatever the schema says. Those of a schema begin at OWN.
-CUT, LONG_NUMBER, BRANCH, LONG_LIST, DEEP, WIDE_DECIMAL, LEFT, OWN = 1, 2, 3, 4, 5, 6, 7, 8
+BRANCH, LONG_LIST, DEEP, WIDE_DECIMAL, LEFT, OWN = range(common.OWN_REASON, common.OWN_REASON + 6)
 REASONS = {
-    CUT: "it ends before its values do",
-    LONG_NUMBER: "a number has more than ten bytes",
+    **common.REASONS,
     BRANCH: "a union has no such branch",
     LONG_LIST: "a list is said to be longer than the message",
     DEEP: "it is nested too deeply",

@@ -8,11 +8,26 @@ number of the writer that is wider than its column has to fit, an enum is text, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlstream.formats.avro import layout as y
 from sqlstream.formats.avro.schema import Node
+from sqlstream.formats.binary.columns import (
+    BITS,
+    BYTES,
+    LISTS,
+    NOTHING,
+    NUMERAL,
+    PAIRS,
+    REAL,
+    ROWS,
+    SINGLE,
+    STRING,
+    SYMBOL,
+    WORDS,
+    ColumnPlan,
+)
 from sqlstream.types import Field, Type
 
 Wanted = Mapping[str, Any]  # fields of a record: name to a Type, or to what is wanted of a record
@@ -21,33 +36,6 @@ _FIRST = -9_223_372_022_400_000_000  # µs of the first moment that DuckDB has
 _BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64}
 _DAY = 86_400_000_000
 _INLINE = 20  # types within one another, behind which a record that is passed over is called
-# How the words of a vector are values.
-WORDS, BITS, SINGLE, REAL, STRING, BYTES, NUMERAL, SYMBOL, LISTS, PAIRS, ROWS, NOTHING = (
-    "words", "bits", "single", "real", "string", "bytes", "numeral", "symbol", "lists", "pairs", "rows", "nothing",
-)  # fmt: skip
-
-
-@dataclass
-class ColumnPlan:
-    """A column that is made: by `form` of vector `vector`. `high`: the vector of a decimal's high words, `scale`: the writer's; `symbols`:
-    of an enum, by their places, or by `numbers`, where `other` is the name of other numbers; `children`: of what is nested, with their names where it is a row."""
-
-    type: Type
-    form: str
-    vector: int = -1
-    high: int = -1
-    scale: int = 0
-    symbols: tuple[str, ...] = ()
-    children: dict[str, ColumnPlan] = field(default_factory=dict)
-    numbers: tuple[int, ...] = ()
-    other: str | None = None
-
-    @property
-    def level(self) -> int:
-        """A vector that has a value for each of this column's."""
-        if self.vector >= 0:
-            return self.vector
-        return next((at for c in self.children.values() if (at := c.level) >= 0), -1)
 
 
 @dataclass

@@ -20,9 +20,10 @@ from sqlstream.formats.avro.decoder import RecordReader, Wants
 from sqlstream.formats.avro.encode_program import Unfit
 from sqlstream.formats.avro.encoder import RecordWriter
 from sqlstream.formats.avro.flink import schema_of, text_of
-from sqlstream.formats.avro.format import MessageDecoder, MessageEncoder, program, records_of, wants_of
+from sqlstream.formats.avro.format import program, wants_of
 from sqlstream.formats.avro.schema import SchemaError, parse
 from sqlstream.formats.base import Decoder, Encoder, Format
+from sqlstream.formats.binary.messages import MessageDecoder, MessageEncoder, records_of
 from sqlstream.formats.confluent.client import Registry
 from sqlstream.formats.confluent.readers import Readers, Unreadable
 from sqlstream.formats.confluent.settings import options_of, registry_of

@@ -20,8 +20,8 @@ from sqlstream.contracts import ScanRequest, TableContext
 from sqlstream.formats.avro.decoder import Wants
 from sqlstream.formats.avro.encoder import RecordWriter
 from sqlstream.formats.avro.flink import schema_of, text_of
-from sqlstream.formats.avro.format import MessageEncoder
 from sqlstream.formats.base import Decoder, Encoder, Format
+from sqlstream.formats.binary.messages import MessageEncoder
 from sqlstream.formats.confluent.avro import NULL_RECORD, AvroReaders, check_options, writer, written_by
 from sqlstream.formats.confluent.client import Registry
 from sqlstream.formats.confluent.settings import options_of, registry_of

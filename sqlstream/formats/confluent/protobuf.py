@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from sqlstream.contracts import ScanColumn, ScanRequest, TableContext
 from sqlstream.errors import BindError, OptionError
-from sqlstream.formats.avro.format import MessageDecoder, MessageEncoder
 from sqlstream.formats.base import Decoder, Encoder, Format
+from sqlstream.formats.binary.messages import MessageDecoder, MessageEncoder
 from sqlstream.formats.confluent import proto_values
 from sqlstream.formats.confluent.client import PROTOBUF, Registry
 from sqlstream.formats.confluent.framing import PLACE, place, places

@@ -5,25 +5,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from sqlstream.formats.avro.layout import (
+from sqlstream.formats.binary.read_kernels import (
+    begin_message,
+    pass_bytes,
+    put_text,
+    put_word,
+    signed,
+    take_back,
+    varint,
+)
+from sqlstream.formats.binary.read_layout import (
     AT,
     BASE,
     COUNT,
+    CUT,
     END,
     FULL,
+    LENGTH,
     ROOM,
-    SAVED,
-    TEXT_BASE,
-    TEXT_COUNT,
-    TEXT_ROOM,
-    TEXT_SAVED,
+    SEEN,
+    START,
+    VECTOR_WORDS,
     WRONG,
 )
 from sqlstream.formats.protobuf.layout import (
     ACTION,
     BOOLEAN,
     BYTES,
-    CUT,
     DEEP,
     DEPTH,
     F_CHILD,
@@ -38,49 +46,22 @@ from sqlstream.formats.protobuf.layout import (
     FIXED8,
     FRAME,
     GROUPS,
-    LENGTH,
     LEVEL,
     LISTS,
-    LONG_NUMBER,
     MESSAGE,
     MESSAGES,
     NODE,
     NUMBER,
     REPEATED,
-    SEEN,
-    START,
     TAG,
     TEXTS,
     VARINT32,
     VECTOR,
-    VECTOR_WORDS,
     ZIGZAG,
 )
 from sqlstream.state.kernel import I64, U8, Instruction, helper, kernel, r, w
 
-byte, put_byte, word = Instruction("byte"), Instruction("put_byte"), Instruction("word")
-load64, store64 = Instruction("load64"), Instruction("store64")
-
-
-@helper
-def varint(data, state):  # type: ignore[no-untyped-def]
-    """The number at AT, behind which AT is then; what, if WRONG is set."""
-    at, end, shift, value = state[AT], state[END], 0, np.int64(0)
-    while True:
-        if at >= end:
-            state[WRONG] = CUT
-            return np.int64(0)
-        if shift > 63:
-            state[WRONG] = LONG_NUMBER
-            return np.int64(0)
-        b = byte(data, at)
-        at += 1
-        value |= np.int64(b & 127) << shift
-        if b < 128:
-            break
-        shift += 7
-    state[AT] = at
-    return value
+word = Instruction("word")
 
 
 @helper
@@ -91,16 +72,13 @@ def pass_over(data, wire, state):  # type: ignore[no-untyped-def]
         if wire == 0:
             varint(data, state)
         elif wire == 1:
-            state[AT] += 8
+            pass_bytes(8, state)
         elif wire == 5:
-            state[AT] += 4
+            pass_bytes(4, state)
         elif wire == 2:
             size = varint(data, state)
             if state[WRONG] == 0:
-                if size < 0 or size > state[END] - state[AT]:
-                    state[WRONG] = CUT
-                else:
-                    state[AT] += size
+                pass_bytes(size, state)
         elif wire == 3:
             open_groups += 1
             if open_groups > GROUPS:
@@ -109,8 +87,6 @@ def pass_over(data, wire, state):  # type: ignore[no-untyped-def]
             open_groups -= 1
         else:
             state[WRONG] = TAG
-        if state[AT] > state[END]:
-            state[WRONG] = CUT
         if state[WRONG] != 0 or open_groups == 0:
             return
         tag = varint(data, state)
@@ -127,17 +103,16 @@ def number_of(data, action, state):  # type: ignore[no-untyped-def]
     if action == FIXED4 or action == FIXED8:
         size = 4 if action == FIXED4 else 8
         at = state[AT]
-        if size > state[END] - at:
-            state[WRONG] = CUT
+        pass_bytes(size, state)
+        if state[WRONG] != 0:
             return np.int64(0)
-        state[AT] = at + size
         value = word(data, at)
         if size == 4:
             value = np.int64(np.int32(value & 0xFFFFFFFF))
         return value
     value = varint(data, state)
     if action == ZIGZAG:
-        return ((value >> 1) & np.int64(0x7FFFFFFFFFFFFFFF)) ^ -(value & 1)
+        return signed(value)
     if action == VARINT32:
         return np.int64(np.int32(value & 0xFFFFFFFF))
     if action == BOOLEAN:
@@ -153,39 +128,6 @@ def has_room(vectors, v, state):  # type: ignore[no-untyped-def]
         state[FULL] = v + 1
         return False
     return True
-
-
-@helper
-def put_text(data, begin, size, vectors, v, words, valid, texts, state):  # type: ignore[no-untyped-def]
-    """The next value of vector v: bytes of `data`."""
-    at = v * VECTOR_WORDS
-    used = vectors[at + TEXT_COUNT]
-    if used + size > vectors[at + TEXT_ROOM]:
-        state[FULL] = -(v + 1)
-        return
-    if not has_room(vectors, v, state):
-        return
-    to, k = vectors[at + TEXT_BASE] + used, 0
-    while k + 8 <= size:
-        store64(texts, to + k, load64(data, begin + k))
-        k += 8
-    while k < size:
-        put_byte(texts, to + k, byte(data, begin + k))
-        k += 1
-    place = vectors[at + BASE] + vectors[at + COUNT]
-    vectors[at + TEXT_COUNT] = used + size
-    vectors[at + COUNT] += 1
-    words[place], valid[place] = used + size, 1
-
-
-@helper
-def put_word(value, vectors, v, words, valid, state):  # type: ignore[no-untyped-def]
-    """The next value of vector v."""
-    if has_room(vectors, v, state):
-        at = v * VECTOR_WORDS
-        place = vectors[at + BASE] + vectors[at + COUNT]
-        vectors[at + COUNT] += 1
-        words[place], valid[place] = value, 1
 
 
 @helper
@@ -267,13 +209,9 @@ def decode(  # type: ignore[no-untyped-def]
     room; `count`: all were. `errors`: why one is malformed; 0: it is not. `nodes`: where the fields of each begin in `fields`, and end;
     `levels`: likewise in `finishes`."""
     for m in range(first, count):
-        message_end = begins[m] + sizes[m]
-        state[AT], state[END], state[WRONG], state[FULL] = begins[m], message_end, 0, 0
-        for v in range(width):
-            at = v * VECTOR_WORDS
-            vectors[at + SAVED], vectors[at + TEXT_SAVED] = vectors[at + COUNT], vectors[at + TEXT_COUNT]
-            vectors[at + SEEN] = 0
-        stack[0], stack[1], stack[2] = message_end, 0, 0
+        state[AT], state[END] = begins[m], begins[m] + sizes[m]
+        begin_message(vectors, width, state)
+        stack[0], stack[1], stack[2] = state[END], 0, 0
         depth, hint = 1, nodes[0]
         while depth > 0 and state[WRONG] == 0 and state[FULL] == 0:
             top = (depth - 1) * FRAME
@@ -364,9 +302,7 @@ def decode(  # type: ignore[no-untyped-def]
                     vectors[at + SEEN], vectors[at + START], vectors[at + LENGTH] = 1, state[AT], size
                     state[AT] += size
         if state[WRONG] != 0 or state[FULL] != 0:
-            for v in range(width):
-                at = v * VECTOR_WORDS
-                vectors[at + COUNT], vectors[at + TEXT_COUNT] = vectors[at + SAVED], vectors[at + TEXT_SAVED]
+            take_back(vectors, width)
         if state[FULL] != 0 and state[WRONG] == 0:
             return np.int64(m)
         errors[m] = state[WRONG]

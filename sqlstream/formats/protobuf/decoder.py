@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sqlstream.formats.avro import layout as avro
-from sqlstream.formats.avro.program import (
+from sqlstream.formats.binary import read_layout as common
+from sqlstream.formats.binary.columns import (
     BITS,
     BYTES,
     LISTS,
@@ -21,7 +21,7 @@ from sqlstream.formats.avro.program import (
     WORDS,
     ColumnPlan,
 )
-from sqlstream.formats.avro.vectors import Vectors
+from sqlstream.formats.binary.vectors import Vectors
 from sqlstream.formats.protobuf import decode_kernels
 from sqlstream.formats.protobuf import layout as y
 from sqlstream.formats.protobuf.descriptors import PbField
@@ -146,11 +146,11 @@ class MessageReader:
     def read(self, data: Array, begins: Array, sizes: Array) -> tuple[list[pa.Array], Array, dict[int, str]]:
         """The columns of messages that lie in `data` (uint8, padded), which of them are rows, and why others are malformed."""
         p, count = self._plan, len(begins)
-        vectors = Vectors(p.vectors, p.texts, count, int(sizes.sum()), y.VECTOR_WORDS)
+        vectors = Vectors(p.vectors, p.texts, count, int(sizes.sum()))
         errors, stack, state = (
             np.zeros(count, np.int64),
             np.empty((y.DEPTH + 1) * y.FRAME, np.int64),
-            np.zeros(avro.STATE, np.int64),
+            np.zeros(common.STATE, np.int64),
         )
         done = 0
         while done < count:
@@ -159,7 +159,7 @@ class MessageReader:
                 vectors.words, vectors.valid, vectors.text, vectors.about, errors, stack, state,
             )  # fmt: skip
             if done < count:
-                vectors.grow(int(state[avro.FULL]))
+                vectors.grow(int(state[common.FULL]))
         wrong = np.flatnonzero(errors)
         rows = np.delete(np.arange(count), wrong)
         arrays = [vectors.array(c, len(rows)) for c in p.columns.values()]

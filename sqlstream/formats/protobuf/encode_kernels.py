@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from sqlstream.formats.avro.encode_layout import (
+from sqlstream.formats.binary.write_kernels import (
+    begin_row,
+    end_row,
+    put_bytes,
+    put_fixed,
+    put_varint,
+)
+from sqlstream.formats.binary.write_layout import (
     CURSOR,
     OUT_AT,
     OUT_END,
     OUT_FULL,
     OUT_NULL,
-    SAVED,
     TEXT_PLACE,
     VECTOR_WORDS,
     WORD_PLACE,
@@ -41,39 +47,6 @@ from sqlstream.formats.protobuf.encode_layout import (
 from sqlstream.state.kernel import I64, U8, Instruction, helper, kernel, r, w
 
 byte, put_byte = Instruction("byte"), Instruction("put_byte")
-load64, store64 = Instruction("load64"), Instruction("store64")
-
-
-@helper
-def put_varint(out, value, state):  # type: ignore[no-untyped-def]
-    """The 64 bits of a number, as one without a sign."""
-    at = state[OUT_AT]
-    if at + 10 > state[OUT_END]:
-        state[OUT_FULL] = 1
-        return
-    while value & ~127:
-        put_byte(out, at, (value & 127) | 128)
-        value = (value >> 7) & np.int64(0x01FFFFFFFFFFFFFF)
-        at += 1
-    put_byte(out, at, value)
-    state[OUT_AT] = at + 1
-
-
-@helper
-def put_bytes(out, data, begin, size, state):  # type: ignore[no-untyped-def]
-    """`size` bytes of `data` from `begin` on."""
-    at = state[OUT_AT]
-    if at + size > state[OUT_END]:
-        state[OUT_FULL] = 1
-        return
-    k = 0
-    while k + 8 <= size:
-        store64(out, at + k, load64(data, begin + k))
-        k += 8
-    while k < size:
-        put_byte(out, at + k, byte(data, begin + k))
-        k += 1
-    state[OUT_AT] = at + size
 
 
 @helper
@@ -102,9 +75,7 @@ def encode(first, rows, program, width, words, valid, ends, texts, literals, vec
     `rows`: all were done. `sizes`: of each."""
     for m in range(first, rows):
         begun = state[OUT_AT]
-        state[OUT_FULL] = 0
-        for v in range(width):
-            vectors[v * VECTOR_WORDS + SAVED] = vectors[v * VECTOR_WORDS + CURSOR]
+        begin_row(vectors, width, state)
         pc, depth = 0, 0
         while True:
             i = pc * WIDTH
@@ -137,14 +108,7 @@ def encode(first, rows, program, width, words, valid, ends, texts, literals, vec
                 vectors[vector + CURSOR] = cursor + 1
             elif op == FIXED4 or op == FIXED8:
                 size = 4 if op == FIXED4 else 8
-                at = state[OUT_AT]
-                if at + size > state[OUT_END]:
-                    state[OUT_FULL] = 1
-                else:
-                    value = words[place]
-                    for k in range(size):
-                        put_byte(out, at + k, (value >> (8 * k)) & 255)
-                    state[OUT_AT] = at + size
+                put_fixed(out, words[place], size, state)
                 vectors[vector + CURSOR] = cursor + 1
             elif op == TEXT:
                 text = vectors[vector + TEXT_PLACE] + cursor
@@ -190,16 +154,6 @@ def encode(first, rows, program, width, words, valid, ends, texts, literals, vec
                 break
             if state[OUT_FULL] != 0:
                 break
-        if state[OUT_FULL] == 0 and state[OUT_AT] > begun:
-            if state[OUT_AT] >= state[OUT_END]:
-                state[OUT_FULL] = 1
-            else:
-                put_byte(out, state[OUT_AT], 10)
-        if state[OUT_FULL] != 0:
-            for v in range(width):
-                vectors[v * VECTOR_WORDS + CURSOR] = vectors[v * VECTOR_WORDS + SAVED]
-            state[OUT_AT] = begun
+        if not end_row(out, begun, 1, vectors, width, sizes, m, state):
             return np.int64(m)
-        sizes[m] = state[OUT_AT] - begun
-        state[OUT_AT] += sizes[m] > 0
     return np.int64(rows)

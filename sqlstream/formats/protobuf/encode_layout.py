@@ -1,4 +1,4 @@
-"""The words that Python and the kernel that encodes share. Vectors and a run's state are as Avro's (`formats/avro/encode_layout.py`)."""
+"""The words that Python and the kernel that encodes share. Vectors and a run's state are those of `formats/binary`."""
 
 from __future__ import annotations
 

@@ -8,9 +8,20 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.errors import DataError
-from sqlstream.formats.avro import encode_layout as avro
-from sqlstream.formats.avro.encode_program import HIGH, ITEMS, LENGTHS, REAL, ROWS, SINGLE, SYMBOLS, TEXTS, WORDS, Part
-from sqlstream.formats.avro.encoder import Columns
+from sqlstream.formats.binary import write_layout as common
+from sqlstream.formats.binary.parts import (
+    HIGH,
+    ITEMS,
+    LENGTHS,
+    REAL,
+    ROWS,
+    SINGLE,
+    SYMBOLS,
+    TEXTS,
+    WORDS,
+    Columns,
+    Part,
+)
 from sqlstream.formats.messages import Texts
 from sqlstream.formats.protobuf import encode_kernels
 from sqlstream.formats.protobuf import encode_layout as y
@@ -164,18 +175,18 @@ class MessageWriter:
         out = np.empty(rows * _ROOM + made.size + PADDING, np.uint8)
         sizes, state, stack = (
             np.zeros(rows, np.int64),
-            np.zeros(avro.STATE, np.int64),
+            np.zeros(common.STATE, np.int64),
             np.empty(self._open * y.FRAME, np.int64),
         )
         done = 0
         while done < rows:
-            state[avro.OUT_END] = len(out) - PADDING
+            state[common.OUT_END] = len(out) - PADDING
             done = encode_kernels.encode(
                 done, rows, self._code, len(self._parts), made.words, made.valid, made.ends, made.text, self._literals, made.vectors, out, sizes,
                 stack, state,
             )  # fmt: skip
-            if state[avro.OUT_NULL]:
-                shown = self._parts[int(state[avro.OUT_NULL]) - 1].shown
+            if state[common.OUT_NULL]:
+                shown = self._parts[int(state[common.OUT_NULL]) - 1].shown
                 raise DataError(f"table {self._table}: column {shown} is NULL, and the message's field is required")
             if done < rows:
                 out = np.concatenate([out, np.empty(len(out), np.uint8)])

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 from sqlstream.contracts import ScanColumn, ScanRequest, TableContext
 from sqlstream.errors import OptionError
-from sqlstream.formats.avro.format import MessageDecoder, MessageEncoder, records_of
 from sqlstream.formats.base import Decoder, Encoder, Format
+from sqlstream.formats.binary.messages import MessageDecoder, MessageEncoder, records_of
 from sqlstream.formats.messages import MessageRecords, Records, Refused, Texts
 from sqlstream.formats.protobuf.decoder import MessageReader
 from sqlstream.formats.protobuf.descriptors import load, unknown

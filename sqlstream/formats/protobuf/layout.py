@@ -1,12 +1,8 @@
-"""The words that Python and the kernels share. Vectors are those of Avro (`formats/avro/layout.py`), with four words more."""
+"""The words that Python and the kernels share: fields. Vectors and the state of a run are those of `formats/binary`."""
 
 from __future__ import annotations
 
-from sqlstream.formats.avro import layout as avro
-
-# A vector, behind the words of Avro's: whether the value at hand is there, and of a text where its bytes begin and how many there are.
-VECTOR_WORDS = avro.VECTOR_WORDS + 4
-SEEN, START, LENGTH = avro.VECTOR_WORDS, avro.VECTOR_WORDS + 1, avro.VECTOR_WORDS + 2
+from sqlstream.formats.binary import read_layout as common
 
 # A field that is wanted: its number, what is read, its vector, and for messages the node of their fields. LEVEL: of repeated messages,
 # what is finished behind each; -1: it is not repeated. REPEATED: 1: each value is an item of a list.
@@ -25,10 +21,9 @@ FRAME = 3  # words of an open message: where it ends, its node, and its level (-
 DEPTH = 128  # of these
 GROUPS = 100  # within one another, that are passed over
 
-CUT, LONG_NUMBER, TAG, DEEP = 1, 2, 3, 4
+TAG, DEEP = range(common.OWN_REASON, common.OWN_REASON + 2)
 REASONS = {
-    CUT: "it ends before its values do",
-    LONG_NUMBER: "a number has more than ten bytes",
+    **common.REASONS,
     TAG: "it has a field that is none: its number or its type",
     DEEP: "it is nested too deeply",
 }

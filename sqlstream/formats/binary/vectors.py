@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sqlstream.formats.avro import layout as y
-from sqlstream.formats.avro.program import (
+from sqlstream.formats.binary import read_layout as y
+from sqlstream.formats.binary.columns import (
     BITS,
     LISTS,
     NOTHING,
@@ -33,17 +33,16 @@ _PADDING = 16
 
 class Vectors:
     """Room for the values of `count` messages of `size` bytes, in `width` vectors; `texts`: which of them have texts. A vector that is full
-    grows: the bytes of the messages bound how far. `stride`: words that say of a vector how it is."""
+    grows: the bytes of the messages bound how far."""
 
-    def __init__(self, width: int, texts: set[int], count: int, size: int, stride: int = y.VECTOR_WORDS) -> None:
-        self.about: Array = np.zeros(width * stride, np.int64)
-        self.width, self._stride = width, stride
+    def __init__(self, width: int, texts: set[int], count: int, size: int) -> None:
+        self.about: Array = np.zeros(width * y.VECTOR_WORDS, np.int64)
         rows, room = max(count, 1), size + _PADDING
         for v in range(width):
-            at = v * self._stride
+            at = v * y.VECTOR_WORDS
             self.about[at + y.BASE], self.about[at + y.ROOM] = v * rows, rows
         for n, v in enumerate(sorted(texts)):
-            at = v * self._stride
+            at = v * y.VECTOR_WORDS
             self.about[at + y.TEXT_BASE], self.about[at + y.TEXT_ROOM] = n * room, room - _PADDING
         self.words: Array = np.empty(width * rows, np.int64)
         self.valid: Array = np.empty(width * rows, np.uint8)
@@ -52,7 +51,7 @@ class Vectors:
     def grow(self, full: int) -> None:
         """Twice the room, at the end of what there is, for the vector that the kernel says is full."""
         v = abs(full) - 1
-        at, about = v * self._stride, self.about
+        at, about = v * y.VECTOR_WORDS, self.about
         if full > 0:
             base, room, count = int(about[at + y.BASE]), int(about[at + y.ROOM]), int(about[at + y.COUNT])
             about[at + y.BASE], about[at + y.ROOM] = len(self.words), 2 * room
@@ -67,7 +66,7 @@ class Vectors:
 
     def count(self, v: int) -> int:
         """How many values a vector has."""
-        return int(self.about[v * self._stride + y.COUNT])
+        return int(self.about[v * y.VECTOR_WORDS + y.COUNT])
 
     def array(self, c: ColumnPlan, rows: int) -> pa.Array:
         """The first `rows` values of a column, as the engine has them."""
@@ -77,7 +76,7 @@ class Vectors:
                 children = [self.array(child, rows) for child in c.children.values()]
                 return pa.StructArray.from_arrays(children, names=[f"f{i}" for i in range(len(children))])
             return pa.nulls(rows, t.arrow())
-        base = int(self.about[c.vector * self._stride + y.BASE])
+        base = int(self.about[c.vector * y.VECTOR_WORDS + y.BASE])
         words, (nulls, bits) = self.words[base : base + rows], self._validity(base, rows)
         if c.form == ROWS:
             if not c.children:
@@ -124,7 +123,7 @@ class Vectors:
         return pa.Array.from_buffers(arrow, rows, [bits, offsets], nulls, children=[made])
 
     def _text(self, c: ColumnPlan, rows: int, ends: Array, bits: pa.Buffer | None, nulls: int) -> pa.Array:
-        at = c.vector * self._stride
+        at = c.vector * y.VECTOR_WORDS
         base, used = int(self.about[at + y.TEXT_BASE]), int(self.about[at + y.TEXT_COUNT])
         buffers = [bits, _offsets(ends), pa.py_buffer(self.text[base : base + used])]
         made = pa.Array.from_buffers(pa.binary(), rows, buffers, nulls)
@@ -138,7 +137,7 @@ class Vectors:
             )
 
     def _decimal(self, c: ColumnPlan, rows: int, low: Array, bits: pa.Buffer | None, nulls: int) -> pa.Array:
-        base = int(self.about[c.high * self._stride + y.BASE])
+        base = int(self.about[c.high * y.VECTOR_WORDS + y.BASE])
         pairs = np.empty((rows, 2), np.int64)
         pairs[:, 0], pairs[:, 1] = low, self.words[base : base + rows]
         if nulls:
