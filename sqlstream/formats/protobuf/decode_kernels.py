@@ -7,6 +7,7 @@ import numpy as np
 
 from sqlstream.formats.binary.read_kernels import (
     begin_message,
+    has_room,
     pass_bytes,
     put_text,
     put_word,
@@ -22,7 +23,6 @@ from sqlstream.formats.binary.read_layout import (
     END,
     FULL,
     LENGTH,
-    ROOM,
     SEEN,
     START,
     VECTOR_WORDS,
@@ -118,16 +118,6 @@ def number_of(data, action, state):  # type: ignore[no-untyped-def]
     if action == BOOLEAN:
         return np.int64(value != 0)
     return value
-
-
-@helper
-def has_room(vectors, v, state):  # type: ignore[no-untyped-def]
-    """Whether there is room for one value more."""
-    at = v * VECTOR_WORDS
-    if vectors[at + COUNT] >= vectors[at + ROOM]:
-        state[FULL] = v + 1
-        return False
-    return True
 
 
 @helper
