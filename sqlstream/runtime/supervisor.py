@@ -105,7 +105,8 @@ class Supervisor:
                 }
             )
         if delay is not None:
-            self._say(f"warning: attempt {p.attempt} failed: {text}; the next one begins in {delay:.1f} s")
+            hint = f" (hint: {error.hint})" if isinstance(error, SqlStreamError) and error.hint else ""
+            self._say(f"warning: attempt {p.attempt} failed: {text}; the next one begins in {delay:.1f} s{hint}")
         elif p.attempt > 1 and passing and not self._stop.is_set():
             self._say(f"warning: attempt {p.attempt} was the last one: {ended}")
         return delay

@@ -59,6 +59,26 @@ def test_rows_become_messages(topics: Topics, mode: str, guarantee: str) -> None
     assert len({p for p, k, _ in got if k == b"a"}) == 1, "a key has one partition"
 
 
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_a_topic_that_is_not_there_is_told_before_the_job_runs(topics: Topics, guarantee: str) -> None:
+    """Brokers refuse the messages themselves half a minute later, when a job was said to run; one without rows would never tell."""
+    topic = f"{topics.new()}-not"
+    more = {"sink_delivery__guarantee": guarantee, "sink_transactional__id__prefix": topic}
+    t = table("t", "n BIGINT", topics, topic, **more)
+    begun = time.monotonic()
+    with pytest.raises(sqlstream.Error, match=f"table t: topic '{topic}' cannot be written: .*Unknown topic") as e:
+        write("INSERT INTO t SELECT * FROM (VALUES (1)) AS v(n) WHERE n > 1", t)
+    assert "kafka-topics.sh --create" in str(e.value) and time.monotonic() - begun < 20
+
+
+def test_a_topic_that_brokers_make_is_there_before_the_first_row() -> None:
+    settings = {"auto.create.topics.enable": "true"}
+    with Kafka(**settings) as server:
+        made = Topics(server.bootstrap)
+        write("INSERT INTO t VALUES (1), (2)", table("t", "n BIGINT", made, "anew"))
+        assert [v for _, _, v in made.all("anew")] == [b'{"n":1}', b'{"n":2}']
+
+
 def test_keys_are_where_javas_clients_put_them(topics: Topics) -> None:
     """murmur2 of the key, as `org.apache.kafka.clients.producer.internals.BuiltInPartitioner` has it."""
     topic = topics.new(3)

@@ -50,6 +50,10 @@ def _database(uri: str) -> Any:
     return adbc_driver_postgresql.connect(uri)
 
 
+class Denied(RunError):
+    """The user has not the right to do that; somebody may give it meanwhile."""
+
+
 class _Kept:
     """Stands for the above in a connection, and stays when that is closed."""
 
@@ -152,7 +156,9 @@ class Connection(DbConnection):
             return (Disconnected if state.startswith(("08", "57P")) else Passing)(told)
         if state.startswith(_OF_DATA):
             return DataError(told)
-        if state.startswith(_OF_NAMES) and state != _DENIED:
+        if state == _DENIED:
+            return Denied(told)
+        if state.startswith(_OF_NAMES):
             return OptionError(told)
         return RunError(told)
 

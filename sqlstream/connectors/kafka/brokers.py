@@ -30,7 +30,37 @@ NOT_LET_IN = frozenset({-169, -181})  # _AUTHENTICATION, _SSL: no answer will co
 NO_OFFSET = -1001  # librdkafka's word for: none was committed
 EARLIEST_RESET = "earliest"
 EARLIEST_RESETS = (EARLIEST_RESET, "smallest", "beginning")
+NOT_THERE_YET = frozenset(
+    {3, 5}
+)  # UNKNOWN_TOPIC_OR_PART, LEADER_NOT_AVAILABLE: what is said of a topic that is being made, too
+MAKING = 3.0  # seconds that brokers may take to make one
+MADE = "a topic is made by kafka-topics.sh --create, or by a broker that has auto.create.topics.enable when it is first written to"
 Partition = tuple[str, int]
+
+
+def check_written(settings: Mapping[str, str], topic: str, table: str) -> None:
+    """KafkaError where the brokers say that a topic is not there, or nobody's to write. One that makes topics is given the time to.
+    Brokers that do not answer are no error yet: messages wait for them."""
+    kafka, wrong = confluent_kafka(), None
+    try:
+        client = kafka.Producer(
+            {**settings, "log_level": "0", "error_cb": lambda _: None}
+        )  # who produces has a topic made
+    except kafka.KafkaException as e:
+        raise OptionError(f"table {table}: {e.args[0].str()}") from None
+    until = time.monotonic() + MAKING
+    while (left := until - time.monotonic()) > 0:
+        try:
+            wrong = client.list_topics(topic, timeout=left).topics[topic].error
+        except kafka.KafkaException:
+            return
+        if wrong is None:
+            return
+        if wrong.code() not in NOT_THERE_YET:
+            break
+        time.sleep(PAUSE)
+    if wrong is not None:
+        raise KafkaError(f"table {table}: topic '{topic}' cannot be written: {wrong.str()}", wrong.code(), MADE)
 
 
 class NotLetIn(KafkaError):
@@ -94,8 +124,7 @@ class Brokers:
             if topic.error is not None or not topic.partitions:
                 raise DataError(
                     f"table {self._table}: topic '{name}' cannot be read: {topic.error.str() if topic.error else 'no partitions'}",
-                    hint="a topic is made by kafka-topics.sh --create, or by a broker that has auto.create.topics.enable when it "
-                    "is first written to",
+                    hint=MADE,
                 )
             found[name] = len(topic.partitions)
         return found

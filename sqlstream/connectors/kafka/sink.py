@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sqlstream.connectors.kafka.brokers import check_written
 from sqlstream.connectors.kafka.coordinator import ONGOING, Coordinator
 from sqlstream.connectors.kafka.extras import Columns
 from sqlstream.connectors.kafka.library import KafkaError
@@ -84,6 +85,10 @@ class KafkaSink(Sink):
         self._prepared = Prepared()
 
     def writer(self, task: SinkTask) -> SinkWriter:
+        if (
+            task.subtask == 0
+        ):  # one asks for all, before the job runs: brokers refuse a message after half a minute only
+            check_written(self.target.settings, self.target.topic, self.target.table)
         kind = TransactionWriter if self.target.guarantee == EXACTLY_ONCE else KafkaWriter
         return kind(self.target, task, self._prepared)
 

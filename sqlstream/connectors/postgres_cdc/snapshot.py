@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlstream.connectors.jdbc.postgres import Connection, quoted, text
+from sqlstream.connectors.jdbc.postgres import Connection, Denied, quoted, text
 from sqlstream.connectors.jdbc.tables import DbTable
 from sqlstream.connectors.postgres_cdc.replication import Replication, number_of
 from sqlstream.errors import CheckpointError, OptionError, RunError
@@ -52,7 +52,8 @@ def check(connection: Connection, there: DbTable, key: tuple[str, ...]) -> None:
 
 
 def publish(connection: Connection, there: DbTable, publication: str, autocreate: str) -> None:
-    """The publication has the table: it is made, or told to, where that is allowed. OptionError where it is not there."""
+    """The publication has the table: it is made, or told to, where that is allowed. OptionError where it is not there; RunError
+    where the user has not the right to."""
     name = quoted(publication)
     made = connection.rows(f"SELECT pubname::text FROM pg_publication WHERE pubname = {text(publication)}")
     has = connection.rows(
@@ -71,7 +72,21 @@ def publish(connection: Connection, there: DbTable, publication: str, autocreate
         )
     what = "ALL TABLES" if autocreate == "all_tables" else f"TABLE {there.sql}"
     make = f"CREATE PUBLICATION {name} FOR {what} WITH (publish_via_partition_root = true)"
-    connection.execute(f"ALTER PUBLICATION {name} ADD TABLE {there.sql}" if made else make)
+    try:
+        connection.execute(f"ALTER PUBLICATION {name} ADD TABLE {there.sql}" if made else make)
+    except Denied as e:
+        ((user, database),) = connection.rows("SELECT current_user::text, current_database()::text")
+        lacks = (
+            "has not the table, and the user may not add it" if made else "is not there, and the user may not make it"
+        )
+        by_hand = f"ALTER PUBLICATION {name} ADD TABLE {there.sql}" if made else f"CREATE PUBLICATION {name} FOR {what}"
+        rights = f"own {'the publication and ' if made else ''}the table"
+        create = "" if made else f", and GRANT CREATE ON DATABASE {quoted(database)} TO {quoted(user)}"
+        raise Denied(
+            f"{e.message}: publication '{publication}' {lacks}",
+            hint=f"let a superuser do it: {by_hand}; or let {user} {rights}{create}",
+            subject=publication,
+        ) from e.__cause__
 
 
 def _check_publication(connection: Connection, there: DbTable, publication: str) -> None:

@@ -401,6 +401,33 @@ def test_a_publication_that_leaves_something_out_is_told(made: Callable[..., Tab
     assert until(reader, bool) == [("+I", (1, "x"))]
 
 
+def test_who_may_make_no_publication_is_told_what_is_missing(made: Callable[..., Table]) -> None:
+    """PostgreSQL's documentation of CREATE PUBLICATION: the CREATE privilege on the database, and the table's owner."""
+    table = made()
+    who = f"u{table.name}"
+    table.psql(f"CREATE ROLE {who} LOGIN REPLICATION PASSWORD 'rights-of-{who}'")
+    try:
+        table.psql(f"GRANT SELECT ON {table.name} TO {who}")
+        source = table.source(username=who, password=f"rights-of-{who}")
+        with pytest.raises(
+            RunError, match=f"publication '{table.name}' is not there, and the user may not make it"
+        ) as e:
+            table.reader(source).poll(1)
+        assert "permission denied for database" in e.value.message
+        assert f'GRANT CREATE ON DATABASE "{table.database}" TO "{who}"' in (e.value.hint or "")
+        table.psql(f"CREATE PUBLICATION {table.name}")
+        with pytest.raises(
+            RunError, match=f"publication '{table.name}' has not the table, and the user may not add it"
+        ):
+            table.reader(source).poll(1)
+        table.psql(f"ALTER PUBLICATION {table.name} ADD TABLE {table.name}")
+        table.psql("INSERT INTO t VALUES (1, 'x')")
+        assert until(table.reader(source), bool) == [("+I", (1, "x"))]
+    finally:
+        table.close()
+        table.psql(f"DROP OWNED BY {who}; DROP ROLE {who}")
+
+
 def test_names_of_slots(made: Callable[..., Table]) -> None:
     for name in ("a-b", 'x"y', "A", "x" * 64):
         with pytest.raises(OptionError, match="PostgreSQL's slots have names of small letters, digits and _"):

@@ -176,7 +176,7 @@ def test_attempts_are_made_told_and_kept(tmp_path: object) -> None:
     assert job.recorded[0][1].startswith("no disk; attempt 2 at 20")
     assert job.said == [
         "warning: attempt 1 failed: no disk; the next one begins in 7.0 s",
-        "warning: attempt 2 failed: no net; the next one begins in 7.0 s",
+        "warning: attempt 2 failed: no net; the next one begins in 7.0 s (hint: h)",
     ]
     kept = history.read()
     assert [(k["attempt"], k["message"], k["delay"], k["transient"]) for k in kept] == [
