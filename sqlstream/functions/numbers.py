@@ -20,9 +20,9 @@ MACROS = (
     ELSE regexp_replace(replace(s, '.', ''), '(\d)(\d+?)0*$', '\1.\2E') || (strpos(ltrim(s, '-'), '.') - 2) END""",
     # DuckDB's text of a FLOAT that lies half-way between two shorter ones: Java shows the even one of these, as 20.523438 for 20.5234375.
     """flink_halved(x, s, shorter) AS CASE WHEN CAST(printf(shorter, x) AS FLOAT) = x THEN printf(shorter, x) ELSE s END""",
-    r"""flink_float(x, s) AS CASE WHEN NOT regexp_matches(s, '\.\d\d') OR length(s) < 9 THEN s
-    WHEN contains(s, 'e') THEN flink_halved(x, s, concat('%.', strpos(s, 'e') - strpos(s, '.') - 2, 'e'))
-    ELSE flink_halved(x, s, concat('%.', length(s) - strpos(s, '.') - 1, 'f')) END""",
+    """flink_float(x, s) AS CASE WHEN length(s) < 9 THEN s
+    WHEN contains(s, '5e') THEN flink_halved(x, s, concat('%.', strpos(s, 'e') - strpos(s, '.') - 2, 'e'))
+    WHEN suffix(s, '5') AND NOT contains(s, 'e') THEN flink_halved(x, s, concat('%.', length(s) - strpos(s, '.') - 1, 'f')) ELSE s END""",
     # Below `tiny` a single digit may do, and Java shows the nearest number of two.
     """flink_number_text(x, s, tiny) AS CASE
     WHEN abs(x) >= 1e-3 AND abs(x) < 1e7 OR x = 0 THEN s

@@ -50,8 +50,8 @@ def test_text_is_the_shortest_that_gives_the_number_back() -> None:
 
 
 def test_floats_have_digits_of_their_own() -> None:
-    given = [1.1, 16777216.0, 3.4028235e38, 1e-45, 1.0e-3, -2.5e-7]
-    wanted = ["1.1", "1.6777216E7", "3.4028235E38", "1.4E-45", "0.001", "-2.5E-7"]
+    given = [1.1, 16777216.0, 3.4028235e38, 1e-45, 1.0e-3, -2.5e-7, -3.7699002e25, 1.2345675e15]
+    wanted = ["1.1", "1.6777216E7", "3.4028235E38", "1.4E-45", "0.001", "-2.5E-7", "-3.7699002E25", "1.2345675E15"]
     assert ask(number_text("x", FLOAT), given, pa.float32()) == wanted
     singles = pa.array(given, pa.float32()).to_pylist()
     assert [value_text(x, FLOAT) for x in singles] == wanted
