@@ -384,6 +384,10 @@ class Source:
     def cancel(self) -> None:
         """Ends a `relation` that waits for what it reads, with Canceled. From any thread."""
 
+    def give_up(self) -> None:
+        """The job is to end: what waits for somebody's answer (a reader that is made, a question for keys) ends within a second, with
+        Canceled. From any thread, and in the handler of a signal. A job that is stopped so goes on from the checkpoint before."""
+
     def relation(self, connection: duckdb.DuckDBPyConnection, request: ScanRequest) -> str | None:
         """Batch: SQL of a FROM item giving c0, c1, … (then derived, `_op`) over all splits, in (split, position) order.
 
@@ -524,6 +528,10 @@ class Sink:
     def committer(self, task: SinkTask) -> SinkCommitter:
         """The committer of a run; `task` names the job and the run, its subtask does not matter."""
         return SinkCommitter()
+
+    def give_up(self) -> None:
+        """The job is to end: a writer that waits for somebody's answer waits for seconds at most, and what is not known to be written
+        then is an error, which says so. From any thread, and in the handler of a signal."""
 
     def overwriting(self, partition: pa.RecordBatch | None) -> Sink:
         """This sink, for INSERT OVERWRITE in batch: what is committed takes the place of what is there, in the whole

@@ -82,6 +82,8 @@ class BatchJob:
         """What `stop` does."""
         self._canceled.set()
         self._interrupt()
+        for sink in self._sinks.values():
+            sink.give_up()
 
     def check_canceled(self) -> None:
         """Raises Canceled after `cancel`."""

@@ -11,6 +11,7 @@ from typing import Any
 from sqlstream.checkpoint.manifest import NodeMark
 from sqlstream.operators.base import PhysicalNode, Way
 from sqlstream.operators.exchange import Exchange
+from sqlstream.operators.lookup_join import LookupJoin
 from sqlstream.operators.sink import Sink
 from sqlstream.operators.source_scan import SourceScan
 from sqlstream.options import duration_text
@@ -45,6 +46,16 @@ class JobGraph:
         for r in self.roots:
             visit(r)
         return tuple(order.values())
+
+    def give_up(self) -> None:
+        """The job is to end: nobody is waited for any more (`Source.give_up`, `Sink.give_up`)."""
+        for node in self.nodes:
+            if isinstance(node, Sink):
+                node.sink.give_up()
+            elif isinstance(node, SourceScan):
+                node.source.give_up()
+            elif isinstance(node, LookupJoin):
+                node.table.source.give_up()
 
     @cached_property
     def inputs(self) -> tuple[tuple[int, ...], ...]:

@@ -146,6 +146,7 @@ class Job:
         if drain:
             raise OptionError("a job is drained when it is stopped with a savepoint, and only then")
         self._requests.stop.set()
+        self.graph.give_up()
         return None
 
     def savepoint(self, directory: str | None = None) -> Future[Savepoint]:
@@ -182,6 +183,7 @@ class Job:
             self.savepoints.cancel()
         self._requests.cancel.set()
         self._requests.stop.set()
+        self.graph.give_up()
 
     def timings(self) -> str:
         """The plan with what its operators did so far (`timings.py`)."""

@@ -4,6 +4,7 @@ the standards of the web."""
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 import json
@@ -16,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -771,6 +773,112 @@ def test_who_hangs_up_at_once_is_left_alone_for_longer_each_time(connection: Any
         )
         assert len(connection.execute("SELECT id FROM t LIMIT 1").fetchall()) == 1
         assert came[3] - came[0] > 0.69, "0.1 and 0.2 and 0.4 s"
+
+
+# ---- servers that do not answer, answer elsewhere, or answer too much
+
+
+@pytest.fixture
+def hanging() -> Iterator[tuple[str, list[Any]]]:
+    """The host and port of a server that takes connections and says nothing, and the connections."""
+    peers: list[Any] = []
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                peers.append(server.accept()[0])
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.getsockname()[1]}", peers
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join()
+    for p in peers:
+        p.close()
+
+
+@pytest.mark.parametrize("what", ["http", "http in batch", "sse", "websocket", "lookup"])
+def test_ctrl_c_does_not_wait_for_an_answer(tmp_path: Path, hanging: tuple[str, list[Any]], what: str) -> None:
+    host, peers = hanging
+    connector = what.split()[0]
+    scheme = "ws" if what == "websocket" else "http"
+    query, more = "SELECT id FROM t", {}
+    if what == "http in batch":
+        more = {"scan_bounded_mode": "latest"}
+    url = f"{scheme}://{host}/"
+    declarations = [declared("t", "id BIGINT", connector, JSON, url=url, **more)]
+    if what == "lookup":
+        given = declared("g", "id BIGINT, at AS PROCTIME()", "datagen", {}, rows__per__second="5")
+        declarations = [given, declared("t", "id BIGINT, n STRING", "http", JSON, url=url + "{id}")]
+        query = "SELECT n FROM g JOIN t FOR SYSTEM_TIME AS OF g.at ON g.id = t.id"
+    mode = "batch" if "batch" in what else "streaming"
+    job = Job(tmp_path, *declarations, query, execution_runtime__mode=mode)
+    process = job.start()
+    try:
+        until(lambda: peers)
+        time.sleep(0.2)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=20)
+        assert time.monotonic() - begun < 2.5, said
+        assert process.returncode == 130 and "error" not in said, said
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_rows_that_a_server_does_not_answer_are_not_lost_silently(tmp_path: Path, hanging: tuple[str, list[Any]]) -> None:
+    host, peers = hanging
+    given = declared("g", "id BIGINT", "datagen", {}, rows__per__second="5")
+    job = Job(tmp_path, given, declared("o", "id BIGINT", "http", JSON, url=f"http://{host}/"), "INSERT INTO o SELECT id FROM g")
+    process = job.start()
+    try:
+        until(lambda: peers)
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=20)
+        assert process.returncode == 1 and "did not answer in 5 s after the job was to end" in said, said
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_websocket_is_not_followed_to_another_host(connection: Any) -> None:
+    with Web(lambda asked: Answer(404)) as other:
+        with Web(lambda asked: Answer(302, headers={"Location": f"{other.url}/?key=hidden"})) as web:
+            more = {"headers.X__Api__Key": "the secret", "token": "the secret", "connector": "websocket"}
+            t = reading(connection, web.url.replace("http", "ws"), **more)
+            said = error_of(connection, f"SELECT * FROM {t} LIMIT 1")
+            assert f"answers 302: it is at {other.url}/" in said and "who asks is told to no other host" in said
+            assert "hidden" not in said and other.asked == [] and web.asked[0].headers["X-Api-Key"] == "the secret"
+    with Web(lambda asked: Answer(404) if asked.path == "/there" else Answer(302, headers={"Location": "/there"})) as web:
+        t = reading(connection, web.url.replace("http", "ws"), connector="websocket", token="the secret")
+        assert "answers 404" in error_of(connection, f"SELECT * FROM {t} LIMIT 1")
+        assert [a.headers["Authorization"] for a in web.asked] == ["Bearer the secret"] * 2
+
+
+def test_an_answer_that_is_too_long(connection: Any) -> None:
+    """Also where its length is not said, and where it is short until it is unpacked."""
+    long = b"[" + b", ".join(b'{"id": 1}' for _ in range(1000)) + b"]"
+
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/packed":
+            return Answer(body=gzip.compress(long), headers={"Content-Encoding": "gzip"})
+        return Answer(chunks=[long[:5000], long[5000:]]) if asked.path == "/parts" else Answer(body=long)
+
+    with Web(answer) as web:
+        for path in ("/whole", "/parts", "/packed"):
+            t = reading(connection, web.url + path, max__body__size="10000 bytes")
+            said = error_of(connection, f"SELECT * FROM {t}")
+            assert f"{web.url}{path}: an answer is longer than 10,000 bytes" in said and "'max-body-size'" in said
+            t = reading(connection, web.url + path, max__body__size=f"{len(long)} bytes")
+            assert len(connection.execute(f"SELECT * FROM {t}").fetchall()) == 1000
+        more = {"url": web.url + "/{id}", "max__body__size": "10000 bytes"}
+        connection.execute(declared("l", "id BIGINT, x BIGINT", "http", JSON, **more))
+        connection.execute(declared("g", "id BIGINT, at AS PROCTIME()", "datagen", {"number-of-rows": "1"}))
+        said = error_of(connection, "SELECT x FROM g JOIN l FOR SYSTEM_TIME AS OF g.at ON g.id = l.id")
+        assert "an answer is longer than 10,000 bytes" in said
 
 
 def test_the_page_is_as_shown(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.queues import Job, declared, error_of, page_of, until
+from harness.queues import Job, declared, error_of, fetching, page_of, until
 from harness.servers import Mosquitto
 
 import sqlstream
@@ -157,6 +157,32 @@ def test_mistakes_are_explained(connection: Any, topics: Topics) -> None:
     topics.put(["{"], retain=True)
     assert "offset 0: malformed record" in said(topic=f"{topics.prefix}/in/#")
     topics.put([""], retain=True)
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_two_clients_with_one_id_do_not_put_each_other_out_for_ever(
+    connection: Any, topics: Topics, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr("sqlstream.connectors.mqtt.client.TIMES", 2)
+    name = uuid.uuid4().hex
+    more = {"topic": f"{topics.prefix}/in/a", "client__id": name, "protocol__version": version}
+    connection.execute(declared("t", "id BIGINT", "mqtt", topics.options, **more))
+    five = version == "5"
+    protocol = mqtt.MQTTv5 if five else mqtt.MQTTv311
+    other = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=protocol, **({} if five else {"clean_session": False}))
+    other.reconnect_delay_set(1, 1)
+    found = fetching(connection, "SELECT id FROM t LIMIT 1")
+    time.sleep(1)
+    other.connect("127.0.0.1", int(topics.options["url"].rpartition(":")[2]))
+    other.loop_start()
+    try:
+        with pytest.raises(sqlstream.Error) as error:
+            found.result(30)
+        said = f"{error.value}"
+        assert f"ended 2 connections of client id '{name}'" in said and "'client-id' of its own" in said, said
+    finally:
+        other.disconnect()
+        other.loop_stop()
 
 
 def test_the_page_is_as_shown(mosquitto: Mosquitto, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 from sqlstream.connectors.messages.clients import LONGEST_REST, TLS_OPTIONS, Unreachable, library
 from sqlstream.connectors.messages.loop import Loop
 from sqlstream.contracts import TableContext
-from sqlstream.errors import OptionError, RunError
+from sqlstream.errors import DataError, OptionError, RunError
 from sqlstream.options import Option
 from sqlstream.secrets import is_secret, learn
 
@@ -27,6 +27,8 @@ REDIRECTIONS = 10  # that are followed
 PORTS = {"http": 80, "https": 443}
 LET_NOBODY_IN = frozenset({401, 403, 407})
 PIECES = 1 << 20  # bytes of a body, above which it is sent in pieces
+ENDING = 0.5  # s that a job which ends waits for answers to what it only asked
+BEGINNING = 1 << 16  # bytes that are read of an answer whose body is not wanted
 SHOWN = 200  # characters of an answer in an error
 
 REQUEST_OPTIONS = (
@@ -41,13 +43,15 @@ REQUEST_OPTIONS = (
 
 @dataclass(frozen=True)
 class Request:
-    """What requests of a table have in common. `timeout`: s; `connector`: which makes them, and is an extra's name."""
+    """What requests of a table have in common. `timeout`: s; `connector`: which makes them, and is an extra's name; `largest`: bytes of an
+    answer, where it is wanted."""
 
     table: str
     headers: Mapping[str, str]
     timeout: float
     tls: Callable[[], ssl.SSLContext | None]
     connector: str = "http"
+    largest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -147,9 +151,8 @@ class Web:
             async with asyncio.timeout(self.request.timeout):
                 async with await self.opened(method, url, body, headers) as got:
                     links = {rel: str(link["url"]) for key, link in got.links.items() for rel in key.lower().split()}
-                    answer = Answer(
-                        got.status, got.headers, await got.read(), str(got.url), got.charset, links.get("next")
-                    )
+                    body_of_it = await self._body(got, where)
+                    answer = Answer(got.status, got.headers, body_of_it, str(got.url), got.charset, links.get("next"))
         except TimeoutError as e:
             raise Unreachable(f"{where} does not answer in {self.request.timeout:g} s") from e
         except aiohttp.InvalidURL as e:
@@ -167,6 +170,23 @@ class Web:
             raise Busy(said, rest_of(answer.headers))
         hint = "'token', 'username' and 'password', or a header of 'headers.*' say who asks"
         raise Refused(said, answer.status, hint if answer.status in LET_NOBODY_IN else None)
+
+    async def _body(self, got: Any, where: str) -> bytes:
+        """All of it where it is wanted, else its beginning. DataError where it is too long."""
+        largest = self.request.largest
+        wanted = largest is not None and 200 <= got.status < 300
+        most = largest if largest is not None and wanted else BEGINNING
+        parts, size = [], 0
+        async for part in got.content.iter_any():
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                if wanted:
+                    raise DataError(
+                        f"{where}: an answer is longer than {most:,} bytes", hint="'max-body-size' says how long one may be"
+                    )
+                break
+        return b"".join(parts)
 
     async def tried(
         self, retries: int, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None

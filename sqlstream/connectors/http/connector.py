@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class HttpConnector(MessageConnector):
         Option("scan.method", "enum", "GET", "of questions", ("GET", "POST"), compared="nothing"),
         Option("scan.body", doc="what is sent with POST", compared="nothing"),
         Option("scan.bounded.mode", "enum", "unbounded", "whether it is asked for ever, or once, with all pages: latest", ("unbounded", "latest")),
+        Option("max-body-size", "memory", 64 * 2**20, "an answer that has rows may have so much, unpacked; a longer one ends the job", minimum=1, compared="nothing"),
         Option("response.path", doc="where the rows stand in an answer of JSON: data.items. An array there has a row in each element"),
         Option("scan.next-page.path", doc="where the URL of the next page stands in an answer of JSON; a header Link with rel=\"next\" is followed, too"),
         Option("scan.cursor.parameter", doc="the parameter of the query that gets the greatest value of 'scan.cursor.field' that there was: since"),
@@ -72,7 +74,7 @@ class HttpConnector(MessageConnector):
         from sqlstream.connectors.templates import Template
 
         options, value, bad = self._read(table)
-        request = self._request(table, options)
+        request = replace(self._request(table, options), largest=options["max-body-size"])
         kind = kind_of(value.format.name)
         url = Template.of(options["url"], table.schema, f"table {table.name}: option 'url'")
         path = tuple(p for p in (options["response.path"] or "").split(".") if p)

@@ -13,9 +13,10 @@ from urllib.parse import quote, urlsplit
 import pyarrow as pa
 
 from sqlstream.connectors.http.bodies import messages_in
-from sqlstream.connectors.http.client import Answer, Refused, Request, Web
+from sqlstream.connectors.http.client import ENDING, Answer, Refused, Request, Web
 from sqlstream.connectors.keyed_columns import KeyedColumns
 from sqlstream.connectors.messages.decoder import PartFormat
+from sqlstream.connectors.messages.loop import Patience
 from sqlstream.connectors.templates import Template
 from sqlstream.contracts import KeyedCache, KeyedReader, ScanRequest, Source, Split, TableContext
 from sqlstream.errors import DataError, NotSupported, OptionError
@@ -51,7 +52,7 @@ class HttpLookupSource(Source):
     by_key_alone = True
 
     def __init__(self, asked: Asked, cache: KeyedCache) -> None:
-        self._asked, self.keyed = asked, cache
+        self._asked, self.keyed, self._patience = asked, cache, Patience()
 
     def splits(
         self,
@@ -65,13 +66,17 @@ class HttpLookupSource(Source):
         )
 
     def keyed_reader(self, request: ScanRequest, keys: tuple[int, ...]) -> KeyedReader:
-        return HttpKeyedReader(self._asked, request, keys)
+        return HttpKeyedReader(self._asked, request, keys, self._patience)
+
+    def give_up(self) -> None:
+        self._patience.give_up(ENDING)
 
 
 class HttpKeyedReader(KeyedReader):
     """A row has the key that it was asked for, whatever the answer says."""
 
-    def __init__(self, asked: Asked, request: ScanRequest, keys: tuple[int, ...]) -> None:
+    def __init__(self, asked: Asked, request: ScanRequest, keys: tuple[int, ...], patience: Patience) -> None:
+        self._patience = patience
         self._asked, self._columns = asked, KeyedColumns(request, keys, asked.columns)
         if lacking := self._columns.lacking:
             raise OptionError(
@@ -88,7 +93,7 @@ class HttpKeyedReader(KeyedReader):
         bodies: list[str | None] = [None] * n
         if asked.body is not None:
             bodies = asked.body.texts({c: _each(a, _in_json) for c, a in texts.items()}, n).to_pylist()
-        answers = self._web.loop.run(self._answers(urls, bodies))
+        answers = self._patience.run(self._web.loop, self._answers(urls, bodies))
         values, of = [], []
         for i, body in enumerate(answers):
             if body is not None:

@@ -21,6 +21,7 @@ from sqlstream.connectors.http.client import Answer, Request, Web, same_host
 from sqlstream.connectors.messages.arrays import Known, messages_of, microseconds, wanted
 from sqlstream.connectors.messages.clients import Backoff, Notes, Unreachable
 from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.connectors.messages.loop import Patience
 from sqlstream.connectors.messages.messages import Messages
 from sqlstream.connectors.messages.reader import WAIT, Feed, MessageReader
 from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
@@ -78,6 +79,7 @@ class PollingSource(Source):
         self.bad_records, self.bounded = bad_records, polled.bounded
         self.append_only = not value.format.changelog
         self.noted = Notes()
+        self.patience = Patience()
 
     def splits(
         self,
@@ -91,6 +93,9 @@ class PollingSource(Source):
         self, known: tuple[Split, ...], positions: Mapping[str, Any], finished: Collection[str]
     ) -> str | None:
         return f"table {self.table.name}: what was answered then is not kept"
+
+    def cancel(self) -> None:
+        self.patience.give_up()
 
     @property
     def reconnects(self) -> int:
@@ -125,6 +130,7 @@ class PollingFeed(Feed):
         self._after: dict[str, Any] = {}  # what is known when all of the answer is taken
         self._due, self._backoff = 0.0, Backoff(0.5)
         self.at_end = source.bounded and self._answers > 0 and self._page is None and self._part is None
+        self._patience = Patience(source.patience)
         self._web = Web(source.request)
         self.where = self._web.where(source.polled.url)
 
@@ -168,7 +174,8 @@ class PollingFeed(Feed):
             return False
         headers = dict(self._tags) if self._page is None and self._part is None else {}
         try:
-            answer = self._web.loop.run(self._web.once(self._polled.method, self._url(), self._body(), headers))
+            question = self._web.once(self._polled.method, self._url(), self._body(), headers)
+            answer = self._patience.run(self._web.loop, question)
         except Unreachable as e:
             if not self._answers and self._offset == 0 and self._source.bounded:
                 raise
@@ -245,6 +252,9 @@ class PollingFeed(Feed):
         if any(isinstance(v, (dict, list, bool)) for v in values):
             raise DataError(f"{self.where}: what stands at 'scan.cursor.field' is no number or text")
         return max(values, key=_order, default=None)
+
+    def stop_waiting(self) -> None:
+        self._patience.give_up()
 
     def close(self) -> None:
         self._web.close()

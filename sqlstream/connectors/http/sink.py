@@ -12,12 +12,16 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.connectors.http.client import Request, Web
+from sqlstream.connectors.messages.clients import Unreachable
 from sqlstream.connectors.messages.encoder import PartEncoder
+from sqlstream.connectors.messages.loop import Patience
 from sqlstream.contracts import Committable, Sink, SinkTask, SinkWriter
+from sqlstream.errors import Canceled
 
 ARRAY, LINES, ROW = "array", "lines", "row"
 TYPES = {"json": "application/json", "csv": "text/csv", "raw": "application/octet-stream"}
 MANY_LINES = "application/x-ndjson"
+ENDING = 5.0  # s that a job which ends waits for the next answer
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,20 @@ class HttpSink(Sink):
     """Of rows that come (and, by a format of changes, go)."""
 
     def __init__(self, target: Target, changelog: bool) -> None:
-        self.target, self.changelog = target, changelog
+        self.target, self.changelog, self._patience = target, changelog, Patience()
 
     def writer(self, task: SinkTask) -> SinkWriter:
-        return HttpWriter(self.target)
+        return HttpWriter(self.target, self._patience)
+
+    def give_up(self) -> None:
+        self._patience.give_up(ENDING)
 
 
 class HttpWriter(SinkWriter):
     """What waits is sent when the epoch ends."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, target: Target, patience: Patience) -> None:
+        self._target, self._patience = target, patience
         self._web = Web(target.request, target.at_once)
         self._waiting: list[bytes] = []
 
@@ -72,8 +79,17 @@ class HttpWriter(SinkWriter):
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if waiting:
-            self._web.loop.run(self._sent(_requests(waiting, self._target)))
+        if not waiting:
+            return
+        self._patience.renew(ENDING)
+        try:
+            self._patience.run(self._web.loop, self._sent(_requests(waiting, self._target)))
+        except Canceled:
+            raise Unreachable(
+                f"{self._web.where(self._target.url)} did not answer in {ENDING:g} s after the job was to end: of the last "
+                f"{len(waiting):,} rows nobody knows which are there",
+                hint="a job with checkpoints goes on from the last one, and sends what came after it again",
+            ) from None
 
     async def _sent(self, bodies: list[bytes]) -> None:
         limit = asyncio.Semaphore(self._target.at_once)
@@ -84,6 +100,7 @@ class HttpWriter(SinkWriter):
                 headers = {**headers, self._target.key: str(uuid.uuid4())}
             async with limit:
                 await self._web.tried(self._target.retries, self._target.method, self._target.url, body, headers)
+                self._patience.renew(ENDING)
 
         if self._target.at_once == 1:
             for body in bodies:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlstream.connectors.http.client import (
+    ENDING,
     LET_NOBODY_IN,
     REQUEST_OPTIONS,
     Busy,
@@ -27,11 +29,12 @@ from sqlstream.connectors.messages.arrays import Known, messages_of, wanted
 from sqlstream.connectors.messages.clients import Backoff, Notes, Unreachable, library, tls_context
 from sqlstream.connectors.messages.connector import FORMAT_OPTIONS, MessageConnector
 from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.connectors.messages.loop import Patience
 from sqlstream.connectors.messages.messages import Messages
 from sqlstream.connectors.messages.pushed import Delivery, Inbox
 from sqlstream.connectors.messages.reader import WAIT, Feed, MessageReader
 from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
-from sqlstream.errors import DataError, SqlStreamError
+from sqlstream.errors import Canceled, DataError, SqlStreamError
 from sqlstream.options import Option
 from sqlstream.types import STRING
 
@@ -110,6 +113,10 @@ class SseSource(Source):
         self._value, self.bad_records = value, bad_records
         self.append_only = not value.format.changelog
         self.noted = Notes()
+        self.patience = Patience()
+
+    def give_up(self) -> None:
+        self.patience.give_up(ENDING)
 
     def splits(
         self,
@@ -152,7 +159,10 @@ class SseFeed(Feed):
         self._begun = threading.Event()
         self._error: SqlStreamError | None = None
         self._web.loop.begin(self._read())
-        self._begun.wait(source.request.timeout + 1)
+        until = time.monotonic() + source.request.timeout + 1
+        while not self._begun.wait(STEP) and time.monotonic() < until and self._error is None:
+            if source.patience.over:
+                self._error = Canceled("the answer is not waited for")
         if self._error is not None:
             self.close()
             raise self._error
@@ -168,7 +178,7 @@ class SseFeed(Feed):
                 await self._connection(events, backoff)
             except Unreachable as e:
                 if not self._begun.is_set():
-                    self._error = e
+                    self._error = self._error or e  # it was given up, and this is what came of that
                     self._begun.set()
                     return
                 self._source.noted.reconnect(f"warning: {e.message}; it is asked again")

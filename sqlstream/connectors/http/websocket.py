@@ -9,13 +9,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urljoin
 
-from sqlstream.connectors.http.client import REQUEST_OPTIONS, Request, check_url, request_of, shown
+from sqlstream.connectors.http.client import (
+    ENDING,
+    REQUEST_OPTIONS,
+    Request,
+    check_url,
+    request_of,
+    same_host,
+    shown,
+)
 from sqlstream.connectors.messages.arrays import Known, microseconds
 from sqlstream.connectors.messages.clients import Backoff, Unreachable, library, tls_context
 from sqlstream.connectors.messages.connector import FORMAT_OPTIONS, MessageConnector
 from sqlstream.connectors.messages.decoder import PartFormat
-from sqlstream.connectors.messages.loop import Loop
+from sqlstream.connectors.messages.loop import Loop, Patience
 from sqlstream.connectors.messages.pushed import Client, Delivery, Inbox, PushedSource
 from sqlstream.contracts import Source, TableContext
 from sqlstream.errors import RunError, SqlStreamError
@@ -46,7 +55,10 @@ class WebSocketSource(PushedSource):
 
     def __init__(self, table: TableContext, connecting: Connecting, value: PartFormat, bad_records: str) -> None:
         super().__init__(table, value, bad_records)
-        self.connecting = connecting
+        self.connecting, self.patience = connecting, Patience()
+
+    def give_up(self) -> None:
+        self.patience.give_up(ENDING)
 
     @property
     def where(self) -> str:
@@ -64,7 +76,7 @@ class WebSocketClient(Client):
         self._aiohttp = library("aiohttp", "websocket", "http")
         self._loop = Loop("websocket")
         try:
-            socket = self._loop.run(self._connected(), self._at.request.timeout + 1)
+            socket = source.patience.run(self._loop, self._connected())
         except BaseException:
             self.close()
             raise
@@ -73,7 +85,10 @@ class WebSocketClient(Client):
     async def _connected(self) -> Any:
         aiohttp, at, where = self._aiohttp, self._at, self._source.where
         context = at.request.tls()
-        self._session = aiohttp.ClientSession(headers={"User-Agent": "sqlstream", **at.request.headers})
+        follows = aiohttp.TraceConfig()
+        follows.on_request_redirect.append(self._redirected)
+        headers = {"User-Agent": "sqlstream", **at.request.headers}
+        self._session = aiohttp.ClientSession(headers=headers, trace_configs=[follows])
         try:
             async with asyncio.timeout(at.request.timeout):
                 socket = await self._session.ws_connect(
@@ -96,7 +111,19 @@ class WebSocketClient(Client):
             raise Unreachable(
                 f"{where} does not answer: {said}", hint="is a server there, and can it be reached from here?"
             ) from e
+        except RunError:
+            await self._session.close()
+            raise
         return socket
+
+    async def _redirected(self, session: Any, context: Any, said: Any) -> None:
+        """Elsewhere on its host a connection is looked for, but on no other one: headers, and what is sent first, say who asks."""
+        to = urljoin(str(said.response.url), said.response.headers.get("Location", ""))
+        if not same_host(_over_http(self._at.url), _over_http(to)):
+            raise RunError(
+                f"{self._source.where} answers {said.response.status}: it is at {shown(to)}",
+                hint="'url' must say where it is: who asks is told to no other host",
+            )
 
     async def _read(self, socket: Any) -> None:
         backoff, where = Backoff(), self._source.where
@@ -150,6 +177,11 @@ class WebSocketClient(Client):
         with suppress(Exception):
             self._loop.run(closed(), 0.5)
         self._loop.close()
+
+
+def _over_http(url: str) -> str:
+    """Schemes ws and wss have the ports of these."""
+    return f"http{url[2:]}" if url.startswith(("ws:", "wss:")) else url
 
 
 class WebSocketConnector(MessageConnector):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from sqlstream.errors import Canceled
 from sqlstream.threads import start
 
 T = TypeVar("T")
 CLOSING = 1.0  # s that what runs may take to end
+STEP = 0.05  # s between two looks at whether somebody still waits
 
 
 class Loop:
@@ -35,9 +39,9 @@ class Loop:
             future.cancel()
             raise
 
-    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
+    def begin(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """It runs until it ends, or the loop is closed."""
-        asyncio.run_coroutine_threadsafe(work, self._loop)
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def call(self, function: Callable[[], object]) -> None:
         """On the loop's thread, soon; not at all when it is closed."""
@@ -52,6 +56,43 @@ class Loop:
             asyncio.run_coroutine_threadsafe(_cancel(), self._loop).result(CLOSING)
         self.call(self._loop.stop)
         self._thread.join(CLOSING)
+
+
+class Patience:
+    """Of who waits for answers: it ends when they are wanted no more, and when that of `other` does. From any thread; a copy in another
+    process begins anew."""
+
+    def __init__(self, other: Patience | None = None) -> None:
+        self._until, self._other = math.inf, other
+
+    def give_up(self, within: float = 0.0) -> None:
+        """What is under way may take so many seconds more."""
+        self._until = min(self._until, time.monotonic() + within)
+
+    def renew(self, within: float) -> None:
+        """There was an answer: if it ends, it ends so many seconds from now."""
+        if self._until < math.inf:
+            self._until = time.monotonic() + within
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits any more."""
+        return time.monotonic() >= self._until or self._other is not None and self._other.over
+
+    def run(self, loop: Loop, work: Coroutine[Any, Any, T]) -> T:
+        """What it gives, or raises. Canceled, and so is the work, when patience is over first; then it does not begin, either."""
+        if self.over:
+            work.close()
+            raise Canceled("the answer is not waited for")
+        future = loop.begin(work)
+        while not concurrent.futures.wait((future,), STEP).done:
+            if self.over:
+                future.cancel()
+                raise Canceled("the answer is not waited for")
+        return future.result()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Patience, ()
 
 
 async def _cancel() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,8 @@ SECONDS = 5.0  # that a broker may take to answer
 KEEPALIVE = 60  # s
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 LET_NOBODY_IN = frozenset({4, 5, 134, 135, 138, 140})  # reasons of a refused connection that trying again does not mend
+TAKEN_OVER = 142  # the reason that a broker of version 5 may give for it
+SHORT, TIMES, WITHIN = 5.0, 5, 60.0  # s of a connection that was a short one, and how many such, in how many s, are no chance
 RECEIVE_MAXIMUM = 65_535  # messages that wait for being acknowledged
 
 
@@ -67,6 +71,8 @@ class Connection:
         if user is not None:
             said = address.password if address.password is not None else parts.password and unquote(parts.password)
             self.client.username_pw_set(user, said)
+        self._taken_over: deque[float] = deque(maxlen=TIMES)  # when it was, or may have been
+        self._connected = 0.0
         self._answered = threading.Event()
         self._error: Exception | None = None
         self.client.on_connect, self.client.on_disconnect = self._on_connect, self._on_disconnect
@@ -112,7 +118,7 @@ class Connection:
             else:
                 self._error = Unreachable(f"{self.where} refuses the connection: {reason}")
         else:
-            self._error = None
+            self._error, self._connected = None, time.monotonic()
             try:
                 self._made(client, bool(flags.session_present))
             except Exception as e:
@@ -121,13 +127,35 @@ class Connection:
         self._answered.set()
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if reason.is_failure and self._answered.is_set():
+        if not reason.is_failure or not self._answered.is_set():
+            return
+        if self._address.client_id and self._put_out(int(reason.value)):
+            self.client.disconnect()  # the other one is left alone
+            kind = RunError if int(reason.value) == TAKEN_OVER else Unreachable
+            self._failed(
+                kind(
+                    f"{self.where} ended {len(self._taken_over)} connections of client id '{self._address.client_id}' within seconds, as it "
+                    "does where another client has that id, too",
+                    hint="each table, in each job, needs a 'client-id' of its own; is the job started twice?",
+                )
+            )
+        else:
             self._warn(f"warning: {self.where}: the connection is lost ({reason}), and is made again")
+
+    def _put_out(self, code: int) -> bool:
+        """Whether that goes on for too long. Clients with one id put each other out, and come again, for ever."""
+        now = time.monotonic()
+        if code == TAKEN_OVER or now - self._connected < SHORT:
+            self._taken_over.append(now)
+        else:
+            self._taken_over.clear()
+        return len(self._taken_over) == self._taken_over.maxlen and now - self._taken_over[0] < WITHIN
 
     def close(self) -> None:
         """In good order, where that is possible at once."""
         self.client.disconnect()
         self.client.loop_stop()
+        self.client.__del__()  # closes the sockets by which it wakes its thread; the collector, left to it, takes these first
 
 
 def check_url(table: str, url: str) -> bool:

@@ -216,7 +216,14 @@ class StreamFeed(Feed):
                 f"{info.state.last_seq}",
                 hint="it was made anew, and counts from the start: start anew with --fresh",
             )
-        if resumed and info.state.first_seq > max(self._next, 1) and info.config.retention != "workqueue":
+        gone = resumed and info.state.first_seq > max(self._next, 1) and info.config.retention != "workqueue"
+        if gone and reading.subjects and list(reading.subjects) != list(info.config.subjects or ()):
+            # what went may have been of other subjects alone: the server does not know any more
+            self._notes.add(
+                f"warning: table {self._table}: stream {reading.stream}: messages {self._next} to {info.state.first_seq - 1} were deleted "
+                "(the stream's limits), and nobody knows whether any had the table's subject: if so, it is lost"
+            )
+        elif gone:
             raise DataError(
                 f"table {self._table}: stream {reading.stream}: message {self._next} is not there: the first one is "
                 f"{info.state.first_seq}",

@@ -141,16 +141,21 @@ class Publisher:
         return numbers
 
     async def _sent(self, messages: Sequence[Message]) -> list[Any]:
+        """What the server says of each: its answer, or the error. All are under way at once, for ANSWER seconds at most. No task is made
+        for a message: the library waits in none where it may wait for ever, as it never does with less than it has room for."""
         stream = self._client.stream
         waiting: list[Any] = []
         for m in messages:
             try:
-                waiting.append(await stream.publish_async(m.subject, m.value, wait_stall=ANSWER, headers=m.headers))
+                waiting.append(await stream.publish_async(m.subject, m.value, headers=m.headers))
             except Exception as e:
                 failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
                 failed.set_exception(e)
                 waiting.append(failed)
-        return await asyncio.gather(*(asyncio.wait_for(w, ANSWER) for w in waiting), return_exceptions=True)
+        _, late = await asyncio.wait(waiting, timeout=ANSWER)
+        for future in late:
+            future.cancel()
+        return [TimeoutError() if w in late else w.exception() or w.result() for w in waiting]
 
     def _error(self, e: BaseException, m: Message) -> RunError | DataError:
         client, where = self._client, f"table {self._table}: subject {m.subject}"
