@@ -67,11 +67,12 @@ class Splits:
         self._splits, self._states = {}, {}
 
     def look(self) -> None:
-        """Now and then: new splits of unbounded sources."""
+        """Now and then: new splits of unbounded sources, and what sources have to say."""
         if self._now() - self._looked < DISCOVERY_SECONDS:
             return
         for i, node in self._scans.items():
             if node.source.bounded or node.source.settled:
+                self._say_all(node.source)  # that its connection was lost, what was deleted meanwhile
                 continue
             for split in [*self._later.pop(i, []), *node.source.new_splits()]:
                 self._workers[self._given[i] % len(self._workers)].assign(i, [SplitState(split)], False)

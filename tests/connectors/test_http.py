@@ -829,10 +829,17 @@ def test_ctrl_c_does_not_wait_for_an_answer(tmp_path: Path, hanging: tuple[str, 
         process.wait()
 
 
-def test_rows_that_a_server_does_not_answer_are_not_lost_silently(tmp_path: Path, hanging: tuple[str, list[Any]]) -> None:
+def test_rows_that_a_server_does_not_answer_are_not_lost_silently(
+    tmp_path: Path, hanging: tuple[str, list[Any]]
+) -> None:
     host, peers = hanging
     given = declared("g", "id BIGINT", "datagen", {}, rows__per__second="5")
-    job = Job(tmp_path, given, declared("o", "id BIGINT", "http", JSON, url=f"http://{host}/"), "INSERT INTO o SELECT id FROM g")
+    job = Job(
+        tmp_path,
+        given,
+        declared("o", "id BIGINT", "http", JSON, url=f"http://{host}/"),
+        "INSERT INTO o SELECT id FROM g",
+    )
     process = job.start()
     try:
         until(lambda: peers)
@@ -845,14 +852,18 @@ def test_rows_that_a_server_does_not_answer_are_not_lost_silently(tmp_path: Path
 
 
 def test_a_websocket_is_not_followed_to_another_host(connection: Any) -> None:
-    with Web(lambda asked: Answer(404)) as other:
-        with Web(lambda asked: Answer(302, headers={"Location": f"{other.url}/?key=hidden"})) as web:
-            more = {"headers.X__Api__Key": "the secret", "token": "the secret", "connector": "websocket"}
-            t = reading(connection, web.url.replace("http", "ws"), **more)
-            said = error_of(connection, f"SELECT * FROM {t} LIMIT 1")
-            assert f"answers 302: it is at {other.url}/" in said and "who asks is told to no other host" in said
-            assert "hidden" not in said and other.asked == [] and web.asked[0].headers["X-Api-Key"] == "the secret"
-    with Web(lambda asked: Answer(404) if asked.path == "/there" else Answer(302, headers={"Location": "/there"})) as web:
+    with (
+        Web(lambda asked: Answer(404)) as other,
+        Web(lambda asked: Answer(302, headers={"Location": f"{other.url}/?key=hidden"})) as web,
+    ):
+        more = {"headers.X__Api__Key": "the secret", "token": "the secret", "connector": "websocket"}
+        t = reading(connection, web.url.replace("http", "ws"), **more)
+        said = error_of(connection, f"SELECT * FROM {t} LIMIT 1")
+        assert f"answers 302: it is at {other.url}/" in said and "who asks is told to no other host" in said
+        assert "hidden" not in said and other.asked == [] and web.asked[0].headers["X-Api-Key"] == "the secret"
+    with Web(
+        lambda asked: Answer(404) if asked.path == "/there" else Answer(302, headers={"Location": "/there"})
+    ) as web:
         t = reading(connection, web.url.replace("http", "ws"), connector="websocket", token="the secret")
         assert "answers 404" in error_of(connection, f"SELECT * FROM {t} LIMIT 1")
         assert [a.headers["Authorization"] for a in web.asked] == ["Bearer the secret"] * 2

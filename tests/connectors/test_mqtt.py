@@ -169,7 +169,12 @@ def test_two_clients_with_one_id_do_not_put_each_other_out_for_ever(
     connection.execute(declared("t", "id BIGINT", "mqtt", topics.options, **more))
     five = version == "5"
     protocol = mqtt.MQTTv5 if five else mqtt.MQTTv311
-    other = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=protocol, **({} if five else {"clean_session": False}))
+    other = mqtt.Client(
+        mqtt.CallbackAPIVersion.VERSION2,
+        client_id=name,
+        protocol=protocol,
+        **({} if five else {"clean_session": False}),
+    )
     other.reconnect_delay_set(1, 1)
     found = fetching(connection, "SELECT id FROM t LIMIT 1")
     time.sleep(1)

@@ -332,7 +332,9 @@ def test_what_was_deleted_of_others_is_not_missed(streams: Streams, tmp_path: Pa
         until(lambda: len(streams.all(target)) == 6)
         time.sleep(1.2)  # what a source has to say is asked for once a second
     assert [json.loads(m.data)["id"] for m in streams.all(target)] == list(range(6))
-    assert "messages 6 to 15 were deleted" in job.said and "nobody knows whether any had the table's subject" in job.said
+    assert (
+        "messages 6 to 15 were deleted" in job.said and "nobody knows whether any had the table's subject" in job.said
+    )
 
 
 def test_the_page_is_as_shown(nats: NATS, streams: Streams, tmp_path: Path) -> None:

@@ -183,7 +183,8 @@ class Web:
             if size > most:
                 if wanted:
                     raise DataError(
-                        f"{where}: an answer is longer than {most:,} bytes", hint="'max-body-size' says how long one may be"
+                        f"{where}: an answer is longer than {most:,} bytes",
+                        hint="'max-body-size' says how long one may be",
                     )
                 break
         return b"".join(parts)

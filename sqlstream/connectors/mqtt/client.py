@@ -18,7 +18,11 @@ KEEPALIVE = 60  # s
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 LET_NOBODY_IN = frozenset({4, 5, 134, 135, 138, 140})  # reasons of a refused connection that trying again does not mend
 TAKEN_OVER = 142  # the reason that a broker of version 5 may give for it
-SHORT, TIMES, WITHIN = 5.0, 5, 60.0  # s of a connection that was a short one, and how many such, in how many s, are no chance
+SHORT, TIMES, WITHIN = (
+    5.0,
+    5,
+    60.0,
+)  # s of a connection that was a short one, and how many such, in how many s, are no chance
 RECEIVE_MAXIMUM = 65_535  # messages that wait for being acknowledged
 
 
