@@ -111,7 +111,7 @@ class WebSocketClient(Client):
             raise Unreachable(
                 f"{where} does not answer: {said}", hint="is a server there, and can it be reached from here?"
             ) from e
-        except RunError:
+        except BaseException:  # it is refused, or canceled as the table is closed
             await self._session.close()
             raise
         return socket
