@@ -178,6 +178,9 @@ def compare(
     return _Comparison(manifest, graph, tables, options, published, allowed).change()
 
 
+_ANOTHER = "a table of another name, with a place of its own, which gets all rows"
+
+
 class _Comparison:
     def __init__(
         self,
@@ -245,7 +248,10 @@ class _Comparison:
         for node in sinks:
             if node.table in left and node.table in self.other:
                 self._say(
-                    REFUSED, f"the output to table {node.table}", "its options are others", "give it another 'path'"
+                    REFUSED,
+                    f"the output to table {node.table}",
+                    "its options are others",
+                    "give it another 'path'" if self._has_path(node) else f"write to {_ANOTHER}",
                 )
                 continue
             same = next((m for m in left.get(node.table, []) if m.hash == self.hashes[id(node)]), None)
@@ -259,6 +265,7 @@ class _Comparison:
 
     def _sink(self, node: Sink, written: bool) -> None:
         what, keep = f"the output to table {node.table}", f"--keep-output {node.table}"
+        elsewhere = "a table with another 'path', which gets all rows" if self._has_path(node) else _ANOTHER
         place = self._place(node.table, self.tables)
         before = [t for t in self.written if t != node.table and place == self._place(t, self.manifest.tables)]
         if place and before:
@@ -278,7 +285,7 @@ class _Comparison:
                 REFUSED,
                 what,
                 "its query gives other rows now, and those that it has written cannot be taken back",
-                f"write to a table with another 'path', which gets all rows; or say {keep}: what is written stays, and "
+                f"write to {elsewhere}; or say {keep}: what is written stays, and "
                 "only what follows is by the new query",
             )
         elif there := node.sink.committer(self.task).published(0):
@@ -397,6 +404,10 @@ class _Comparison:
         """Where a table is written, if anywhere that lasts."""
         options = tables.get(table, {})
         return (options.get("connector"), options["path"]) if "path" in options else None
+
+    def _has_path(self, node: Sink) -> bool:
+        """Whether a table is known by its 'path': any other is the same one as long as it has its name."""
+        return "path" in self.tables.get(node.table, {})
 
     def _same_time(self, scan: SourceScan) -> bool:
         old = self.sources.get(self.ids[id(scan)])
