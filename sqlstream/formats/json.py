@@ -21,6 +21,7 @@ from sqlstream.formats.json_encode import JsonEncoder
 from sqlstream.formats.json_inference import infer_columns, skips, times_in
 from sqlstream.formats.json_records import JsonRecords, Leaf, whole_lines
 from sqlstream.formats.json_scan.recipe import JsonRecipe
+from sqlstream.formats.messages import Refused, Texts
 from sqlstream.formats.readers import LONGEST_OBJECT, METADATA, Paths
 from sqlstream.formats.scan.recipe import Recipe
 from sqlstream.formats.text_columns import TextColumns, is_fast
@@ -31,17 +32,41 @@ _STANDARD = "json.timestamp-format.standard"
 _ISO_TIME = re.compile(rb'"\d{4}-\d\d-\d\dT\d\d:')
 
 
+class ObjectDecoder(Decoder):
+    """Of lines that are objects of JSON. `leaves`: what is wanted of them."""
+
+    leaves: JsonRecords
+    byte_order_mark = False
+
+    def records(self, paths: Paths, file: bool = False, block: bool = False, longest: int = LONGEST_OBJECT) -> str:
+        return self.leaves.sql(paths, file, longest)
+
+    def cut(self, block: bytes | memoryview) -> int:
+        return whole_lines(block)
+
+    def bare(self, texts: Texts) -> tuple[Texts, list[Refused]]:
+        return texts.unmarked(), []  # Jackson passes over a mark where a message begins
+
+    def single_line(self, message: bytes) -> bytes:
+        return message.replace(b"\n", b"\t")  # both are blanks between tokens, and neither may stand in a string
+
+    def plain(self, file: Any) -> bool:
+        return self.leaves.numbers.plain(file)
+
+    def exact(self, block: bytes) -> bytes:
+        return self.leaves.numbers.quoted(block)
+
+    def examine(self, cursor: duckdb.DuckDBPyConnection, block: bytes) -> Examined | None:
+        return self.leaves.examine(cursor, block)
+
+
 @dataclass(frozen=True)
-class JsonDecoder(Decoder):
+class JsonDecoder(ObjectDecoder):
     """Objects to rows. `leaves`: c0, c1, … as the request has them, but its METADATA columns."""
 
     leaves: JsonRecords
     request: ScanRequest
     name: str = "json"  # the format's
-    byte_order_mark = False
-
-    def records(self, paths: Paths, file: bool = False, block: bool = False, longest: int = LONGEST_OBJECT) -> str:
-        return self.leaves.sql(paths, file, longest)
 
     def rows(self, records: str, constants: Mapping[str, str]) -> str:
         columns = [
@@ -64,14 +89,8 @@ class JsonDecoder(Decoder):
         plain = JsonDecoder(replace(self.leaves, as_text=as_text), replace(self.request, derived=()))
         return plain.resumed(path, constants, row)
 
-    def cut(self, block: bytes | memoryview) -> int:
-        return whole_lines(block)
-
     def scanned(self) -> Recipe | None:
         return JsonRecipe.of(self.leaves)
-
-    def single_line(self, message: bytes) -> bytes:
-        return message.replace(b"\n", b"\t")  # both are blanks between tokens, and neither may stand in a string
 
     @property
     def records_are_rows(self) -> bool:
@@ -79,15 +98,6 @@ class JsonDecoder(Decoder):
 
     def hint(self, reason: str) -> str | None:
         return timestamp_hint(self.name, self.leaves.standard, reason)
-
-    def plain(self, file: Any) -> bool:
-        return self.leaves.numbers.plain(file)
-
-    def exact(self, block: bytes) -> bytes:
-        return self.leaves.numbers.quoted(block)
-
-    def examine(self, cursor: duckdb.DuckDBPyConnection, block: bytes) -> Examined | None:
-        return self.leaves.examine(cursor, block)
 
 
 def timestamp_hint(format: str, standard: str, reason: str) -> str | None:

@@ -12,19 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from sqlstream.batches import OP
 from sqlstream.contracts import ScanColumn, ScanRequest
-from sqlstream.formats.base import Decoder, Encoder, Examined
+from sqlstream.formats.base import Encoder
 from sqlstream.formats.conversion import ISO_STANDARD, SQL_STANDARD, literal
-from sqlstream.formats.json import timestamp_hint, with_derived
+from sqlstream.formats.json import ObjectDecoder, timestamp_hint, with_derived
 from sqlstream.formats.json_encode import lines, object_text
-from sqlstream.formats.json_records import JsonRecords, Leaf, Rule, whole_lines
+from sqlstream.formats.json_records import JsonRecords, Leaf, Rule
 from sqlstream.formats.json_scan.recipe import JsonRecipe
-from sqlstream.formats.readers import LONGEST_OBJECT, METADATA, Paths
+from sqlstream.formats.readers import METADATA
 from sqlstream.formats.scan.recipe import Recipe
 from sqlstream.options import Option
 from sqlstream.types import Schema, Type, inside, timestamp_ltz
@@ -100,7 +99,7 @@ class Style:
 
 
 @dataclass(frozen=True)
-class ChangeDecoder(Decoder):
+class ChangeDecoder(ObjectDecoder):
     """Records to changes. `primary_key`: the table's; `metadata`: SQL by key. `partial`: `b…` are only what has changed, which g0, g1, …
     say of each column. `deleted_after`: the row that a deletion deletes is `a…`."""
 
@@ -110,10 +109,6 @@ class ChangeDecoder(Decoder):
     style: Style
     metadata: Mapping[str, str]
     partial: bool = False
-    byte_order_mark = False
-
-    def records(self, paths: Paths, file: bool = False, block: bool = False, longest: int = LONGEST_OBJECT) -> str:
-        return self.leaves.sql(paths, file, longest)
 
     def rows(self, records: str, constants: Mapping[str, str]) -> str:
         columns = [f"{self._value(i, c, constants)} AS c{i}" for i, c in enumerate(self.request.columns)]
@@ -142,26 +137,11 @@ class ChangeDecoder(Decoder):
         there = "" if self.partial else "has_before AND "
         return f"CASE WHEN {there}({moved}) THEN [3, 2] ELSE [2] END"
 
-    def cut(self, block: bytes | memoryview) -> int:
-        return whole_lines(block)
-
     def scanned(self) -> Recipe | None:
         return None if self.leaves.by_document else JsonRecipe.of(self.leaves)
 
-    def single_line(self, message: bytes) -> bytes:
-        return message.replace(b"\n", b"\t")  # both are blanks between tokens, and neither may stand in a string
-
     def hint(self, reason: str) -> str | None:
         return self.style.hints.get(reason) or timestamp_hint(self.style.name, self.leaves.standard, reason)
-
-    def plain(self, file: Any) -> bool:
-        return self.leaves.numbers.plain(file)
-
-    def exact(self, block: bytes) -> bytes:
-        return self.leaves.numbers.quoted(block)
-
-    def examine(self, cursor: duckdb.DuckDBPyConnection, block: bytes) -> Examined | None:
-        return self.leaves.examine(cursor, block)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from sqlstream.formats.scan.layout import PADDING
 
-NEWLINE = 10
+NEWLINE, BOM, _BLANK = 10, b"\xef\xbb\xbf", 32
 NONE = -1  # the size of a value that is NULL
 
 
@@ -62,6 +62,23 @@ class Texts:
     def given(self) -> np.ndarray:
         """Which are not NULL (their numbers): those of `there`, and empty ones."""
         return np.flatnonzero(self.sizes >= 0)
+
+    def without_empty(self) -> Texts:
+        """Empty ones are NULL."""
+        return Texts(self.buffer, np.where(self.sizes == 0, NONE, self.sizes))
+
+    def unmarked(self, before: int = 0) -> Texts:
+        """With blanks in place of a byte order mark where each begins, or `before` bytes behind that."""
+        at = self.ends - self.sizes[self.there] + before
+        mark = (self.sizes[self.there] >= before + len(BOM)) & (self.buffer[at] == BOM[0])
+        for i in range(1, len(BOM)):
+            mark &= self.buffer[at + i] == BOM[i]
+        if not mark.any():
+            return self
+        buffer = self.buffer.copy()
+        for i in range(len(BOM)):
+            buffer[at[mark] + i] = _BLANK
+        return Texts(buffer, self.sizes)
 
     def places(self) -> tuple[np.ndarray, np.ndarray]:
         """Of `given`: where they begin in the buffer, and how many bytes they have."""

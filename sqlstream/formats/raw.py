@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from sqlstream.contracts import ScanRequest, TableContext
 from sqlstream.errors import InternalError, NotSupported, OptionError
 from sqlstream.formats.base import Decoder, Encoder, Format
+from sqlstream.formats.binary.messages import MessageDecoder
 from sqlstream.formats.messages import MessageRecords, Records, Refused, Texts
 from sqlstream.formats.readers import METADATA
 from sqlstream.options import Option
@@ -59,21 +60,11 @@ class RawColumn:
 
 
 @dataclass(frozen=True)
-class RawDecoder(Decoder):
+class RawDecoder(MessageDecoder):
     """`wanted`: the column is read."""
 
     column: RawColumn
     wanted: bool
-
-    @property
-    def records_are_rows(self) -> bool:
-        return True
-
-    def records(self, *args: Any, **more: Any) -> str:
-        return "SELECT 1 AS none WHERE FALSE"
-
-    def rows(self, records: str, constants: Mapping[str, str]) -> str:
-        return f"SELECT * FROM {records}"
 
     def messages(self) -> MessageRecords:
         return self._records

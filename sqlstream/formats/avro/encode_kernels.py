@@ -12,7 +12,6 @@ from sqlstream.formats.avro.encode_layout import (
     FIXED,
     FIXED4,
     FIXED8,
-    FRAME,
     JUMP,
     LIST,
     LITERAL,
@@ -33,6 +32,7 @@ from sqlstream.formats.binary.write_kernels import (
 )
 from sqlstream.formats.binary.write_layout import (
     CURSOR,
+    FRAME,
     OUT_AT,
     OUT_END,
     OUT_FULL,

@@ -8,5 +8,3 @@ OP = 0
 DONE, NULLABLE, LONG, TEXT, FIXED, BOOLEAN, FIXED4, FIXED8, DECIMAL, LIST, NEXT, ADVANCE, LITERAL, JUMP, REQUIRE = (
     range(15)
 )
-
-FRAME = 2  # words of an open list: where its items begin, and how many are left; no more are open than a program has instructions

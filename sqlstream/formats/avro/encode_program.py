@@ -10,6 +10,11 @@ from sqlstream.formats.binary.parts import HIGH, ITEMS, LENGTHS, LOW, REAL, ROWS
 from sqlstream.types import Schema, Type
 
 _INTEGERS = ("TINYINT", "SMALLINT", "INT", "BIGINT")
+# Of a union's branches that a column fits, which it is written as: the first of these.
+_FITTING = {
+    "STRING": ("string", "enum"), "FLOAT": ("float", "double"), "BINARY": ("bytes", "fixed"), "VARBINARY": ("bytes", "fixed"),
+    **dict.fromkeys(("TINYINT", "SMALLINT", "INT"), ("int", "long")),
+}  # fmt: skip
 
 
 class Unfit(ValueError):
@@ -87,20 +92,23 @@ class EncodeProgram:
 
     @staticmethod
     def _branch(node: Node, t: Type, column: int, path: tuple[int, ...], shown: str) -> int:
-        """The first one that values of the type fit."""
+        """That values of the type fit best, as Avro's own writer finds that of a value's class."""
         rest = [i for i, b in enumerate(node.branches) if b.kind != "null"]
         if (
             len(rest) == 1
         ):  # it says by itself what does not fit; trying each level out would take twice as long as the one within
             return rest[0]
         found: Unfit | None = None
-        for i, b in enumerate(node.branches):
-            if b.kind != "null":
-                try:
-                    EncodeProgram()._value(b, t, column, path, shown)
-                    return i
-                except Unfit as e:
-                    found = found or e
+        first = _FITTING.get("STRING" if t.is_string else t.kind, ())
+        if t.kind == "TIME":
+            first = ("int", "long") if (t.precision or 0) <= 3 else ("long", "int")
+        by_fit = sorted(rest, key=lambda i: first.index(k) if (k := node.branches[i].kind) in first else len(first))
+        for i in by_fit:
+            try:
+                EncodeProgram()._value(node.branches[i], t, column, path, shown)
+                return i
+            except Unfit as e:
+                found = found or e
         raise found or Unfit(f"field {shown} is {node.text}, and the column is {t.text()}")
 
     def _value(self, node: Node, t: Type, column: int, path: tuple[int, ...], shown: str) -> None:

@@ -16,6 +16,7 @@ from sqlstream.formats.avro.schema import Node
 from sqlstream.formats.binary.columns import (
     BITS,
     BYTES,
+    EITHER,
     LISTS,
     NOTHING,
     NUMERAL,
@@ -212,13 +213,16 @@ class _Maker:
 
     def column(self, node: Node, t: Type, shown: str) -> ColumnPlan:
         """What a column of type t is made of, where the writer has this type."""
+        found: list[ColumnPlan] = []  # of branches that are read into vectors of their own
         for b in node.branches if node.kind == "union" else [node]:
-            if b.kind != "null":
+            if b.kind != "null" and not any(self._reads(b, c) for c in found):
                 try:
-                    return self._column(b, t, shown)
+                    found.append(self._column(b, t, shown))
                 except NoForm:
                     continue
-        return self.missing(t)
+        if len(found) < 2:
+            return found[0] if found else self.missing(t)
+        return ColumnPlan(t, EITHER, children={str(i): c for i, c in enumerate(found)})
 
     def _column(self, node: Node, t: Type, shown: str) -> ColumnPlan:
         k, kind = node.kind, t.kind
@@ -289,15 +293,21 @@ class _Maker:
                 self.null(column)
             else:
                 self.fail(f"field {shown} is NULL but its column is NOT NULL")
+        elif column.form == EITHER and any(self._reads(node, c) for c in column.children.values()):
+            there = next(c for c in column.children.values() if self._reads(node, c))
+            self._value(node, there, shown)
+            for c in column.children.values():
+                if c is not there:
+                    self.null(c)
         elif not self._reads(node, column):
             other = column.form != NOTHING and self._could(node, column.type)
-            more = ", as other branches of its union are" if other else ""
+            more = ", as in another record of its union" if other else ""
             self.fail(f"field {shown} is {node.text}, which is no {column.type.text()}{more}")
         else:
             self._value(node, column, shown)
 
     def _reads(self, node: Node, column: ColumnPlan) -> bool:
-        """Whether the column is made of such values. Branches of a union have to be of one form."""
+        """Whether the column is made of such values."""
         if column.form in (ROWS, LISTS, PAIRS, NUMERAL):
             kinds = {ROWS: ("record",), LISTS: ("array",), PAIRS: ("map",), NUMERAL: ("bytes", "fixed")}[column.form]
             same = column.form != NUMERAL or column.scale == (
@@ -385,7 +395,7 @@ class _Maker:
             self.emit(y.NULL, column.vector)
         if column.high >= 0:
             self.emit(y.NULL, column.high)
-        if column.form in (ROWS, NOTHING):
+        if column.form in (ROWS, NOTHING, EITHER):
             for c in column.children.values():
                 self.null(c)
 

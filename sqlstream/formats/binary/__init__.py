@@ -3,6 +3,6 @@
 read_layout.py, read_kernels.py     vectors that are filled: numbers of variable length, texts
 columns.py, vectors.py              which columns they are, and making these
 write_layout.py, write_kernels.py   vectors that are written
-parts.py                            making these of columns
+parts.py, writer.py                 making these of columns, and rows of them
 messages.py                         messages that make rows without a statement
 """

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from sqlstream.types import Type
 
 # How the words of a vector are values.
-WORDS, BITS, SINGLE, REAL, STRING, BYTES, NUMERAL, SYMBOL, LISTS, PAIRS, ROWS, NOTHING = (
-    "words", "bits", "single", "real", "string", "bytes", "numeral", "symbol", "lists", "pairs", "rows", "nothing",
+WORDS, BITS, SINGLE, REAL, STRING, BYTES, NUMERAL, SYMBOL, LISTS, PAIRS, ROWS, NOTHING, EITHER = (
+    "words", "bits", "single", "real", "string", "bytes", "numeral", "symbol", "lists", "pairs", "rows", "nothing", "either",
 )  # fmt: skip
 
 
 @dataclass
 class ColumnPlan:
     """A column that is made: by `form` of vector `vector`. `high`: the vector of a decimal's high words, `scale`: the writer's; `symbols`:
-    of an enum, by their places, or by `numbers`, where `other` is the name of other numbers; `children`: of what is nested, with their names where it is a row."""
+    of an enum, by their places, or by `numbers`, where `other` is the name of other numbers; `children`: of what is nested, with their names where it is a row; EITHER: a value
+    of one of them, and where that is the others are NULL."""
 
     type: Type
     form: str

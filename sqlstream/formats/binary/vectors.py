@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from sqlstream.formats.binary import read_layout as y
 from sqlstream.formats.binary.columns import (
     BITS,
+    EITHER,
     LISTS,
     NOTHING,
     NUMERAL,
@@ -76,6 +77,8 @@ class Vectors:
                 children = [self.array(child, rows) for child in c.children.values()]
                 return pa.StructArray.from_arrays(children, names=[f"f{i}" for i in range(len(children))])
             return pa.nulls(rows, t.arrow())
+        if c.form == EITHER:
+            return pc.coalesce(*(self.array(child, rows) for child in c.children.values()))
         base = int(self.about[c.vector * y.VECTOR_WORDS + y.BASE])
         words, (nulls, bits) = self.words[base : base + rows], self._validity(base, rows)
         if c.form == ROWS:
@@ -181,7 +184,7 @@ def _numbers(form: str, t: Type, words: Array) -> pa.Buffer:
             values = words.view(np.float64)
         else:
             assert form == WORDS
-            values = words.astype(np.float64)
+            values = words.astype(np.float32 if t.kind == "FLOAT" else np.float64)  # rounded once, as by Java
         with np.errstate(all="ignore"):
             return pa.py_buffer(np.ascontiguousarray(values.astype(np.float32 if t.kind == "FLOAT" else np.float64)))
     return pa.py_buffer(words.astype(_NARROW[t.kind]) if t.kind in _NARROW else words)

@@ -11,3 +11,6 @@ WORD_PLACE, TEXT_PLACE, CURSOR, SAVED = range(4)
 # may be none.
 STATE = 4
 OUT_AT, OUT_END, OUT_FULL, OUT_NULL = range(4)
+
+# Words of what is open: a list (where its items begin, how many are left), or a message (where its length stands).
+FRAME = 2

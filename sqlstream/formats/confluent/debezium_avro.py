@@ -64,7 +64,7 @@ class DebeziumAvroDecoder(Decoder):
         return self._records
 
     def _records(self, texts: Texts) -> Records:
-        (before, after, op), of, refused = self._readers.read(texts)
+        (before, after, op), of, refused = self._readers.read(texts.without_empty())
         # An envelope that is null says nothing, as a message without a value does.
         refused = [r for r in refused if r.reason != NULL_RECORD]
         good, wrong = self._checked(before, after, op, of)

@@ -25,12 +25,11 @@ def prefix(number: int) -> bytes:
 
 
 def numbers(texts: Texts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of the messages that are there: the numbers of their schemas (-1: none), where their records begin, their sizes, and their first
-    bytes."""
-    sizes = texts.sizes[texts.there].astype(np.int64)
-    begins = (texts.ends - sizes).astype(np.int64)
+    """Of the messages that are given: the numbers of their schemas (-1: none), where their records begin, their sizes, and their first
+    bytes (0: it has none)."""
+    begins, sizes = texts.places()
     buffer = texts.buffer
-    first = buffer[begins] if len(begins) else np.empty(0, np.uint8)
+    first = np.where(sizes > 0, buffer[begins], 0)
     found = np.zeros(len(begins), np.int64)
     for i in range(1, SIZE):  # what is read behind a short one is not looked at
         found = found << 8 | buffer[begins + i].astype(np.int64)
@@ -41,21 +40,19 @@ def numbers(texts: Texts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
 def unframed(texts: Texts) -> tuple[Texts, list[Refused]]:
     """Messages of text with blanks in place of what stands before their records, and those that have no record: in their places is
     nothing."""
-    there = texts.there
-    sizes = texts.sizes[there]
-    begins = texts.ends - sizes
-    first = texts.buffer[begins]
+    begins, sizes = texts.places()
+    first = np.where(sizes > 0, texts.buffer[begins], 0)
     wrong = (first != 0) | (sizes <= SIZE)
     buffer, good = texts.buffer.copy(), begins[~wrong]
     for i in range(SIZE):
         buffer[good + i] = _BLANK
     if not wrong.any():
         return Texts(buffer, texts.sizes), []
-    left = buffer[: texts.size][np.repeat(~wrong, sizes + 1)]
+    left = buffer[: texts.size][np.repeat(~wrong, np.where(sizes > 0, sizes + 1, 0))]
     kept = texts.sizes.copy()
-    kept[there[wrong]] = NONE
+    kept[texts.given[wrong]] = NONE
     refused = [
-        Refused(int(there[i]), MAGIC if first[i] else EMPTY if sizes[i] == SIZE else SHORT)
+        Refused(int(texts.given[i]), MAGIC if first[i] else EMPTY if sizes[i] == SIZE else SHORT)
         for i in np.flatnonzero(wrong).tolist()
     ]
     return Texts(np.concatenate([left, np.empty(PADDING, np.uint8)]), kept), refused

@@ -34,7 +34,8 @@ class ConfluentJsonDecoder(JsonDecoder):
     """Lines of JSON, once the numbers are gone."""
 
     def bare(self, texts: Texts) -> tuple[Texts, list[Refused]]:
-        return unframed(texts)
+        found, refused = unframed(texts)
+        return found.unmarked(SIZE), refused
 
     def hint(self, reason: str) -> str | None:
         if reason in (MAGIC, SHORT):

@@ -31,7 +31,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Framed:
-    """The records of messages that are there. `keys`: of schemas; `of`: which of these each record has, -1: none; `why`: of those."""
+    """The records of messages that are given. `keys`: of schemas; `of`: which of these each record has, -1: none; `why`: of those."""
 
     keys: Sequence[Hashable]
     of: np.ndarray
@@ -74,23 +74,23 @@ class Readers:
 
     def read(self, texts: Texts) -> tuple[list[pa.Array], np.ndarray, list[Refused]]:
         """The wanted columns of messages, which of them are rows, ascending, and which are malformed. RegistryError."""
-        framed, there = self.framed(texts), texts.there
+        framed, given = self.framed(texts), texts.given
         parts: list[list[pa.Array]] = []
         rows: list[np.ndarray] = []
-        refused = [Refused(int(there[i]), reason) for i, reason in framed.why.items()]
+        refused = [Refused(int(given[i]), reason) for i, reason in framed.why.items()]
         for n, key in enumerate(framed.keys):
             mine = np.flatnonzero(framed.of == n)
             reader = self._reader(key)
             if isinstance(reader, str):
-                refused += [Refused(int(there[i]), reader) for i in mine.tolist()]
+                refused += [Refused(int(given[i]), reader) for i in mine.tolist()]
                 continue
             arrays, good, reasons = reader.read(texts.buffer, framed.begins[mine], framed.sizes[mine])
             parts.append(arrays)
             rows.append(mine[good])
-            refused += [Refused(int(there[mine[i]]), r) for i, r in reasons.items()]
+            refused += [Refused(int(given[mine[i]]), r) for i, r in reasons.items()]
         refused.sort(key=lambda r: r.message)
         if len(rows) == 1:
-            return parts[0], there[rows[0]], refused
+            return parts[0], given[rows[0]], refused
         of = np.concatenate(rows) if rows else np.empty(0, np.int64)
         order = np.argsort(of, kind="stable")
         taken = pa.array(order)
@@ -98,7 +98,7 @@ class Readers:
             (pa.concat_arrays([p[i] for p in parts]).take(taken) if parts else pa.nulls(0, t.arrow()))
             for i, t in enumerate(self._types)
         ]
-        return columns, there[of[order]], refused
+        return columns, given[of[order]], refused
 
     def _reader(self, key: Hashable) -> Reader | str:
         """Of a schema; why there is none."""

@@ -14,6 +14,7 @@ from sqlstream.formats.binary.write_kernels import (
 )
 from sqlstream.formats.binary.write_layout import (
     CURSOR,
+    FRAME,
     OUT_AT,
     OUT_END,
     OUT_FULL,
@@ -29,7 +30,6 @@ from sqlstream.formats.protobuf.encode_layout import (
     DONE,
     FIXED4,
     FIXED8,
-    FRAME,
     IF_ITEMS,
     IF_OTHER,
     IF_THERE,

@@ -7,7 +7,3 @@ WIDTH = 5
 (
     DONE, IF_THERE, IF_OTHER, IF_ITEMS, LITERAL, VARINT, UNSIGNED, ZIGZAG, FIXED4, FIXED8, TEXT, BEGIN, CLOSE, LIST, NEXT, ADVANCE, JUMP, REQUIRE,
 ) = range(18)  # fmt: skip
-
-# Words of what is open: a list (where its items begin, how many are left), or a message (where its length stands); no more is open than a
-# program has instructions.
-FRAME = 2

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from sqlstream.errors import DataError
-from sqlstream.formats.binary import write_layout as common
 from sqlstream.formats.binary.parts import (
     HIGH,
     ITEMS,
@@ -19,18 +16,16 @@ from sqlstream.formats.binary.parts import (
     SYMBOLS,
     TEXTS,
     WORDS,
-    Columns,
     Part,
 )
+from sqlstream.formats.binary.writer import Writer
 from sqlstream.formats.messages import Texts
 from sqlstream.formats.protobuf import encode_kernels
 from sqlstream.formats.protobuf import encode_layout as y
 from sqlstream.formats.protobuf.descriptors import PbField
 from sqlstream.formats.protobuf.shape import Shape
-from sqlstream.formats.scan.layout import PADDING
 from sqlstream.types import Type
 
-_ROOM = 64  # bytes of a row, to begin with
 _WIRE = {
     "double": 1,
     "fixed64": 1,
@@ -165,29 +160,9 @@ class MessageWriter:
 
     def __init__(self, shape: Shape, null: str, table: str, prefix: bytes = b"") -> None:
         made = _Program(shape, null, prefix)
-        self._parts, self._table = made.parts, table
-        self._code, self._open = np.array(made.code, np.int64).reshape(-1), len(made.code)
-        self._literals = np.frombuffer(made.literals + bytes(8), np.uint8)
+        required = "the message's field is required"
+        self._writer = Writer(encode_kernels.encode, made.code, made.parts, made.literals, table, required)
 
     def texts(self, columns: list[pa.Array], rows: int) -> Texts:
         """Each row by itself."""
-        made = Columns(self._parts, columns, self._table)
-        out = np.empty(rows * _ROOM + made.size + PADDING, np.uint8)
-        sizes, state, stack = (
-            np.zeros(rows, np.int64),
-            np.zeros(common.STATE, np.int64),
-            np.empty(self._open * y.FRAME, np.int64),
-        )
-        done = 0
-        while done < rows:
-            state[common.OUT_END] = len(out) - PADDING
-            done = encode_kernels.encode(
-                done, rows, self._code, len(self._parts), made.words, made.valid, made.ends, made.text, self._literals, made.vectors, out, sizes,
-                stack, state,
-            )  # fmt: skip
-            if state[common.OUT_NULL]:
-                shown = self._parts[int(state[common.OUT_NULL]) - 1].shown
-                raise DataError(f"table {self._table}: column {shown} is NULL, and the message's field is required")
-            if done < rows:
-                out = np.concatenate([out, np.empty(len(out), np.uint8)])
-        return Texts(out, sizes)
+        return Texts(*self._writer.run(columns, rows))

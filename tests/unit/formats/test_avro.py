@@ -110,6 +110,15 @@ def record(**fields: Any) -> dict[str, Any]:
     return {"type": "record", "name": "r", "fields": [{"name": n, "type": t} for n, t in fields.items()]}
 
 
+def long(n: int) -> str:
+    """A number that is not negative, zigzag, seven bits a byte, as hexadecimal."""
+    n, out = 2 * n, bytearray()
+    while n > 127:
+        out.append(n & 127 | 128)
+        n >>= 7
+    return bytes([*out, n]).hex()
+
+
 # ---- the specification
 
 
@@ -143,6 +152,11 @@ def record(**fields: Any) -> dict[str, Any]:
         ({"type": "long", "logicalType": "timestamp-micros"}, timestamp(3), dt.datetime(1969, 12, 31, 23, 59, 59, 999000), "01"),
         ({"type": "long", "logicalType": "local-timestamp-micros"}, timestamp(6), dt.datetime(1970, 1, 1, 0, 0, 0, 64), "8001"),
         ({"type": "long", "logicalType": "timestamp-nanos"}, timestamp(6), dt.datetime(1969, 12, 31, 23, 59, 59, 999999), "01"),
+        (["int", "double"], DOUBLE, 7.0, "000e"), (["int", "double"], DOUBLE, 2.0, "02" + struct.pack("<d", 2.0).hex()),
+        (["null", "int", "string"], STRING, "a", "040261"), (["null", "int", "string"], STRING, None, "00"), (["null", "int", "string"], INT, 7, "020e"),
+        ([{"type": "enum", "name": "e", "symbols": ["A", "B"]}, "string"], STRING, "B", "0002"),
+        ([{"type": "enum", "name": "e", "symbols": ["A", "B"]}, "string"], STRING, "z", "02027a"),
+        ("long", FLOAT, float(2**60 + 2**37), long(2**60 + 2**36 + 1)),  # rounded once
         ("long", timestamp(3), dt.datetime(1970, 1, 1, 0, 0, 0, 1000), "02"), ("long", timestamp(6), dt.datetime(1970, 1, 1, 0, 0, 0, 1), "02"),
         (record(a="long", b="string"), row(("b", STRING), ("a", BIGINT)), {"b": "foo", "a": 27}, "3606666f6f"),
         (record(a="long", b="string"), row(("b", STRING), ("c", BIGINT)), {"b": "foo", "c": None}, "3606666f6f"),
@@ -261,6 +275,64 @@ def test_random_tables(made: tuple[Schema, list[dict[str, Any]]]) -> None:
     assert encoded(rows, target, columns) == messages
 
 
+BRANCHES: dict[Any, tuple[Any, st.SearchStrategy[Any]]] = {
+    "null": ("null", st.none()), "int": ("int", st.integers(-(2**31), 2**31 - 1)), "long": ("long", st.integers(-(2**63), 2**63 - 1)),
+    "float": ("float", st.floats(width=32, allow_nan=False)), "double": ("double", st.floats(allow_nan=False)),
+    "string": ("string", st.text(st.characters(exclude_categories=["Cs"]), max_size=4)), "bytes": ("bytes", st.binary(max_size=4)),
+    "e": ({"type": "enum", "name": "e", "symbols": ["A", "B"]}, st.sampled_from(["A", "B"])),
+    "e2": ({"type": "enum", "name": "e2", "symbols": ["B", "C", "A"]}, st.sampled_from(["A", "B", "C"])),
+    "f": ({"type": "fixed", "name": "f", "size": 3}, st.binary(min_size=3, max_size=3)), "boolean": ("boolean", st.booleans()),
+}  # fmt: skip
+# What Avro's resolution of schemas reads as a column, and texts of enums.
+FITS: list[tuple[Type, set[str], Any]] = [
+    (DOUBLE, {"int", "long", "float", "double"}, float), (FLOAT, {"int", "long", "float"}, np.float32), (BIGINT, {"int", "long"}, int),
+    (STRING, {"string", "e", "e2"}, str), (BYTES_TYPE, {"bytes", "f"}, bytes), (BOOLEAN, {"boolean"}, bool),
+]  # fmt: skip
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.lists(st.sampled_from(sorted(BRANCHES)), min_size=2, max_size=5, unique=True), st.sampled_from(FITS), st.data()
+)
+def test_branches_of_unions(names: list[str], reader: tuple[Type, set[str], Any], data: Any) -> None:
+    """Each value as its own branch says, also in lists; that of a branch which is none of the column's is malformed, and no other."""
+    t, fit, made = reader
+    picked = data.draw(st.lists(st.integers(0, len(names) - 1), min_size=1, max_size=6))
+    values = [(names[i], data.draw(BRANCHES[names[i]][1])) for i in picked]
+    writer = record(x=[BRANCHES[n][0] for n in names], l={"type": "array", "items": [BRANCHES[n][0] for n in names]})
+    if {"e", "e2", "f"} & set(names):  # a name is said once
+        writer["fields"][1]["type"]["items"] = [n if n in ("e", "e2", "f") else BRANCHES[n][0] for n in names]
+    rows = [{"x": (n, v), "l": [(n, v), (n, v)]} for n, v in values]
+    messages = by_fastavro(rows, writer)
+    good = fit | {"null"}
+    found, reasons = decoded(messages, writer, schema(("x", t), ("l", array(t))))
+    expected = [None if v is None else made(v) for n, v in values if n in good]
+    if t is FLOAT:
+        expected = [None if v is None else float(v) for v in expected]
+    allowed = {"string", "bytes"} if t.kind in ("STRING", "VARCHAR", "VARBINARY") else set()
+    if not allowed & set(names) - fit:
+        assert found == [{"x": v, "l": [v, v]} for v in expected]
+        assert sorted(reasons) == [i for i, (n, _) in enumerate(values) if n not in good]
+
+
+def test_unions_are_written_as_the_branch_that_fits() -> None:
+    """As fastavro and Avro's own writer find it by a value's class."""
+    e = {"type": "enum", "name": "e", "symbols": ["A"]}
+    for branches, t, value, branch in [
+        (["int", "double"], DOUBLE, 1.0, "double"), (["long", "int"], INT, 7, "int"), (["int", "long"], BIGINT, 7, "long"),
+        (["null", "int", "string"], STRING, "a", "string"), (["null", "int", "string"], INT, None, "null"), ([e, "string"], STRING, "A", "string"),
+        (["double", "float"], FLOAT, 0.5, "float"), ([{"type": "fixed", "name": "f", "size": 1}, "bytes"], BYTES_TYPE, b"ab", "bytes"),
+        (["null", "double", {"type": "array", "items": ["string", "long"]}], array(BIGINT), [3], "array"),
+    ]:  # fmt: skip
+        columns, writer = schema(("x", t)), record(x=branches)
+        names = [b if isinstance(b, str) else b.get("name", b["type"]) for b in branches]
+        messages = encoded([{"x": value}], writer, columns)
+        assert messages[0][0] == 2 * names.index(branch)
+        assert decoded(messages, writer, columns) == ([{"x": value}], {})
+    with pytest.raises(Unfit, match="field x is int, and the column is DOUBLE"):
+        encoded([{"x": 1.0}], record(x=["int", "string"]), schema(("x", DOUBLE)))
+
+
 # Fields of a writer that nobody wants.
 EXTRA: list[tuple[Any, Any]] = [
     ("null", None), ("boolean", True), ("long", -(2**60)), ("float", 1.0), ("double", 2.0), ("bytes", b"xyz"), ("string", "é"),
@@ -341,7 +413,8 @@ def test_messages_that_are_cut_or_changed(made: tuple[Schema, list[dict[str, Any
         ({"type": "array", "items": "int"}, array(INT), "ffffffffffffffffff01" + "00" + "00", "a list is said to be longer"),
         ({"type": "array", "items": "null"}, array(INT), "808008" * 2 + "00", "a list is said to be longer than the message"),
         ("string", STRING, "feffffffffffffffff01" + "61", "it ends before its values do"),
-        (["int", "double"], DOUBLE, "02" + "00" * 8, "field x is double, which is no DOUBLE, as other branches of its union are"),
+        ([record(y="int") | {"name": "a"}, record(y="double") | {"name": "b"}], row(("y", DOUBLE)), "02" + "00" * 8, "field x.y is double, which is no DOUBLE, as in another record of its union"),
+        (["int", "string"], BIGINT, "020261", "field x is string, which is no BIGINT"),
         ({"type": "int", "logicalType": "date"}, DATE, "feffffff0f", "field x: the number does not fit DATE"),
         ("long", timestamp(6), "feffffffffffffffff01", "the number does not fit TIMESTAMP(6)"),
         ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 1}, decimal(2, 0), "0403e3", "does not fit DECIMAL(2, 0)"),

@@ -59,15 +59,24 @@ def test_framed(values: list[bytes | None], number: int) -> None:
 @given(VALUES, st.sampled_from([b"\0\0\0\0\x01", b"\0\0\0\x0a\x0a", b"\x01\0\0\0\x01", b"\0\0\0"]))
 def test_unframed(values: list[bytes | None], before: bytes) -> None:
     """What is refused is not there any more; others are as long as they were, and begin with blanks."""
-    given = [None if v is None else before + v for v in values]
+    given = [v and before + v for v in values]
     texts, refused = unframed(Texts.of(given))
     reasons: list[str | None] = [
-        None if not v else MAGIC if v[0] else SHORT if len(v) < 5 else EMPTY if len(v) == 5 else None for v in given
+        None
+        if v is None
+        else SHORT
+        if not v
+        else MAGIC
+        if v[0]
+        else SHORT
+        if len(v) < 5
+        else EMPTY
+        if len(v) == 5
+        else None
+        for v in given
     ]
     assert refused == [Refused(i, r) for i, r in enumerate(reasons) if r]
-    assert texts.values() == [
-        None if v is None or r else v and b" " * 5 + v[5:] for v, r in zip(given, reasons, strict=True)
-    ]
+    assert texts.values() == [None if v is None or r else b" " * 5 + v[5:] for v, r in zip(given, reasons, strict=True)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000])
