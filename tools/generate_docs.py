@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from sqlstream import sink_options, watermark_options
 from sqlstream.aggregates.registry import AGGREGATES
 from sqlstream.cli.main import program
 from sqlstream.cli.parser import subparsers
@@ -63,6 +64,8 @@ def options_page() -> str:
         "says so once.\n\n| option | why |\n|---|---|\n"
         + "\n".join(f"| `{key}` | {why} |" for key, why in WITHOUT_EFFECT.items()),
     ]
+    parts.append("## Any table that is read\n\nWhatever its connector.\n\n" + table(watermark_options.OPTIONS))
+    parts.append("## Any table that is written\n\nWhatever its connector.\n\n" + table(sink_options.OPTIONS))
     for name, connector in sorted(CONNECTORS.items()):
         if connector.options:
             parts.append(f"## Connector `{name}`\n\n" + table(connector.options))

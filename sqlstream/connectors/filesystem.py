@@ -99,8 +99,6 @@ class FilesystemConnector(Connector):
         Option("compaction.parallelism", "int", None, "no effect: of 'auto-compaction'", minimum=1, compared="nothing"),
         Option("sink.shuffle-by-partition.enable", "bool", False,
                "no effect: each task has a file of its own for a partition that it has rows of", compared="nothing"),
-        Option("sink.parallelism", "int", None, "no effect: 'parallelism.default' says how many tasks a job has", minimum=1,
-               compared="nothing"),
         Option("source.report-statistics", "enum", "all", "no effect: plans use no statistics", choices=("all", "none"),
                compared="nothing"),
         *PARTITION_OPTIONS,

@@ -32,6 +32,7 @@ from sqlstream.connectors.socket_stream import SocketConnector
 from sqlstream.contracts import Connector, TableContext
 from sqlstream.errors import OptionError, did_you_mean
 from sqlstream.options import read
+from sqlstream.sink_options import OPTIONS as OF_SINKS
 from sqlstream.watermark_options import OPTIONS as WATERMARKS
 
 CONNECTORS: dict[str, type[Connector]] = {
@@ -95,5 +96,5 @@ def connector(table: TableContext, name: str | None) -> Connector:
             subject=name,
         )
     found = known()
-    read(table.options, (*found.known_options(table.options), *WATERMARKS), f"table {table.name}")
+    read(table.options, (*found.known_options(table.options), *OF_SINKS, *WATERMARKS), f"table {table.name}")
     return found

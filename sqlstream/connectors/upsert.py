@@ -12,11 +12,14 @@ its key is that of the row after.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pyarrow as pa
 
 from sqlstream.batches import Kind
-from sqlstream.contracts import Sink, SinkWriter, TableContext
+from sqlstream.connectors.waiting import Limits, Waiting
+from sqlstream.contracts import Committable, Sink, SinkWriter, TableContext
 from sqlstream.errors import InternalError, OptionError
 
 _LAST = "last"
@@ -41,6 +44,14 @@ class UpsertSink(Sink):
         return self.table.primary_key
 
 
+def last_of_keys(batch: pa.RecordBatch, key: Sequence[str]) -> np.ndarray:
+    """The places of the last row of each key, ascending."""
+    keys = pa.table([batch.column(k) for k in key], names=[f"k{i}" for i in range(len(key))])
+    at = keys.append_column(_LAST, pa.array(np.arange(batch.num_rows)))
+    found = at.group_by(keys.column_names, use_threads=False).aggregate([(_LAST, "max")])
+    return np.sort(found.column(f"{_LAST}_max").to_numpy())
+
+
 class UpsertWriter(SinkWriter):
     """Override `upsert` and `delete` (and `prepare`, `close`). `key`: the names of the primary key's columns."""
 
@@ -63,10 +74,7 @@ class UpsertWriter(SinkWriter):
             return
         self._batches, self._gone = [], []
         batch = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
-        keys = pa.table([batch.column(k) for k in self._key], names=[f"k{i}" for i in range(len(self._key))])
-        at = keys.append_column(_LAST, pa.array(np.arange(batch.num_rows)))
-        found = at.group_by(keys.column_names, use_threads=False).aggregate([(_LAST, "max")])
-        last = np.sort(found.column(f"{_LAST}_max").to_numpy())
+        last = last_of_keys(batch, self._key)
         deleted = np.concatenate(gone)[last]
         if len(now := last[~deleted]):
             self.upsert(batch.take(pa.array(now)))
@@ -80,3 +88,28 @@ class UpsertWriter(SinkWriter):
     def delete(self, keys: pa.RecordBatch) -> None:
         """The rows of these keys, which may not be there, are gone. Columns: the key's."""
         raise InternalError("UpsertWriter.delete")
+
+
+class WaitingUpsertWriter(UpsertWriter):
+    """An `UpsertWriter` whose changes wait: a key that changes again meanwhile is written once. What waits is written before a checkpoint."""
+
+    def __init__(self, key: tuple[str, ...], limits: Limits, seconds: Callable[[], float]) -> None:
+        super().__init__(key)
+        self._waiting = Waiting(limits, seconds)
+
+    def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+        super().write(batch, kinds)
+        if self._waiting.came(batch):
+            self._send()
+
+    def flush(self) -> None:
+        if self._waiting.over():
+            self._send()
+
+    def prepare(self, checkpoint: int) -> list[Committable]:
+        self._send()
+        return []
+
+    def _send(self) -> None:
+        self._waiting.sent()
+        super().flush()

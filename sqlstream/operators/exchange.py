@@ -21,9 +21,11 @@ from sqlstream.state.spec import KEY_GROUPS
 
 @dataclass(frozen=True)
 class Exchange(Way):
-    """`keys`: columns by whose key group rows go; () sends all rows to the task of key group 0."""
+    """`keys`: columns by whose key group rows go; () sends all rows to the task of key group 0. `tasks`: without regard to keys, the
+    rows of each task go to one of the first so many, so that rows stay together, and in their order, that were together; 0: by `keys`."""
 
     keys: tuple[int, ...]
+    tasks: int = 0
     name = "Exchange"
 
     def __post_init__(self) -> None:
@@ -33,18 +35,20 @@ class Exchange(Way):
         return (None,)
 
     def spread(self) -> Spread | None:
-        return Spread.by(self.keys)
+        return None if self.tasks else Spread.by(self.keys)
 
     def details(self) -> str:
+        if self.tasks:
+            return f"tasks={self.tasks}"
         names = ", ".join(self.schema[k].name for k in self.keys)
         return f"hash[{names}]" if self.keys else "single"
 
 
-def partition(node: Exchange, delta: Delta, parallelism: int) -> list[list[pa.RecordBatch]]:
-    """The delta's rows for each task."""
+def partition(node: Exchange, delta: Delta, parallelism: int, subtask: int) -> list[list[pa.RecordBatch]]:
+    """The rows of a delta of task `subtask`, for each task."""
     out: list[list[pa.RecordBatch]] = [[] for _ in range(parallelism)]
     if not node.keys:
-        out[0] = [b for b in delta.batches if b.num_rows]
+        out[subtask % node.tasks if node.tasks else 0] = [b for b in delta.batches if b.num_rows]
         return out
     owner = np.array([subtask_of(g, parallelism) for g in range(KEY_GROUPS)], np.uint16)
     for b in delta.batches:

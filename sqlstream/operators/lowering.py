@@ -21,6 +21,7 @@ from sqlstream.operators.sink_materializer import Conflicts, changes_key, confli
 from sqlstream.operators.target import Target
 from sqlstream.optimize.drop_watermarks import uses_rowtime
 from sqlstream.plan import nodes
+from sqlstream.sink_options import sink_tasks
 
 if TYPE_CHECKING:
     from sqlstream.operators.late_rows import LateTable
@@ -83,11 +84,16 @@ class Lowering:
             roots_of = [t.plan] if t.waits_for_watermark else below
             self.awaited.update(n for root in roots_of for n in root.walk() if isinstance(n, nodes.Over))
         roots = _updates_as_wanted(tuple(self._root(t) for t in targets))
-        if late is None:
-            return roots
-        from sqlstream.operators.late_rows import late_sinks
+        if late is not None:
+            from sqlstream.operators.late_rows import late_sinks
 
-        return (*roots, *map(self._spread, late_sinks(roots, late)))
+            roots = (*roots, *map(self._spread, late_sinks(roots, late)))
+        # Behind all else: rows are in order, and lie by the table's key, where these exchanges take them.
+        options = {t.table: t.tables.get(t.table, {}) for t in targets} | ({late.table: late.options} if late else {})
+        return tuple(
+            r.written_by(sink_tasks(r.table, options[r.table], self.parallelism)) if isinstance(r, Sink) else r
+            for r in roots
+        )
 
     def lower(self, node: nodes.Node) -> PhysicalNode:
         """The operator that gives the rows of `node`, wherever they are."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,21 @@ from sqlstream.contracts import SinkTask, SinkWriter
 from sqlstream.errors import InternalError
 from sqlstream.operators.base import Operator, OperatorContext, PhysicalNode, RowByRow
 from sqlstream.operators.distribution import Spread
+from sqlstream.operators.exchange import Exchange
 from sqlstream.operators.target import refuse_nulls
+from sqlstream.plan.nodes import TUNING
 from sqlstream.types import Schema, outside
 
 
 @dataclass(frozen=True)
 class Sink(RowByRow):
-    """Writes into `table`; `output` has the table's column names and types."""
+    """Writes into `table`; `output` has the table's column names and types. `tasks`: how many write, the first ones, which alone get
+    rows; 0: all."""
 
     table: str
     sink: TableSink
     output: Schema
+    tasks: int = field(default=0, metadata=TUNING)
     name = "Sink"
 
     def __post_init__(self) -> None:
@@ -57,7 +61,14 @@ class Sink(RowByRow):
 
     def writing(self, context: OperatorContext, task: SinkTask) -> SinkOperator:
         """The running half, with a writer of its own for `task`."""
-        return SinkOperator(self, context, self.sink.writer(task))
+        writes = not self.tasks or context.subtask < self.tasks
+        return SinkOperator(self, context, self.sink.writer(task) if writes else SinkWriter())
+
+    def written_by(self, tasks: int) -> Sink:
+        """The same, written by so many tasks; 0: by all."""
+        if not tasks:
+            return self
+        return replace(self, inputs=(Exchange(self.inputs, (), tasks),), tasks=tasks)
 
 
 class SinkOperator(Operator):

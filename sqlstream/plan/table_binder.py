@@ -19,6 +19,8 @@ from sqlstream.plan.nodes.leaves import WATERMARK_PATH
 from sqlstream.plan.scope import Scope
 from sqlstream.plan.state_binder import States
 from sqlstream.references import resolved
+from sqlstream.sink_options import KEYS as OF_SINKS
+from sqlstream.sink_options import sink_parallelism
 from sqlstream.stores import ENVIRONMENT, Stores
 from sqlstream.types import PROCTIME, ROWTIME, Schema, Type, timestamp_ltz
 from sqlstream.types import Column as SchemaColumn
@@ -27,6 +29,7 @@ from sqlstream.watermark_options import alignment_of, idle_timeout_of
 
 PROCTIME_PATH = ("$proctime",)
 PROCTIME_TYPE = timestamp_ltz(3).null(False)
+ELSEWHERE = frozenset({"connector", *MARKED, *OF_SINKS})  # options that connectors do not see
 MADE = (PROCTIME_PATH, WATERMARK_PATH)  # columns of a scan that no reader decodes
 
 
@@ -38,7 +41,7 @@ def context(
     return TableContext(
         table.name,
         table.physical(),
-        {k: resolved(k, v, table.name, directory) for k, v in table.options if k != "connector" and k not in MARKED},
+        {k: resolved(k, v, table.name, directory) for k, v in table.options if k not in ELSEWHERE},
         table.primary_key,
         table.partitioned_by,
         directory,
@@ -63,6 +66,7 @@ def connector_of(
             hint="FROM and JOIN take it; nothing is inserted into it",
         )
     c = context(table, time_zone, stores, seconds)
+    sink_parallelism(table.name, table.option_map)  # says now what is wrong with it
     return connector(c, table.option_map.get("connector")), c
 
 

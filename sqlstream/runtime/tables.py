@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from sqlstream import watermark_options
+from sqlstream import sink_options, watermark_options
 from sqlstream.connectors.registry import connector_class
 from sqlstream.errors import CheckpointError
-from sqlstream.options import find, shown
+from sqlstream.options import Option, find, shown
 
 Tables = Mapping[str, Mapping[str, str]]  # by name: options as written, 'connector' among them
 
@@ -27,11 +27,9 @@ def remembered(tables: Tables, run: str) -> dict[str, dict[str, str]]:
 
 def _options(options: Mapping[str, str], run: str) -> dict[str, str]:
     connector = connector_class(options.get("connector", ""))
-    known = (
-        watermark_options.OPTIONS
-        if connector is None
-        else (*connector().known_options(options), *watermark_options.OPTIONS)
-    )
+    known: tuple[Option, ...] = (*sink_options.OPTIONS, *watermark_options.OPTIONS)
+    if connector is not None:
+        known = (*connector().known_options(options), *known)
     out = {}
     for key, text in shown(options).items():
         option = find(known, key)

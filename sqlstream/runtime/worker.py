@@ -300,7 +300,7 @@ class Worker:
             if i in self.scans:
                 made = self.scans[i].delta(proctime, command.drain)
             elif isinstance(node, Exchange):
-                parts = partition(node, inputs_now[0], self.options.parallelism)
+                parts = partition(node, inputs_now[0], self.options.parallelism, self.subtask)
                 metrics.seconds += walltime.perf_counter() - started
                 made = self.channels.exchange(i, self.subtask, parts, inputs_now[0].time)
                 started = walltime.perf_counter()  # what it waits there for others is none of its work

@@ -143,6 +143,26 @@ def test_partitions_of_each_type(tmp_path: Path, kind: str) -> None:
     assert run(tmp_path, ddl(columns, "ours"), "SELECT a FROM t WHERE p IS NULL AND q = '1'") == [(2,)]
 
 
+def test_partitions_of_numbers_below_zero(tmp_path: Path) -> None:
+    """The protocol's text of a decimal is its usual one. delta-rs's own writing, which a MERGE is, has 0.-1 for -0.01: refused."""
+    columns, rows = "a BIGINT, p DECIMAL(10, 2)", "(1, -1.50), (2, -0.01), (3, 2.05)"
+    t = ddl(columns, "t", partitioned="p")
+    run(tmp_path, t, f"INSERT INTO t VALUES {rows}")
+    added = pa.table(DeltaTable(str(tmp_path / "t")).get_add_actions(flatten=True))
+    assert sorted(added["partition.p"].to_pylist()) == [Decimal("-1.50"), Decimal("-0.01"), Decimal("2.05")]
+    log = "\n".join(f.read_text() for f in sorted((tmp_path / "t" / "_delta_log").glob("*.json")))
+    values = [json.loads(x)["add"]["partitionValues"]["p"] for x in log.splitlines() if '"add"' in x]
+    assert sorted(values) == ["-0.01", "-1.50", "2.05"]
+    assert sorted(run(tmp_path, t, "SELECT a FROM t WHERE p < 0")) == [(1,), (2,)]
+    for there in ("t", "new"):
+        keyed = ddl(f"{columns}, PRIMARY KEY (a, p) NOT ENFORCED", there, partitioned="p")
+        e = wrong(tmp_path, f"INSERT INTO t VALUES {rows}", keyed)
+        assert isinstance(e, NotSupported) and "column 'p' of type DECIMAL(10, 2), and has a PRIMARY KEY" in e.message
+    whole = ddl("a BIGINT, p DECIMAL(10, 0), PRIMARY KEY (a, p) NOT ENFORCED", "whole", partitioned="p")
+    run(tmp_path, whole, "INSERT INTO t VALUES (1, -15), (2, 7)")
+    assert sorted(run(tmp_path, whole, "SELECT a, p FROM t")) == [(1, Decimal(-15)), (2, Decimal(7))]
+
+
 @pytest.mark.parametrize("mode", ["batch", "streaming"])
 def test_a_version_that_was_vacuumed(tmp_path: Path, mode: str) -> None:
     for n in range(2):

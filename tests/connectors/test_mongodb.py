@@ -170,7 +170,8 @@ def test_lookups(connection: Any, database: Any) -> None:
 
 
 def writer(database: Any, columns: str, **more: str) -> Any:
-    given = options(database, **{k.replace("__", "-").replace("_", "."): v for k, v in more.items()})
+    given = {"sink.buffer-flush.interval": "0 s", **options(database)}
+    given |= {k.replace("__", "-").replace("_", "."): v for k, v in more.items()}
     return MongoConnector().sink(table(MongoConnector(), columns, given)).writer(TASK)
 
 
@@ -227,6 +228,23 @@ def test_values_are_written_and_read_again(connection: Any, database: Any) -> No
         (1, Decimal("12.50"), NOW, NOW.date(), 7, b"\x00\x01")
     ]
     assert both_ways(connection, "SELECT COUNT(*) FROM o WHERE n IS NULL AND r IS NULL AND m IS NULL") == [(1,)]
+
+
+@pytest.mark.parametrize("key", ["", ", PRIMARY KEY (k) NOT ENFORCED"])
+def test_rows_wait_for_one_another(database: Any, key: str) -> None:
+    """Over the ends of epochs, not over a checkpoint, and until there are so many."""
+    w = writer(
+        database, f"k STRING, n BIGINT{key}", sink_buffer__flush_interval="1 h", sink_buffer__flush_max__rows="3"
+    )
+    w.write(rows(("a", 1), ("b", 2)), None)
+    w.flush()
+    assert list(database.c.find()) == []
+    w.write(rows(("c", 3)), None)
+    assert sorted(d["n"] for d in database.c.find()) == [1, 2, 3]
+    w.write(rows(("d", 4)), None)
+    w.flush()
+    assert w.prepare(1) == [] and sorted(d["n"] for d in database.c.find()) == [1, 2, 3, 4]
+    w.close()
 
 
 def test_a_server_that_is_gone_is_asked_again(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,8 @@ def test_rows_are_documents_of_their_keys(connection: Any, server: Bulk, name: s
 
 
 def writer(server: Bulk, columns: str = KEYED, **more: str) -> Any:
-    given = options(server, **{k.replace("__", "-").replace("_", "."): v for k, v in more.items()})
+    given = {"sink.bulk-flush.interval": "0 s", **options(server)}
+    given |= {k.replace("__", "-").replace("_", "."): v for k, v in more.items()}
     return OpenSearchConnector().sink(table(OpenSearchConnector(), columns, given)).writer(SinkTask("job", "run", 0))
 
 
@@ -117,6 +118,25 @@ def test_requests_have_bounds(server: Bulk) -> None:
     w.flush()
     w.close()
     assert server.sizes[3:] == [2, 1, 1]
+
+
+def test_rows_wait_for_one_another(server: Bulk) -> None:
+    """Over the ends of epochs, not over a checkpoint; '0' of a bound: any number."""
+    given = {
+        "sink_bulk__flush_interval": "1 h",
+        "sink_bulk__flush_max__actions": "0",
+        "sink_bulk__flush_max__size": "0",
+    }
+    for columns in (KEYED, "k STRING, n BIGINT"):
+        w = writer(server, columns, **given)
+        for n in range(1200):
+            w.write(rows((str(n), n)), None)
+        w.flush()
+        assert server.sizes == []
+        w.prepare(1)
+        w.close()
+        assert server.sizes == [1200]
+        server.sizes.clear()
 
 
 def test_what_was_refused_for_now_is_sent_again(server: Bulk) -> None:

@@ -23,6 +23,18 @@ def check_partitions(where: str, partitions: Iterable[str], columns: Schema) -> 
             )
 
 
+def check_merged(where: str, partitions: Iterable[str], columns: Schema) -> None:
+    """NotSupported: numbers with a point, of which delta-rs's MERGE writes -1.50 as -1.-50, and then nobody can open the table. (What is
+    written without a PRIMARY KEY has our texts, which delta-rs reads.)"""
+    for c in columns:
+        if c.name in partitions and c.type.kind == "DECIMAL" and c.type.scale:
+            raise NotSupported(
+                f"{where}: the Delta table is partitioned by column '{c.name}' of type {c.type.null().text()}, and has a PRIMARY KEY here: delta-rs's "
+                "MERGE does not write values below 0 of such partitions so that they can be read again",
+                hint="partition by a whole number or a text, CAST(… AS STRING); or leave the PRIMARY KEY out: rows then only come",
+            )
+
+
 def partition_texts(values: pa.Array) -> pa.Array:
     """An empty string is NULL there."""
     t = values.type

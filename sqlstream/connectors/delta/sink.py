@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.connectors.delta.log import versions_down
-from sqlstream.connectors.delta.partitions import check_partitions, partition_texts
+from sqlstream.connectors.delta.partitions import check_merged, check_partitions, partition_texts
 from sqlstream.connectors.delta.statistics import COLUMNS, statistics
 from sqlstream.connectors.delta.table import (
     Place,
@@ -96,6 +96,8 @@ class DeltaSink(Sink):
                 if c not in self.table.schema.names:
                     raise OptionError(f"{name}: PARTITIONED BY '{c}': there is no such column")
             check_partitions(name, self.table.partitioned_by, self.table.schema)
+            if self.table.primary_key:
+                check_merged(name, self.table.partitioned_by, self.table.schema)
             with self.where.reported("made"):
                 try:
                     lake.DeltaTable.create(
@@ -118,6 +120,8 @@ class DeltaSink(Sink):
                 hint="declare it as it is, or leave PARTITIONED BY out",
             )
         check_partitions(name, partitions, self.table.schema)
+        if self.table.primary_key:
+            check_merged(name, partitions, self.table.schema)
         self.shape(there)
         return there
 

@@ -55,12 +55,29 @@ class MysqlTarget(Target):
             except DataError as e:
                 null = re.search(r"Column '([^']*)' cannot be null", e.message)
                 if same and null is not None and null[1] in self._key:
-                    raise DataError(
-                        f"{self._where}: a row of another key has the same values in a unique index of {self.there.sql}",
+                    others = [u for u in self.there.unique if not frozenset(self._key) <= u]
+                    which = " or ".join(f"({', '.join(sorted(u))})" for u in sorted(others, key=sorted))
+                    e = DataError(
+                        f"{self._where}: a row of another key has the same values in a unique index of {self.there.sql}: {which}",
                         hint="the PRIMARY KEY here is to be that index; or drop it",
-                    ) from e
-                raise
+                    )
+                if " at row " in e.message:
+                    raise
+                raise self._placed(e, before, some, behind) from e
             self._before += len(some)
+
+    def _placed(self, e: DataError, before: bytes, rows: pa.Array, behind: bytes) -> DataError:
+        """The error of a statement with these rows, of a constraint: the server names the constraint, and not the row. Halves of the rows
+        are tried, those before it again, since one row may clash with another of them. (The transaction is taken back afterwards.)"""
+        first, end = 0, len(rows)
+        while end - first > 1:
+            half = (first + end) // 2
+            try:
+                self._connection.run(before + _joined(rows.slice(first, half - first), b",") + behind)
+                first = half
+            except DataError:
+                end = half
+        return DataError(f"{e.message} at row {first + 1}", hint=e.hint)
 
     def _same(self) -> list[str]:
         """Where the table has other unique indexes MySQL would change a row of another key that it meets by one of them, and leave the row

@@ -161,7 +161,10 @@ class StagingCommitter(SinkCommitter):
                         key = (str(batch["table"]), str(r.schema))
                         if key not in targets:
                             targets[key] = self._target(connection, batch, r)
-                        targets[key].apply((kind, r))
+                        try:
+                            targets[key].apply((kind, r))
+                        except DataError as e:  # `where` is a table of the job's, and this may be another one's
+                            raise DataError(f"{e.message} (table {batch['table']} there)", hint=e.hint) from e
             connection.execute(f"DELETE FROM sqlstream_staged WHERE {which}")
         at = self._database.quoted("at")
         connection.execute(

@@ -112,4 +112,4 @@ class Target:
     def _with_record(self, e: DataError, rows: pa.RecordBatch, n: int) -> DataError:
         record = json.dumps(rows.slice(n, 1).to_pylist()[0], default=str, ensure_ascii=False)
         shown = record if len(record) <= _SHOWN else record[:_SHOWN] + "…"
-        return DataError(f"{self.told(e)}; in {shown}")
+        return DataError(f"{self.told(e)}; in {shown}", hint=e.hint)

@@ -16,6 +16,7 @@ from sqlstream.connectors.messages.options import (
     value_metadata,
     with_subject,
 )
+from sqlstream.connectors.waiting import Limits
 from sqlstream.contracts import Connector, Sink, Source, TableContext
 from sqlstream.errors import NotSupported, OptionError
 from sqlstream.options import Option, read
@@ -94,9 +95,15 @@ class KafkaConnector(Connector):
             _partitions(table, options, topics.names[0]) if partitioner != "default" else 0, Columns.of(metadata_columns(table, self.name, WRITTEN), table.time_zone),
         )  # fmt: skip
         changes = self._upserts or value.format.changelog
-        return KafkaSink(target, changes, not self._upserts, table.primary_key if self._upserts else ())
+        return KafkaSink(
+            target, changes, not self._upserts, table.primary_key if self._upserts else (), self._limits(table, options), table.seconds
+        )  # fmt: skip
 
     _upserts = False
+
+    def _limits(self, table: TableContext, options: Mapping[str, Any]) -> Limits | None:
+        """Of rows that wait; None: they do not."""
+        return None
 
     def _begin(self, table: TableContext, options: Mapping[str, Any]) -> Place:
         return begin(table, options)
@@ -121,6 +128,18 @@ class UpsertKafkaConnector(KafkaConnector):
 
     def _begin(self, table: TableContext, options: Mapping[str, Any]) -> Place:
         return Place(EARLIEST)
+
+    def _limits(self, table: TableContext, options: Mapping[str, Any]) -> Limits | None:
+        both = ("sink.buffer-flush.max-rows", "sink.buffer-flush.interval")
+        rows, interval = (options[k] for k in both)
+        if bool(rows) != bool(interval):
+            alone, lacking = both if rows else both[::-1]
+            raise OptionError(
+                f"table {table.name}: option '{alone}' goes with '{lacking}': rows wait where both are above 0",
+                hint="'sink.buffer-flush.max-rows' = '1000', 'sink.buffer-flush.interval' = '1 s'; or neither",
+                subject=alone,
+            )
+        return Limits(rows, interval) if rows else None
 
     def _parts(self, table: TableContext, options: Mapping[str, Any], reads: bool = True) -> Parts:
         if not table.primary_key:

@@ -54,10 +54,16 @@ WRITE = (
            "the partitions in turn", ("default", "fixed", "round-robin"), compared="nothing"),
 )  # fmt: skip
 OPTIONS = (*COMMON, *READ, *WRITE, *VALUE_OPTIONS, *KEY_OPTIONS)
+BUFFER = (
+    Option("sink.buffer-flush.max-rows", "int", 0, "rows that wait, at most, before what they come to is sent: the last one of each key. With "
+           "sink.buffer-flush.interval; 0: none waits", minimum=0, compared="nothing"),
+    Option("sink.buffer-flush.interval", "duration", 0, "how long they wait, at most, and never over a checkpoint. With "
+           "sink.buffer-flush.max-rows; 0: not at all", minimum=0, compared="nothing"),
+)  # fmt: skip
 _UPSERT = ("value.fields-include", "key.fields-prefix")
 UPSERT_OPTIONS = (
     *COMMON, *(o for o in READ if o.key.startswith(("scan.bounded", "scan.topic"))),
-    *(o for o in WRITE if o.key != "sink.partitioner"), *(o for o in VALUE_OPTIONS if o.key != "format"),
+    *(o for o in WRITE if o.key != "sink.partitioner"), *BUFFER, *(o for o in VALUE_OPTIONS if o.key != "format"),
     Option("key.format", required=True, doc="the format of keys, which have the columns of the PRIMARY KEY"),
     *(o for o in KEY_OPTIONS if o.key in _UPSERT),
 )  # fmt: skip

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +21,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sqlstream.batches import Kind
 from sqlstream.connectors.kafka.brokers import check_written
 from sqlstream.connectors.kafka.coordinator import ONGOING, Coordinator
 from sqlstream.connectors.kafka.extras import Columns
 from sqlstream.connectors.kafka.library import KafkaError
 from sqlstream.connectors.kafka.producer import Producer
 from sqlstream.connectors.messages.encoder import MessageEncoder
+from sqlstream.connectors.upsert import last_of_keys
+from sqlstream.connectors.waiting import Limits, Waiting
 from sqlstream.contracts import Committable, Sink, SinkCommitter, SinkTask, SinkWriter, Stage
 
 AT_LEAST_ONCE, EXACTLY_ONCE, NO_GUARANTEE = "at-least-once", "exactly-once", "none"
@@ -72,8 +76,16 @@ class Target:
 class KafkaSink(Sink):
     """Of rows that come (and, by a format of changes, go)."""
 
-    def __init__(self, target: Target, changelog: bool, update_before: bool = True, key: tuple[str, ...] = ()) -> None:
-        self.target, self.changelog = target, changelog
+    def __init__(
+        self,
+        target: Target,
+        changelog: bool,
+        update_before: bool = True,
+        key: tuple[str, ...] = (),
+        limits: Limits | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.target, self.changelog, self.limits, self.seconds = target, changelog, limits, seconds
         self.update_before, self.primary_key = update_before, key
         self._prepared = Prepared()
 
@@ -90,7 +102,8 @@ class KafkaSink(Sink):
         ):  # one asks for all, before the job runs: brokers refuse a message after half a minute only
             check_written(self.target.settings, self.target.topic, self.target.table)
         kind = TransactionWriter if self.target.guarantee == EXACTLY_ONCE else KafkaWriter
-        return kind(self.target, task, self._prepared)
+        made = kind(self.target, task, self._prepared)
+        return made if self.limits is None else ReducingWriter(made, self.primary_key, self.limits, self.seconds)
 
     def committer(self, task: SinkTask) -> SinkCommitter:
         return (
@@ -181,6 +194,42 @@ class KafkaWriter(SinkWriter):
         if self._current is not None:
             self._current.close()
             self._current = None
+
+
+class ReducingWriter(SinkWriter):
+    """Gives `writer` what changes come to that wait: the last one of each key."""
+
+    def __init__(self, writer: KafkaWriter, key: tuple[str, ...], limits: Limits, seconds: Callable[[], float]) -> None:
+        self._writer, self._key, self._waiting = writer, key, Waiting(limits, seconds)
+        self._batches: list[tuple[pa.RecordBatch, np.ndarray]] = []
+
+    def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+        self._batches.append((batch, np.full(batch.num_rows, Kind.INSERT, np.int8) if kinds is None else kinds))
+        if self._waiting.came(batch):
+            self._send()
+
+    def flush(self) -> None:
+        if self._waiting.over():
+            self._send()
+        self._writer.flush()
+
+    def prepare(self, checkpoint: int) -> list[Committable]:
+        self._send()
+        return self._writer.prepare(checkpoint)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _send(self) -> None:
+        self._waiting.sent()
+        if not self._batches:
+            return
+        rows = pa.concat_batches([b for b, _ in self._batches])
+        kinds = np.concatenate([k for _, k in self._batches])
+        self._batches = []
+        last = last_of_keys(rows, self._key)
+        self._writer.write(rows.take(pa.array(last)), kinds[last])
+        self.bytes_sent = self._writer.bytes_sent
 
 
 class TransactionWriter(KafkaWriter):

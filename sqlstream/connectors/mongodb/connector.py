@@ -25,8 +25,8 @@ class MongoConnector(Connector):
         Option("scan.fetch-size", "int", 2048, "documents of an answer", minimum=1, compared="nothing"),
         *LOOKUP_OPTIONS,
         Option("lookup.retry.interval", "duration", 1_000_000, "how long to wait before lookups are tried again", minimum=0, compared="nothing"),
-        Option("sink.buffer-flush.max-rows", "int", 1000, "rows of a request at most", minimum=1, compared="nothing"),
-        Option("sink.buffer-flush.interval", "duration", 1_000_000, "no effect: rows are sent as each epoch ends", compared="nothing"),
+        Option("sink.buffer-flush.max-rows", "int", 1000, "rows of a request at most; so many that wait are sent", minimum=1, compared="nothing"),
+        Option("sink.buffer-flush.interval", "duration", 1_000_000, "how long rows wait before they are sent; 0: until the epoch ends", minimum=0, compared="nothing"),
         Option("sink.max-retries", "int", 3, "tries after one that failed as the server was gone", minimum=0, compared="nothing"),
         Option("sink.retry.interval", "duration", 1_000_000, "how long to wait before that", minimum=0, compared="nothing"),
         Option("sink.delivery-guarantee", "enum", "at-least-once", "no effect: each checkpoint waits for its documents, always",
@@ -49,6 +49,7 @@ class MongoConnector(Connector):
 
     def sink(self, table: TableContext) -> Sink:
         from sqlstream.connectors.mongodb.sink import MongoSink, MongoUpsertSink, Target
+        from sqlstream.connectors.waiting import Limits
 
         options = self._read(table)
         for name in table.primary_key:
@@ -62,6 +63,7 @@ class MongoConnector(Connector):
             table,
             self._place(table, options, options["sink.max-retries"], options["sink.retry.interval"]),
             options["sink.buffer-flush.max-rows"],
+            Limits(options["sink.buffer-flush.max-rows"], options["sink.buffer-flush.interval"]),
         )
         return MongoUpsertSink(target) if table.primary_key else MongoSink(target)
 

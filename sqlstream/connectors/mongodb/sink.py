@@ -12,18 +12,20 @@ import pyarrow as pa
 from sqlstream.connectors.messages.clients import library
 from sqlstream.connectors.mongodb.client import Client, Place
 from sqlstream.connectors.mongodb.values import ID, documents, ids
-from sqlstream.connectors.upsert import UpsertSink, UpsertWriter
-from sqlstream.contracts import Sink, SinkTask, SinkWriter, TableContext
+from sqlstream.connectors.upsert import UpsertSink, WaitingUpsertWriter
+from sqlstream.connectors.waiting import Limits, Waiting
+from sqlstream.contracts import Committable, Sink, SinkTask, SinkWriter, TableContext
 from sqlstream.types import Type
 
 
 @dataclass(frozen=True)
 class Target:
-    """`rows`: of a request, at most."""
+    """`rows`: of a request, at most. `limits`: of what waits."""
 
     table: TableContext
     place: Place
     rows: int
+    limits: Limits
 
     @property
     def types(self) -> dict[str, Type]:
@@ -64,16 +66,26 @@ class MongoWriter(SinkWriter):
 
     def __init__(self, target: Target) -> None:
         self._target, self._writing = target, _Writing(target)
-        self._waiting: list[dict[str, Any]] = []
+        self._documents: list[dict[str, Any]] = []
+        self._waiting = Waiting(target.limits, target.table.seconds)
         self._new_id = library("bson", "mongodb", "mongodb").ObjectId
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
-        self._waiting += documents(batch, self._target.types)
-        if len(self._waiting) >= self._target.rows:
-            self.flush()
+        self._documents += documents(batch, self._target.types)
+        if self._waiting.came(batch):
+            self._send()
 
     def flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        if self._waiting.over():
+            self._send()
+
+    def prepare(self, checkpoint: int) -> list[Committable]:
+        self._send()
+        return []
+
+    def _send(self) -> None:
+        self._waiting.sent()
+        waiting, self._documents = self._documents, []
         made = [d if ID in d else {ID: self._new_id(), **d} for d in waiting]
         self._writing.do([self._writing.pymongo.ReplaceOne({ID: d[ID]}, d, upsert=True) for d in made])
 
@@ -92,11 +104,11 @@ class MongoUpsertSink(UpsertSink):
         return MongoUpsertWriter(self._target)
 
 
-class MongoUpsertWriter(UpsertWriter):
-    """Once in effect: as each epoch ends."""
+class MongoUpsertWriter(WaitingUpsertWriter):
+    """Once in effect."""
 
     def __init__(self, target: Target) -> None:
-        super().__init__(target.table.primary_key)
+        super().__init__(target.table.primary_key, target.limits, target.table.seconds)
         self._target, self._writing = target, _Writing(target)
 
     def upsert(self, rows: pa.RecordBatch) -> None:

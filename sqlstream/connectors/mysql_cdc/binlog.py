@@ -27,6 +27,10 @@ MOST_MAPS = 1000  # forms of tables that are remembered
 _BINLOG_DUMP, _REGISTER, _DUMP_GTID = 0x12, 0x15, 0x1E
 _GONE = 1236  # the log that is wanted is not there
 _WHOLE = 0xFFFFFF
+_START = 4  # where the first event of a file is
+_WRAP = (
+    1 << 32
+)  # positions in a file of the log are 64-bit numbers, of which events and the command that asks for them have the lower half
 SILENCE = 60.0  # seconds without a word, after which a server is gone: it says each second that it is there
 
 
@@ -87,9 +91,10 @@ class Binlog:
             raise translated(e, self.where) from e
 
     def begin(self, place: Place) -> None:
-        """Events from a place on: behind its `gtid`, where it has no `file`."""
+        """Events from a place on, or from one before it in the same file, where that is too far in it to be named (`first_asked`): behind its
+        `gtid`, where it has no `file`."""
         if place.get("file"):
-            body = struct.pack("<IHI", int(place["pos"]), 0, self._server) + str(place["file"]).encode()
+            body = struct.pack("<IHI", first_asked(place), 0, self._server) + str(place["file"]).encode()
             command = _BINLOG_DUMP
         elif self.kind == gtids.MARIADB:
             known = gtids.Gtids(self.kind, str(place["gtid"]))
@@ -163,6 +168,25 @@ class Binlog:
             self._connection._force_close()
 
 
+def first_asked(place: Place) -> int:
+    """The position in its file that the server is asked for: one that 32 bits hold."""
+    return int(place["pos"]) if int(place["pos"]) < _WRAP else int(place.get("low", _START))
+
+
+class Positions:
+    """64-bit positions of the events of a file, of which events have the lower half. `at`: where the last one has ended."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def ends(self, low: int) -> int:
+        """Where the next event ends, which is shorter than 2 GiB (`max_allowed_packet` is 1 GiB at most)."""
+        further = (low - self.at) % _WRAP
+        if further < _WRAP // 2:
+            self.at += further
+        return self.at
+
+
 def _end(data: bytes, at: int) -> int | None:
     """Where the message that begins there ends, which may be of several packets; None: it is not all there."""
     while at + 4 <= len(data):
@@ -184,6 +208,11 @@ class Stream(ChangeStream):
         self._binlog, self._followed, self._charsets, self._since = binlog, followed, charsets, since
         self.where, self._server = binlog.where, server
         self._file = str(place.get("file") or "")
+        # What is before it has been read, and comes where the server cannot be asked for the place itself.
+        self._known = int(place["pos"]) if self._file else 0
+        self._low = first_asked(place) if self._file else _START
+        self._positions = Positions(self._low)
+        self._sure = bool(self._file)  # ids alone do not say how often positions of the file have begun anew
         self._gtids = gtids.Gtids(binlog.kind, str(place.get("gtid") or ""))
         self._pending = ""  # the id of the transaction that is coming in
         self._tables: dict[int, BinlogTable | None] = {}
@@ -220,6 +249,10 @@ class Stream(ChangeStream):
 
     def _take(self, event: Event) -> None:
         t = event.type
+        if t == events.ROTATE:
+            self._rotated(event)
+        elif event.ends and t not in events.ABOUT_THE_FILE and self._positions.ends(event.ends) <= self._known:
+            return
         if t in events.ROWS:
             self._changed(event)
         elif t == events.TABLE_MAP:
@@ -230,9 +263,6 @@ class Stream(ChangeStream):
             self._pending = events.gtid_of(event)
         elif t == events.QUERY:
             self._said(event)
-        elif t == events.ROTATE:
-            self._file = event.body[8:].decode()
-            self._tables.clear()  # numbers are of a file
         elif t == events.PREPARED and (self._open is not None or self._rows):
             raise RunError(
                 f"{self.where}: a transaction of XA has changed it, of which the log does not say here whether it will be committed"
@@ -247,6 +277,18 @@ class Stream(ChangeStream):
                 f"{self.where}: the binary log is compressed",
                 hint="SET GLOBAL binlog_transaction_compression = OFF (MariaDB: log_bin_compress), and start anew with --fresh",
             )
+
+    def _rotated(self, event: Event) -> None:
+        """What follows is of this file: said when reading begins, at the end of a file, and at the beginning of the next one."""
+        file, at = event.body[8:].decode(), int.from_bytes(event.body[:8], "little")
+        self._sure = self._sure or bool(self._file) and file != self._file
+        if file != self._file and self._file:
+            self._known = 0
+            self._low = _START
+        if file != self._file or at > self._positions.at:
+            self._positions = Positions(at)
+        self._file = file
+        self._tables.clear()  # numbers are of a file
 
     def _mapped(self, event: Event) -> None:
         body = event.body
@@ -296,9 +338,14 @@ class Stream(ChangeStream):
         if self._pending:
             self._gtids.add(self._pending)
             self._pending = ""
-        place: Place = {"file": self._file, "pos": event.ends, "server": self._server}
-        if gtid := str(self._gtids):
+        place: Place = {"server": self._server}
+        gtid, at = str(self._gtids), self._positions.at
+        if gtid:
             place["gtid"] = gtid
+        if at < _WRAP:
+            self._low = at
+        if self._sure or not gtid:
+            place |= {"file": self._file, "pos": at} | ({} if at < _WRAP else {"low": self._low})
         self._hand_over(place)
         self._rows = False
 

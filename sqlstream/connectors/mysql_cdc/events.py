@@ -15,6 +15,8 @@ QUERY, ROTATE, FORMAT, XID, TABLE_MAP, HEARTBEAT, GTID, ANONYMOUS, MARIADB_GTID 
 INSERTS, UPDATES, DELETES = (23, 30), (24, 31), (25, 32)
 ROWS = (*INSERTS, *UPDATES, *DELETES)
 SECOND = (30, 31, 32)  # events of the second version, which have more in their headers
+# What a file begins with, and what the server says in between: it may come again when reading begins behind it.
+ABOUT_THE_FILE = (FORMAT, HEARTBEAT, 35, 41, 161, 163, 164)
 PREPARED, PARTIAL, PAYLOAD, COMPRESSED = 38, 39, 40, (165, 166, 167, 168, 169, 170, 171)
 _HEADER = struct.Struct("<IBIIIH")
 

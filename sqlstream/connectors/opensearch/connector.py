@@ -38,9 +38,9 @@ class OpenSearchConnector(MessageConnector):
         *(o for o in TLS_OPTIONS if o.key != "tls.verify"),
         Option("connection.path-prefix", doc="what stands before all paths on the servers: /v1", compared="nothing"),
         Option("socket.timeout", "duration", 30_000_000, "how long an answer may take", minimum=1000, compared="nothing"),
-        Option("sink.bulk-flush.max-actions", "int", 1000, "rows of a request at most", minimum=1, compared="nothing"),
-        Option("sink.bulk-flush.max-size", "memory", 2 * 2**20, "bytes of a request at most, but for a row that is longer", minimum=1, compared="nothing"),
-        Option("sink.bulk-flush.interval", "duration", 1_000_000, "no effect: rows are sent as each epoch ends", compared="nothing"),
+        Option("sink.bulk-flush.max-actions", "int", 1000, "rows of a request at most; so many that wait are sent; 0: any number", minimum=0, compared="nothing"),
+        Option("sink.bulk-flush.max-size", "memory", 2 * 2**20, "bytes of a request at most, but for a row that is longer, and of rows that wait, about; 0: any number", minimum=0, compared="nothing"),
+        Option("sink.bulk-flush.interval", "duration", 1_000_000, "how long rows wait before they are sent; 0: until the epoch ends", minimum=0, compared="nothing"),
         Option("sink.bulk-flush.backoff.strategy", "enum", "EXPONENTIAL",
                "what becomes of documents that a server is too busy for, and of requests to one that is gone. DISABLED: the job fails; CONSTANT: they are "
                "sent again; EXPONENTIAL: at ever longer intervals. Flink's default is DISABLED", _AS_FLINK, compared="nothing"),
@@ -90,7 +90,7 @@ class OpenSearchConnector(MessageConnector):
         )
         target = Target(
             table, hosts, request, self._index(table, options), self._encoder(table, value), options["document-id.key-delimiter"],
-            options["sink.bulk-flush.max-actions"], options["sink.bulk-flush.max-size"], _backoff(options),
+            options["sink.bulk-flush.max-actions"], options["sink.bulk-flush.max-size"], _backoff(options), options["sink.bulk-flush.interval"],
         )  # fmt: skip
         return OpenSearchUpsertSink(target) if table.primary_key else OpenSearchSink(target)
 

@@ -20,8 +20,9 @@ from sqlstream.connectors.http.client import Request, Web
 from sqlstream.connectors.messages.clients import Unreachable
 from sqlstream.connectors.messages.encoder import PartEncoder
 from sqlstream.connectors.opensearch.index import Index
-from sqlstream.connectors.upsert import UpsertSink, UpsertWriter
-from sqlstream.contracts import Sink, SinkTask, SinkWriter, TableContext
+from sqlstream.connectors.upsert import UpsertSink, WaitingUpsertWriter
+from sqlstream.connectors.waiting import Limits, Waiting
+from sqlstream.contracts import Committable, Sink, SinkTask, SinkWriter, TableContext
 from sqlstream.errors import DataError, RunError
 from sqlstream.formats.json_encode import JsonEncoder
 from sqlstream.types import STRING, Column, Schema, row
@@ -48,7 +49,8 @@ class Backoff:
 
 @dataclass(frozen=True)
 class Target:
-    """`hosts`: URLs, with what stands before paths; `delimiter`: between the values of a key in ids; `actions`, `bytes`: of a request, at most."""
+    """`hosts`: URLs, with what stands before paths; `delimiter`: between the values of a key in ids; `actions`, `bytes`: of a request, at most
+    (0: any number), and of what waits, for `interval` µs."""
 
     table: TableContext
     hosts: tuple[str, ...]
@@ -59,6 +61,12 @@ class Target:
     actions: int
     bytes: int
     backoff: Backoff
+    interval: int = 0
+
+    @property
+    def limits(self) -> Limits:
+        """Of what waits."""
+        return Limits(self.actions, self.interval, self.bytes)
 
     def ids(self, rows: pa.RecordBatch) -> pa.Array:
         """What documents are called: the values of the key."""
@@ -107,7 +115,8 @@ class Bulk:
         at = 0
         while at < len(lines):
             before = int(sizes[at - 1]) if at else 0
-            end = max(at + 1, min(at + t.actions, int(np.searchsorted(sizes, before + t.bytes, "right"))))
+            most = int(np.searchsorted(sizes, before + t.bytes, "right")) if t.bytes else len(lines)
+            end = max(at + 1, min(at + (t.actions or len(lines)), most))
             self._sent(lines.slice(at, end - at))
             at = end
         return int(sizes[-1]) if len(sizes) else 0
@@ -203,18 +212,28 @@ class OpenSearchSink(Sink):
 
 
 class OpenSearchWriter(SinkWriter):
-    """At least once: rows are sent as each epoch ends, or when there are enough for a request."""
+    """At least once: rows are sent when there are enough for a request, or they have waited long enough."""
 
     def __init__(self, target: Target) -> None:
         self._target, self._bulk = target, Bulk(target)
         self._batches: list[pa.RecordBatch] = []
+        self._waiting = Waiting(target.limits, target.table.seconds)
 
     def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         self._batches.append(batch)
-        if sum(b.num_rows for b in self._batches) >= self._target.actions:
-            self.flush()
+        if self._waiting.came(batch):
+            self._send()
 
     def flush(self) -> None:
+        if self._waiting.over():
+            self._send()
+
+    def prepare(self, checkpoint: int) -> list[Committable]:
+        self._send()
+        return []
+
+    def _send(self) -> None:
+        self._waiting.sent()
         batches, self._batches = self._batches, []
         if batches:
             self.sent(self._bulk.do(INDEX, _together(batches)))
@@ -238,11 +257,11 @@ class OpenSearchUpsertSink(UpsertSink):
         return OpenSearchUpsertWriter(self.target)
 
 
-class OpenSearchUpsertWriter(UpsertWriter):
-    """Once in effect: as each epoch ends."""
+class OpenSearchUpsertWriter(WaitingUpsertWriter):
+    """Once in effect."""
 
     def __init__(self, target: Target) -> None:
-        super().__init__(target.table.primary_key)
+        super().__init__(target.table.primary_key, target.limits, target.table.seconds)
         self._bulk = Bulk(target)
 
     def upsert(self, rows: pa.RecordBatch) -> None:

@@ -25,8 +25,9 @@ from harness.servers import MariaDB, wanted
 from sqlstream.batches import OP, Kind
 from sqlstream.connectors.jdbc.mysql_types import reading
 from sqlstream.connectors.mysql_cdc import events, snapshot
+from sqlstream.connectors.mysql_cdc.binlog import Binlog, Followed, Stream, first_asked
 from sqlstream.connectors.mysql_cdc.connector import MysqlCdcConnector
-from sqlstream.connectors.mysql_cdc.events import BinlogColumn, Statement, width_of_decimal
+from sqlstream.connectors.mysql_cdc.events import BinlogColumn, Event, Statement, width_of_decimal
 from sqlstream.connectors.mysql_cdc.gtids import MARIADB, MYSQL, Gtids
 from sqlstream.connectors.mysql_cdc.source import MysqlCdcSource
 from sqlstream.connectors.mysql_cdc.values import Values, db_column, json_text
@@ -652,6 +653,71 @@ def test_a_quiet_log_moves_on(made: Callable[..., Table]) -> None:
         at = position or at
         time.sleep(0.01)
     assert at["pos"] > first["pos"] or at["file"] > first["file"]
+
+
+def test_files_of_the_log_may_be_larger_than_32_bits_count() -> None:
+    """Positions of events are the lower half of theirs. Where the server cannot be asked for a position, what was read already comes again,
+    and is passed over."""
+    gib = 1 << 30
+    followed, begun = Followed("d", "t"), {"file": "b.1", "pos": 3 * gib, "server": "s", "gtid": "0-1-1"}
+
+    def rotate(file: str, at: int, ends: int = 0) -> Event:
+        return Event(0, events.ROTATE, 1, ends, struct.pack("<Q", at) + file.encode())
+
+    def event(kind: int, ends: int, body: bytes = b"") -> Event:
+        return Event(0, kind, 1, ends % 2**32, body)
+
+    def transaction(n: int, ends: int) -> list[Event]:
+        return [event(events.MARIADB_GTID, ends - 100, struct.pack("<QIB", n, 0, 0)), event(events.XID, ends, bytes(8))]
+
+    def places(stream: Stream, *taken: Event) -> list[Any]:
+        found: list[Any] = []
+        stream.put = lambda part: found.append(part.ends)  # type: ignore[method-assign,assignment]
+        for e in taken:
+            stream._take(e)
+        return [{k: v for k, v in p.items() if k != "server"} for p in found]
+
+    class Silent(Binlog):
+        """Has nothing to say."""
+
+        def __init__(self) -> None:
+            self.where, self.kind, self.checksums = "t", MARIADB, False
+
+        def packets(self) -> list[bytes]:
+            time.sleep(0.001)
+            return []
+
+        def close(self) -> None:
+            """There is no server."""
+
+        hang_up = close
+
+    def stream(place: dict[str, Any]) -> Stream:
+        made = Stream(Silent(), place, followed, {}, 0, "s")
+        made.close()
+        return made
+
+    log = [*transaction(2, 4 * gib - 50), *transaction(3, 4 * gib + 500), *transaction(4, 5 * gib), *transaction(5, 6 * gib), *transaction(6, 8 * gib - 1), *transaction(7, 9 * gib)]  # fmt: skip
+    head = [rotate("b.1", 3 * gib), event(events.FORMAT, 256), event(163, 300)]
+    tail = [rotate("b.2", 4, 9 * gib + 40), rotate("b.2", 4), event(events.FORMAT, 256), *transaction(8, 1000)]
+    low = 4 * gib - 50
+    told = [
+        {"file": "b.1", "pos": low, "gtid": "0-1-2"},
+        *({"file": "b.1", "pos": at, "low": low, "gtid": f"0-1-{n}"}
+          for n, at in ((3, 4 * gib + 500), (4, 5 * gib), (5, 6 * gib), (6, 8 * gib - 1), (7, 9 * gib))),
+        {"file": "b.2", "pos": 1000, "gtid": "0-1-8"},
+    ]  # fmt: skip
+    assert places(stream(begun), *head, *log, *tail) == told
+    for n, place in enumerate(told):  # from each of these places on, exactly what is behind it comes
+        asked = first_asked(place)
+        assert asked < 2**32
+        at, again = ([*log, *tail], told[n + 1 :]) if place["file"] == "b.1" else ([], [])
+        behind = [rotate("b.1", asked), event(events.FORMAT, 256), event(163, 300)]
+        behind += at[2 if asked == low else 0 :]
+        assert places(stream({**place, "server": "s"}), *behind) == again
+    # by ids alone it is not known how often positions have begun anew: they are told from the next file on
+    by_ids = places(stream({"gtid": "0-1-3", "server": "s"}), rotate("b.1", 4), *log[4:], *tail)
+    assert by_ids == [{"gtid": f"0-1-{n}"} for n in range(4, 8)] + told[-1:]
 
 
 def test_the_page_shows_what_happens(mariadb: MariaDB) -> None:
