@@ -126,6 +126,21 @@ def test_exactly_once_rows_wait_for_their_checkpoint(server: ClickHouse) -> None
         committer.commit([{"staged": "other"}])
 
 
+def test_a_staged_table_that_is_gone_is_no_other_whose_name_begins_so(server: ClickHouse) -> None:
+    s = sink(server, "known", sink_delivery__guarantee="exactly-once")
+    w = s.writer(TASK)
+    made: list[Committable] = []
+    for n in range(10):
+        w.write(rows(("a", n)), None)
+        made += w.prepare(n + 1)
+    w.close()
+    assert made[9]["staged"] == made[0]["staged"] + "0"  # …_1 and …_10
+    s.committer(TASK).commit(made[:1])
+    s.committer(TASK).commit(made[:1])  # as after a failure: it is gone, and the tenth is there
+    s.committer(TASK).commit(made[1:])
+    assert server.tables["known"].rows == as_rows(*(("a", n) for n in range(10)))
+
+
 def test_rows_of_a_key(server: ClickHouse) -> None:
     """A ReplacingMergeTree keeps the last; with a version that grows, and with a column that says that a row is gone."""
     kinds = np.array([Kind.INSERT, Kind.UPDATE_AFTER, Kind.DELETE, Kind.DELETE], np.int8)

@@ -310,6 +310,14 @@ def test_what_is_wrong_is_told(connection: Any) -> None:
     connection.execute(declared("t", "n INT", "mongodb", {**given, "database": "d", "uri": "mongodb://127.0.0.1:9/"}))
 
 
+@pytest.mark.parametrize("name", ["a.b", "$set"])
+def test_names_that_are_paths_or_operators_are_refused(connection: Any, database: Any, name: str) -> None:
+    """An update would set a part of another field, and a scan would find NULL."""
+    connection.execute(declared("t", f"k STRING, `{name}` INT", "mongodb", options(database)))
+    assert "cannot be a field" in error_of(connection, "SELECT * FROM t")
+    assert "cannot be a field" in error_of(connection, "INSERT INTO t VALUES ('a', 1)")
+
+
 def test_the_page_is_as_shown(
     database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,7 +28,7 @@ from sqlstream.connectors.messages.clients import Unreachable
 from sqlstream.connectors.opensearch.connector import OpenSearchConnector
 from sqlstream.connectors.opensearch.index import Index
 from sqlstream.contracts import SinkTask
-from sqlstream.errors import DataError
+from sqlstream.errors import DataError, RunError
 from sqlstream.testing.connectors import table
 from sqlstream.types import BIGINT, DATE, STRING, Column, Schema, Type, timestamp, timestamp_ltz
 
@@ -183,6 +183,17 @@ def test_another_host_is_asked_where_one_is_gone(server: Bulk) -> None:
     w.flush()
     w.close()
     assert server.documents["totals"] == {"a": {"k": "a", "n": 1}}
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"errors": null}'])
+def test_an_answer_that_says_nothing_of_documents_is_no_yes(server: Bulk, body: bytes) -> None:
+    """Of a proxy, say: nobody has them."""
+    w = writer(server)
+    server.away = [Answer(200, body)]
+    w.write(rows(("a", 1)), None)
+    with pytest.raises(RunError, match="is it OpenSearch, or Elasticsearch"):
+        w.flush()
+    w.close()
 
 
 def test_who_asks_and_what_stands_before_paths(server: Bulk) -> None:

@@ -167,7 +167,7 @@ class StagingCommitter(SinkCommitter):
                 name = str(c["staged"])
                 if not name.startswith(self._place):
                     raise DataError(f"{t.where}: a checkpoint names '{name}', which this run has not staged")
-                if not self._there(client, name):
+                if name not in self._there(client, name):  # others may begin so: …_1, …_10
                     continue
                 staged = f"{quoted(t.database)}.{quoted(name)}"
                 # one thread, so that blocks are the same another time

@@ -76,6 +76,12 @@ class MongoConnector(Connector):
                 f"table {table.name}: option 'uri' is not of the form mongodb://host:27017", subject="uri"
             )
         for c in table.schema:
+            if "." in c.name or c.name.startswith("$") or not c.name:
+                raise OptionError(
+                    f"table {table.name}: column '{c.name}' cannot be a field: MongoDB takes such a name for a path or an operator",
+                    hint="a name without '.', and without '$' in front; a nested field is one of a ROW",
+                    subject=c.name,
+                )
             check(c.type, f"table {table.name}: column '{c.name}'")
         return options
 

@@ -126,7 +126,11 @@ class Bulk:
         attempt, backoff, said = 0, self._target.backoff, ""
         while True:
             answer = self._ask("POST", f"/_bulk?{_WANTED}", "".join(lines.to_pylist()).encode())
-            if not answer.get("errors"):
+            if answer.get("errors") not in (True, False):  # of something between that says yes to everything
+                raise RunError(
+                    f"{self._where}: the answer does not say whether documents were taken: is it OpenSearch, or Elasticsearch?"
+                )
+            if not answer["errors"]:
                 return
             results = [next(iter(i.values())) for i in answer.get("items", ())]
             if len(results) != len(lines):
@@ -171,7 +175,9 @@ class Bulk:
             url = t.hosts[self._host] + path
             try:
                 answer = self._web.loop.run(self._web.once(method, url, body or None, headers))
-                found: dict[str, Any] = json.loads(answer.body or b"{}")
+                found = json.loads(answer.body or b"{}")
+                if not isinstance(found, dict):
+                    raise ValueError
                 return found
             except Unreachable as e:
                 attempt += 1
