@@ -142,7 +142,7 @@ def rare_value(data, p, end, action, fields, field, words, at, stride, state, po
 
 @apart
 def is_utf8(data, p, end):  # type: ignore[no-untyped-def]
-    """Whether the bytes from p to `end` are, which no character reaches beyond."""
+    """Whether the bytes from p to `end` are."""
     while p < end:
         found = foreign32(data, p)
         if found == 0:
@@ -151,7 +151,7 @@ def is_utf8(data, p, end):  # type: ignore[no-untyped-def]
         p += trailing_zeros(found)
         while p < end and byte(data, p) > 127:
             size = character_size(data, p)
-            if size == 0:
+            if size == 0 or p + size > end:
                 return False
             p += size
     return True

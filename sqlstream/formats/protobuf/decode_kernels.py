@@ -28,6 +28,7 @@ from sqlstream.formats.binary.read_layout import (
     VECTOR_WORDS,
     WRONG,
 )
+from sqlstream.formats.csv_scan.fields import is_utf8
 from sqlstream.formats.protobuf.layout import (
     ACTION,
     BOOLEAN,
@@ -50,10 +51,12 @@ from sqlstream.formats.protobuf.layout import (
     LISTS,
     MESSAGE,
     MESSAGES,
+    NO_TEXT,
     NODE,
     NUMBER,
     REPEATED,
     TAG,
+    TEXT,
     TEXTS,
     VARINT32,
     VECTOR,
@@ -237,9 +240,7 @@ def decode(  # type: ignore[no-untyped-def]
             hint = found
             f = found * FIELD
             action, v, repeated = fields[f + ACTION], fields[f + VECTOR], fields[f + REPEATED]
-            expected = (
-                2 if action == BYTES or action == MESSAGE else 5 if action == FIXED4 else 1 if action == FIXED8 else 0
-            )
+            expected = 2 if BYTES <= action <= MESSAGE else 5 if action == FIXED4 else 1 if action == FIXED8 else 0
             if wire == 2 and expected != 2 and repeated != 0:  # packed
                 size = varint(data, state)
                 if state[WRONG] == 0 and (size < 0 or size > state[END] - state[AT]):
@@ -285,6 +286,8 @@ def decode(  # type: ignore[no-untyped-def]
                     depth += 1
                     state[END] = end_of
                     hint = nodes[fields[f + NODE]]
+                elif action == TEXT and not is_utf8(data, state[AT], state[AT] + size):
+                    state[WRONG] = NO_TEXT
                 elif repeated != 0:
                     put_text(data, state[AT], size, vectors, v, words, valid, texts, state)
                     state[AT] += size

@@ -34,6 +34,12 @@ _ACTIONS = {
     "fixed32": y.FIXED4, "bool": y.BOOLEAN, "string": y.BYTES, "message": y.MESSAGE, "bytes": y.BYTES, "uint32": y.VARINT32,
     "enum": y.VARINT32, "sfixed32": y.FIXED4, "sfixed64": y.FIXED8, "sint32": y.ZIGZAG, "sint64": y.ZIGZAG,
 }  # fmt: skip
+
+
+def _action(f: PbField) -> int:
+    return y.TEXT if f.kind == "string" and f.verified else _ACTIONS[f.kind]
+
+
 UNRECOGNIZED = "UNRECOGNIZED"  # the name that Java's enums have for numbers without one
 _TEXTS = ("string", "bytes")
 
@@ -88,7 +94,7 @@ class Plan:
         value, size = self._default(f)
         kind = y.TEXTS if f.kind in _TEXTS else y.NUMBERS
         self.levels[level].append([v, kind, there, value, size, -1])
-        self.nodes[node].append([f.number, _ACTIONS[f.kind], v, 0, -1, 0])
+        self.nodes[node].append([f.number, _action(f), v, 0, -1, 0])
         return self._column(f, t, v)
 
     def _repeated(self, f: PbField, t: Type, inner: Shape | None, node: int, level: int) -> ColumnPlan:
@@ -96,7 +102,7 @@ class Plan:
         if inner is None:
             item = self._vector(f.kind in _TEXTS)
             self.levels[level].append([v, y.LISTS, int(self._defaults), 0, 0, item])
-            self.nodes[node].append([f.number, _ACTIONS[f.kind], item, 0, -1, 1])
+            self.nodes[node].append([f.number, _action(f), item, 0, -1, 1])
             return ColumnPlan(t, LISTS, v, children={"element": self._column(f, t.element, item)})
         item = self._vector()
         within, children, items = self._level(inner, entry=t.kind == "MAP")

@@ -17,7 +17,7 @@ KINDS = {
     11: "message", 12: "bytes", 13: "uint32", 14: "enum", 15: "sfixed32", 16: "sfixed64", 17: "sint32", 18: "sint64",
 }  # fmt: skip
 _REPEATED, _REQUIRED = 3, 2
-_IMPLICIT, _EXPANDED, _LEGACY_REQUIRED, _CLOSED = 2, 2, 3, 2  # features of editions
+_IMPLICIT, _EXPANDED, _LEGACY_REQUIRED, _CLOSED, _UNVERIFIED = 2, 2, 3, 2, 3  # features of editions
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class EnumType:
 
 @dataclass
 class PbField:
-    """A field. `kind`: of KINDS; `has_presence`: whether a value that is the default is told from none; `proto3`: as its file says."""
+    """A field. `kind`: of KINDS; `has_presence`: whether a value that is the default is told from none; `proto3`: as its file says;
+    `verified`: a string that is no UTF-8 makes the message malformed, as Java has it; else it is read with replacement characters."""
 
     name: str
     number: int
@@ -42,6 +43,7 @@ class PbField:
     has_presence: bool
     proto3: bool
     default: str
+    verified: bool = False
     enum: EnumType | None = None
     type_name: str = ""
 
@@ -159,8 +161,9 @@ def _field(f: Any, d: Any, types: Types) -> PbField:
     packed = proto3 or features is not None and features.repeated_field_encoding != _EXPANDED
     if d.options.HasField("packed"):
         packed = d.options.packed
+    verified = proto3 or features is not None and features.utf8_validation != _UNVERIFIED
     type_name = d.type_name.lstrip(".")
     return PbField(
         d.name, d.number, kind, d.label == _REPEATED, packed and kind not in ("string", "bytes", "message", "group"), required,
-        not implicit or kind == "message", proto3, d.default_value, types.enums.get(type_name), type_name,
+        not implicit or kind == "message", proto3, d.default_value, verified, types.enums.get(type_name), type_name,
     )  # fmt: skip

@@ -8,8 +8,7 @@ from sqlstream.formats.binary import read_layout as common
 # what is finished behind each; -1: it is not repeated. REPEATED: 1: each value is an item of a list.
 FIELD = 6
 NUMBER, ACTION, VECTOR, NODE, LEVEL, REPEATED = range(6)
-VARINT, VARINT32, ZIGZAG, BOOLEAN, FIXED4, FIXED8, BYTES, MESSAGE = range(8)
-WIRE = (0, 0, 0, 0, 5, 1, 2, 2)  # types on the wire, by what is read
+VARINT, VARINT32, ZIGZAG, BOOLEAN, FIXED4, FIXED8, BYTES, TEXT, MESSAGE = range(9)  # TEXT: bytes that have to be UTF-8
 
 # What is finished at the end of a row, or of an item that is a message: a vector, what it is, and what it has where the field was not
 # there: whether that is a value, and which (a number, or a text of `literals`: where, how many bytes). Of lists CHILD is the vector of its items.
@@ -21,9 +20,10 @@ FRAME = 3  # words of an open message: where it ends, its node, and its level (-
 DEPTH = 128  # of these
 GROUPS = 100  # within one another, that are passed over
 
-TAG, DEEP = range(common.OWN_REASON, common.OWN_REASON + 2)
+TAG, DEEP, NO_TEXT = range(common.OWN_REASON, common.OWN_REASON + 3)
 REASONS = {
     **common.REASONS,
     TAG: "it has a field that is none: its number or its type",
     DEEP: "it is nested too deeply",
+    NO_TEXT: "a string is not UTF-8",
 }

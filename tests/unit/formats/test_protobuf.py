@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from connector_cases import schema, table
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from message_cases import rows_of
@@ -345,6 +346,42 @@ def test_hostile_bytes(files: Files, data: str, reason: str) -> None:
     columns = schema(("a_string", STRING), ("inner", INNER), ("r_int64", array(BIGINT)))
     found, refused = decoded(files, [bytes.fromhex(data)], columns)
     assert found == [] and reason in refused[0]
+
+
+@pytest.mark.parametrize(
+    "text", [b"\xff", b"ab\xc3", b"x" * 40 + b"\xe2\x82", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"]
+)
+def test_a_string_of_proto3_is_utf8(files: Files, text: bytes) -> None:
+    """Java's parser refuses others, wherever they stand; a character does not go on in the field behind it."""
+
+    def of(number: int, data: bytes) -> bytes:
+        key = number << 3 | 2
+        head = bytes([key]) if key < 128 else bytes([key & 127 | 128, key >> 7])
+        return head + bytes([len(data)]) + data
+
+    f = {d.name: d.number for d in files.make("shop.All").DESCRIPTOR.fields}
+    behind = of(f["a_string"], "é€😀".encode() * 4)
+    columns = schema(("a_string", STRING), ("r_string", array(STRING)), ("inner", INNER), ("m", map_of(STRING, INT)))
+    messages = [
+        of(f["a_string"], text) + behind,
+        of(f["r_string"], text) + behind,
+        of(f["inner"], of(2, text)),
+        of(f["m"], of(1, text)),
+        behind,
+    ]
+    found, refused = decoded(files, messages, columns)
+    assert [r[0] for r in found] == ["é€😀" * 4]
+    assert refused == dict.fromkeys(range(4), "a string is not UTF-8")
+    for m in messages[:4]:
+        with pytest.raises(DecodeError):
+            files.make("shop.All").FromString(m)
+
+
+def test_a_string_of_proto2_may_be_anything(files: Files) -> None:
+    """Java reads it with replacement characters."""
+    number = files.make("old.Old").DESCRIPTOR.fields_by_name["s"].number
+    message = files.make("old.Old")(must=1).SerializeToString() + bytes([number << 3 | 2, 2]) + b"a\xff"
+    assert decoded(files, [message], schema(("s", STRING)), name="old.Old") == ([("a\ufffd",)], {})
 
 
 def test_a_type_may_be_deep(files: Files) -> None:
