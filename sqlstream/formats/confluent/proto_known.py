@@ -34,7 +34,7 @@ def field(
     """Of a file of syntax proto3."""
     packed = repeated and kind not in ("string", "bytes", "message")
     return PbField(
-        name, number, kind, repeated, packed, False, optional or kind == "message", True, "", None, type_name
+        name, number, kind, repeated, packed, False, optional or kind == "message", True, "", True, None, type_name
     )
 
 
