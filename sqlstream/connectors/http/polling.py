@@ -12,19 +12,19 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 from sqlstream.connectors.http.bodies import JSON, at_path, messages_in, parsed
 from sqlstream.connectors.http.client import Answer, Request, Web, same_host
 from sqlstream.connectors.messages.arrays import Known, messages_of, microseconds, wanted
-from sqlstream.connectors.messages.clients import Backoff, Notes, Unreachable
-from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.connectors.messages.clients import Backoff, Unreachable
+from sqlstream.connectors.messages.decoder import PartFormat
 from sqlstream.connectors.messages.loop import Patience
 from sqlstream.connectors.messages.messages import Messages
 from sqlstream.connectors.messages.reader import WAIT, Feed, MessageReader
-from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
+from sqlstream.connectors.messages.source import MessageSource
+from sqlstream.contracts import ScanRequest, Split, SplitReader, TableContext
 from sqlstream.errors import DataError
 from sqlstream.types import INT, STRING, timestamp_ltz
 
@@ -67,27 +67,15 @@ class _Taken:
     headers: Mapping[str, str]
 
 
-class PollingSource(Source):
+class PollingSource(MessageSource):
     """One split."""
-
-    settled = True
 
     def __init__(
         self, table: TableContext, request: Request, polled: Polled, value: PartFormat, bad_records: str
     ) -> None:
-        self.table, self.request, self.polled, self._value = table, request, polled, value
-        self.bad_records, self.bounded = bad_records, polled.bounded
-        self.append_only = not value.format.changelog
-        self.noted = Notes()
+        super().__init__(table, value, bad_records)
+        self.request, self.polled, self.bounded = request, polled, polled.bounded
         self.patience = Patience()
-
-    def splits(
-        self,
-        known: tuple[Split, ...] = (),
-        positions: Mapping[str, Any] = MappingProxyType({}),
-        finished: Collection[str] = (),
-    ) -> list[Split]:
-        return list(known) or [Split("0")]
 
     def unreadable(
         self, known: tuple[Split, ...], positions: Mapping[str, Any], finished: Collection[str]
@@ -97,18 +85,9 @@ class PollingSource(Source):
     def cancel(self) -> None:
         self.patience.give_up()
 
-    @property
-    def reconnects(self) -> int:
-        return self.noted.reconnects
-
-    def notes(self) -> list[str]:
-        return self.noted.take()
-
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
         feed = PollingFeed(self, position, wanted(request))
-        decoder = MessageDecoder(
-            request, self._value, None, feed.where, self.bad_records != FAIL, self.bad_table is not None
-        )
+        decoder = self.decoder(request, feed.where)
         return MessageReader(feed, decoder, position, first_row, self.bounded)
 
 

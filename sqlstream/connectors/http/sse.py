@@ -9,7 +9,6 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from sqlstream.connectors.http.client import (
@@ -26,14 +25,15 @@ from sqlstream.connectors.http.client import (
     rest_of,
 )
 from sqlstream.connectors.messages.arrays import Known, messages_of, wanted
-from sqlstream.connectors.messages.clients import Backoff, Notes, Unreachable, library, tls_context
+from sqlstream.connectors.messages.clients import Backoff, Unreachable, library, tls_context
 from sqlstream.connectors.messages.connector import FORMAT_OPTIONS, MessageConnector
-from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.connectors.messages.decoder import PartFormat
 from sqlstream.connectors.messages.loop import Patience
 from sqlstream.connectors.messages.messages import Messages
 from sqlstream.connectors.messages.pushed import Delivery, Inbox
 from sqlstream.connectors.messages.reader import WAIT, Feed, MessageReader
-from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
+from sqlstream.connectors.messages.source import MessageSource
+from sqlstream.contracts import ScanRequest, Source, Split, SplitReader, TableContext
 from sqlstream.errors import Canceled, DataError, SqlStreamError
 from sqlstream.options import Option
 from sqlstream.types import STRING
@@ -92,12 +92,11 @@ class Events:
         return None
 
 
-class SseSource(Source):
+class SseSource(MessageSource):
     """One split, without an end. `events`: the names of those that are read; (): all. A position is {"id": the last one, "offset": how many
     events were taken}."""
 
     bounded = False
-    settled = True
 
     def __init__(
         self,
@@ -109,40 +108,21 @@ class SseSource(Source):
         value: PartFormat,
         bad_records: str,
     ) -> None:
-        self.table, self.url, self.request, self.events, self.largest = table, url, request, events, largest
-        self._value, self.bad_records = value, bad_records
-        self.append_only = not value.format.changelog
-        self.noted = Notes()
+        super().__init__(table, value, bad_records)
+        self.url, self.request, self.events, self.largest = url, request, events, largest
         self.patience = Patience()
 
     def give_up(self) -> None:
         self.patience.give_up(ENDING)
-
-    def splits(
-        self,
-        known: tuple[Split, ...] = (),
-        positions: Mapping[str, Any] = MappingProxyType({}),
-        finished: Collection[str] = (),
-    ) -> list[Split]:
-        return list(known) or [Split("0")]
 
     def unreadable(
         self, known: tuple[Split, ...], positions: Mapping[str, Any], finished: Collection[str]
     ) -> str | None:
         return f"table {self.table.name}: events come once"
 
-    @property
-    def reconnects(self) -> int:
-        return self.noted.reconnects
-
-    def notes(self) -> list[str]:
-        return self.noted.take()
-
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
         feed = SseFeed(self, position or {}, wanted(request))
-        decoder = MessageDecoder(
-            request, self._value, None, feed.where, self.bad_records != FAIL, self.bad_table is not None
-        )
+        decoder = self.decoder(request, feed.where)
         return MessageReader(feed, decoder, position, first_row)
 
 

@@ -13,9 +13,9 @@ from sqlstream.connectors.kinesis.client import Address, Client
 from sqlstream.connectors.kinesis.reader import ShardFeed, ShardReader
 from sqlstream.connectors.kinesis.shards import Shard, ready, shards_of
 from sqlstream.connectors.messages.arrays import wanted
-from sqlstream.connectors.messages.clients import Notes
-from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
-from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
+from sqlstream.connectors.messages.decoder import PartFormat
+from sqlstream.connectors.messages.source import MessageSource
+from sqlstream.contracts import ScanRequest, Split, SplitReader, TableContext
 from sqlstream.errors import SqlStreamError
 from sqlstream.threads import start
 
@@ -30,9 +30,11 @@ class Start:
     time: float = 0.0
 
 
-class KinesisSource(Source):
+class KinesisSource(MessageSource):
     """`discovery`: seconds between two looks for new shards. A split's info has where its reading begins ("at", and "time"); that of the first
     one also which shards are `ignored`, since they were closed before that."""
+
+    settled = False  # shards come
 
     def __init__(
         self,
@@ -44,10 +46,8 @@ class KinesisSource(Source):
         discovery: float,
         bad_records: str,
     ) -> None:
-        self._table, self._address, self._value, self._begin = table, address, value, begin
-        self.bounded, self._discovery, self.bad_records = bounded, discovery, bad_records
-        self.append_only = not value.format.changelog
-        self.noted = Notes()
+        super().__init__(table, value, bad_records)
+        self._address, self._begin, self.bounded, self._discovery = address, begin, bounded, discovery
         self._known: dict[str, Split] = {}
         self._next = 0  # number of a split
         self._done: set[str] = set()
@@ -67,11 +67,11 @@ class KinesisSource(Source):
     @property
     def where(self) -> str:
         """What errors begin with."""
-        return f"table {self._table.name}: stream {self._address.name}"
+        return f"table {self.table.name}: stream {self._address.name}"
 
     def connect(self) -> Client:
         """A new client."""
-        return Client(self._address, self._table.name)
+        return Client(self._address, self.table.name)
 
     # ---- splits
 
@@ -92,7 +92,7 @@ class KinesisSource(Source):
             self._there = shards_of(client)
         finally:
             client.close()
-        self._looked = self._table.seconds()
+        self._looked = self.table.seconds()
         if known:
             return [*known, *self._new({"at": TRIM_HORIZON})]
         at: dict[str, Any] = {"at": self._begin.mode}
@@ -121,7 +121,7 @@ class KinesisSource(Source):
         """Found by a thread: Kinesis may take its time to answer."""
         with self._lock:
             found, self._found = self._found, []
-            due = self._table.seconds() - self._looked >= self._discovery
+            due = self.table.seconds() - self._looked >= self._discovery
             look = due and not self._looking
             self._looking = self._looking or look
         if look:
@@ -141,7 +141,7 @@ class KinesisSource(Source):
         except SqlStreamError as e:
             self.noted.add(f"warning: {e.message}; new shards are looked for later")
         finally:
-            self._looked, self._looking = self._table.seconds(), False
+            self._looked, self._looking = self.table.seconds(), False
 
     def _begun(self) -> list[Split]:
         """Of shards that came since, or whose parents have been read. Where reading began at a time they may be older than that."""
@@ -180,17 +180,8 @@ class KinesisSource(Source):
     def ended(self, known: tuple[Split, ...]) -> list[Split]:
         return list(known)
 
-    @property
-    def reconnects(self) -> int:
-        return self.noted.reconnects
-
-    def notes(self) -> list[str]:
-        return self.noted.take()
-
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
-        decoder = MessageDecoder(
-            request, self._value, None, f"{self.where}: shard {split.id}", self.bad_records != FAIL, self.bad_table is not None
-        )  # fmt: skip
+        decoder = self.decoder(request, f"{self.where}: shard {split.id}")
         feed = ShardFeed(self, split, (position or {}).get("sequence"), wanted(request))
         return ShardReader(feed, decoder, position, first_row, lambda: self.done(split))
 

@@ -19,11 +19,11 @@ from types import MappingProxyType
 from typing import Any, overload
 
 from sqlstream.connectors.messages.arrays import Known, messages_of, wanted
-from sqlstream.connectors.messages.clients import Notes
-from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.connectors.messages.decoder import PartFormat
 from sqlstream.connectors.messages.messages import Messages
 from sqlstream.connectors.messages.reader import WAIT, Feed, MessageReader
-from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
+from sqlstream.connectors.messages.source import MessageSource
+from sqlstream.contracts import ScanRequest, Split, SplitReader, TableContext
 from sqlstream.errors import InternalError
 from sqlstream.threads import condition
 
@@ -244,19 +244,16 @@ class PushedFeed(Feed):
         self._client.close()
 
 
-class PushedSource(Source):
+class PushedSource(MessageSource):
     """A table that a client's messages are pushed into: one split, without an end. Override `open`. `ids`: messages have such, by
     which those that come again are known."""
 
     bounded = False
-    settled = True
     known: Known = MappingProxyType({})  # the METADATA of the client's messages
 
     def __init__(self, table: TableContext, value: PartFormat, bad_records: str, ids: bool = False) -> None:
-        self.table, self._value, self.bad_records, self._ids = table, value, bad_records, ids
-        self.append_only = not value.format.changelog
-        self.noted = Notes()
-        self._durable = False
+        super().__init__(table, value, bad_records)
+        self._ids, self._durable = ids, False
         self._feed: PushedFeed | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -274,30 +271,13 @@ class PushedSource(Source):
     def begins(self, durable: bool) -> None:
         self._durable = durable
 
-    def splits(
-        self,
-        known: tuple[Split, ...] = (),
-        positions: Mapping[str, Any] = MappingProxyType({}),
-        finished: Collection[str] = (),
-    ) -> list[Split]:
-        return list(known) or [Split("0")]
-
     def unreadable(
         self, known: tuple[Split, ...], positions: Mapping[str, Any], finished: Collection[str]
     ) -> str | None:
         return f"{self.where}: messages come once"
 
-    @property
-    def reconnects(self) -> int:
-        return self.noted.reconnects
-
-    def notes(self) -> list[str]:
-        return self.noted.take()
-
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
-        decoder = MessageDecoder(
-            request, self._value, None, self.where, self.bad_records != FAIL, self.bad_table is not None
-        )
+        decoder = self.decoder(request, self.where)
         client = self.open(self._durable)
         feed = self._feed = PushedFeed(client, wanted(request), self.known, position, self._durable, self._ids)
         # a message of which some rows were taken comes again as a whole

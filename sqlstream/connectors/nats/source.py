@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlstream.connectors.messages.arrays import wanted
-from sqlstream.connectors.messages.clients import Notes
-from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.connectors.messages.decoder import PartFormat
 from sqlstream.connectors.messages.reader import MessageReader
+from sqlstream.connectors.messages.source import MessageSource
 from sqlstream.connectors.nats.client import Address, Client
 from sqlstream.connectors.nats.reader import Reading, StreamFeed, stream_of
-from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
+from sqlstream.contracts import ScanRequest, Split, SplitReader, TableContext
 from sqlstream.errors import OptionError, SqlStreamError
 
 EARLIEST, LATEST, AT_TIME, SEQUENCE, UNBOUNDED = "earliest", "latest", "timestamp", "sequence", "unbounded"
@@ -29,7 +29,7 @@ class Start:
     sequence: int = 1
 
 
-class NatsSource(Source):
+class NatsSource(MessageSource):
     """`reading.stream`: "" for the one that has the subject."""
 
     def __init__(
@@ -42,11 +42,8 @@ class NatsSource(Source):
         bounded: bool,
         bad_records: str,
     ) -> None:
-        self._table, self._address, self._reading, self._value = table, address, reading, value
-        self._start, self.bounded, self.bad_records = start, bounded, bad_records
-        self.append_only = not value.format.changelog
-        self.settled = True  # there is one split
-        self._notes = Notes()
+        super().__init__(table, value, bad_records)
+        self._address, self._reading, self._start, self.bounded = address, reading, start, bounded
         self._feed: StreamFeed | None = None
         self._checkpoints = False  # the job takes such
 
@@ -54,7 +51,7 @@ class NatsSource(Source):
         return {**self.__dict__, "_feed": None}
 
     def _connect(self, renewed: Callable[[], None] = lambda: None) -> Client:
-        return Client(self._address, self._table.name, self._notes.add, renewed, self._notes.reconnect)
+        return Client(self._address, self.table.name, self.noted.add, renewed, self.noted.reconnect)
 
     def begins(self, durable: bool) -> None:
         self._checkpoints = durable
@@ -70,13 +67,13 @@ class NatsSource(Source):
         client = self._connect()
         try:
             name = self._reading.stream or client.run(self._named(client))
-            found = client.run(stream_of(client, self._table.name, name))
+            found = client.run(stream_of(client, self.table.name, name))
         finally:
             client.close()
         state = found.state
         if found.config.retention == "workqueue" and self._start.mode != EARLIEST:
             raise OptionError(
-                f"table {self._table.name}: option 'scan.startup.mode' = '{self._start.mode}': stream {name} is a work queue, and what is "
+                f"table {self.table.name}: option 'scan.startup.mode' = '{self._start.mode}': stream {name} is a work queue, and what is "
                 "passed over would go, unread",
                 hint="its messages are read from the first one that is there: 'earliest'",
                 subject="scan.startup.mode",
@@ -96,7 +93,7 @@ class NatsSource(Source):
             found: str = await client.stream.find_stream_name_by_subject(subject)
         except client.stream_errors.NotFoundError as e:
             raise OptionError(
-                f"table {self._table.name}: no stream has subject '{subject}'",
+                f"table {self.table.name}: no stream has subject '{subject}'",
                 hint="messages are read from streams of JetStream: nats stream add makes one, and 'stream' names it",
             ) from e
         return found
@@ -107,36 +104,28 @@ class NatsSource(Source):
         try:
             client = self._connect()
             try:
-                found = client.run(stream_of(client, self._table.name, known[0].info["stream"]))
+                found = client.run(stream_of(client, self.table.name, known[0].info["stream"]))
             finally:
                 client.close()
         except SqlStreamError as e:
             return e.message
         if found.config.retention == "workqueue":
-            return f"table {self._table.name}: stream {known[0].id} gives its messages once"
+            return f"table {self.table.name}: stream {known[0].id} gives its messages once"
         if found.state.first_seq > max(known[0].info["start"], 1):
-            return f"table {self._table.name}: stream {known[0].id}: what stood at its start was deleted (the stream's limits)"
+            return f"table {self.table.name}: stream {known[0].id}: what stood at its start was deleted (the stream's limits)"
         return None
 
-    @property
-    def reconnects(self) -> int:
-        return self._notes.reconnects
-
-    def notes(self) -> list[str]:
-        return self._notes.take()
-
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
-        info, bad = split.info, self.bad_table is not None
-        name = f"table {self._table.name}: stream {info['stream']}"
-        decoder = MessageDecoder(request, self._value, None, name, self.bad_records != FAIL, bad)
+        info = split.info
+        decoder = self.decoder(request, f"table {self.table.name}: stream {info['stream']}")
         durable = self._reading.durable
         reading = Reading(
             info["stream"], self._reading.subjects, durable, durable is not None and not self._checkpoints
         )
         begin = int((position or {}).get("offset", info["start"]))
         feed = self._feed = StreamFeed(
-            self._connect, self._table.name, reading, begin, info.get("since"), info.get("stop"), position is not None,
-            wanted(request), self._notes,
+            self._connect, self.table.name, reading, begin, info.get("since"), info.get("stop"), position is not None,
+            wanted(request), self.noted,
         )  # fmt: skip
         return MessageReader(feed, decoder, position, first_row, self.bounded)
 

@@ -8,32 +8,29 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlstream.connectors.messages.arrays import messages_of, wanted
-from sqlstream.connectors.messages.clients import Notes
-from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.connectors.messages.decoder import PartFormat
 from sqlstream.connectors.messages.messages import Messages
 from sqlstream.connectors.messages.pushed import Delivery, Inbox
 from sqlstream.connectors.messages.reader import WAIT, Feed, MessageReader
+from sqlstream.connectors.messages.source import MessageSource
 from sqlstream.connectors.rabbitmq.client import Address, Connection
 from sqlstream.connectors.rabbitmq.source import KNOWN, OFFSET, Found, Queue
-from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
+from sqlstream.contracts import ScanRequest, Split, SplitReader, TableContext
 from sqlstream.errors import DataError
 
 EARLIEST, LATEST, AT_TIME, AT_OFFSET = "earliest", "latest", "timestamp", "offset"
 
 
-class StreamSource(Source):
+class StreamSource(MessageSource):
     """`start`: an offset, "first", "next", or ms since 1970 as {"time": …}."""
 
     bounded = False
-    settled = True
 
     def __init__(
         self, table: TableContext, address: Address, queue: Queue, value: PartFormat, bad_records: str, start: Any
     ) -> None:
-        self.table, self.address, self.queue, self._value = table, address, queue, value
-        self.bad_records, self._start = bad_records, start
-        self.append_only = not value.format.changelog
-        self.noted = Notes()
+        super().__init__(table, value, bad_records)
+        self.address, self.queue, self._start = address, queue, start
 
     @property
     def where(self) -> str:
@@ -55,17 +52,8 @@ class StreamSource(Source):
             return None
         return f"{self.where}: where it began is not known any more"
 
-    @property
-    def reconnects(self) -> int:
-        return self.noted.reconnects
-
-    def notes(self) -> list[str]:
-        return self.noted.take()
-
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
-        decoder = MessageDecoder(
-            request, self._value, None, self.where, self.bad_records != FAIL, self.bad_table is not None
-        )
+        decoder = self.decoder(request, self.where)
         begin = split.info["start"] if position is None else position["offset"]
         return MessageReader(StreamFeed(self, begin, wanted(request)), decoder, position, first_row)
 

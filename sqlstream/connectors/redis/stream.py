@@ -13,13 +13,14 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlstream.connectors.messages.arrays import Known, messages_of, wanted
-from sqlstream.connectors.messages.clients import Backoff, Notes, Unreachable
-from sqlstream.connectors.messages.decoder import MessageDecoder, PartFormat
+from sqlstream.connectors.messages.clients import Backoff, Unreachable
+from sqlstream.connectors.messages.decoder import PartFormat
 from sqlstream.connectors.messages.messages import Messages
 from sqlstream.connectors.messages.reader import WAIT, Feed, MessageReader
+from sqlstream.connectors.messages.source import MessageSource
 from sqlstream.connectors.redis.client import Address, Client
 from sqlstream.connectors.redis.fields import object_of
-from sqlstream.contracts import FAIL, ScanRequest, Source, Split, SplitReader, TableContext
+from sqlstream.contracts import ScanRequest, Split, SplitReader, TableContext
 from sqlstream.errors import OptionError
 from sqlstream.types import STRING, timestamp_ltz
 
@@ -60,18 +61,14 @@ class Stream:
         return object_of(texts, self.parts)
 
 
-class StreamSource(Source):
+class StreamSource(MessageSource):
     """One split."""
-
-    settled = True
 
     def __init__(
         self, table: TableContext, address: Address, stream: Stream, value: PartFormat, bad_records: str
     ) -> None:
-        self.table, self.address, self.stream, self._value = table, address, stream, value
-        self.bad_records, self.bounded = bad_records, stream.bounded
-        self.append_only = not value.format.changelog
-        self.noted = Notes()
+        super().__init__(table, value, bad_records)
+        self.address, self.stream, self.bounded = address, stream, stream.bounded
 
     @property
     def where(self) -> str:
@@ -113,17 +110,8 @@ class StreamSource(Source):
     ) -> str | None:
         return f"{self.where}: entries of a stream may have been trimmed since"
 
-    @property
-    def reconnects(self) -> int:
-        return self.noted.reconnects
-
-    def notes(self) -> list[str]:
-        return self.noted.take()
-
     def reader(self, split: Split, position: Any, request: ScanRequest, first_row: int = 0) -> SplitReader:
-        decoder = MessageDecoder(
-            request, self._value, None, self.where, self.bad_records != FAIL, self.bad_table is not None
-        )
+        decoder = self.decoder(request, self.where)
         feed = StreamFeed(self, split, None if position is None else position["id"], wanted(request))
         return MessageReader(feed, decoder, position, first_row, self.bounded)
 
