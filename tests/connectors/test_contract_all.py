@@ -13,7 +13,6 @@ WITHOUT = {
     "blackhole": "nobody sees its rows",
     "datagen": "nobody puts rows into it",
     "elasticsearch-7": "opensearch by another name",
-    "mongodb": "mongomock has no server",
     "nexmark": "nobody puts rows into it",
     "print": "a terminal shows its rows, which may come again",
     "upsert-kafka": "kafka with keys: test_kafka_reading.py, test_kafka_writing.py",

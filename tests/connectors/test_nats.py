@@ -306,9 +306,10 @@ def test_what_was_deleted_is_missed(streams: Streams, tmp_path: Path) -> None:
     source = streams.new([{"id": i} for i in range(500)])
     job = copying(streams, source, tmp_path)
     assert job.run("after-publish:2") < 0
-    streams.do(lambda js: js.purge_stream(source, seq=400))
+    streams.put(source, [{"id": i} for i in range(500, 600)])  # of which it has read none, however fast it was
+    streams.do(lambda js: js.purge_stream(source, seq=550))
     assert job.run() != 0
-    assert "is not there: the first one is 400" in job.said
+    assert "is not there: the first one is 550" in job.said
 
 
 def test_what_was_deleted_of_others_is_not_missed(streams: Streams, tmp_path: Path) -> None:
