@@ -66,8 +66,12 @@ def current(place: JobPlace, seconds: float = ANSWER_SECONDS) -> JobView:
 
 
 def currents(root: Path | None = None) -> list[JobView]:
-    """All jobs as they are now: those are asked whose files say nothing new, as on a disk that is full."""
-    return [current(v.place, SHORT_SECONDS) if v.running and _stale(v.status) else v for v in views(root)]
+    """All jobs as they are now: those are asked whose files say nothing new, as on a disk that is full, and those that have said last that
+    they begin: whoever has begun one wants to see that it runs."""
+    return [
+        current(v.place, SHORT_SECONDS) if v.running and (_stale(v.status) or v.status.state == "CREATED") else v
+        for v in views(root)
+    ]
 
 
 def _stale(status: Status) -> bool:
