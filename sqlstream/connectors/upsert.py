@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from sqlstream.batches import Kind
-from sqlstream.connectors.waiting import Limits, Waiting
-from sqlstream.contracts import Committable, Sink, SinkWriter, TableContext
+from sqlstream.connectors.waiting import Limits, WaitingWriter
+from sqlstream.contracts import Sink, SinkWriter, TableContext
 from sqlstream.errors import InternalError, OptionError
 
 _LAST = "last"
@@ -90,26 +90,15 @@ class UpsertWriter(SinkWriter):
         raise InternalError("UpsertWriter.delete")
 
 
-class WaitingUpsertWriter(UpsertWriter):
+class WaitingUpsertWriter(WaitingWriter, UpsertWriter):
     """An `UpsertWriter` whose changes wait: a key that changes again meanwhile is written once. What waits is written before a checkpoint."""
 
     def __init__(self, key: tuple[str, ...], limits: Limits, seconds: Callable[[], float]) -> None:
-        super().__init__(key)
-        self._waiting = Waiting(limits, seconds)
+        UpsertWriter.__init__(self, key)
+        WaitingWriter.__init__(self, limits, seconds)
 
-    def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
-        super().write(batch, kinds)
-        if self._waiting.came(batch):
-            self._send()
+    def keep(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+        UpsertWriter.write(self, batch, kinds)
 
-    def flush(self) -> None:
-        if self._waiting.over():
-            self._send()
-
-    def prepare(self, checkpoint: int) -> list[Committable]:
-        self._send()
-        return []
-
-    def _send(self) -> None:
-        self._waiting.sent()
-        super().flush()
+    def send(self) -> None:
+        UpsertWriter.flush(self)

@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+
+from sqlstream.contracts import Committable, SinkWriter
+from sqlstream.errors import InternalError
 
 
 @dataclass(frozen=True)
@@ -45,3 +49,35 @@ class Waiting:
     def sent(self) -> None:
         """Nothing waits any more."""
         self._rows = self._bytes = 0
+
+
+class WaitingWriter(SinkWriter):
+    """A writer whose rows wait. Override `keep` and `send`; `seconds`: the clock's."""
+
+    def __init__(self, limits: Limits, seconds: Callable[[], float]) -> None:
+        self._waiting = Waiting(limits, seconds)
+
+    def keep(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+        """These wait, as they come to `write`."""
+        raise InternalError("WaitingWriter.keep")
+
+    def send(self) -> None:
+        """What waits goes out; it may be nothing."""
+        raise InternalError("WaitingWriter.send")
+
+    def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+        self.keep(batch, kinds)
+        if self._waiting.came(batch):
+            self._send_all()
+
+    def flush(self) -> None:
+        if self._waiting.over():
+            self._send_all()
+
+    def prepare(self, checkpoint: int) -> list[Committable]:
+        self._send_all()
+        return []
+
+    def _send_all(self) -> None:
+        self._waiting.sent()
+        self.send()

@@ -115,7 +115,8 @@ def width(node: Node) -> tuple[int, int | None]:
     if isinstance(node, Repeat):
         low, high = width(node.inner)
         return low * node.least, None if high is None or node.most is None and high else high * (node.most or 0)
-    parts = [width(p) for p in (node.parts if isinstance(node, Sequence) else node.options)]  # type: ignore[attr-defined]
+    assert isinstance(node, (Sequence, Either))
+    parts = [width(p) for p in (node.parts if isinstance(node, Sequence) else node.options)]
     lows, highs = [p[0] for p in parts], [p[1] for p in parts]
     if isinstance(node, Sequence):
         return sum(lows), None if None in highs else sum(h or 0 for h in highs)

@@ -29,7 +29,7 @@ from sqlstream.connectors.kafka.library import KafkaError
 from sqlstream.connectors.kafka.producer import Producer
 from sqlstream.connectors.messages.encoder import MessageEncoder
 from sqlstream.connectors.upsert import last_of_keys
-from sqlstream.connectors.waiting import Limits, Waiting
+from sqlstream.connectors.waiting import Limits, WaitingWriter
 from sqlstream.contracts import Committable, Sink, SinkCommitter, SinkTask, SinkWriter, Stage
 
 AT_LEAST_ONCE, EXACTLY_ONCE, NO_GUARANTEE = "at-least-once", "exactly-once", "none"
@@ -196,32 +196,29 @@ class KafkaWriter(SinkWriter):
             self._current = None
 
 
-class ReducingWriter(SinkWriter):
+class ReducingWriter(WaitingWriter):
     """Gives `writer` what changes come to that wait: the last one of each key."""
 
     def __init__(self, writer: KafkaWriter, key: tuple[str, ...], limits: Limits, seconds: Callable[[], float]) -> None:
-        self._writer, self._key, self._waiting = writer, key, Waiting(limits, seconds)
+        super().__init__(limits, seconds)
+        self._writer, self._key = writer, key
         self._batches: list[tuple[pa.RecordBatch, np.ndarray]] = []
 
-    def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+    def keep(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         self._batches.append((batch, np.full(batch.num_rows, Kind.INSERT, np.int8) if kinds is None else kinds))
-        if self._waiting.came(batch):
-            self._send()
 
     def flush(self) -> None:
-        if self._waiting.over():
-            self._send()
+        super().flush()
         self._writer.flush()
 
     def prepare(self, checkpoint: int) -> list[Committable]:
-        self._send()
+        super().prepare(checkpoint)
         return self._writer.prepare(checkpoint)
 
     def close(self) -> None:
         self._writer.close()
 
-    def _send(self) -> None:
-        self._waiting.sent()
+    def send(self) -> None:
         if not self._batches:
             return
         rows = pa.concat_batches([b for b, _ in self._batches])

@@ -13,8 +13,8 @@ from sqlstream.connectors.messages.clients import library
 from sqlstream.connectors.mongodb.client import Client, Place
 from sqlstream.connectors.mongodb.values import ID, documents, ids
 from sqlstream.connectors.upsert import UpsertSink, WaitingUpsertWriter
-from sqlstream.connectors.waiting import Limits, Waiting
-from sqlstream.contracts import Committable, Sink, SinkTask, SinkWriter, TableContext
+from sqlstream.connectors.waiting import Limits, WaitingWriter
+from sqlstream.contracts import Sink, SinkTask, SinkWriter, TableContext
 from sqlstream.types import Type
 
 
@@ -61,30 +61,19 @@ class MongoSink(Sink):
         return MongoWriter(self._target)
 
 
-class MongoWriter(SinkWriter):
+class MongoWriter(WaitingWriter):
     """At least once. Documents get their ids here, so that a request that is sent again adds none twice."""
 
     def __init__(self, target: Target) -> None:
+        super().__init__(target.limits, target.table.seconds)
         self._target, self._writing = target, _Writing(target)
         self._documents: list[dict[str, Any]] = []
-        self._waiting = Waiting(target.limits, target.table.seconds)
         self._new_id = library("bson", "mongodb", "mongodb").ObjectId
 
-    def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+    def keep(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         self._documents += documents(batch, self._target.types)
-        if self._waiting.came(batch):
-            self._send()
 
-    def flush(self) -> None:
-        if self._waiting.over():
-            self._send()
-
-    def prepare(self, checkpoint: int) -> list[Committable]:
-        self._send()
-        return []
-
-    def _send(self) -> None:
-        self._waiting.sent()
+    def send(self) -> None:
         waiting, self._documents = self._documents, []
         made = [d if ID in d else {ID: self._new_id(), **d} for d in waiting]
         self._writing.do([self._writing.pymongo.ReplaceOne({ID: d[ID]}, d, upsert=True) for d in made])

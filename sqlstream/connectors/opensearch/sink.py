@@ -21,8 +21,8 @@ from sqlstream.connectors.messages.clients import Unreachable
 from sqlstream.connectors.messages.encoder import PartEncoder
 from sqlstream.connectors.opensearch.index import Index
 from sqlstream.connectors.upsert import UpsertSink, WaitingUpsertWriter
-from sqlstream.connectors.waiting import Limits, Waiting
-from sqlstream.contracts import Committable, Sink, SinkTask, SinkWriter, TableContext
+from sqlstream.connectors.waiting import Limits, WaitingWriter
+from sqlstream.contracts import Sink, SinkTask, SinkWriter, TableContext
 from sqlstream.errors import DataError, RunError
 from sqlstream.formats.json_encode import JsonEncoder
 from sqlstream.types import STRING, Column, Schema, row
@@ -217,29 +217,18 @@ class OpenSearchSink(Sink):
         return OpenSearchWriter(self.target)
 
 
-class OpenSearchWriter(SinkWriter):
+class OpenSearchWriter(WaitingWriter):
     """At least once: rows are sent when there are enough for a request, or they have waited long enough."""
 
     def __init__(self, target: Target) -> None:
+        super().__init__(target.limits, target.table.seconds)
         self._target, self._bulk = target, Bulk(target)
         self._batches: list[pa.RecordBatch] = []
-        self._waiting = Waiting(target.limits, target.table.seconds)
 
-    def write(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
+    def keep(self, batch: pa.RecordBatch, kinds: np.ndarray | None) -> None:
         self._batches.append(batch)
-        if self._waiting.came(batch):
-            self._send()
 
-    def flush(self) -> None:
-        if self._waiting.over():
-            self._send()
-
-    def prepare(self, checkpoint: int) -> list[Committable]:
-        self._send()
-        return []
-
-    def _send(self) -> None:
-        self._waiting.sent()
+    def send(self) -> None:
         batches, self._batches = self._batches, []
         if batches:
             self.sent(self._bulk.do(INDEX, _together(batches)))

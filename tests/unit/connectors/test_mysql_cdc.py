@@ -655,7 +655,7 @@ def test_a_quiet_log_moves_on(made: Callable[..., Table]) -> None:
     assert at["pos"] > first["pos"] or at["file"] > first["file"]
 
 
-def test_files_of_the_log_may_be_larger_than_32_bits_count() -> None:
+def test_files_of_the_log_may_be_larger_than_32_bits_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Positions of events are the lower half of theirs. Where the server cannot be asked for a position, what was read already comes again,
     and is passed over."""
     gib = 1 << 30
@@ -672,7 +672,7 @@ def test_files_of_the_log_may_be_larger_than_32_bits_count() -> None:
 
     def places(stream: Stream, *taken: Event) -> list[Any]:
         found: list[Any] = []
-        stream.put = lambda part: found.append(part.ends)  # type: ignore[method-assign,assignment]
+        monkeypatch.setattr(stream, "put", lambda part: found.append(part.ends))
         for e in taken:
             stream._take(e)
         return [{k: v for k, v in p.items() if k != "server"} for p in found]
