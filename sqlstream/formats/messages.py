@@ -71,6 +71,8 @@ class Texts:
         """With blanks in place of a byte order mark where each begins, or `before` bytes behind that."""
         at = self.ends - self.sizes[self.there] + before
         mark = (self.sizes[self.there] >= before + len(BOM)) & (self.buffer[at] == BOM[0])
+        if not mark.any():  # nearly always
+            return self
         for i in range(1, len(BOM)):
             mark &= self.buffer[at + i] == BOM[i]
         if not mark.any():
